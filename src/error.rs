@@ -1,0 +1,289 @@
+//! The one error type of this crate.
+//!
+//! An [`Error`] says *where* (shard and [`Phase`]), *what* (kind, message, SQLSTATE) and, where
+//! there is something to do, *how to cure it* ([`Error::hint`]). Messages are lower case without a
+//! full stop, and never hold a secret: whoever builds one names host, port, database and user, and
+//! nothing else of a connection.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+/// The result of everything in this crate that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What kind of thing went wrong; small, and meant to be matched on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The caller stopped the query (Ctrl-C, a dropped stream).
+    Cancelled,
+    /// The topology, an option or an argument is wrong; nothing was sent to a server.
+    Config,
+    /// A server could not be reached, or did not let us in.
+    Connect,
+    /// Bytes of a server do not have the form that the protocol promises, or hold a value that
+    /// the Arrow type of their column cannot.
+    Decode,
+    /// The merge (DataFusion) failed on rows that the shards delivered.
+    Execute,
+    /// The output could not be written.
+    Export,
+    /// A server answered with an error; [`Error::sql_state`] has its SQLSTATE.
+    Server,
+    /// A SQL text, of the user's query or of the merge, could not be understood.
+    Syntax,
+    /// A deadline passed.
+    Timeout,
+    /// The answer would not be exact, so the query is refused.
+    Unsupported,
+}
+
+/// The stage of a query in which an error arose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Phase {
+    /// Looking up a host name.
+    Resolve,
+    /// Opening a socket.
+    Connect,
+    /// Negotiating TLS.
+    Tls,
+    /// Logging in.
+    Auth,
+    /// Beginning the transaction and pinning its settings.
+    Session,
+    /// Asking the shard for the columns and parameters of the query.
+    Describe,
+    /// Reading rows.
+    Stream,
+    /// Combining the rows of the shards.
+    Merge,
+    /// Writing the result.
+    Write,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Resolve => "resolve",
+            Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::Auth => "auth",
+            Self::Session => "session",
+            Self::Describe => "describe",
+            Self::Stream => "stream",
+            Self::Merge => "merge",
+            Self::Write => "write",
+        })
+    }
+}
+
+/// Why an operation failed. One pointer wide.
+///
+/// `Display` gives the shard, the phase, the message and the SQLSTATE, but not the source or the
+/// hint: a program that prints errors walks [`source`](StdError::source) and adds
+/// [`hint`](Self::hint).
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    message: String,
+    shard: Option<String>,
+    phase: Option<Phase>,
+    sql_state: Option<String>,
+    hint: Option<String>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl Error {
+    /// An error of this kind with this message (lower case, no full stop, no secrets).
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self(Box::new(Inner {
+            kind,
+            message: message.into(),
+            shard: None,
+            phase: None,
+            sql_state: None,
+            hint: None,
+            source: None,
+        }))
+    }
+
+    /// Names the shard, unless a stage nearer to it already did.
+    #[must_use]
+    pub fn with_shard(mut self, shard: impl Into<String>) -> Self {
+        self.0.shard.get_or_insert_with(|| shard.into());
+        self
+    }
+
+    /// Names the phase, unless a stage nearer to the fault already did.
+    #[must_use]
+    pub fn with_phase(mut self, phase: Phase) -> Self {
+        self.0.phase.get_or_insert(phase);
+        self
+    }
+
+    /// Adds the server's SQLSTATE.
+    #[must_use]
+    pub fn with_sql_state(mut self, code: impl Into<String>) -> Self {
+        self.0.sql_state = Some(code.into());
+        self
+    }
+
+    /// Says what to do about it, unless that was already said.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.0.hint.get_or_insert_with(|| hint.into());
+        self
+    }
+
+    /// Keeps the error beneath this one.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// What kind of thing went wrong.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The message alone, without shard and phase.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// The shard that failed first; `None` where no single shard is at fault.
+    pub fn shard(&self) -> Option<&str> {
+        self.0.shard.as_deref()
+    }
+
+    /// The stage in which it failed; `None` before any stage began.
+    pub fn phase(&self) -> Option<Phase> {
+        self.0.phase
+    }
+
+    /// The five characters of the server's SQLSTATE, where a server answered.
+    pub fn sql_state(&self) -> Option<&str> {
+        self.0.sql_state.as_deref()
+    }
+
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<&str> {
+        self.0.hint.as_deref()
+    }
+
+    /// Whether the same call may succeed if it is simply made again.
+    ///
+    /// True for failures to connect other than a refused login, and for the SQLSTATEs of a lost
+    /// connection (class 08), a serialization failure or deadlock (40001, 40P01), too many
+    /// connections (53300), and a server that shuts down or starts (57P01 to 57P03); see
+    /// PostgreSQL's `src/backend/utils/errcodes.txt`. Never true for an error in the query itself.
+    pub fn is_retryable(&self) -> bool {
+        match self.sql_state() {
+            Some(code) => {
+                code.starts_with("08")
+                    || matches!(
+                        code,
+                        "40001" | "40P01" | "53300" | "57P01" | "57P02" | "57P03"
+                    )
+            }
+            None => {
+                self.kind() == ErrorKind::Connect
+                    && matches!(
+                        self.phase(),
+                        Some(Phase::Resolve | Phase::Connect | Phase::Stream | Phase::Session)
+                    )
+            }
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(shard) = self.shard() {
+            write!(f, "shard {shard:?}: ")?;
+        }
+        if let Some(phase) = self.phase() {
+            write!(f, "{phase}: ")?;
+        }
+        f.write_str(self.message())?;
+        match self.sql_state() {
+            Some(code) => write!(f, " (SQLSTATE {code})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error")
+            .field("kind", &self.0.kind)
+            .field("message", &self.0.message)
+            .field("shard", &self.0.shard)
+            .field("phase", &self.0.phase)
+            .field("sql_state", &self.0.sql_state)
+            .field("hint", &self.0.hint)
+            .field("source", &self.0.source)
+            .finish()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|source| source as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn display_names_shard_phase_and_sqlstate_once() {
+        let error = Error::new(ErrorKind::Server, "relation \"t\" does not exist")
+            .with_shard("s1")
+            .with_phase(Phase::Describe)
+            .with_sql_state("42P01")
+            .with_source(std::io::Error::other("below"));
+        assert_eq!(
+            error.to_string(),
+            "shard \"s1\": describe: relation \"t\" does not exist (SQLSTATE 42P01)"
+        );
+        assert_eq!(
+            error.source().map(ToString::to_string).as_deref(),
+            Some("below")
+        );
+    }
+
+    #[test]
+    fn the_stage_nearest_to_the_fault_names_it() {
+        let error = Error::new(ErrorKind::Decode, "x")
+            .with_shard("s0")
+            .with_shard("s1")
+            .with_phase(Phase::Stream)
+            .with_phase(Phase::Merge)
+            .with_hint("first")
+            .with_hint("second");
+        assert_eq!(error.shard(), Some("s0"));
+        assert_eq!(error.phase(), Some(Phase::Stream));
+        assert_eq!(error.hint(), Some("first"));
+    }
+
+    #[test]
+    fn only_passing_faults_are_retryable() {
+        let server = |code: &str| Error::new(ErrorKind::Server, "m").with_sql_state(code);
+        assert!(server("40001").is_retryable());
+        assert!(server("08006").is_retryable());
+        assert!(!server("42601").is_retryable());
+        let connect = |phase| Error::new(ErrorKind::Connect, "m").with_phase(phase);
+        assert!(connect(Phase::Connect).is_retryable());
+        assert!(!connect(Phase::Auth).is_retryable());
+    }
+
+    #[test]
+    fn an_error_is_one_pointer() {
+        assert_eq!(size_of::<Error>(), size_of::<usize>());
+    }
+}
