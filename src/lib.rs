@@ -1,8 +1,10 @@
 //! One SQL statement in, many PostgreSQL databases that know nothing of each other, one Apache
 //! Arrow table out.
 
+pub mod decode;
 mod error;
 mod stream;
+pub mod types;
 
 pub use error::{Error, ErrorKind, Phase, Result};
 pub use stream::QueryStream;

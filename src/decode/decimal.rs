@@ -1,0 +1,368 @@
+//! `numeric` to decimals, doubles or text.
+//!
+//! ```text
+//! ndigits:i16  weight:i16  sign:u16  dscale:u16  digits:i16*
+//! value = sum of digits[i] * 10000^(weight - i)
+//! ```
+//! Source: `numeric_send` and `NumericVar` in `src/backend/utils/adt/numeric.c`.
+
+use std::fmt::Write as _;
+
+use arrow::datatypes::{DataType, Decimal128Type, Decimal256Type, Float64Type, i256};
+
+use super::array::{ArrayDecoder, Fault};
+use super::primitive;
+use crate::types::{DECIMAL128_PRECISION, Unrepresentable};
+
+/// A decoder into `Decimal128(precision, scale)`, or `Decimal256` where the precision is above 38.
+pub(crate) fn decimal(precision: u8, scale: u8, policy: Unrepresentable) -> Box<dyn ArrayDecoder> {
+    if precision <= DECIMAL128_PRECISION {
+        let limit = 10_i128.pow(u32::from(precision));
+        return primitive::with::<Decimal128Type, _>(
+            DataType::Decimal128(precision, scale as i8),
+            policy,
+            move |bytes| {
+                let digits = Digits::parse(bytes)?;
+                let value = match digits.to_small(scale) {
+                    Some(value) => Some(i128::from(value)),
+                    None => digits.to_i128(scale),
+                };
+                value
+                    .filter(|value| -limit < *value && *value < limit)
+                    .ok_or_else(|| digits.does_not_fit(precision, scale))
+            },
+        );
+    }
+    let limit = i256::from_i128(10).wrapping_pow(u32::from(precision));
+    primitive::with::<Decimal256Type, _>(
+        DataType::Decimal256(precision, scale as i8),
+        policy,
+        move |bytes| {
+            let digits = Digits::parse(bytes)?;
+            digits
+                .to_i256(scale)
+                .filter(|value| limit.wrapping_neg() < *value && *value < limit)
+                .ok_or_else(|| digits.does_not_fit(precision, scale))
+        },
+    )
+}
+
+/// A decoder into the nearest doubles; NaN and infinity are themselves.
+pub(crate) fn float(policy: Unrepresentable) -> Box<dyn ArrayDecoder> {
+    primitive::with::<Float64Type, _>(DataType::Float64, policy, |bytes| {
+        let mut text = String::new();
+        write_text(bytes, &mut text)?;
+        // "NaN", "Infinity" and "-Infinity" are read by Rust as well.
+        text.parse()
+            .map_err(|_| Fault::bad(format!("{text} is no number")))
+    })
+}
+
+const BASE: u64 = 10_000;
+/// Decimal digits in one digit of base 10,000.
+const BASE_DIGITS: i32 = 4;
+
+/// The value of a finite `numeric`, as its digits in base 10,000.
+struct Digits<'a> {
+    digits: &'a [[u8; 2]],
+    weight: i32,
+    negative: bool,
+    dscale: usize,
+}
+
+/// A `numeric` of any kind.
+enum Numeric<'a> {
+    Finite(Digits<'a>),
+    Special(&'static str),
+}
+
+impl<'a> Numeric<'a> {
+    #[inline]
+    fn parse(bytes: &'a [u8]) -> Result<Self, Fault> {
+        let (header, rest) = bytes
+            .split_first_chunk::<8>()
+            .ok_or_else(Fault::truncated)?;
+        let [c0, c1, w0, w1, s0, s1, d0, d1] = *header;
+        let count = usize::from(u16::from_be_bytes([c0, c1]));
+        let (digits, rest) = rest.as_chunks::<2>();
+        if digits.len() != count || !rest.is_empty() {
+            return Err(Fault::length(8 + 2 * count, bytes.len()));
+        }
+        let negative = match u16::from_be_bytes([s0, s1]) {
+            0x0000 => false,
+            0x4000 => true,
+            0xc000 => return Ok(Self::Special("NaN")),
+            0xd000 => return Ok(Self::Special("Infinity")),
+            0xf000 => return Ok(Self::Special("-Infinity")),
+            other => {
+                return Err(Fault::bad(format!(
+                    "invalid sign {other:#06x} of a numeric"
+                )));
+            }
+        };
+        let dscale = u16::from_be_bytes([d0, d1]);
+        // NUMERIC_DSCALE_MASK
+        if dscale > 0x3fff {
+            return Err(Fault::bad(format!("invalid scale {dscale} of a numeric")));
+        }
+        if let Some(digit) = digits
+            .iter()
+            .map(|digit| u16::from_be_bytes(*digit))
+            .find(|digit| u64::from(*digit) >= BASE)
+        {
+            return Err(Fault::bad(format!("invalid digit {digit} of a numeric")));
+        }
+        Ok(Self::Finite(Digits {
+            digits,
+            weight: i32::from(i16::from_be_bytes([w0, w1])),
+            negative,
+            dscale: usize::from(dscale),
+        }))
+    }
+}
+
+impl<'a> Digits<'a> {
+    #[inline]
+    fn parse(bytes: &'a [u8]) -> Result<Self, Fault> {
+        match Numeric::parse(bytes)? {
+            Numeric::Finite(digits) => Ok(digits),
+            Numeric::Special(name) => Err(Fault::unrepresentable(format!(
+                "{name} cannot be held by a decimal"
+            ))),
+        }
+    }
+
+    /// The power of ten by which the integer of all digits has to be multiplied for this scale.
+    #[inline]
+    fn shift(&self, scale: u8) -> i32 {
+        // At most 65,535 digits: no overflow.
+        let last = self.weight - (self.digits.len() as i32 - 1);
+        last * BASE_DIGITS + i32::from(scale)
+    }
+
+    /// The value times 10^scale where that is quick to tell: up to four digits, as nearly all
+    /// amounts of money have.
+    #[inline]
+    fn to_small(&self, scale: u8) -> Option<i64> {
+        if self.digits.len() > 4 {
+            return None;
+        }
+        let mut value = 0_u64;
+        for digit in self.digits {
+            value = value * BASE + u64::from(u16::from_be_bytes(*digit));
+        }
+        // Below 10^16 so far. Division by a constant is a multiplication, by a variable it is not.
+        let value = match self.shift(scale) {
+            0 => value,
+            -1 if value % 10 == 0 => value / 10,
+            -2 if value % 100 == 0 => value / 100,
+            -3 if value % 1000 == 0 => value / 1000,
+            1 => value * 10,
+            2 => value * 100,
+            _ if value == 0 => 0,
+            _ => return None,
+        };
+        let value = value as i64;
+        Some(if self.negative { -value } else { value })
+    }
+
+    /// The value times 10^scale; `None` if that is no integer, or more than 128 bits.
+    fn to_i128(&self, scale: u8) -> Option<i128> {
+        let mut value = 0_i128;
+        for digit in self.significant(scale)? {
+            value = value
+                .checked_mul(i128::from(BASE))?
+                .checked_add(i128::from(u16::from_be_bytes(*digit)))?;
+        }
+        let shift = self.shift_of_significant(scale);
+        let power = 10_i128.checked_pow(shift.unsigned_abs())?;
+        let value = match shift < 0 {
+            false => value.checked_mul(power)?,
+            true if value % power == 0 => value / power,
+            true => return None,
+        };
+        Some(if self.negative { -value } else { value })
+    }
+
+    /// The value times 10^scale; `None` if that is no integer, or more than 256 bits.
+    fn to_i256(&self, scale: u8) -> Option<i256> {
+        let mut value = i256::ZERO;
+        for digit in self.significant(scale)? {
+            value = value
+                .checked_mul(i256::from_i128(i128::from(BASE)))?
+                .checked_add(i256::from_i128(i128::from(u16::from_be_bytes(*digit))))?;
+        }
+        let shift = self.shift_of_significant(scale);
+        let power = i256::from_i128(10).checked_pow(shift.unsigned_abs())?;
+        let value = match shift < 0 {
+            false => value.checked_mul(power)?,
+            true if value.checked_rem(power)? == i256::ZERO => value.checked_div(power)?,
+            true => return None,
+        };
+        Some(if self.negative {
+            value.wrapping_neg()
+        } else {
+            value
+        })
+    }
+
+    /// The digits without the zeros at the end; a value with more digits than any decimal has is
+    /// told here, before the loop over them.
+    fn significant(&self, scale: u8) -> Option<&'a [[u8; 2]]> {
+        let significant = self.trimmed();
+        let integer_digits = (self.weight + 1) * BASE_DIGITS;
+        // The first digit has at least one decimal digit.
+        let fits = significant.is_empty() || integer_digits - 3 + i32::from(scale) <= 80;
+        (fits && significant.len() <= 24).then_some(significant)
+    }
+
+    fn trimmed(&self) -> &'a [[u8; 2]] {
+        let end = self
+            .digits
+            .iter()
+            .rposition(|digit| *digit != [0, 0])
+            .map_or(0, |last| last + 1);
+        &self.digits[..end]
+    }
+
+    fn shift_of_significant(&self, scale: u8) -> i32 {
+        match self.trimmed().len() {
+            0 => 0,
+            count => (self.weight - (count as i32 - 1)) * BASE_DIGITS + i32::from(scale),
+        }
+    }
+
+    #[cold]
+    fn does_not_fit(&self, precision: u8, scale: u8) -> Fault {
+        let mut text = String::new();
+        self.write(&mut text);
+        if text.len() > 100 {
+            text.truncate(100);
+            text.push_str("...");
+        }
+        Fault::Unrepresentable {
+            what: format!("{text} does not fit decimal({precision},{scale}) exactly"),
+            hint: Some(
+                "set the numeric option to decimal(p,s) with room for it, text or float64, or round it in the query",
+            ),
+        }
+    }
+
+    /// As `numeric_out` prints it: all integer digits, and `dscale` digits behind the point.
+    fn write(&self, out: &mut String) {
+        if self.negative {
+            out.push('-');
+        }
+        let digit = |place: i32| -> u16 {
+            usize::try_from(self.weight - place)
+                .ok()
+                .and_then(|index| self.digits.get(index))
+                .map_or(0, |digit| u16::from_be_bytes(*digit))
+        };
+        // Writing to a String does not fail.
+        let _ = write!(out, "{}", digit(self.weight.max(0)));
+        for place in (0..self.weight).rev() {
+            let _ = write!(out, "{:04}", digit(place));
+        }
+        if self.dscale == 0 {
+            return;
+        }
+        out.push('.');
+        let end = out.len() + self.dscale;
+        let mut place = -1;
+        while out.len() < end {
+            let _ = write!(out, "{:04}", digit(place));
+            place -= 1;
+        }
+        out.truncate(end);
+    }
+}
+
+/// The text of a numeric, as PostgreSQL prints it.
+pub(crate) fn write_text(bytes: &[u8], out: &mut String) -> Result<(), Fault> {
+    match Numeric::parse(bytes)? {
+        Numeric::Finite(digits) => digits.write(out),
+        Numeric::Special(name) => out.push_str(name),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `numeric_send` of a value: weight, sign, dscale, digits.
+    fn numeric(weight: i16, sign: u16, dscale: u16, digits: &[u16]) -> Vec<u8> {
+        let mut bytes = (digits.len() as u16).to_be_bytes().to_vec();
+        bytes.extend(weight.to_be_bytes());
+        bytes.extend(sign.to_be_bytes());
+        bytes.extend(dscale.to_be_bytes());
+        bytes.extend(digits.iter().flat_map(|digit| digit.to_be_bytes()));
+        bytes
+    }
+
+    fn text(bytes: &[u8]) -> String {
+        let mut out = String::new();
+        write_text(bytes, &mut out).unwrap();
+        out
+    }
+
+    fn scaled(bytes: &[u8], scale: u8) -> Option<i128> {
+        let digits = Digits::parse(bytes).ok()?;
+        let value = digits.to_i128(scale);
+        if let Some(small) = digits.to_small(scale) {
+            assert_eq!(Some(i128::from(small)), value);
+        }
+        let wide = digits.to_i256(scale);
+        assert_eq!(wide, value.map(i256::from_i128));
+        value
+    }
+
+    #[test]
+    fn values_are_scaled_exactly() {
+        let price = numeric(0, 0, 2, &[12, 3400]);
+        assert_eq!(scaled(&price, 2), Some(1234));
+        assert_eq!(scaled(&price, 4), Some(123_400));
+        assert_eq!(scaled(&price, 1), None);
+        assert_eq!(text(&price), "12.34");
+        let negative = numeric(1, 0x4000, 0, &[1, 2]);
+        assert_eq!(scaled(&negative, 0), Some(-10_002));
+        assert_eq!(text(&negative), "-10002");
+        let zero = numeric(0, 0, 3, &[]);
+        assert_eq!(scaled(&zero, 20), Some(0));
+        assert_eq!(text(&zero), "0.000");
+        let small = numeric(-2, 0, 6, &[100]);
+        assert_eq!(scaled(&small, 6), Some(1));
+        assert_eq!(text(&small), "0.000001");
+        let large = numeric(3, 0, 0, &[5]);
+        assert_eq!(scaled(&large, 1), Some(50_000_000_000_000));
+        assert_eq!(text(&large), "5000000000000");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_told() {
+        let huge = numeric(200, 0, 0, &[1]);
+        assert_eq!(scaled(&huge, 0), None);
+        let Err(Fault::Unrepresentable { what, hint }) =
+            Digits::parse(&numeric(0, 0xc000, 0, &[])).map(|_| ())
+        else {
+            panic!("NaN was read")
+        };
+        assert_eq!(what, "NaN cannot be held by a decimal");
+        assert_eq!(hint, None);
+    }
+
+    #[test]
+    fn damage_is_an_error() {
+        for bytes in [
+            vec![0; 7],
+            numeric(0, 1, 0, &[]),
+            numeric(0, 0, 0x4000, &[]),
+            numeric(0, 0, 0, &[10_000]),
+            vec![0xff, 0xff, 0, 0, 0, 0, 0, 0],
+            [numeric(0, 0, 0, &[1]), vec![0]].concat(),
+        ] {
+            assert!(matches!(Numeric::parse(&bytes), Err(Fault::Bad(_))));
+        }
+    }
+}
