@@ -46,6 +46,19 @@ pub(crate) struct Scanned {
     /// Bytes that are dealt with: whole tuples, header and trailer.
     pub(crate) consumed: usize,
     pub(crate) rows: usize,
+    /// The next tuple is whole, but would go over the limit.
+    pub(crate) over_limit: bool,
+}
+
+/// How much one call of [`FrameScanner::scan`] may find.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) rows: usize,
+    /// Scanning stops once this many bytes are consumed.
+    pub(crate) enough_bytes: usize,
+    /// A tuple that ends behind this many bytes is left for later; `None`: as above, but any
+    /// first tuple is taken.
+    pub(crate) most_bytes: Option<usize>,
 }
 
 /// Finds whole tuples; keeps no bytes.
@@ -78,19 +91,18 @@ impl FrameScanner {
         self.state == State::Done
     }
 
-    /// Appends the fields of the whole tuples at the start of `data` to `fields`, one list for
-    /// each column, until `max_rows` tuples or `max_bytes` bytes of them were found (but always at
-    /// least one tuple, if it is whole).
+    /// Appends the fields of the whole tuples at the start of `data`, within limits, to `fields`:
+    /// one list for each column.
     pub(crate) fn scan(
         &mut self,
         data: &[u8],
-        max_rows: usize,
-        max_bytes: usize,
+        limits: Limits,
         fields: &mut [Vec<FieldRange>],
     ) -> Result<Scanned, Fault> {
         let mut scanned = Scanned {
             consumed: 0,
             rows: 0,
+            over_limit: false,
         };
         if self.state == State::Header {
             match header_len(data)? {
@@ -99,7 +111,10 @@ impl FrameScanner {
             }
             self.state = State::Tuples;
         }
-        while self.state == State::Tuples && scanned.rows < max_rows {
+        while self.state == State::Tuples
+            && scanned.rows < limits.rows
+            && (scanned.rows == 0 || scanned.consumed < limits.enough_bytes)
+        {
             let Some(count) = read_i16(data, scanned.consumed) else {
                 return Ok(scanned);
             };
@@ -114,18 +129,15 @@ impl FrameScanner {
                     self.columns
                 )));
             }
-            let Some(end) = scan_tuple(data, scanned.consumed + 2, fields)? else {
+            let end = scan_tuple(data, scanned.consumed + 2, fields)?;
+            scanned.over_limit =
+                matches!((end, limits.most_bytes), (Some(end), Some(most)) if end > most);
+            let Some(end) = end.filter(|_| !scanned.over_limit) else {
                 for column in fields.iter_mut() {
                     column.truncate(scanned.rows);
                 }
                 return Ok(scanned);
             };
-            if scanned.rows > 0 && end > max_bytes {
-                for column in fields.iter_mut() {
-                    column.truncate(scanned.rows);
-                }
-                return Ok(scanned);
-            }
             scanned.consumed = end;
             scanned.rows += 1;
         }
@@ -235,7 +247,15 @@ mod tests {
     fn scan(data: &[u8], columns: usize) -> Result<(Scanned, Vec<Vec<FieldRange>>), String> {
         let mut fields = vec![Vec::new(); columns];
         FrameScanner::new(columns)
-            .scan(data, usize::MAX, usize::MAX, &mut fields)
+            .scan(
+                data,
+                Limits {
+                    rows: usize::MAX,
+                    enough_bytes: usize::MAX,
+                    most_bytes: None,
+                },
+                &mut fields,
+            )
             .map(|scanned| (scanned, fields))
             .map_err(|fault| fault.message().to_owned())
     }

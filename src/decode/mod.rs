@@ -32,7 +32,7 @@ use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Schema, SchemaRef};
 
 use self::array::{ArrayDecoder, Fault, ValueFault, make_decoder};
-use self::frame::{FieldRange, FrameScanner};
+use self::frame::{FieldRange, FrameScanner, Limits};
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::{Column, Unrepresentable};
 
@@ -273,23 +273,17 @@ impl Decoder {
         while !self.is_full() {
             let rest = &data[taken..];
             let room = self.batch_bytes - self.bytes_in_batch;
+            let limits = Limits {
+                rows: self.batch_rows - self.rows_in_batch,
+                enough_bytes: room.min(SCAN_BYTES),
+                most_bytes: (self.rows_in_batch > 0).then_some(room),
+            };
             let scanned = self
                 .scanner
-                .scan(
-                    rest,
-                    self.batch_rows - self.rows_in_batch,
-                    room.min(SCAN_BYTES),
-                    &mut self.fields,
-                )
+                .scan(rest, limits, &mut self.fields)
                 .map_err(|fault| {
                     frame_error(self.rows_before_batch + self.rows_in_batch, &fault)
                 })?;
-            if scanned.rows > 0 && self.rows_in_batch > 0 && scanned.consumed > room {
-                // One more row than there is room for: it begins the next batch.
-                self.fields.iter_mut().for_each(Vec::clear);
-                self.bytes_in_batch = self.batch_bytes;
-                break;
-            }
             for (index, (decoder, fields)) in
                 self.decoders.iter_mut().zip(&mut self.fields).enumerate()
             {
@@ -301,7 +295,13 @@ impl Decoder {
             }
             taken += scanned.consumed;
             self.rows_in_batch += scanned.rows;
-            self.bytes_in_batch += scanned.consumed;
+            if scanned.rows > 0 {
+                // The header alone does not begin a batch.
+                self.bytes_in_batch += scanned.consumed;
+            }
+            if scanned.over_limit {
+                self.bytes_in_batch = self.batch_bytes;
+            }
             if scanned.consumed == 0 || self.scanner.is_done() {
                 break;
             }
