@@ -1,9 +1,11 @@
 //! One SQL statement in, many PostgreSQL databases that know nothing of each other, one Apache
 //! Arrow table out.
 
+pub mod config;
 mod error;
 mod stream;
 
+pub use config::Topology;
 pub use error::{Error, ErrorKind, Phase, Result};
 pub use stream::QueryStream;
 
