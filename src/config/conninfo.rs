@@ -1,0 +1,439 @@
+//! The text of a connection string, taken apart as libpq does.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use percent_encoding::percent_decode_str;
+
+use super::keywords::{KEYWORDS, Keyword, unknown};
+use super::params::check_options;
+use super::{Environment, Secret, invalid};
+use crate::error::Result;
+
+/// How to reach a server: a libpq URL or `key=value` text, as the user wrote it.
+///
+/// `postgresql://app@db0:5432,db0b/sales?sslmode=verify-full` and
+/// `host=db0,db0b port=5432 user=app dbname=sales` mean the same. What is left out comes from the
+/// service file, the `PG*` variables and libpq's defaults, when
+/// [`resolve`](Self::resolve) is called.
+///
+/// `${NAME}` stands for an environment variable; `$${` stands for `${`. At the start of the text the
+/// variable may hold any part of the connection string, so `${SALES_URL}` may be all there is.
+/// Elsewhere it is one value, taken as it is: a password in `postgresql://app:${PW}@db0/sales` needs
+/// neither quotes nor percent-encoding, whatever characters it has. Only for hosts it may be
+/// a list.
+///
+/// Where libpq takes part of a password that was not percent-encoded for a host or a user, the URL
+/// is refused, because these are sent to name servers and shown in messages: `@` after the one that
+/// ends the password, and `?` before it.
+///
+/// `Debug` shows host, port, database and user only.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ConnectionString {
+    text: Secret,
+    connect_timeout: Option<Duration>,
+}
+
+impl ConnectionString {
+    /// Takes the text as it is; it is checked when the topology is built, or by
+    /// [`resolve`](Self::resolve).
+    pub fn new(text: impl Into<String>) -> Self {
+        Self {
+            text: Secret::new(text),
+            connect_timeout: None,
+        }
+    }
+
+    /// Whether the text itself may hold a password, rather than the name of a variable: then a file
+    /// with this text should be readable by its owner only.
+    pub fn has_password(&self) -> bool {
+        match self.parse(None) {
+            Ok(options) => options.get("password").is_some_and(|password| {
+                !(password.starts_with("${") && password.find('}') == Some(password.len() - 1))
+            }),
+            // `${NAME}` and no more.
+            Err(_) => {
+                let text = self.text.expose();
+                !(text.starts_with("${") && text.find('}') == Some(text.len() - 1))
+            }
+        }
+    }
+
+    /// The text as the user wrote it.
+    pub(super) fn text(&self) -> &str {
+        self.text.expose()
+    }
+
+    /// The time that `[session]` gives for connecting, if it does.
+    pub(super) fn connect_timeout(&self) -> Option<Duration> {
+        self.connect_timeout
+    }
+
+    pub(super) fn set_connect_timeout(&mut self, timeout: Option<Duration>) {
+        self.connect_timeout = timeout;
+    }
+
+    /// Everything that can be said about the text without reading a file.
+    pub(super) fn check(&self, environment: &Environment) -> Result<()> {
+        check_options(&self.parse(Some(environment))?)
+    }
+
+    /// Takes the text apart. Without an environment, variables stay as they are.
+    pub(super) fn parse(&self, environment: Option<&Environment>) -> Result<Options> {
+        let text = self.text.expose();
+        if text.starts_with("${") && environment.is_some() {
+            let text = Secret::new(expand(text, environment, |piece| Ok(piece.into()))?);
+            return parse(text.expose(), None);
+        }
+        parse(text, environment)
+    }
+}
+
+impl fmt::Debug for ConnectionString {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("ConnectionString");
+        if let Ok(options) = self.parse(None)
+            && check_options(&options).is_ok()
+        {
+            for name in ["host", "port", "dbname", "user"] {
+                if let Some(value) = options.get(name) {
+                    debug.field(name, &value);
+                }
+            }
+        }
+        debug.finish_non_exhaustive()
+    }
+}
+
+/// Where the value of an option comes from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    ConnectionString,
+    Service,
+    Environment,
+}
+
+/// The options of one connection. All values are secrets until somebody knows better.
+#[derive(Default)]
+pub(super) struct Options(BTreeMap<&'static str, (Secret, Origin)>);
+
+impl Options {
+    /// The value; `None` when it is missing or empty, which libpq treats alike.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.0
+            .get(name)
+            .map(|(value, _)| value.expose())
+            .filter(|value| !value.is_empty())
+    }
+
+    /// Sets an option of the connection string; the last one wins.
+    fn set(&mut self, keyword: &'static Keyword, value: String) {
+        self.0
+            .insert(keyword.name, (value.into(), Origin::ConnectionString));
+    }
+
+    /// Sets an option that nothing before has set.
+    pub(super) fn set_default(&mut self, keyword: &'static Keyword, value: &str, origin: Origin) {
+        self.0
+            .entry(keyword.name)
+            .or_insert_with(|| (value.into(), origin));
+    }
+
+    /// Fills in what the `PG*` variables say.
+    pub(super) fn set_defaults_from(&mut self, environment: &Environment) -> Result<()> {
+        for keyword in &KEYWORDS {
+            if let Some(variable) = keyword.variable
+                && let Some(value) = environment.variable(variable)?.filter(|v| !v.is_empty())
+            {
+                self.set_default(keyword, value, Origin::Environment);
+            }
+        }
+        Ok(())
+    }
+
+    /// Names an option, and says where to look for it when that is not the connection string.
+    pub(super) fn describe(&self, name: &str) -> String {
+        match self.0.get(name) {
+            Some((_, Origin::Service)) => format!("{name} (from the service file)"),
+            Some((_, Origin::Environment)) => {
+                match Keyword::find(name).and_then(|keyword| keyword.variable) {
+                    Some(variable) => format!("{name} (from {variable})"),
+                    None => name.to_owned(),
+                }
+            }
+            _ => name.to_owned(),
+        }
+    }
+
+    pub(super) fn check_support(&self) -> Result<()> {
+        self.0
+            .keys()
+            .filter_map(|name| Some((Keyword::find(name)?, self.get(name)?)))
+            .try_for_each(|(keyword, value)| keyword.check(value))
+    }
+}
+
+fn parse(text: &str, environment: Option<&Environment>) -> Result<Options> {
+    if text.trim().is_empty() {
+        return Err(invalid("connection string is empty")
+            .with_hint("write postgresql:// to use the PG* variables and defaults alone"));
+    }
+    match text
+        .strip_prefix("postgresql://")
+        .or_else(|| text.strip_prefix("postgres://"))
+    {
+        Some(rest) => parse_url(rest, environment),
+        None => parse_key_values(text, environment),
+    }
+}
+
+/// What follows `postgresql://`; see `conninfo_uri_parse_options` in fe-connect.c.
+///
+/// ```text
+/// [user[:password]@][host][:port][,...][/dbname][?name=value[&...]]
+/// ```
+fn parse_url(text: &str, environment: Option<&Environment>) -> Result<Options> {
+    let mut options = Options::default();
+    let mut set = |name: &str, value: String| {
+        if let Some(keyword) = Keyword::find(name)
+            && !value.is_empty()
+        {
+            options.set(keyword, value);
+        }
+    };
+    let decoded = |text: &str| expand(text, environment, decode);
+
+    let mut rest = text;
+    if let Some(at) = text.find(['@', '/'])
+        && text[at..].starts_with('@')
+    {
+        if text[..at].contains('?') {
+            return Err(invalid("\"?\" before \"@\" in the connection URL").with_hint(
+                "in user and password \"?\" is %3F; in parameters without a database \"@\" is %40",
+            ));
+        }
+        let (user, password) = text[..at].split_once(':').unwrap_or((&text[..at], ""));
+        set("user", decoded(user)?);
+        set("password", decoded(password)?);
+        rest = &text[at + 1..];
+    }
+
+    let (rest, query) = match rest.split_once('?') {
+        Some((rest, query)) => (rest, Some(query)),
+        None => (rest, None),
+    };
+    if rest.contains('@') {
+        return Err(invalid("more than one \"@\", or one after \"/\", in the connection URL").with_hint(
+            "percent-encode special characters in user, password and database: \"@\" is %40, \"/\" is %2F",
+        ));
+    }
+    let (network, dbname) = rest.split_once('/').unwrap_or((rest, ""));
+    let network = expand(network, environment, |piece| Ok(piece.into()))?;
+    let (mut hosts, mut ports) = (Vec::new(), Vec::new());
+    for (index, place) in network.split(',').enumerate() {
+        let (host, port) = split_port(place, index + 1)?;
+        hosts.push(decode(host)?);
+        ports.push(decode(port)?);
+    }
+    set("host", hosts.join(","));
+    // For two hosts without ports this is ",": both have the default port, whatever PGPORT says.
+    set("port", ports.join(","));
+    set("dbname", decoded(dbname)?);
+
+    for parameter in query
+        .unwrap_or_default()
+        .split('&')
+        .filter(|p| !p.is_empty())
+    {
+        let (name, value) = match parameter.split_once('=') {
+            Some((_, value)) if value.contains('=') => {
+                return Err(invalid("extra \"=\" in a parameter of the connection URL")
+                    .with_hint("percent-encode it as %3D"));
+            }
+            Some(pair) => pair,
+            None => {
+                return Err(invalid("missing \"=\" in a parameter of the connection URL")
+                    .with_hint("parameters are written ?name=value&name=value; a \"?\" in a password is %3F"));
+            }
+        };
+        let (name, value) = (decode(name)?, decoded(value)?);
+        // JDBC's way to ask for TLS, which libpq knows too.
+        let (name, value) = match (&*name, &*value) {
+            ("ssl", "true") => ("sslmode", "require".to_owned()),
+            _ => (&*name, value),
+        };
+        options.set(Keyword::find(name).ok_or_else(|| unknown(name))?, value);
+    }
+    Ok(options)
+}
+
+/// `host`, `host:port`, `[::1]` or `[::1]:port`; either may be empty. `number` counts from 1.
+fn split_port(place: &str, number: usize) -> Result<(&str, &str)> {
+    let Some(bracketed) = place.strip_prefix('[') else {
+        return match place.split_once(':') {
+            Some((_, port)) if port.contains(':') => Err(invalid(format!(
+                "more than one \":\" in host {number} of the connection URL"
+            ))
+            .with_hint("write an IPv6 address in brackets; \":\" in a password is %3A")),
+            Some(pair) => Ok(pair),
+            None => Ok((place, "")),
+        };
+    };
+    let (host, rest) = bracketed.split_once(']').ok_or_else(|| {
+        invalid(format!(
+            "missing \"]\" after the IPv6 address of host {number}"
+        ))
+    })?;
+    if host.is_empty() {
+        return Err(invalid(format!(
+            "the IPv6 address of host {number} is empty"
+        )));
+    }
+    match (rest, rest.strip_prefix(':')) {
+        ("", _) => Ok((host, "")),
+        (_, Some(port)) => Ok((host, port)),
+        _ => Err(invalid(format!(
+            "expected \":\", \",\", \"/\" or \"?\" after the IPv6 address of host {number}"
+        ))),
+    }
+}
+
+/// `key = value` pairs; see `conninfo_parse` in fe-connect.c.
+fn parse_key_values(text: &str, environment: Option<&Environment>) -> Result<Options> {
+    let mut options = Options::default();
+    let mut previous: Option<&'static str> = None;
+    let mut rest = text.trim_start_matches(is_space);
+    while !rest.is_empty() {
+        let name_end = rest.find(|c| c == '=' || is_space(c)).unwrap_or(rest.len());
+        let (name, after) = rest.split_at(name_end);
+        // What stands after an unquoted value may be the rest of a password with a space in it,
+        // so neither message repeats it.
+        let Some(after) = after.trim_start_matches(is_space).strip_prefix('=') else {
+            return Err(match previous {
+                Some(previous) => invalid(format!("missing \"=\" after the value of {previous:?}"))
+                    .with_hint("put a value with spaces in single quotes"),
+                None => invalid("connection string is neither a URL nor key=value pairs")
+                    .with_hint(
+                        "write postgresql://user@host:port/dbname or host=... dbname=... user=...",
+                    ),
+            });
+        };
+        let keyword = Keyword::find(name).ok_or_else(|| match previous {
+            Some("password") => {
+                invalid("invalid connection option after the value of \"password\"")
+                    .with_hint("put a password with spaces in single quotes")
+            }
+            None if name.contains("://") => {
+                invalid("connection URL does not start with postgresql:// or postgres://")
+            }
+            _ => unknown(name),
+        })?;
+        let (value, after) = value(after.trim_start_matches(is_space)).ok_or_else(|| {
+            invalid(format!(
+                "unterminated quoted string in the value of {:?}",
+                keyword.name
+            ))
+        })?;
+        options.set(
+            keyword,
+            expand(value.expose(), environment, |piece| Ok(piece.into()))?,
+        );
+        previous = Some(keyword.name);
+        rest = after.trim_start_matches(is_space);
+    }
+    Ok(options)
+}
+
+/// One value and what follows it; `None` when its quote is not closed.
+fn value(text: &str) -> Option<(Secret, &str)> {
+    let mut value = String::with_capacity(text.len());
+    let quoted = text.starts_with('\'');
+    let mut chars = text.char_indices().skip(usize::from(quoted));
+    while let Some((index, next)) = chars.next() {
+        match next {
+            '\\' => value.extend(chars.next().map(|(_, escaped)| escaped)),
+            '\'' if quoted => return Some((value.into(), &text[index + 1..])),
+            space if !quoted && is_space(space) => return Some((value.into(), &text[index..])),
+            other => value.push(other),
+        }
+    }
+    (!quoted).then_some((value.into(), ""))
+}
+
+/// C's `isspace` in the C locale.
+fn is_space(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\n' | '\x0b' | '\x0c' | '\r')
+}
+
+/// Replaces `${NAME}` by the variable's value, untouched, and gives all other text to `literal`.
+fn expand<'a>(
+    text: &'a str,
+    environment: Option<&Environment>,
+    literal: impl Fn(&'a str) -> Result<Cow<'a, str>>,
+) -> Result<String> {
+    let Some(environment) = environment else {
+        return Ok(literal(text)?.into_owned());
+    };
+    let mut expanded = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find("${") {
+        if let Some(before) = rest[..start].strip_suffix('$') {
+            expanded.push_str(&literal(before)?);
+            expanded.push_str("${");
+            rest = &rest[start + 2..];
+            continue;
+        }
+        expanded.push_str(&literal(&rest[..start])?);
+        let name = rest[start + 2..]
+            .split_once('}')
+            .filter(|(name, _)| is_variable_name(name));
+        let Some((name, after)) = name else {
+            return Err(
+                invalid("invalid use of \"${\" in the connection string").with_hint(
+                    "write ${NAME} for an environment variable, and $${ for the characters ${",
+                ),
+            );
+        };
+        let value = environment.variable(name)?.ok_or_else(|| {
+            invalid(format!("environment variable {name} is not set"))
+                .with_hint(format!("set it: export {name}=..."))
+        })?;
+        expanded.push_str(value);
+        rest = after;
+    }
+    expanded.push_str(&literal(rest)?);
+    Ok(expanded)
+}
+
+fn is_variable_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// Percent-decodes; a bad escape is an error, as in libpq, and not kept as it is.
+fn decode(text: &str) -> Result<Cow<'_, str>> {
+    for (index, _) in text.match_indices('%') {
+        let digits = text.as_bytes().get(index + 1..index + 3);
+        match digits {
+            Some(b"00") => {
+                return Err(invalid("%00 is not allowed in a connection URL"));
+            }
+            Some(digits) if digits.iter().all(u8::is_ascii_hexdigit) => {}
+            _ => {
+                return Err(
+                    invalid("invalid percent-encoding in the connection URL").with_hint(
+                        "\"%\" is followed by two hexadecimal digits; \"%\" itself is %25",
+                    ),
+                );
+            }
+        }
+    }
+    percent_decode_str(text)
+        .decode_utf8()
+        .map_err(|_| invalid("percent-encoded text in the connection URL is not valid UTF-8"))
+}
+
+#[cfg(test)]
+mod tests;

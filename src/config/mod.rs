@@ -1,0 +1,341 @@
+//! What the user declares: shards, tables and session settings, parsed into a [`Topology`] that
+//! cannot be invalid.
+//!
+//! Plain code without sockets. Files are read in three places only: [`Topology::from_path`], and the
+//! password and service files in [`ConnectionString::resolve`].
+
+mod conninfo;
+mod duration;
+mod environment;
+mod file;
+mod keywords;
+mod params;
+mod passfile;
+mod secret;
+mod service;
+mod session;
+mod shard;
+mod table;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+pub use conninfo::ConnectionString;
+pub use duration::parse_duration;
+pub use environment::Environment;
+pub use params::{
+    ConnectParams, Endpoint, Host, Keepalives, SslMode, SslRootCert, TargetSessionAttrs,
+};
+pub use secret::Secret;
+pub use session::SessionSettings;
+pub use shard::Shard;
+pub use table::{Table, TableKind};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// The databases of a cluster, and how tables are spread over them.
+///
+/// A value of this type is valid: there is at least one shard, names are unique, connection strings
+/// can be read and their variables are set. Whether the servers exist and hold these tables is
+/// found out on connecting.
+///
+/// # File
+/// ```toml
+/// [session]                       # set on every shard for every query
+/// timezone = "UTC"                # the default
+/// search_path = "public"          # default: the server's
+/// statement_timeout = "5min"      # default: the server's
+/// lock_timeout = "10s"            # default: the server's
+/// connect_timeout = "10s"         # the default
+///
+/// [session.settings]              # any other parameter of the server
+/// work_mem = "256MB"
+///
+/// [finish]                        # where the last step of a query runs, if it needs one
+/// mode = "on"                     # "off": refuse such queries
+/// url = "postgresql://app@db9/x"  # default: one of the shards
+///
+/// [[shard]]
+/// name = "s0"
+/// url = "postgresql://app@db0/sales"
+/// replicas = ["postgresql://app@db0b/sales"]
+///
+/// [[table]]
+/// name = "orders"                 # read as SQL does; may be schema.table
+/// shard_key = "o_orderkey"
+/// colocation = "order"            # tables of one group with equal keys live together
+/// shard_index = "o_orderkey % 4"  # number of the shard, counted from 0 in this file's order
+///
+/// [[table]]
+/// name = "nation"
+/// replicated = true
+/// ```
+/// Shards are numbered in the order of the file. See [`ConnectionString`] for `url`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topology {
+    session: SessionSettings,
+    finish: Finish,
+    shards: Vec<Shard>,
+    tables: Vec<Table>,
+}
+
+/// Where the last step of a query runs, if something is left to do after the merge.
+///
+/// That step carries merged rows, which may come from all shards, to one server.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Finish {
+    /// On any shard.
+    #[default]
+    AnyShard,
+    /// On this server, which has to behave as the shards do: same version, collations and
+    /// extensions, and, for queries that are gathered, the replicated tables.
+    Server(ConnectionString),
+    /// Nowhere: a query that needs such a step is refused.
+    Off,
+}
+
+impl Topology {
+    /// Reads a TOML file; see [`Topology`] for its form.
+    ///
+    /// # Errors
+    /// [`Config`](ErrorKind::Config) when the file cannot be read, is not TOML, has a key that is
+    /// not known, or says something invalid. The message has the file's name, line and column, and
+    /// never a text from the file that may hold a password.
+    pub fn from_path(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let place = path.display().to_string();
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => Secret::from(text),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(invalid(format!("{place}: file not found")).with_hint(
+                    "write one with `merganser inspect --shard URL --write FILE`, or give each \
+                     shard as `--shard URL`",
+                ));
+            }
+            Err(error) => {
+                return Err(invalid(format!("{place}: cannot be read")).with_source(error));
+            }
+        };
+        file::parse(text.expose(), Some(&place), Environment::from_process())
+    }
+
+    /// Reads the text of a TOML file.
+    ///
+    /// # Errors
+    /// As [`from_path`](Self::from_path), without the name of a file.
+    pub fn from_toml(text: &str) -> Result<Self> {
+        file::parse(text, None, Environment::from_process())
+    }
+
+    /// A topology without tables, of shards named `s0`, `s1` and so on; enough for fan-out.
+    ///
+    /// # Errors
+    /// [`Config`](ErrorKind::Config) when there is no URL, or one is invalid.
+    pub fn from_urls(urls: impl IntoIterator<Item = impl Into<String>>) -> Result<Self> {
+        urls.into_iter()
+            .enumerate()
+            .fold(Self::builder(), |builder, (index, url)| {
+                builder.with_shard(Shard::new(&format!("s{index}"), Secret::new(url).expose()))
+            })
+            .build()
+    }
+
+    /// Starts an empty topology.
+    pub fn builder() -> TopologyBuilder {
+        TopologyBuilder::default()
+    }
+
+    /// The shards; their order gives the order of rows, and the numbers of `shard_index`.
+    pub fn shards(&self) -> &[Shard] {
+        &self.shards
+    }
+
+    /// The tables, in the order of declaration.
+    pub fn tables(&self) -> &[Table] {
+        &self.tables
+    }
+
+    /// What is set in every session.
+    pub fn session(&self) -> &SessionSettings {
+        &self.session
+    }
+
+    /// Where the last step of a query runs.
+    pub fn finish(&self) -> &Finish {
+        &self.finish
+    }
+
+    /// The text of a file from which an equal topology can be read.
+    ///
+    /// Connection strings are written as they were given: with the passwords in them, if there are
+    /// any (see [`ConnectionString::has_password`]), and with `${NAME}` for variables.
+    pub fn to_toml(&self) -> String {
+        file::write(self)
+    }
+}
+
+/// Collects the parts of a [`Topology`]; everything is checked in [`build`](Self::build).
+#[derive(Debug, Clone, Default)]
+#[must_use = "a builder does nothing until it is built"]
+pub struct TopologyBuilder {
+    session: SessionSettings,
+    finish: Finish,
+    shards: Vec<Shard>,
+    tables: Vec<(String, TableKind)>,
+    environment: Option<Environment>,
+}
+
+impl TopologyBuilder {
+    /// Adds a shard, after the ones before.
+    pub fn with_shard(mut self, shard: Shard) -> Self {
+        self.shards.push(shard);
+        self
+    }
+
+    /// Adds a table; its name is read as SQL does, and may have a schema: `sales."Orders"`.
+    pub fn with_table(mut self, name: &str, kind: TableKind) -> Self {
+        self.tables.push((name.to_owned(), kind));
+        self
+    }
+
+    /// Sets what is set in every session.
+    pub fn with_session(mut self, session: SessionSettings) -> Self {
+        self.session = session;
+        self
+    }
+
+    /// Sets where the last step of a query runs.
+    pub fn with_finish(mut self, finish: Finish) -> Self {
+        self.finish = finish;
+        self
+    }
+
+    /// Sets where `${NAME}` is looked up; by default, in the environment of this process.
+    pub fn with_environment(mut self, environment: Environment) -> Self {
+        self.environment = Some(environment);
+        self
+    }
+
+    /// Checks everything.
+    ///
+    /// # Errors
+    /// [`Config`](ErrorKind::Config) for the first thing that is wrong: no shard, a name twice, a
+    /// connection string that cannot be read, a variable that is not set, an invalid setting.
+    pub fn build(self) -> Result<Topology> {
+        self.check().map_err(|(_, error)| error)
+    }
+
+    /// As [`build`](Self::build), with the part that is wrong.
+    fn check(self) -> Result<Topology, (Part, Error)> {
+        let Self {
+            session,
+            mut finish,
+            mut shards,
+            tables,
+            environment,
+        } = self;
+        let environment = environment.unwrap_or_else(Environment::from_process);
+
+        session.check().map_err(|error| (Part::Session, error))?;
+        if shards.is_empty() {
+            let error = invalid("the topology has no shard")
+                .with_hint("add a [[shard]] with name and url, or give `--shard URL`");
+            return Err((Part::Whole, error));
+        }
+        let mut names = BTreeSet::new();
+        for (index, shard) in shards.iter_mut().enumerate() {
+            shard
+                .check_name()
+                .map_err(|error| (Part::Shard(index), error))?;
+            let name = shard.name().to_owned();
+            for (number, url) in shard.connection_strings_mut().enumerate() {
+                url.set_connect_timeout(session.connect_timeout());
+                url.check(&environment).map_err(|error| {
+                    let place = match number {
+                        0 => "url".to_owned(),
+                        number => format!("replica {number}"),
+                    };
+                    (
+                        Part::Url(index, number),
+                        within(error, &place).with_shard(&name),
+                    )
+                })?;
+            }
+            if !names.insert(name) {
+                let error = invalid(format!("shard name {:?} is used twice", shard.name()));
+                return Err((Part::Shard(index), error));
+            }
+        }
+        if let Finish::Server(url) = &mut finish {
+            url.set_connect_timeout(session.connect_timeout());
+            url.check(&environment)
+                .map_err(|error| (Part::Finish, within(error, "finish: url")))?;
+        }
+        let tables = check_tables(tables)?;
+        Ok(Topology {
+            session,
+            finish,
+            shards,
+            tables,
+        })
+    }
+}
+
+fn check_tables(declared: Vec<(String, TableKind)>) -> Result<Vec<Table>, (Part, Error)> {
+    let mut tables: Vec<Table> = Vec::with_capacity(declared.len());
+    for (index, (name, kind)) in declared.into_iter().enumerate() {
+        let at = |error| (Part::Table(index), error);
+        let table = Table::new(&name, kind).map_err(at)?;
+        for other in tables.iter().filter(|other| other.name() == table.name()) {
+            if other.schema() == table.schema() {
+                return Err(at(invalid(format!(
+                    "table {} is declared twice",
+                    table.to_sql()
+                ))));
+            }
+            // Which of the two `orders` means would depend on the search path.
+            if other.schema().is_none() || table.schema().is_none() {
+                return Err(at(invalid(format!(
+                    "table {} is declared with and without a schema",
+                    table::quote(table.name())
+                ))
+                .with_hint("write every table of this name with its schema")));
+            }
+        }
+        tables.push(table);
+    }
+    Ok(tables)
+}
+
+/// The part of a declaration that an error is about, so that a file can say where it stands.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    Whole,
+    Session,
+    Finish,
+    Shard(usize),
+    /// Shard, and 0 for the primary or the number of the replica, counted from 1.
+    Url(usize, usize),
+    Table(usize),
+}
+
+/// The error of everything in this module.
+fn invalid(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Config, message)
+}
+
+/// Puts a place before the message.
+fn within(error: Error, place: &str) -> Error {
+    let mut outer = Error::new(error.kind(), format!("{place}: {}", error.message()));
+    if let Some(hint) = error.hint() {
+        outer = outer.with_hint(hint);
+    }
+    if let Some(shard) = error.shard() {
+        outer = outer.with_shard(shard);
+    }
+    outer
+}
+
+#[cfg(test)]
+mod tests;

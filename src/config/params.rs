@@ -1,0 +1,511 @@
+//! A connection string with everything filled in.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::conninfo::Options;
+use super::{ConnectionString, Environment, Secret, invalid, passfile, service};
+use crate::error::Result;
+
+const DEFAULT_PORT: u16 = 5432;
+/// libpq waits for ever; a query over many servers should say soon which one is missing.
+const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// libpq's minimum, because it counts in whole seconds.
+const SHORTEST_CONNECT_TIMEOUT: u64 = 2;
+
+/// Everything that is needed to open a connection.
+///
+/// Fields have the meaning of libpq's parameters of the same name, of PostgreSQL 15, with the
+/// differences that they state. `Debug` shows hosts, ports, database and user, and no secret.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConnectParams {
+    /// The servers to try, in this order; never empty. A refused login ends the search.
+    pub endpoints: Vec<Endpoint>,
+    /// The role to log in as.
+    pub user: String,
+    /// The password that was given outright. Log in with [`Endpoint::password`], which includes it.
+    pub password: Option<Secret>,
+    /// The database.
+    pub dbname: String,
+    /// Command-line options for the server process, such as `-c geqo=off`.
+    pub options: Option<String>,
+    /// The name that `pg_stat_activity` shows; `fallback_application_name` where there is no other.
+    pub application_name: Option<String>,
+    /// Whether to use TLS over TCP, and what to verify; `Prefer` by default. Unix sockets never use
+    /// TLS.
+    ///
+    /// `Require` becomes `VerifyCa` when there is a root certificate, as in libpq.
+    pub ssl_mode: SslMode,
+    /// Whom to trust: set exactly when [`ssl_mode`](Self::ssl_mode) is `VerifyCa` or `VerifyFull`.
+    ///
+    /// For `VerifyFull` without `sslrootcert` and without `~/.postgresql/root.crt`, it is the
+    /// system's store, where libpq fails. A file that `sslrootcert` names has to exist, for
+    /// `Require` too, where libpq would go without verification.
+    pub ssl_root_cert: Option<SslRootCert>,
+    /// How long to try one endpoint; `None` means without limit. 10 s where nothing is said (libpq:
+    /// no limit). In a connection string 0 and negative mean no limit, and 1 means 2 s.
+    pub connect_timeout: Option<Duration>,
+    /// TCP keepalives; `None` when they are off.
+    pub keepalives: Option<Keepalives>,
+    /// How long sent data may stay unacknowledged; `None` leaves it to the operating system.
+    pub tcp_user_timeout: Option<Duration>,
+    /// Which of the endpoints will do.
+    pub target_session_attrs: TargetSessionAttrs,
+}
+
+/// One server to try.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Endpoint {
+    /// Where it is.
+    pub host: Host,
+    /// Its port, which is also part of the name of a Unix socket.
+    pub port: u16,
+    /// The password for it: the one given outright, else the one of the password file.
+    pub password: Option<Secret>,
+}
+
+/// Where a server listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Host {
+    /// TCP.
+    Tcp {
+        /// The name to verify in a certificate, and to look up unless there is an address.
+        name: String,
+        /// The address (`hostaddr`, or a name that is an address).
+        addr: Option<IpAddr>,
+    },
+    /// The directory of a Unix socket named `.s.PGSQL.<port>`.
+    Unix(PathBuf),
+}
+
+/// Whether to use TLS, and what to verify (`sslmode`); in the order of strictness.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SslMode {
+    /// Never.
+    Disable,
+    /// Only when the server refuses a connection without.
+    Allow,
+    /// Unless the server does not offer it.
+    Prefer,
+    /// Always; the certificate is not verified.
+    Require,
+    /// Always, with a certificate that a trusted authority signed.
+    VerifyCa,
+    /// Always, with a certificate that a trusted authority signed for this host.
+    VerifyFull,
+}
+
+/// Whom to trust (`sslrootcert`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SslRootCert {
+    /// The operating system's store.
+    System,
+    /// The certificates in this PEM file, which existed when the parameters were resolved.
+    File(PathBuf),
+}
+
+/// Which state of a server is acceptable (`target_session_attrs`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum TargetSessionAttrs {
+    /// Every one.
+    #[default]
+    Any,
+    /// Sessions accept writes by default.
+    ReadWrite,
+    /// Sessions do not accept writes by default.
+    ReadOnly,
+    /// Not in recovery.
+    Primary,
+    /// In recovery.
+    Standby,
+    /// In recovery, or any when there is no such server.
+    PreferStandby,
+}
+
+/// TCP keepalives; `None` leaves a value to the operating system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Keepalives {
+    /// Silence before the first probe.
+    pub idle: Option<Duration>,
+    /// Time between probes.
+    pub interval: Option<Duration>,
+    /// Probes without an answer until the connection counts as lost.
+    pub count: Option<u32>,
+}
+
+impl ConnectionString {
+    /// Fills in what the text leaves open: from the service file, then the `PG*` variables, then
+    /// libpq's defaults; and looks for passwords in the password file.
+    ///
+    /// Reads up to three small files; opens no connection.
+    ///
+    /// # Errors
+    /// [`Config`](crate::ErrorKind::Config) for a text that is not a connection string, a variable
+    /// that is not set, a value out of range, a service that is not defined, an option that
+    /// cannot be ignored, or a root certificate that is missing. But for the name of a service, no
+    /// message shows a value of the connection string.
+    pub fn resolve(&self, environment: &Environment) -> Result<ConnectParams> {
+        let mut options = self.parse(Some(environment))?;
+        service::apply(&mut options, environment)?;
+        // `[session]` is nearer to the connection string than the environment is.
+        let timeout = match options.get("connect_timeout") {
+            None => self.connect_timeout(),
+            Some(_) => None,
+        };
+        options.set_defaults_from(environment)?;
+
+        let mut params = settle(&options, environment)?;
+        if let Some(timeout) = timeout {
+            params.connect_timeout = (!timeout.is_zero()).then_some(timeout);
+        }
+        params.find_root_cert(&options, environment)?;
+        params.find_passwords(&options, environment);
+        Ok(params)
+    }
+}
+
+impl ConnectParams {
+    fn find_root_cert(&mut self, options: &Options, environment: &Environment) -> Result<()> {
+        let given = options.get("sslrootcert");
+        if self.ssl_mode < SslMode::Require {
+            return Ok(());
+        }
+        if given == Some("system") {
+            self.ssl_root_cert = Some(SslRootCert::System);
+            return Ok(());
+        }
+        let file = match given {
+            Some(file) => Some(PathBuf::from(file)),
+            None => environment
+                .home()
+                .map(|home| home.join(".postgresql/root.crt")),
+        };
+        let found = file.filter(|file| file.is_file()).map(SslRootCert::File);
+        self.ssl_root_cert = match (self.ssl_mode, found) {
+            (SslMode::Require, Some(file)) => {
+                self.ssl_mode = SslMode::VerifyCa;
+                Some(file)
+            }
+            (_, Some(file)) => Some(file),
+            (_, None) if given.is_some() => {
+                return Err(invalid(format!(
+                    "{}: the root certificate file does not exist",
+                    options.describe("sslrootcert")
+                )));
+            }
+            (SslMode::VerifyFull, None) => Some(SslRootCert::System),
+            (SslMode::VerifyCa, None) => {
+                return Err(
+                    invalid("sslmode verify-ca needs a root certificate file").with_hint(
+                        "set sslrootcert, or use verify-full, which trusts the system's store",
+                    ),
+                );
+            }
+            (_, None) => None,
+        };
+        Ok(())
+    }
+
+    fn find_passwords(&mut self, options: &Options, environment: &Environment) {
+        if self.password.is_some() {
+            return;
+        }
+        let path = match options.get("passfile") {
+            Some(path) => Some(PathBuf::from(path)),
+            None => environment.home().map(|home| home.join(".pgpass")),
+        };
+        let Some(text) = path.as_deref().and_then(passfile::read) else {
+            return;
+        };
+        for endpoint in &mut self.endpoints {
+            let host: &str = match &endpoint.host {
+                Host::Tcp { name, .. } => name,
+                Host::Unix(directory) if Some(&**directory) == environment.socket_directory() => {
+                    "localhost"
+                }
+                Host::Unix(directory) => &directory.to_string_lossy(),
+            };
+            endpoint.password =
+                passfile::find(text.expose(), host, endpoint.port, &self.dbname, &self.user);
+        }
+    }
+}
+
+/// Checks the options of a connection string alone; what it leaves open may come from elsewhere.
+pub(super) fn check_options(options: &Options) -> Result<()> {
+    settle(options, &Environment::default().with_user("user")).map(drop)
+}
+
+/// Everything but what is in files.
+fn settle(options: &Options, environment: &Environment) -> Result<ConnectParams> {
+    options.check_support()?;
+    let text = |name| options.get(name).map(str::to_owned);
+    let user = match text("user") {
+        Some(user) => user,
+        None => environment.user().map(str::to_owned).ok_or_else(|| {
+            invalid("no user name is given, and the operating system has none")
+                .with_hint("add user=... to the connection string, or set PGUSER")
+        })?,
+    };
+    let password = options.get("password").map(Secret::from);
+    let mut endpoints = endpoints(options, environment)?;
+    for endpoint in &mut endpoints {
+        endpoint.password = password.clone();
+    }
+    Ok(ConnectParams {
+        endpoints,
+        password,
+        dbname: text("dbname").unwrap_or_else(|| user.clone()),
+        user,
+        options: text("options"),
+        application_name: text("application_name").or_else(|| text("fallback_application_name")),
+        ssl_mode: ssl_mode(options)?,
+        ssl_root_cert: None,
+        connect_timeout: match integer(options, "connect_timeout")? {
+            None => Some(DEFAULT_CONNECT_TIMEOUT),
+            Some(seconds) => seconds_of(seconds)
+                .map(|timeout| timeout.max(Duration::from_secs(SHORTEST_CONNECT_TIMEOUT))),
+        },
+        keepalives: match integer(options, "keepalives")? {
+            Some(0) => None,
+            _ => Some(Keepalives {
+                idle: integer(options, "keepalives_idle")?.and_then(seconds_of),
+                interval: integer(options, "keepalives_interval")?.and_then(seconds_of),
+                count: integer(options, "keepalives_count")?
+                    .and_then(|count| u32::try_from(count).ok())
+                    .filter(|count| *count > 0),
+            }),
+        },
+        tcp_user_timeout: integer(options, "tcp_user_timeout")?
+            .and_then(|millis| u64::try_from(millis).ok())
+            .filter(|millis| *millis > 0)
+            .map(Duration::from_millis),
+        target_session_attrs: target_session_attrs(options)?,
+    })
+}
+
+/// Pairs hosts, addresses and ports; see `connectOptions2` in fe-connect.c.
+fn endpoints(options: &Options, environment: &Environment) -> Result<Vec<Endpoint>> {
+    let list = |name| match options.get(name) {
+        Some(text) => text.split(',').map(str::trim).collect::<Vec<_>>(),
+        None => Vec::new(),
+    };
+    let (hosts, addresses, ports) = (list("host"), list("hostaddr"), list("port"));
+    if !hosts.is_empty() && !addresses.is_empty() && hosts.len() != addresses.len() {
+        return Err(invalid(format!(
+            "{} hosts, but {} values of {}",
+            hosts.len(),
+            addresses.len(),
+            options.describe("hostaddr")
+        )));
+    }
+    let count = hosts.len().max(addresses.len()).max(1);
+    if ports.len() > 1 && ports.len() != count {
+        return Err(invalid(format!(
+            "{count} hosts, but {} values of {}",
+            ports.len(),
+            options.describe("port")
+        ))
+        .with_hint("give one port for all hosts, or one for each"));
+    }
+    (0..count)
+        .map(|index| {
+            let at = |list: &[&'_ str]| list.get(index).copied().unwrap_or_default().to_owned();
+            let port = match ports.as_slice() {
+                [one] => (*one).to_owned(),
+                many => at(many),
+            };
+            Ok(Endpoint {
+                host: host(&at(&hosts), &at(&addresses), index, options, environment)?,
+                port: parse_port(&port).ok_or_else(|| {
+                    invalid(format!(
+                        "invalid {} of host {}: expected a number from 1 to 65535",
+                        options.describe("port"),
+                        index + 1
+                    ))
+                    .with_hint(
+                        "in a URL, \":\", \"/\" and \"@\" in a password are %3A, %2F and %40",
+                    )
+                })?,
+                password: None,
+            })
+        })
+        .collect()
+}
+
+fn host(
+    host: &str,
+    address: &str,
+    index: usize,
+    options: &Options,
+    environment: &Environment,
+) -> Result<Host> {
+    let addr = match address {
+        "" => host.parse().ok(),
+        address => Some(address.parse::<IpAddr>().map_err(|_| {
+            invalid(format!(
+                "invalid {} of host {}: expected an IP address",
+                options.describe("hostaddr"),
+                index + 1
+            ))
+        })?),
+    };
+    if host.starts_with('/') && address.is_empty() {
+        return Ok(Host::Unix(host.into()));
+    }
+    if host.starts_with('@') && options.get("hostaddr").is_none() {
+        return Err(invalid(format!(
+            "{} {} starts with \"@\", but abstract Unix sockets are not supported",
+            options.describe("host"),
+            index + 1
+        )));
+    }
+    // A host is sent to a name server and shown in messages. No name has such characters, but the
+    // rest of a password that was not percent-encoded may.
+    let colon = host.contains(':')
+        && host
+            .split('%')
+            .next()
+            .is_none_or(|ip| ip.parse::<Ipv6Addr>().is_err());
+    if !host.starts_with('/')
+        && (colon
+            || host.contains(|c: char| c.is_whitespace() || c.is_control() || "@/?#=&".contains(c)))
+    {
+        return Err(invalid(format!(
+            "invalid {} {}: expected a host name, an IP address or an absolute path",
+            options.describe("host"),
+            index + 1
+        ))
+        .with_hint(
+            "a port is written port=5432, or after the host in a URL; special characters of a \
+             password in a URL are percent-encoded: \"@\" is %40",
+        ));
+    }
+    Ok(match (host, environment.socket_directory()) {
+        ("", Some(directory)) if addr.is_none() => Host::Unix(directory.to_owned()),
+        ("", _) => Host::Tcp {
+            name: addr.map_or_else(|| "localhost".to_owned(), |addr| addr.to_string()),
+            addr,
+        },
+        (name, _) => Host::Tcp {
+            name: name.to_owned(),
+            addr,
+        },
+    })
+}
+
+fn parse_port(text: &str) -> Option<u16> {
+    match text {
+        "" => Some(DEFAULT_PORT),
+        text => text.parse().ok().filter(|port| *port != 0),
+    }
+}
+
+fn ssl_mode(options: &Options) -> Result<SslMode> {
+    let system = options.get("sslrootcert") == Some("system");
+    let mode = match options.get("sslmode") {
+        None if system => SslMode::VerifyFull,
+        None => SslMode::Prefer,
+        Some("disable") => SslMode::Disable,
+        Some("allow") => SslMode::Allow,
+        Some("prefer") => SslMode::Prefer,
+        Some("require") => SslMode::Require,
+        Some("verify-ca") => SslMode::VerifyCa,
+        Some("verify-full") => SslMode::VerifyFull,
+        Some(_) => {
+            return Err(invalid(format!(
+                "invalid {}: expected disable, allow, prefer, require, verify-ca or verify-full",
+                options.describe("sslmode")
+            )));
+        }
+    };
+    // Anybody can get a certificate that the system's store trusts, for a host of their own.
+    if system && mode != SslMode::VerifyFull {
+        return Err(invalid(format!(
+            "{} is too weak for sslrootcert \"system\": expected verify-full",
+            options.describe("sslmode")
+        )));
+    }
+    Ok(mode)
+}
+
+fn target_session_attrs(options: &Options) -> Result<TargetSessionAttrs> {
+    Ok(match options.get("target_session_attrs") {
+        None | Some("any") => TargetSessionAttrs::Any,
+        Some("read-write") => TargetSessionAttrs::ReadWrite,
+        Some("read-only") => TargetSessionAttrs::ReadOnly,
+        Some("primary") => TargetSessionAttrs::Primary,
+        Some("standby") => TargetSessionAttrs::Standby,
+        Some("prefer-standby") => TargetSessionAttrs::PreferStandby,
+        Some(_) => {
+            return Err(invalid(format!(
+                "invalid {}: expected any, read-write, read-only, primary, standby or prefer-standby",
+                options.describe("target_session_attrs")
+            )));
+        }
+    })
+}
+
+fn integer(options: &Options, name: &str) -> Result<Option<i32>> {
+    options
+        .get(name)
+        .map(|text| {
+            text.trim().parse().map_err(|_| {
+                invalid(format!(
+                    "invalid {}: expected a whole number",
+                    options.describe(name)
+                ))
+            })
+        })
+        .transpose()
+}
+
+/// `None` for zero and less, by which libpq means "no limit" or "the system's default".
+fn seconds_of(seconds: i32) -> Option<Duration> {
+    u64::try_from(seconds)
+        .ok()
+        .filter(|seconds| *seconds > 0)
+        .map(Duration::from_secs)
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { name, .. } if name.contains(':') => write!(f, "[{name}]"),
+            Self::Tcp { name, .. } => f.write_str(name),
+            Self::Unix(directory) => Path::display(directory).fmt(f),
+        }
+    }
+}
+
+/// `db0:5432`, `[::1]:5432` or `/run/postgresql:5432`.
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Debug for ConnectParams {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectParams")
+            .field("endpoints", &self.endpoints)
+            .field("dbname", &self.dbname)
+            .field("user", &self.user)
+            .field("ssl_mode", &self.ssl_mode)
+            .field("target_session_attrs", &self.target_session_attrs)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,270 @@
+//! What is set in every session, on every shard.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::invalid;
+use crate::error::Result;
+
+/// PostgreSQL stores its timeouts as a positive `int` of milliseconds.
+const LONGEST_TIMEOUT: Duration = Duration::from_millis(i32::MAX as u64);
+
+/// Parameters with a key of their own in `[session]`.
+const OWN_KEYS: [&str; 4] = [
+    "timezone",
+    "search_path",
+    "statement_timeout",
+    "lock_timeout",
+];
+
+/// Parameters on which the reading of results, or the meaning of a query that was planned, depends.
+const PINNED: [&str; 12] = [
+    "bytea_output",
+    "client_encoding",
+    "datestyle",
+    "default_transaction_isolation",
+    "default_transaction_read_only",
+    "extra_float_digits",
+    "intervalstyle",
+    "session_authorization",
+    "standard_conforming_strings",
+    "transaction_deferrable",
+    "transaction_isolation",
+    "transaction_read_only",
+];
+
+/// The settings that every query finds on every shard, whatever the server, the database or the
+/// role would give it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionSettings {
+    timezone: String,
+    search_path: Option<String>,
+    statement_timeout: Option<Duration>,
+    lock_timeout: Option<Duration>,
+    connect_timeout: Option<Duration>,
+    settings: BTreeMap<String, String>,
+}
+
+impl Default for SessionSettings {
+    fn default() -> Self {
+        Self {
+            timezone: "UTC".to_owned(),
+            search_path: None,
+            statement_timeout: None,
+            lock_timeout: None,
+            connect_timeout: None,
+            settings: BTreeMap::new(),
+        }
+    }
+}
+
+impl SessionSettings {
+    /// Sets `TimeZone`, by which `now()::date`, `date_trunc` and `to_char` compute.
+    #[must_use]
+    pub fn with_timezone(mut self, timezone: impl Into<String>) -> Self {
+        self.timezone = timezone.into();
+        self
+    }
+
+    /// Sets `search_path`, in PostgreSQL's syntax: `sales, public`.
+    #[must_use]
+    pub fn with_search_path(mut self, search_path: impl Into<String>) -> Self {
+        self.search_path = Some(search_path.into());
+        self
+    }
+
+    /// Sets `statement_timeout`: the longest that a server works on one statement.
+    #[must_use]
+    pub fn with_statement_timeout(mut self, timeout: Duration) -> Self {
+        self.statement_timeout = Some(timeout);
+        self
+    }
+
+    /// Sets `lock_timeout`: the longest that a server waits for one lock.
+    #[must_use]
+    pub fn with_lock_timeout(mut self, timeout: Duration) -> Self {
+        self.lock_timeout = Some(timeout);
+        self
+    }
+
+    /// Sets how long opening a connection may take, per host; a `connect_timeout` in the
+    /// connection string comes before it, `PGCONNECT_TIMEOUT` after it.
+    #[must_use]
+    pub fn with_connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = Some(timeout);
+        self
+    }
+
+    /// Sets any other parameter of the server.
+    #[must_use]
+    pub fn with_setting(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.settings.insert(name.into(), value.into());
+        self
+    }
+
+    /// `TimeZone`; `UTC` by default.
+    pub fn timezone(&self) -> &str {
+        &self.timezone
+    }
+
+    /// `search_path`; `None` leaves each server its own.
+    pub fn search_path(&self) -> Option<&str> {
+        self.search_path.as_deref()
+    }
+
+    /// `statement_timeout`, in whole milliseconds; `None` leaves each server its own, and zero
+    /// means no limit.
+    pub fn statement_timeout(&self) -> Option<Duration> {
+        self.statement_timeout
+    }
+
+    /// `lock_timeout`, in whole milliseconds; `None` leaves each server its own, and zero means no
+    /// limit.
+    pub fn lock_timeout(&self) -> Option<Duration> {
+        self.lock_timeout
+    }
+
+    /// How long opening a connection may take, per host, in whole milliseconds; zero means no
+    /// limit. [`ConnectionString::resolve`](super::ConnectionString::resolve) takes it into account.
+    pub fn connect_timeout(&self) -> Option<Duration> {
+        self.connect_timeout
+    }
+
+    /// The other parameters, by name: names are of the form `[a-z_][a-z0-9_]*`, with dots for the
+    /// parameters of extensions, so they need no quotes in SQL. Values may be any text.
+    pub fn settings(&self) -> &BTreeMap<String, String> {
+        &self.settings
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        if self.timezone.trim().is_empty() {
+            return Err(invalid("session: timezone is empty"));
+        }
+        if self
+            .search_path
+            .as_deref()
+            .is_some_and(|path| path.trim().is_empty())
+        {
+            return Err(invalid("session: search_path is empty")
+                .with_hint("leave it out to use the server's"));
+        }
+        for (key, timeout) in [
+            ("statement_timeout", self.statement_timeout),
+            ("lock_timeout", self.lock_timeout),
+            ("connect_timeout", self.connect_timeout),
+        ] {
+            let Some(timeout) = timeout else { continue };
+            // A fraction would be cut off, and 0 means "no limit": the opposite of a short one.
+            if timeout > LONGEST_TIMEOUT || timeout.subsec_nanos() % 1_000_000 != 0 {
+                return Err(invalid(format!(
+                    "session: {key}: expected whole milliseconds, at most {}",
+                    i32::MAX
+                )));
+            }
+        }
+        for (name, value) in &self.settings {
+            check_name(name)?;
+            if value.contains('\0') {
+                return Err(invalid(format!(
+                    "session: settings: {name}: value holds a zero byte"
+                )));
+            }
+        }
+        if self.timezone.contains('\0')
+            || self
+                .search_path
+                .as_deref()
+                .is_some_and(|p| p.contains('\0'))
+        {
+            return Err(invalid("session: value holds a zero byte"));
+        }
+        Ok(())
+    }
+}
+
+fn check_name(name: &str) -> Result<()> {
+    let well_formed = name.split('.').all(|part| {
+        part.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+            && part
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+    });
+    if !well_formed || name.len() > 63 {
+        // The name is not repeated: what is no name may be anything, also a connection string.
+        return Err(
+            invalid("session: settings: invalid parameter name").with_hint(
+                "names consist of lower-case letters, digits and underscores, such as work_mem",
+            ),
+        );
+    }
+    if OWN_KEYS.contains(&name) {
+        return Err(
+            invalid(format!("session: settings: {name} has a key of its own"))
+                .with_hint(format!("write it as {name} = \"...\" under [session]")),
+        );
+    }
+    if PINNED.contains(&name) {
+        return Err(invalid(format!(
+            "session: settings: {name} cannot be set: the exactness of answers depends on it"
+        )));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_utc_and_the_servers_own() {
+        let session = SessionSettings::default();
+        session.check().unwrap();
+        assert_eq!(session.timezone(), "UTC");
+        assert_eq!(session.search_path(), None);
+        assert_eq!(session.statement_timeout(), None);
+        assert!(session.settings().is_empty());
+    }
+
+    #[test]
+    fn settings_are_named_as_postgresql_names_them() {
+        let set = |name: &str| SessionSettings::default().with_setting(name, "1").check();
+        for name in ["work_mem", "_x", "pg_trgm.similarity_threshold", "role"] {
+            set(name).unwrap();
+        }
+        for name in ["", "Work_Mem", "a b", "a;b", "1a", "a.", ".a", "a-b"] {
+            assert_eq!(
+                set(name).unwrap_err().message(),
+                "session: settings: invalid parameter name",
+                "{name}"
+            );
+        }
+        let error = set("timezone").unwrap_err();
+        assert_eq!(
+            error.message(),
+            "session: settings: timezone has a key of its own"
+        );
+        assert!(
+            set("extra_float_digits")
+                .unwrap_err()
+                .message()
+                .contains("cannot be set")
+        );
+    }
+
+    #[test]
+    fn timeouts_that_postgresql_cannot_hold_are_refused() {
+        let with = |timeout| {
+            SessionSettings::default()
+                .with_statement_timeout(timeout)
+                .check()
+        };
+        with(Duration::ZERO).unwrap();
+        with(Duration::from_millis(1)).unwrap();
+        for timeout in [Duration::from_micros(1), Duration::from_secs(1 << 32)] {
+            assert_eq!(
+                with(timeout).unwrap_err().message(),
+                "session: statement_timeout: expected whole milliseconds, at most 2147483647"
+            );
+        }
+    }
+}
