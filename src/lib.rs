@@ -2,6 +2,8 @@
 //! Arrow table out.
 
 mod error;
+#[cfg(feature = "local")]
+pub mod local;
 mod stream;
 
 pub use error::{Error, ErrorKind, Phase, Result};

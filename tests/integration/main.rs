@@ -1,0 +1,4 @@
+//! Tests against real PostgreSQL servers, and of the layout of the source.
+
+mod local;
+mod support;
