@@ -1,4 +1,5 @@
 //! Tests against real PostgreSQL servers, and of the layout of the source.
 
+mod layering;
 mod local;
 mod support;
