@@ -61,7 +61,8 @@ pub(super) struct Watchdog {
 }
 
 /// `$1` is the folder. Lines from the pipe: the number of the server's process (0: none), `stop`,
-/// or `keep`. SIGQUIT is PostgreSQL's immediate shutdown.
+/// or `keep`. SIGQUIT is PostgreSQL's immediate shutdown; its last processes may still write for a
+/// moment, so removing the folder may take more than one attempt.
 const WATCHDOG: &str = r#"
 trap '' HUP INT TERM
 pid=0
@@ -81,7 +82,11 @@ if [ "$pid" != 0 ]; then
   done
   kill -KILL "$pid"
 fi 2>/dev/null
-rm -rf -- "$1" 2>/dev/null || { sleep 0.2; rm -rf -- "$1"; }
+tries=0
+until rm -rf -- "$1" || [ "$tries" -ge 20 ]; do
+  sleep 0.1
+  tries=$((tries + 1))
+done
 "#;
 
 impl Watchdog {
