@@ -113,6 +113,10 @@ impl ServerBuilder {
     /// # Errors
     /// [`ErrorKind::Config`] when there is no installation; [`ErrorKind::Timeout`] when the server
     /// takes too long; [`ErrorKind::Connect`] for everything else, with the end of the server's log.
+    ///
+    /// [`ErrorKind::Config`]: crate::ErrorKind::Config
+    /// [`ErrorKind::Timeout`]: crate::ErrorKind::Timeout
+    /// [`ErrorKind::Connect`]: crate::ErrorKind::Connect
     pub fn start(self) -> Result<Server> {
         let binaries = self.binaries.clone().map_or_else(Binaries::find, Ok)?;
         let account = Account::unprivileged()
