@@ -1,0 +1,7 @@
+//! Tests against real PostgreSQL servers, and of the layout of the source.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod layering;
+mod local;
+mod support;

@@ -1,0 +1,118 @@
+//! What the tests of this binary share: one server, and TPC-H data on it.
+//!
+//! Plain `cargo test` runs all of them as threads of one process, so one server serves all. Rust
+//! never drops a static, but the server's watchdog ends it with the process.
+//!
+//! ```ignore
+//! #[tokio::test]
+//! async fn a_test() {
+//!     let Some(urls) = support::shards(3) else { return };
+//! ```
+
+use std::collections::HashMap;
+use std::env;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
+
+use merganser::local::{Binaries, Server, Tpch};
+
+/// The scale factor of [`tpch`]: 1,500 orders.
+pub(crate) const SCALE_FACTOR: f64 = 0.001;
+
+/// The installation to test with. Without one it says so and returns `None`: the test counts as
+/// passed, unless `CI` or `MERGANSER_REQUIRE_POSTGRES` is set; then it fails.
+pub(crate) fn binaries() -> Option<&'static Binaries> {
+    static BINARIES: OnceLock<Option<Binaries>> = OnceLock::new();
+    let found = BINARIES.get_or_init(|| match Binaries::find() {
+        Ok(binaries) => Some(binaries),
+        Err(error) if is_required() => panic!("{error}: {}", error.hint().unwrap_or_default()),
+        Err(_) => None,
+    });
+    if found.is_none() {
+        let test = std::thread::current().name().unwrap_or("a test").to_owned();
+        // Not eprintln: the test harness would swallow it.
+        let _ = std::io::Write::write_all(
+            &mut std::io::stderr(),
+            format!("SKIPPED: no PostgreSQL for {test}; `./dev test` installs it\n").as_bytes(),
+        );
+    }
+    found.as_ref()
+}
+
+/// The server that all tests share; they must not restart it or change its settings. `None` as in
+/// [`binaries`].
+pub(crate) fn server() -> Option<&'static Server> {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    let binaries = binaries()?;
+    Some(SERVER.get_or_init(|| {
+        Server::builder()
+            .with_binaries(binaries.clone())
+            .with_setting("max_connections", "400")
+            .start()
+            .expect("the shared server starts")
+    }))
+}
+
+/// The URL of an empty database of the test's own.
+pub(crate) fn database() -> Option<String> {
+    let name = unique_name();
+    Some(server()?.create_database(&name).expect("a new database"))
+}
+
+/// The URLs of `n` empty databases of the test's own.
+pub(crate) fn shards(n: usize) -> Option<Vec<String>> {
+    (0..n).map(|_| database()).collect()
+}
+
+/// TPC-H data that tests share, and therefore only read.
+#[derive(Debug)]
+pub(crate) struct TpchData {
+    /// The database that holds all rows.
+    pub(crate) oracle: String,
+    /// The databases over which the rows are split.
+    pub(crate) shards: Vec<String>,
+}
+
+/// TPC-H data on one database and split over `n`, loaded when first asked for.
+pub(crate) fn tpch(n: usize) -> Option<&'static TpchData> {
+    static LOADED: Mutex<Option<HashMap<usize, &'static TpchData>>> = Mutex::new(None);
+    static ORACLE: OnceLock<String> = OnceLock::new();
+    server()?;
+    let oracle = ORACLE.get_or_init(|| load(1).remove(0));
+    // A test that failed while it loaded must not fail all others.
+    let mut loaded = LOADED
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    let data = loaded.get_or_insert_default().entry(n).or_insert_with(|| {
+        Box::leak(Box::new(TpchData {
+            oracle: oracle.clone(),
+            shards: load(n),
+        }))
+    });
+    Some(data)
+}
+
+fn load(n: usize) -> Vec<String> {
+    let urls = shards(n).expect("a server");
+    // On a thread of its own: the caller may be a task of a runtime already.
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            tokio::runtime::Runtime::new()
+                .expect("a runtime")
+                .block_on(Tpch::new(SCALE_FACTOR).load(&urls))
+                .expect("TPC-H data loads");
+        });
+    });
+    urls
+}
+
+fn unique_name() -> String {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+fn is_required() -> bool {
+    ["CI", "MERGANSER_REQUIRE_POSTGRES"]
+        .iter()
+        .any(|name| env::var_os(name).is_some_and(|value| !value.is_empty()))
+}
