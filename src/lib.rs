@@ -3,6 +3,8 @@
 
 mod error;
 mod stream;
+#[doc(hidden)]
+pub mod text;
 
 pub use error::{Error, ErrorKind, Phase, Result};
 pub use stream::QueryStream;
