@@ -2,6 +2,7 @@
 //! Arrow table out.
 
 mod error;
+pub mod export;
 mod stream;
 #[doc(hidden)]
 pub mod text;

@@ -75,7 +75,7 @@ impl<'a> TextFormatter<'a> {
     }
 
     /// A formatter of an array inside the column of this name.
-    fn nested(column: &str, field: &Field, array: &'a dyn Array) -> Result<Self> {
+    pub(crate) fn nested(column: &str, field: &Field, array: &'a dyn Array) -> Result<Self> {
         Ok(Self {
             // Logical: a dictionary's value, not only its key, may be NULL.
             nulls: array.logical_nulls(),
