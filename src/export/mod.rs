@@ -1,0 +1,565 @@
+//! One stream of rows into one output: a table to read, CSV, JSON, Arrow IPC or Parquet.
+//!
+//! ```text
+//!  QueryStream ──► bounded channel ──► blocking thread: RecordBatchWriter ──► Output
+//!  (shards go on decoding)             (encodes, compresses, writes)         (stdout, file, device)
+//! ```
+//!
+//! [`write`] does all of it for a [`Format`] and an [`Output`]; [`pump`] drives any
+//! [`RecordBatchWriter`]. Every format here is such a writer.
+
+mod csv;
+mod ipc;
+mod json;
+mod output;
+mod parquet;
+mod table;
+
+use std::any::Any;
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arrow::array::{RecordBatch, new_empty_array};
+use arrow::datatypes::{Schema, SchemaRef};
+use arrow::error::ArrowError;
+use arrow::record_batch::RecordBatchWriter;
+use futures::StreamExt;
+use tokio::sync::mpsc;
+
+pub use self::csv::CsvWriter;
+pub use self::json::{JsonLayout, JsonWriter};
+use self::output::OutputWriter;
+pub use self::output::{Destination, Output};
+pub use self::table::TableWriter;
+use crate::error::{Error, ErrorKind, Phase, Result};
+use crate::stream::QueryStream;
+use crate::text::TextFormatter;
+
+/// How many batches may wait for the writer; while they do, the shards are not read further.
+const QUEUED_BATCHES: usize = 2;
+
+/// How much text a writer collects before it hands it on.
+const FLUSH_BYTES: usize = 64 * 1024;
+
+/// The form of an output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Format {
+    /// An aligned table for reading.
+    Table,
+    /// What `psql --csv` prints, with the empty text quoted.
+    Csv,
+    /// One array of objects.
+    Json,
+    /// One object per line.
+    Ndjson,
+    /// The Arrow IPC file format (Feather version 2).
+    Arrow,
+    /// The Arrow IPC stream format.
+    ArrowStream,
+    /// Apache Parquet.
+    Parquet,
+    /// Nothing: the rows are counted.
+    None,
+}
+
+impl Format {
+    /// Every format with its name.
+    const NAMES: [(Self, &'static str); 8] = [
+        (Self::Table, "table"),
+        (Self::Csv, "csv"),
+        (Self::Json, "json"),
+        (Self::Ndjson, "ndjson"),
+        (Self::Arrow, "arrow"),
+        (Self::ArrowStream, "arrow-stream"),
+        (Self::Parquet, "parquet"),
+        (Self::None, "none"),
+    ];
+
+    /// The format that a file's extension stands for, in upper or lower case.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] for any other extension.
+    pub fn from_path(path: &Path) -> Result<Self> {
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        let extension = extension.map(str::to_ascii_lowercase);
+        match extension.as_deref() {
+            Some("csv") => Ok(Self::Csv),
+            Some("json") => Ok(Self::Json),
+            Some("ndjson" | "jsonl") => Ok(Self::Ndjson),
+            Some("arrow" | "feather" | "ipc") => Ok(Self::Arrow),
+            Some("arrows") => Ok(Self::ArrowStream),
+            Some("parquet" | "pq") => Ok(Self::Parquet),
+            _ => Err(Error::new(
+                ErrorKind::Config,
+                format!("cannot tell the format of {path:?} from its extension"),
+            )
+            .with_hint(format!("name it with --format: {}", Self::names()))),
+        }
+    }
+
+    fn names() -> String {
+        Self::NAMES.map(|(_, name)| name).join(", ")
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = Self::NAMES.iter().find(|(format, _)| format == self);
+        f.write_str(named.map_or("none", |(_, name)| name))
+    }
+}
+
+impl FromStr for Format {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        let named = Self::NAMES.iter().find(|(_, known)| *known == name);
+        named.map(|(format, _)| *format).ok_or_else(|| {
+            Error::new(ErrorKind::Config, format!("unknown format {name:?}"))
+                .with_hint(format!("the formats are {}", Self::names()))
+        })
+    }
+}
+
+/// How the bytes of a binary format are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// Snappy, which Parquet has.
+    Snappy,
+    /// Zstandard, which Parquet and Arrow have.
+    Zstd,
+}
+
+impl fmt::Display for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "none",
+            Self::Snappy => "snappy",
+            Self::Zstd => "zstd",
+        })
+    }
+}
+
+impl FromStr for Compression {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        match name {
+            "none" => Ok(Self::None),
+            "snappy" => Ok(Self::Snappy),
+            "zstd" => Ok(Self::Zstd),
+            _ => Err(
+                Error::new(ErrorKind::Config, format!("unknown compression {name:?}"))
+                    .with_hint("the compressions are zstd, snappy, none"),
+            ),
+        }
+    }
+}
+
+/// For what a Parquet file keeps least and greatest values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Statistics {
+    /// For nothing.
+    None,
+    /// For each column of a row group.
+    RowGroup,
+    /// For each page as well, so that a reader can skip pages.
+    Page,
+}
+
+/// How to write a format; the defaults suit most readers.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct ExportOptions {
+    compression: Option<Compression>,
+    row_group_rows: usize,
+    row_group_bytes: usize,
+    statistics: Statistics,
+}
+
+impl Default for ExportOptions {
+    fn default() -> Self {
+        Self {
+            compression: None,
+            row_group_rows: 1 << 20,
+            row_group_bytes: 64 << 20,
+            statistics: Statistics::Page,
+        }
+    }
+}
+
+impl ExportOptions {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The compression; by default zstd (level 1) for Parquet, and none for anything else.
+    pub fn with_compression(mut self, compression: Compression) -> Self {
+        self.compression = Some(compression);
+        self
+    }
+
+    /// The most rows of one Parquet row group; 1,048,576 by default, at least 1.
+    pub fn with_row_group_rows(mut self, rows: usize) -> Self {
+        self.row_group_rows = rows.max(1);
+        self
+    }
+
+    /// About the most bytes of one Parquet row group, which is held in memory until it is full;
+    /// 64 MiB by default, at least 1.
+    pub fn with_row_group_bytes(mut self, bytes: usize) -> Self {
+        self.row_group_bytes = bytes.max(1);
+        self
+    }
+
+    /// The statistics of a Parquet file; [`Statistics::Page`] by default.
+    pub fn with_statistics(mut self, statistics: Statistics) -> Self {
+        self.statistics = statistics;
+        self
+    }
+
+    /// Makes sure that these options mean something for a format; needs no schema.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] for a compression that the format does not have.
+    pub fn check(&self, format: Format) -> Result<()> {
+        let Some(compression) = self.compression else {
+            return Ok(());
+        };
+        let cure = match (format, compression) {
+            (_, Compression::None) | (Format::Parquet, _) => return Ok(()),
+            (Format::Arrow | Format::ArrowStream, Compression::Zstd) => return Ok(()),
+            (Format::Arrow | Format::ArrowStream, _) => "Arrow has zstd and none",
+            _ => "leave it out, or pipe the output into a program that compresses",
+        };
+        Err(Error::new(
+            ErrorKind::Config,
+            format!("format {format} has no compression {compression}"),
+        )
+        .with_hint(cure))
+    }
+}
+
+/// What was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Summary {
+    /// Rows of the result.
+    pub rows: u64,
+    /// Bytes that the output took.
+    pub bytes: u64,
+}
+
+/// How far an export has come; clones share the counters, so that one can be shown meanwhile.
+#[derive(Debug, Clone, Default)]
+pub struct Progress(Arc<Counters>);
+
+#[derive(Debug, Default)]
+struct Counters {
+    rows: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Progress {
+    /// Rows handed to the writer so far.
+    pub fn rows(&self) -> u64 {
+        self.0.rows.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that the output has taken so far.
+    pub fn bytes(&self) -> u64 {
+        self.0.bytes.load(Ordering::Relaxed)
+    }
+
+    fn add_rows(&self, rows: u64) {
+        self.0.rows.fetch_add(rows, Ordering::Relaxed);
+    }
+
+    fn set_bytes(&self, bytes: u64) {
+        self.0.bytes.store(bytes, Ordering::Relaxed);
+    }
+}
+
+/// Makes sure that a format can hold a result of this schema, before its first row is read.
+///
+/// # Errors
+/// [`ErrorKind::Export`] for a type or a name that the format cannot hold, naming the column and a
+/// cure; [`ErrorKind::Config`] as [`ExportOptions::check`].
+pub fn check(schema: &Schema, format: Format, options: &ExportOptions) -> Result<()> {
+    options.check(format)?;
+    match format {
+        Format::Table | Format::Csv => {
+            for field in schema.fields() {
+                TextFormatter::try_new(field, new_empty_array(field.data_type()).as_ref())?;
+            }
+            Ok(())
+        }
+        Format::Json | Format::Ndjson => json::check(schema),
+        Format::Parquet => parquet::check(schema, options),
+        // The writers of these find fault with the schema when they are opened.
+        Format::Arrow | Format::ArrowStream | Format::None => Ok(()),
+    }
+}
+
+/// Writes all rows of a stream to an output.
+///
+/// A file appears under its name only after its last byte is on the disk.
+///
+/// # Errors
+/// Those of the stream, unchanged; those of [`check`]; and [`ErrorKind::Export`] when the output
+/// cannot be written, with the [`std::io::Error`] as its source: of kind
+/// [`BrokenPipe`](std::io::ErrorKind::BrokenPipe) when the reader of a pipe has gone, which a
+/// command line takes for the end.
+///
+/// # Cancel safety
+/// Dropping the future removes the temporary file and leaves a file that was there before as it
+/// is. The writing thread ends with the batch that it is at; only a pipe that nobody reads can hold
+/// it longer.
+///
+/// # Memory
+/// A few batches, and what the format needs: for Parquet one row group, for a table 1,000 rows.
+pub async fn write(
+    stream: QueryStream,
+    output: Output,
+    format: Format,
+    options: &ExportOptions,
+    progress: &Progress,
+) -> Result<Summary> {
+    check(&stream.schema(), format, options)?;
+    if format == Format::None && output.is_file() {
+        return Err(Error::new(
+            ErrorKind::Config,
+            "format none writes nothing, so it needs no file",
+        )
+        .with_hint("leave the output file out, or choose another format"));
+    }
+    let before = progress.rows();
+    let (to, _guard) = output.split(progress);
+    let options = options.clone();
+    // One arm per format; each differs only in the writer that it opens.
+    match format {
+        Format::Table => {
+            let open = move |schema| Ok(Committed::new(TableWriter::new(to.clone(), schema), to));
+            pump(stream, open, progress).await
+        }
+        Format::Csv => {
+            let open = move |schema| Ok(Committed::new(CsvWriter::new(to.clone(), schema), to));
+            pump(stream, open, progress).await
+        }
+        Format::Json | Format::Ndjson => {
+            let layout = match format {
+                Format::Json => JsonLayout::Array,
+                _ => JsonLayout::Lines,
+            };
+            let open = move |schema| {
+                let inner = JsonWriter::try_new(to.clone(), schema, layout)?;
+                Ok(Committed::new(inner, to))
+            };
+            pump(stream, open, progress).await
+        }
+        Format::Arrow => {
+            let open = move |schema| {
+                let inner = ipc::IpcFileWriter::try_new(to.clone(), schema, &options);
+                Ok(Committed::new(inner.map_err(|error| to.error(error))?, to))
+            };
+            pump(stream, open, progress).await
+        }
+        Format::ArrowStream => {
+            let open = move |schema| {
+                let inner = ipc::stream_writer(to.clone(), &schema, &options);
+                Ok(Committed::new(inner.map_err(|error| to.error(error))?, to))
+            };
+            pump(stream, open, progress).await
+        }
+        Format::Parquet => {
+            let open = move |schema| {
+                let inner = parquet::ParquetWriter::try_new(to.clone(), schema, &options);
+                Ok(Committed::new(inner.map_err(|error| to.error(error))?, to))
+            };
+            pump(stream, open, progress).await
+        }
+        Format::None => pump(stream, |_| Ok(CountingWriter), progress).await,
+    }?;
+    Ok(Summary {
+        rows: progress.rows() - before,
+        bytes: progress.bytes(),
+    })
+}
+
+/// Drives a writer with all rows of a stream on a thread of its own, and closes it after the last.
+///
+/// The writer is closed only when the stream has ended without an error; else it is dropped.
+/// Returns the number of rows.
+///
+/// # Errors
+/// Those of the stream, unchanged; else [`ErrorKind::Export`] for those of `open` and of the
+/// writer, and for a panic in it.
+///
+/// # Cancel safety
+/// Dropping the future drops the stream at once, and the writer, without closing it, as soon as it
+/// returns from the batch that it is at.
+pub async fn pump<W, F>(mut stream: QueryStream, open: F, progress: &Progress) -> Result<u64>
+where
+    W: RecordBatchWriter,
+    F: FnOnce(SchemaRef) -> Result<W> + Send + 'static,
+{
+    let (sender, mut receiver) = mpsc::channel(QUEUED_BATCHES);
+    let (schema, progress) = (stream.schema(), progress.clone());
+    let writing = tokio::task::spawn_blocking(move || {
+        let mut writer = open(schema)?;
+        let mut rows = 0;
+        while let Some(message) = receiver.blocking_recv() {
+            match message {
+                Message::Batch(batch) => {
+                    write_batch(&mut writer, &batch)?;
+                    rows += batch.num_rows() as u64;
+                    progress.add_rows(batch.num_rows() as u64);
+                }
+                Message::End => {
+                    writer.close().map_err(writer_error)?;
+                    return Ok(rows);
+                }
+            }
+        }
+        // The sender has gone before the end: the writer is dropped without being closed.
+        Err(Error::new(ErrorKind::Cancelled, "the export was cancelled"))
+    });
+    loop {
+        let message = tokio::select! {
+            biased;
+            // The writer has failed; its error is awaited below.
+            () = sender.closed() => break,
+            next = stream.next() => match next {
+                Some(Ok(batch)) => Message::Batch(batch),
+                Some(Err(error)) => return Err(error),
+                None => Message::End,
+            },
+        };
+        let is_end = matches!(message, Message::End);
+        if sender.send(message).await.is_err() || is_end {
+            break;
+        }
+    }
+    // Whatever the writer does now, no shard has to wait for it.
+    drop(stream);
+    writing.await.unwrap_or_else(|failed| {
+        Err(match failed.try_into_panic() {
+            Ok(panic) => Error::new(
+                ErrorKind::Export,
+                format!("the writer panicked: {}", panic_message(panic.as_ref())),
+            )
+            .with_phase(Phase::Write),
+            Err(_) => Error::new(ErrorKind::Cancelled, "the export was cancelled"),
+        })
+    })
+}
+
+/// What the writing thread is told; without an `End` the rows are not all there.
+enum Message {
+    Batch(RecordBatch),
+    End,
+}
+
+fn write_batch<W: RecordBatchWriter>(writer: &mut W, batch: &RecordBatch) -> Result<()> {
+    writer.write(batch).map_err(writer_error)
+}
+
+/// Turns an error of a writer into ours, or finds ours in it.
+fn writer_error(error: ArrowError) -> Error {
+    let source = match error {
+        ArrowError::ExternalError(source) => match source.downcast::<Error>() {
+            Ok(error) => return error.with_phase(Phase::Write),
+            Err(source) => source,
+        },
+        ArrowError::IoError(_, source) => source.into(),
+        other => other.into(),
+    };
+    Error::new(ErrorKind::Export, "cannot write the result")
+        .with_phase(Phase::Write)
+        .with_source(source)
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+        (Some(message), _) => message,
+        (None, Some(message)) => message,
+        (None, None) => "no message",
+    }
+}
+
+/// A writer into an [`Output`] that commits it when it is closed, and names it in its errors.
+struct Committed<W> {
+    inner: W,
+    output: OutputWriter,
+}
+
+impl<W> Committed<W> {
+    fn new(inner: W, output: OutputWriter) -> Self {
+        Self { inner, output }
+    }
+}
+
+impl<W: RecordBatchWriter> RecordBatchWriter for Committed<W> {
+    fn write(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
+        self.inner
+            .write(batch)
+            .map_err(|error| name_output(error, &self.output))
+    }
+
+    fn close(self) -> Result<(), ArrowError> {
+        self.inner
+            .close()
+            .map_err(|error| name_output(error, &self.output))?;
+        match self.output.commit() {
+            Ok(_) => Ok(()),
+            Err(error) => Err(ArrowError::ExternalError(error.into())),
+        }
+    }
+}
+
+/// Turns an error of a writer into one that names the output, unless it is one of ours.
+fn name_output(error: ArrowError, output: &OutputWriter) -> ArrowError {
+    match error {
+        ArrowError::ExternalError(source) if source.is::<Error>() => {
+            ArrowError::ExternalError(source)
+        }
+        error => ArrowError::ExternalError(output.error(error).into()),
+    }
+}
+
+/// Takes rows and writes nothing; the pump counts them.
+struct CountingWriter;
+
+impl RecordBatchWriter for CountingWriter {
+    fn write(&mut self, _: &RecordBatch) -> Result<(), ArrowError> {
+        Ok(())
+    }
+
+    fn close(self) -> Result<(), ArrowError> {
+        Ok(())
+    }
+}
+
+/// The text formatters of a batch's columns.
+fn formatters<'a>(
+    schema: &Schema,
+    batch: &'a RecordBatch,
+) -> Result<Vec<TextFormatter<'a>>, ArrowError> {
+    let columns = schema.fields().iter().zip(batch.columns());
+    columns
+        .map(|(field, array)| TextFormatter::try_new(field, array.as_ref()))
+        .collect::<Result<_>>()
+        .map_err(|error| ArrowError::ExternalError(error.into()))
+}
+
+#[cfg(test)]
+mod tests;

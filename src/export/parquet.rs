@@ -1,0 +1,280 @@
+//! Parquet, in row groups that are bounded in rows and in bytes.
+
+use std::io::Write;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Field, IntervalUnit, Schema, SchemaRef};
+use arrow::error::ArrowError;
+use arrow::record_batch::RecordBatchWriter;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::basic::{Compression as Codec, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+
+use super::{Compression, ExportOptions, Statistics};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Writes Parquet; the schema with its extension types is kept in the file.
+///
+/// # Memory
+/// About the size of one row group (see [`ExportOptions::with_row_group_bytes`]), however many rows
+/// there are.
+pub(super) struct ParquetWriter<W: Write + Send> {
+    inner: ArrowWriter<W>,
+    row_group_bytes: usize,
+}
+
+impl<W: Write + Send> ParquetWriter<W> {
+    pub(super) fn try_new(
+        writer: W,
+        schema: SchemaRef,
+        options: &ExportOptions,
+    ) -> Result<Self, ParquetError> {
+        let properties = WriterProperties::builder()
+            .set_created_by(concat!("merganser ", env!("CARGO_PKG_VERSION")).to_owned())
+            .set_compression(codec(options.compression)?)
+            .set_statistics_enabled(match options.statistics {
+                Statistics::None => EnabledStatistics::None,
+                Statistics::RowGroup => EnabledStatistics::Chunk,
+                Statistics::Page => EnabledStatistics::Page,
+            })
+            .set_max_row_group_row_count(Some(options.row_group_rows))
+            .set_max_row_group_bytes(Some(options.row_group_bytes))
+            .build();
+        let options_of_writer = ArrowWriterOptions::new().with_properties(properties);
+        Ok(Self {
+            inner: ArrowWriter::try_new_with_options(writer, schema, options_of_writer)?,
+            row_group_bytes: options.row_group_bytes,
+        })
+    }
+}
+
+impl<W: Write + Send> RecordBatchWriter for ParquetWriter<W> {
+    fn write(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
+        self.inner.write(batch)?;
+        // The writer bounds what it has encoded; dictionaries and buffers on top of that, here.
+        if self.inner.memory_size() >= self.row_group_bytes {
+            self.inner.flush()?;
+        }
+        Ok(())
+    }
+
+    fn close(self) -> Result<(), ArrowError> {
+        self.inner.close()?;
+        Ok(())
+    }
+}
+
+/// zstd at level 1 unless told otherwise: files are a good deal smaller than with snappy, at a
+/// speed that a network of PostgreSQL servers does not outrun, and every current reader has it.
+fn codec(compression: Option<Compression>) -> Result<Codec, ParquetError> {
+    Ok(match compression {
+        Some(Compression::None) => Codec::UNCOMPRESSED,
+        Some(Compression::Snappy) => Codec::SNAPPY,
+        Some(Compression::Zstd) | None => Codec::ZSTD(ZstdLevel::try_new(1)?),
+    })
+}
+
+/// Makes sure that Parquet can hold this schema.
+pub(super) fn check(schema: &Schema, options: &ExportOptions) -> Result<()> {
+    if schema.fields().is_empty() {
+        return Err(Error::new(
+            ErrorKind::Export,
+            "Parquet cannot hold a result without columns",
+        )
+        .with_hint("select at least one column, or write another format: --format arrow"));
+    }
+    for field in schema.fields() {
+        if let Some(reason) = obstacle(field) {
+            return Err(Error::new(
+                ErrorKind::Export,
+                format!("column {:?}: Parquet cannot hold {reason}", field.name()),
+            )
+            .with_hint(format!(
+                "cast the column in the query, for instance {:?}::text, or write another format: \
+                 --format arrow",
+                field.name()
+            )));
+        }
+    }
+    let schema = SchemaRef::new(schema.clone());
+    match ParquetWriter::try_new(std::io::sink(), schema, options) {
+        Ok(_) => Ok(()),
+        Err(source) => Err(Error::new(
+            ErrorKind::Export,
+            "Parquet cannot hold a result of this schema",
+        )
+        .with_hint("write another format: --format arrow")
+        .with_source(source)),
+    }
+}
+
+/// What in a field is beyond Parquet; `None` if nothing is.
+fn obstacle(field: &Field) -> Option<String> {
+    match field.data_type() {
+        DataType::Interval(IntervalUnit::MonthDayNano) => {
+            Some("an interval of months, days and microseconds".to_owned())
+        }
+        DataType::Struct(fields) if fields.is_empty() => {
+            Some("a composite without fields".to_owned())
+        }
+        DataType::Struct(fields) => fields.iter().find_map(|field| obstacle(field)),
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::FixedSizeList(item, _)
+        | DataType::Map(item, _) => obstacle(item),
+        DataType::Decimal32(_, scale)
+        | DataType::Decimal64(_, scale)
+        | DataType::Decimal128(_, scale)
+        | DataType::Decimal256(_, scale)
+            if *scale < 0 =>
+        {
+            Some(format!("a decimal of the negative scale {scale}"))
+        }
+        DataType::Union(_, _) => Some("a union".to_owned()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::*;
+    use arrow::datatypes::*;
+    use bytes::Bytes;
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+    use super::*;
+    use crate::export::tests::every_type;
+
+    fn parquet(batches: &[RecordBatch], options: &ExportOptions) -> Bytes {
+        let mut out = Vec::new();
+        let schema = batches[0].schema();
+        check(&schema, options).unwrap();
+        let mut writer = ParquetWriter::try_new(&mut out, schema, options).unwrap();
+        for batch in batches {
+            writer.write(batch).unwrap();
+        }
+        writer.close().unwrap();
+        out.into()
+    }
+
+    #[test]
+    fn every_type_comes_back_with_its_metadata() {
+        let batch = every_type();
+        let names: Vec<_> = batch
+            .schema()
+            .fields()
+            .iter()
+            .map(|f| f.name().clone())
+            .collect();
+        let storable = names
+            .iter()
+            .enumerate()
+            .filter(|(_, name)| *name != "interval");
+        let storable: Vec<_> = storable.map(|(index, _)| index).collect();
+        let batch = batch.project(&storable).unwrap();
+        for compression in [Compression::None, Compression::Snappy, Compression::Zstd] {
+            let options = ExportOptions::new().with_compression(compression);
+            let file = parquet(std::slice::from_ref(&batch), &options);
+            let builder = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+            let created_by = builder.metadata().file_metadata().created_by();
+            assert_eq!(
+                created_by,
+                Some(concat!("merganser ", env!("CARGO_PKG_VERSION")))
+            );
+            assert_eq!(builder.schema().fields(), batch.schema().fields());
+            let read: Vec<_> = builder.build().unwrap().map(Result::unwrap).collect();
+            assert_eq!(read.len(), 1);
+            for (index, column) in batch.columns().iter().enumerate() {
+                assert_eq!(
+                    read[0].column(index),
+                    column,
+                    "{}",
+                    batch.schema().field(index)
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn row_groups_are_bounded_in_rows_and_bytes() {
+        let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Utf8, false)]));
+        // No value twice: a dictionary would make the groups small.
+        let batch = |first: usize| {
+            let texts = (first..first + 1_000).map(|n| format!("{n:01000}"));
+            let texts = StringArray::from_iter_values(texts);
+            RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(texts)]).unwrap()
+        };
+        let batches: Vec<_> = (0..10).map(|n| batch(n * 1_000)).collect();
+        let groups = |options: &ExportOptions| {
+            let file = parquet(&batches, options);
+            let builder = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+            assert_eq!(builder.metadata().file_metadata().num_rows(), 10_000);
+            builder.metadata().num_row_groups()
+        };
+        let options = ExportOptions::new().with_compression(Compression::None);
+        assert_eq!(groups(&options), 1);
+        assert_eq!(groups(&options.clone().with_row_group_rows(2_500)), 4);
+        let by_bytes = groups(&options.with_row_group_bytes(2_000_000));
+        assert!((5..=10).contains(&by_bytes), "{by_bytes}");
+    }
+
+    #[test]
+    fn memory_stays_within_a_row_group() {
+        let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, false)]));
+        let mut state = 1i64;
+        let options = ExportOptions::new().with_row_group_bytes(1 << 20);
+        let mut writer =
+            ParquetWriter::try_new(std::io::sink(), Arc::clone(&schema), &options).unwrap();
+        let mut peak = 0;
+        for _ in 0..200 {
+            let numbers = Int64Array::from_iter_values((0..8_192).map(|_| {
+                state = state.wrapping_mul(6364136223846793005).wrapping_add(1);
+                state
+            }));
+            let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(numbers)]);
+            writer.write(&batch.unwrap()).unwrap();
+            peak = peak.max(writer.inner.memory_size());
+        }
+        writer.close().unwrap();
+        assert!(peak < 2 << 20, "{peak}");
+    }
+
+    #[test]
+    fn what_parquet_cannot_hold_is_named_before_any_row() {
+        let options = ExportOptions::new();
+        let error = |data_type| {
+            let schema = Schema::new(vec![Field::new("c", data_type, true)]);
+            let error = check(&schema, &options).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Export);
+            assert!(error.hint().unwrap().contains("\"c\"::text"));
+            error.message().to_owned()
+        };
+        let interval = DataType::Interval(IntervalUnit::MonthDayNano);
+        assert_eq!(
+            error(DataType::new_list(interval, true)),
+            "column \"c\": Parquet cannot hold an interval of months, days and microseconds"
+        );
+        assert!(error(DataType::Decimal128(3, -2)).contains("negative scale -2"));
+        assert!(error(DataType::Struct(Fields::empty())).contains("without fields"));
+        let error = check(&Schema::empty(), &options).unwrap_err();
+        assert!(error.message().contains("without columns"));
+    }
+
+    #[test]
+    fn names_may_repeat() {
+        let field = Field::new("n", DataType::Int32, true);
+        let schema = Arc::new(Schema::new(vec![field.clone(), field]));
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(Int32Array::from(vec![1])),
+            Arc::new(Int32Array::from(vec![2])),
+        ];
+        let batch = RecordBatch::try_new(schema, columns).unwrap();
+        let file = parquet(std::slice::from_ref(&batch), &ExportOptions::new());
+        let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+        assert_eq!(reader.build().unwrap().next().unwrap().unwrap(), batch);
+    }
+}
