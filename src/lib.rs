@@ -7,6 +7,7 @@ mod error;
 pub mod export;
 #[cfg(feature = "local")]
 pub mod local;
+pub mod merge;
 mod stream;
 #[doc(hidden)]
 pub mod text;
@@ -14,6 +15,7 @@ pub mod types;
 
 pub use config::Topology;
 pub use error::{Error, ErrorKind, Phase, Result};
+pub use merge::Order;
 pub use stream::QueryStream;
 
 /// The `arrow` crate whose types this crate's API uses.
