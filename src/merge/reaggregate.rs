@@ -5,6 +5,7 @@ mod error;
 mod shard_order;
 mod source;
 mod sum;
+mod wide;
 
 use std::collections::HashSet;
 use std::num::NonZero;
@@ -92,7 +93,7 @@ impl Default for ReaggregateOptions {
 ///   says what is meant.
 /// - `real` is summed as `double`. Division of a double by zero gives infinity.
 /// - Text is compared by its bytes (collation "C"), and so are enum labels: not by their
-///   declaration. `-0.0` and `0.0` are two groups; so are intervals that are equal but not the same.
+///   declaration. Intervals are compared field by field: one month is not thirty days.
 /// - A column without a name of its own is called as DataFusion calls it (`sum(shards.n)`): use AS.
 /// - The session has UTC as its time zone. There are no other tables, and no files to read.
 ///

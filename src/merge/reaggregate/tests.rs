@@ -1,10 +1,9 @@
+mod arithmetic;
+
 use std::time::Duration;
 
-use arrow::array::{
-    ArrayRef, AsArray, Decimal128Array, DictionaryArray, Float64Array, Int32Array, Int64Array,
-    IntervalMonthDayNanoArray, StringArray,
-};
-use arrow::datatypes::{Int32Type, Int64Type, IntervalMonthDayNano};
+use arrow::array::{ArrayRef, AsArray, DictionaryArray, Int32Array, Int64Array, StringArray};
+use arrow::datatypes::{Int32Type, Int64Type};
 use arrow::util::pretty::pretty_format_batches;
 
 use super::*;
@@ -134,24 +133,6 @@ async fn rows_keep_the_order_of_the_shards() {
         let sql = "SELECT (n + 3) % 7 AS n FROM shards GROUP BY 1";
         let groups: Vec<_> = [3, 4, 5, 6, 0, 1, 2].map(|n| n.to_string()).into();
         assert_eq!(rows(shards, sql).await, groups);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn floating_point_sums_are_the_same_each_time() {
-    let shards = || -> Vec<_> {
-        (0..8)
-            .map(|shard| {
-                let values = (0..1000).map(|n| f64::from(n).sin() * 10_f64.powi(shard * 3 - 10));
-                let x: ArrayRef = Arc::new(Float64Array::from_iter_values(values));
-                vec![batch(vec![("x", x)])]
-            })
-            .collect()
-    };
-    let sql = "SELECT sum(x) AS s, avg(x) AS a, stddev(x) AS d FROM shards";
-    let first = rows(shards(), sql).await;
-    for _ in 0..20 {
-        assert_eq!(rows(shards(), sql).await, first);
     }
 }
 
@@ -301,118 +282,6 @@ async fn a_name_that_is_there_twice_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn integers_that_overflow_are_an_error() {
-    let big = || {
-        vec![
-            vec![numbers([i64::MAX, -1])],
-            vec![numbers([2])],
-            vec![numbers([-1])],
-        ]
-    };
-    // Fits in the end, whatever the order in which it is added.
-    assert_eq!(
-        rows(big(), "SELECT sum(n) AS s FROM shards").await,
-        [i64::MAX.to_string()]
-    );
-    let over = || vec![vec![numbers([i64::MAX])], vec![numbers([1])]];
-    for sql in [
-        "SELECT sum(n) AS s FROM shards",
-        "SELECT sum(DISTINCT n) AS s FROM shards",
-        "SELECT n % 1 AS g, sum(n) AS s FROM shards GROUP BY 1",
-        "SELECT sum(n) OVER (ORDER BY n ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS s FROM shards",
-        "SELECT n + 1 AS s FROM shards",
-        "SELECT -2 - n AS s FROM shards",
-        "SELECT n * 2 AS s FROM shards",
-        "SELECT -(-n - 1) AS s FROM shards",
-    ] {
-        let error = refused(over(), sql).await;
-        assert_eq!(error.kind(), ErrorKind::Execute, "{sql}: {error:?}");
-        assert_eq!(error.phase(), Some(Phase::Merge));
-    }
-    assert_eq!(
-        rows(over(), "SELECT sum(n::decimal(38)) AS s FROM shards").await,
-        ["9223372036854775808"]
-    );
-    assert_eq!(
-        rows(
-            over(),
-            "SELECT max(n - 1) + 1 AS s, min(-n) AS m FROM shards"
-        )
-        .await,
-        [format!("{} {}", i64::MAX, -i64::MAX)]
-    );
-    let sql = "SELECT n % 1 AS g, sum(n) FILTER (WHERE n > 1) AS s FROM shards GROUP BY n % 1";
-    assert_eq!(rows(over(), sql).await, [format!("0 {}", i64::MAX)]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn decimals_stay_exact_or_are_an_error() {
-    let decimals = |precision, scale, values: Vec<i128>| {
-        let array = Decimal128Array::from_iter_values(values);
-        let array = array.with_precision_and_scale(precision, scale).unwrap();
-        batch(vec![("x", Arc::new(array) as ArrayRef)])
-    };
-    let money = || {
-        vec![
-            vec![decimals(15, 2, vec![10, 25])],
-            vec![decimals(15, 2, vec![1])],
-        ]
-    };
-    let answer = run(money(), "SELECT sum(x) AS s, sum(x * 0.1) AS t FROM shards").await;
-    let answer = answer.unwrap();
-    let schema = answer[0].schema();
-    assert_eq!(schema.field(0).data_type(), &DataType::Decimal128(25, 2));
-    assert_eq!(shown(&answer), ["0.36 0.036"]);
-    assert_eq!(
-        rows(money(), "SELECT avg(x) AS a FROM shards").await,
-        ["0.120000"]
-    );
-
-    let most = 10_i128.pow(38) - 1;
-    let wide = |second| {
-        vec![
-            vec![decimals(38, 20, vec![most])],
-            vec![decimals(38, 20, vec![second])],
-        ]
-    };
-    for sql in [
-        "SELECT sum(x) AS s FROM shards",
-        "SELECT sum(DISTINCT x) AS s FROM shards",
-        "SELECT sum(x) AS s FROM shards GROUP BY x > 5",
-        "SELECT x + x AS s FROM shards",
-    ] {
-        let error = refused(wide(most - 1), sql).await;
-        assert_eq!(error.kind(), ErrorKind::Execute, "{sql}: {error:?}");
-    }
-    // More digits than the type has, though fewer than its bits hold.
-    let error = refused(wide(1), "SELECT sum(x) AS s FROM shards").await;
-    assert_eq!(error.kind(), ErrorKind::Execute);
-    assert!(error.hint().unwrap().contains("decimal(76,20)"));
-    let sum = "SELECT sum(x::decimal(76,20)) AS s FROM shards";
-    assert_eq!(
-        rows(wide(1), sum).await,
-        ["1000000000000000000.00000000000000000000"]
-    );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn intervals_that_overflow_are_an_error() {
-    let of = |nanoseconds| {
-        let value = IntervalMonthDayNano::new(1, 2, nanoseconds);
-        let array: ArrayRef = Arc::new(IntervalMonthDayNanoArray::from(vec![Some(value), None]));
-        vec![batch(vec![("i", array)])]
-    };
-    let sql = "SELECT sum(i) AS s FROM shards";
-    let answer = run(vec![of(5), of(6)], sql).await.unwrap();
-    let sum = answer[0]
-        .column(0)
-        .as_primitive::<arrow::datatypes::IntervalMonthDayNanoType>();
-    assert_eq!(sum.value(0), IntervalMonthDayNano::new(2, 4, 11));
-    let error = refused(vec![of(i64::MAX), of(1)], sql).await;
-    assert_eq!(error.kind(), ErrorKind::Execute);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn enum_labels_are_one_group_whatever_their_numbers() {
     let labels = |keys: Vec<Option<i32>>, values: Vec<&str>| {
         let values: ArrayRef = Arc::new(StringArray::from(values));
@@ -450,6 +319,7 @@ async fn more_than_the_memory_goes_to_disk() {
     let folder = tempfile::tempdir().unwrap();
     for order in [Order::Shard, Order::FirstCome] {
         let options = ReaggregateOptions {
+            // The groups and their text are twice as large.
             memory_bytes: 16 << 20,
             spill_dir: Some(folder.path().to_owned()),
             order,
@@ -457,7 +327,7 @@ async fn more_than_the_memory_goes_to_disk() {
         };
         // Groups are in both shards, and far larger than the memory with their text.
         let shard = || -> Vec<_> {
-            (0..40_i64)
+            (0..16_i64)
                 .map(|part| {
                     let keys = part * 5000..(part + 1) * 5000;
                     let text = keys.clone().map(|n| Some(format!("{n:-^100}")));
@@ -485,8 +355,8 @@ async fn more_than_the_memory_goes_to_disk() {
                 .iter()
                 .sum::<i64>();
         }
-        assert_eq!(groups, 200_000);
-        assert_eq!(sum, 200_000 * 199_999);
+        assert_eq!(groups, 80_000);
+        assert_eq!(sum, 80_000 * 79_999);
 
         let sql = "SELECT g FROM shards ORDER BY g DESC, n";
         let stream = reaggregate(streams(vec![shard(), shard()]), sql, options).await;
@@ -496,7 +366,7 @@ async fn more_than_the_memory_goes_to_disk() {
             count += answer.unwrap().num_rows();
             spilled |= folder.path().read_dir().unwrap().next().is_some();
         }
-        assert_eq!(count, 400_000);
+        assert_eq!(count, 160_000);
         assert!(spilled);
         drop(stream);
         assert!(folder.path().read_dir().unwrap().next().is_none());
