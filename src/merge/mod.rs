@@ -22,8 +22,8 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
 
 #[cfg(feature = "datafusion")]
-pub use reaggregate::{ReaggregateOptions, reaggregate};
-pub use union::union;
+pub(crate) use reaggregate::{ReaggregateOptions, reaggregate};
+pub(crate) use union::union;
 
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::stream::QueryStream;
@@ -52,7 +52,7 @@ pub enum Order {
 ///
 /// # Memory
 /// Holds the whole result.
-pub async fn collect(streams: Vec<QueryStream>, order: Order) -> Result<Vec<RecordBatch>> {
+pub(crate) async fn collect(streams: Vec<QueryStream>, order: Order) -> Result<Vec<RecordBatch>> {
     // Whoever holds the whole result anyway gains nothing from a bound on the queues, and without
     // one no shard waits for the shards before it.
     union(streams, order, usize::MAX)?.collect().await

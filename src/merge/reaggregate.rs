@@ -40,25 +40,34 @@ use crate::stream::QueryStream;
 
 /// What bounds a [`reaggregate`], and in which order it takes the shards.
 #[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct ReaggregateOptions {
+pub(crate) struct ReaggregateOptions {
     /// Bytes that sorts, groups, joins and a table that is read twice may hold together; what
     /// exceeds it goes to disk where the operator can do that (sorts, groups), and is an error where
     /// it cannot (joins, the table). DataFusion does not count the rows of a window function.
     /// Default: 1 GiB.
-    pub memory_bytes: usize,
+    pub(crate) memory_bytes: usize,
     /// The folder of the files that hold what exceeds the memory; they are deleted with the stream.
     /// At most 100 GiB are written. `None`, the default, is the system's folder for temporary files.
-    pub spill_dir: Option<PathBuf>,
+    pub(crate) spill_dir: Option<PathBuf>,
     /// With [`Order::Shard`], the default, the same answers of the shards give the same rows in the
     /// same order each time, and the same floating-point sums to the last bit. With
     /// [`Order::FirstCome`] groups are also spread over the processors, and neither holds: faster
     /// where there are many groups.
-    pub order: Order,
+    pub(crate) order: Order,
     /// Partitions of the merge under [`Order::FirstCome`]. Default: the number of processors.
-    pub target_partitions: usize,
+    pub(crate) target_partitions: usize,
     /// Rows of a batch of the result. Default: 8192.
-    pub batch_rows: usize,
+    pub(crate) batch_rows: usize,
+}
+
+impl ReaggregateOptions {
+    /// The defaults, within this many bytes.
+    pub(crate) fn new(memory_bytes: usize) -> Self {
+        Self {
+            memory_bytes,
+            ..Self::default()
+        }
+    }
 }
 
 impl Default for ReaggregateOptions {
@@ -110,7 +119,7 @@ impl Default for ReaggregateOptions {
 ///
 /// # Memory
 /// [`memory_bytes`](ReaggregateOptions::memory_bytes), and the batches on their way.
-pub async fn reaggregate(
+pub(crate) async fn reaggregate(
     inputs: Vec<QueryStream>,
     merge_sql: &str,
     options: ReaggregateOptions,

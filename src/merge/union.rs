@@ -36,7 +36,7 @@ use crate::stream::QueryStream;
 /// # Memory
 /// `queue_bytes` for each stream, or one batch where that is larger, and one more batch that waits
 /// for its place in the queue.
-pub fn union(
+pub(crate) fn union(
     mut streams: Vec<QueryStream>,
     order: Order,
     queue_bytes: usize,
