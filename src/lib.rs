@@ -5,6 +5,7 @@ pub mod config;
 pub mod decode;
 mod error;
 pub mod export;
+pub mod inspect;
 #[cfg(feature = "local")]
 pub mod local;
 mod stream;
