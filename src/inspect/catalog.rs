@@ -110,12 +110,13 @@ pub(super) struct ForeignKey {
 /// Reads the catalog of one shard.
 pub(super) async fn read(shards: &Shards, shard: usize) -> Result<Catalog> {
     // A session of its own: it leaves the search path changed.
-    let session = shards.open(shard).await?;
+    let mut session = shards.open(shard).await?;
     let paths = session
         .query("SELECT pg_catalog.array_to_json(pg_catalog.current_schemas(false))")
         .await?;
     session.query("SET LOCAL search_path = pg_catalog").await?;
     let answer = session.query(QUERY).await?;
+    session.finish().await;
     let parse = || -> Result<Catalog, serde_json::Error> {
         let mut catalog: Catalog = serde_json::from_str(first(&answer))?;
         catalog.search_path = serde_json::from_str(first(&paths))?;

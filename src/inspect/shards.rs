@@ -51,6 +51,12 @@ impl Shards {
         self.cluster.session(shard).await
     }
 
+    /// Gives the connections back.
+    pub(super) async fn finish(self) {
+        let sessions = self.sessions.into_iter().filter_map(Mutex::into_inner);
+        join_all(sessions.map(Session::finish)).await;
+    }
+
     /// Asks one shard.
     pub(super) async fn ask(&self, shard: usize, sql: &str) -> Result<Rows> {
         let Some(kept) = self.sessions.get(shard) else {
@@ -59,7 +65,7 @@ impl Shards {
         let mut kept = kept.lock().await;
         // Taken out: after an error its transaction is of no more use, nor is it when this future
         // is dropped.
-        let session = match kept.take() {
+        let mut session = match kept.take() {
             Some(session) => session,
             None => self.open(shard).await?,
         };
