@@ -277,7 +277,12 @@ impl Findings<'_> {
             shards.iter().map(|relation| relation.map(read)).collect()
         };
         let kinds = all(&|relation| RelationKind::from_relkind(relation.kind).to_string());
-        self.compare(DriftKind::Definition, Some(table), "kind of relation", kinds);
+        self.compare(
+            DriftKind::Definition,
+            Some(table),
+            "kind of relation",
+            kinds,
+        );
         self.compare(DriftKind::Definition, Some(table), "query of the view", {
             all(&|relation| relation.definition.clone().unwrap_or_default())
         });
@@ -328,8 +333,10 @@ impl Findings<'_> {
                 .collect();
             if !missing.is_empty() {
                 same_columns = false;
-                let message =
-                    format!("column {name} is missing on {}", name_list(self.names, &missing));
+                let message = format!(
+                    "column {name} is missing on {}",
+                    name_list(self.names, &missing)
+                );
                 self.push(DriftKind::Column, Some(table), message);
             }
             let all = |read: &dyn Fn(&Column) -> String| -> Vec<Option<String>> {
@@ -519,7 +526,11 @@ pub(super) mod tests {
         let one = relation("t", &[column("a", "integer")]);
         let other = relation("u", &[]);
         assert_eq!(
-            messages(&[catalog(&[both, other]), catalog(&[one.clone()]), catalog(&[one])]),
+            messages(&[
+                catalog(&[both, other]),
+                catalog(&[one.clone()]),
+                catalog(&[one])
+            ]),
             [
                 "public.t: column b is missing on s1 and s2",
                 "public.u: missing on s1 and s2",
@@ -565,9 +576,13 @@ pub(super) mod tests {
             version: Some(version.to_owned()),
         };
         let mut third = here.clone();
-        third.types.insert("app.mood".into(), enumeration(&["a", "b"]));
+        third
+            .types
+            .insert("app.mood".into(), enumeration(&["a", "b"]));
         third.collations.insert("x".into(), collation("1"));
-        there.types.insert("app.mood".into(), enumeration(&["b", "a"]));
+        there
+            .types
+            .insert("app.mood".into(), enumeration(&["b", "a"]));
         there.collations.insert("x".into(), collation("2"));
         assert_eq!(
             messages(&[here, there, third]),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::compare::{Merged, differences};
-use super::report::Rows;
+use super::report::{Rows, count_rows};
 use super::shards::{Refusal, Shards, column, number, value};
 use crate::error::Result;
 use crate::quote::identifier;
@@ -53,7 +53,10 @@ impl Reading {
             .map(|column| format!("t.{}", identifier(&column.name)))
             .collect();
         columns.sort();
-        self.hash(&format!("(ROW({})::text COLLATE \"C\")", columns.join(", ")))
+        self.hash(&format!(
+            "(ROW({})::text COLLATE \"C\")",
+            columns.join(", ")
+        ))
     }
 }
 
@@ -287,8 +290,8 @@ fn show(names: &[String], rows: &[Rows], sums: &[String]) -> String {
             let others = seen.iter().filter(|other| other.0 == content.0).count();
             let place = seen.iter().take(version + 1).filter(|o| o.0 == content.0);
             Some(match (others, place.count()) {
-                (1, _) | (_, 1) => format!("{} rows", content.0),
-                (_, place) => format!("{} rows (version {place})", content.0),
+                (1, _) | (_, 1) => count_rows(content.0),
+                (_, place) => format!("{} (version {place})", count_rows(content.0)),
             })
         })
         .collect();
@@ -338,7 +341,11 @@ mod tests {
             "2 rows on s0 and s2; 2 rows (version 2) on s1"
         );
         assert_eq!(
-            show(&names, &[Rows::Exact(2), Rows::Exact(3), Rows::Exact(2)], &sums),
+            show(
+                &names,
+                &[Rows::Exact(2), Rows::Exact(3), Rows::Exact(2)],
+                &sums
+            ),
             "2 rows on s0 and s2; 3 rows on s1"
         );
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::compare::{Merged, differences, name_list};
 use super::contents::{self, Contents, Reading, Verdict};
 use super::keys::{self, Disjoint, Key, Rule, Sample, Stray, Together};
-use super::report::{Drift, DriftKind, RelationKind, Rows, TableReport};
+use super::report::{self, Drift, DriftKind, RelationKind, Rows, TableReport};
 use super::shards::{Refusal, Shards};
 use crate::config::TableKind;
 use crate::error::Result;
@@ -68,7 +68,7 @@ impl<'a> Judge<'a> {
         // Tables without a unique key are left for last: they may have the key of another.
         let mut left = Vec::new();
         for (place, table) in self.tables.iter().enumerate() {
-            let mut report = TableReport {
+            let mut judged = TableReport {
                 schema: table.schema.clone(),
                 name: table.name.clone(),
                 relation: table.kind,
@@ -77,10 +77,10 @@ impl<'a> Judge<'a> {
                 why: String::new(),
                 is_qualified: false,
             };
-            if let Some(contents) = self.contents(place, table, &mut report).await? {
+            if let Some(contents) = self.contents(place, table, &mut judged).await? {
                 left.push((place, contents));
             }
-            self.reports.push(report);
+            self.reports.push(judged);
         }
         // Declared first, then by the likelihood of their keys.
         for round in 0..3 {
@@ -109,7 +109,10 @@ impl<'a> Judge<'a> {
         table: &'a Merged,
         report: &mut TableReport,
     ) -> Result<Option<Contents>> {
-        let declared = self.declared.get(&place).map(|declared| declared.kind.clone());
+        let declared = self
+            .declared
+            .get(&place)
+            .map(|declared| declared.kind.clone());
         report.kind = declared.clone();
         if table.kind == RelationKind::View {
             report.why = "views are no part of a topology: query the tables that it reads".into();
@@ -179,8 +182,7 @@ impl<'a> Judge<'a> {
                             .into()
                     }
                     _ => {
-                        let sampled =
-                            matches!(verdict, Verdict::Equal { sampled: true });
+                        let sampled = matches!(verdict, Verdict::Equal { sampled: true });
                         format!("all shards hold the same rows{}", if_sampled(sampled))
                     }
                 };
@@ -227,7 +229,10 @@ impl<'a> Judge<'a> {
         let (sample, disjoint) = match self.check_key(key).await? {
             Ok(checked) => checked,
             Err(Refusal(message)) => {
-                self.explain(place, format!("declared; keys could not be compared: {message}"));
+                self.explain(
+                    place,
+                    format!("declared; keys could not be compared: {message}"),
+                );
                 return Ok(());
             }
         };
@@ -260,10 +265,13 @@ impl<'a> Judge<'a> {
                 Ok(strays) => {
                     let rows: Vec<Option<String>> = strays
                         .iter()
-                        .map(|rows| Some(format!("{rows} rows")))
+                        .map(|rows| Some(report::count_rows(rows)))
                         .collect();
                     let shown = differences(&self.names, &rows).unwrap_or_else(|| {
-                        format!("{} rows on each shard", strays.first().unwrap_or(&0))
+                        format!(
+                            "{} on each shard",
+                            report::count_rows(strays.first().unwrap_or(&0))
+                        )
                     });
                     self.drift.push(Drift::new(
                         DriftKind::ShardIndex,
@@ -278,7 +286,10 @@ impl<'a> Judge<'a> {
                 )),
             }
         } else if let Some(rule) = &rule {
-            why.push_str(&format!("; all {} rows are on shard {}", rule.rows, rule.sql));
+            why.push_str(&format!(
+                "; all {} rows are on shard {}",
+                rule.rows, rule.sql
+            ));
         }
         let index = match (shard_index, is_new) {
             (Some(index), _) => Some(index),
@@ -324,12 +335,15 @@ impl<'a> Judge<'a> {
                 }
             };
             match &disjoint {
-                Disjoint::Yes { keys: 0 } => tried.push(format!("{name} is always null")),
+                Disjoint::Yes { keys: 0 } => tried.push(format!("{name} has no values")),
                 Disjoint::Yes { keys } => {
                     let rule = keys::find_rule(self.shards, key, &sample).await?;
                     let mut why = format!("rows differ; {}", self.no_strays(*keys, key));
                     if let Some(rule) = &rule {
-                        why.push_str(&format!("; all {} rows are on shard {}", rule.rows, rule.sql));
+                        why.push_str(&format!(
+                            "; all {} rows are on shard {}",
+                            rule.rows, rule.sql
+                        ));
                     }
                     let index = rule.as_ref().map(|rule| rule.sql.clone());
                     self.set(place, name, None, index, why);
@@ -504,8 +518,9 @@ impl<'a> Judge<'a> {
                 for member in members {
                     if member.is_declared && member.group.is_some() {
                         let label = member.key.table.label();
-                        let message =
-                            format!("equal keys of its colocation group are on two shards: {shown}");
+                        let message = format!(
+                            "equal keys of its colocation group are on two shards: {shown}"
+                        );
                         let drift = Drift::new(DriftKind::Colocation, Some(&label), message);
                         self.drift.push(drift);
                     }
@@ -517,7 +532,9 @@ impl<'a> Judge<'a> {
         let declared = members.iter().find_map(|member| member.group.clone());
         let parent = members
             .iter()
-            .find(|member| member.key.table.keys.first() == Some(&vec![member.key.column.name.clone()]))
+            .find(|member| {
+                member.key.table.keys.first() == Some(&vec![member.key.column.name.clone()])
+            })
             .or(members.first());
         let Some(name) = declared.or_else(|| parent.map(|parent| parent.key.table.name.clone()))
         else {

@@ -49,7 +49,9 @@ pub(super) struct Stray {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Disjoint {
     /// None of those that were looked at: how many of each shard.
-    Yes { keys: usize },
+    Yes {
+        keys: usize,
+    },
     /// Some are: examples, and how many of how many.
     No {
         examples: Vec<Stray>,
@@ -132,8 +134,7 @@ impl<'a> Key<'a> {
             "name",
             "macaddr",
         ];
-        self.column.deterministic
-            && (self.column.is_enum || known.contains(&&*self.column.base))
+        self.column.deterministic && (self.column.is_enum || known.contains(&&*self.column.base))
     }
 
     /// Whether a text of another shard can be cast to the type of the column, so that an index can
@@ -148,9 +149,7 @@ impl<'a> Key<'a> {
             "text",
             "character varying",
         ];
-        self.column.same_type
-            && self.column.deterministic
-            && types.contains(&&*self.column.base)
+        self.column.same_type && self.column.deterministic && types.contains(&&*self.column.base)
     }
 
     /// The question which of these keys a shard has.
@@ -397,7 +396,11 @@ fn rule_sql(column: &str, shards: &[usize], is_negative: bool) -> String {
         true => format!("({column} % {count} + {count}) % {count}"),
         false => format!("{column} % {count}"),
     };
-    if shards.iter().enumerate().all(|(residue, shard)| residue == *shard) {
+    if shards
+        .iter()
+        .enumerate()
+        .all(|(residue, shard)| residue == *shard)
+    {
         return residue;
     }
     let shards: Vec<String> = shards.iter().map(usize::to_string).collect();
@@ -461,10 +464,12 @@ pub(super) async fn check_together(
     }
     // Keys that are all on one shard would be there whatever the rule is.
     let places: BTreeSet<usize> = together.values().copied().collect();
-    Ok(match together.len() >= KEYS_OF_A_GROUP && places.len() > 1 {
-        true => Together::Yes(together.len()),
-        false => Together::Unknown,
-    })
+    Ok(
+        match together.len() >= KEYS_OF_A_GROUP && places.len() > 1 {
+            true => Together::Yes(together.len()),
+            false => Together::Unknown,
+        },
+    )
 }
 
 /// The keys that were found, with their shard; or one that was found elsewhere.
@@ -570,7 +575,10 @@ async fn name_strays(
     reading: Reading,
     strays: &BTreeMap<i64, BTreeSet<usize>>,
 ) -> Result<Result<Vec<Stray>, Refusal>> {
-    let hashes: Vec<String> = strays.keys().map(|hash| format!("({hash}::bigint)")).collect();
+    let hashes: Vec<String> = strays
+        .keys()
+        .map(|hash| format!("({hash}::bigint)"))
+        .collect();
     let values: Vec<String> = keys
         .iter()
         .map(|key| {
@@ -672,7 +680,10 @@ mod tests {
             vec!["code".to_owned()],
         ];
         let orders = relation("orders", &[a_column("o_orderkey", "bigint")]);
-        let events = relation("events", &[a_column("x", "text"), a_column("e_orderkey", "bigint")]);
+        let events = relation(
+            "events",
+            &[a_column("x", "text"), a_column("e_orderkey", "bigint")],
+        );
         let merged = merge(&[catalog(&[lineitem, orders, events])]);
         let [events, lineitem, orders] = merged.as_slice() else {
             panic!("{merged:?}")
@@ -712,7 +723,8 @@ mod tests {
     #[test]
     fn one_key_elsewhere_parts_two_tables() {
         let sample = vec![vec!["1".to_owned()], vec!["2".to_owned()]];
-        let found = |keys: [&[&str]; 2]| keys.map(|keys| keys.iter().map(|k| (*k).to_owned()).collect());
+        let found =
+            |keys: [&[&str]; 2]| keys.map(|keys| keys.iter().map(|k| (*k).to_owned()).collect());
         assert_eq!(
             meet(&sample, &found([&["1"], &["2"]])).map(|common| common.len()),
             Ok(2)

@@ -156,7 +156,13 @@ fn declared(
         match find(table.schema(), table.name(), tables, catalogs) {
             Some(place) => {
                 let kind = table.kind().clone();
-                declared.insert(place, Declared { kind, is_new: false });
+                declared.insert(
+                    place,
+                    Declared {
+                        kind,
+                        is_new: false,
+                    },
+                );
             }
             None => {
                 let name = match table.schema() {
@@ -178,9 +184,19 @@ fn declared(
         let place = find(table.schema(), table.name(), tables, catalogs);
         let known = place.and_then(|place| Some((place, tables.get(place)?)));
         let Some((place, merged)) = known else {
-            let labels = tables.iter().map(|table| table.name.as_str());
-            let error = invalid(format!("shard key: no shard has a table {:?}", table.name()));
-            return Err(suggest(error, table.name(), labels));
+            let error = invalid(format!(
+                "shard key: no shard has a table {:?}",
+                table.name()
+            ));
+            // The right name in a schema that has to be said.
+            let same = tables.iter().find(|other| other.name == table.name());
+            return Err(match same {
+                Some(same) => error.with_hint(format!("did you mean {}?", same.label())),
+                None => {
+                    let names = tables.iter().map(|table| table.name.as_str());
+                    suggest(error, table.name(), names)
+                }
+            });
         };
         if merged.kind == RelationKind::View {
             return Err(invalid(format!(
@@ -208,8 +224,7 @@ fn declared(
     Ok(declared)
 }
 
-/// The place of the table that a name means: without a schema, by the search path of the first
-/// shard that knows it, or else the only one of that name.
+/// The place of the table that a name means: without a schema, by the search paths of the shards.
 fn find(
     schema: Option<&str>,
     name: &str,
@@ -239,7 +254,9 @@ fn qualify(reports: &mut [TableReport], given: &Topology, catalogs: &[Catalog]) 
         schemas.insert(report.schema.clone());
     }
     for report in reports.iter_mut() {
-        let is_alone = seen.get(&report.name).is_some_and(|schemas| schemas.len() == 1);
+        let is_alone = seen
+            .get(&report.name)
+            .is_some_and(|schemas| schemas.len() == 1);
         let is_visible = catalogs
             .iter()
             .all(|catalog| catalog.search_path.contains(&report.schema));

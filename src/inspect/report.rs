@@ -207,7 +207,12 @@ pub enum DriftKind {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<&str> = self.given.shards().iter().map(|shard| shard.name()).collect();
+        let names: Vec<&str> = self
+            .given
+            .shards()
+            .iter()
+            .map(|shard| shard.name())
+            .collect();
         let count = match names.len() {
             1 => "1 shard".to_owned(),
             count => format!("{count} shards"),
@@ -263,6 +268,14 @@ impl TableReport {
     }
 }
 
+/// `1 row`, `2 rows`.
+pub(super) fn count_rows(rows: impl fmt::Display) -> String {
+    match rows.to_string() {
+        one if one == "1" => "1 row".to_owned(),
+        rows => format!("{rows} rows"),
+    }
+}
+
 /// A text in which nothing moves the cursor of a terminal: names and keys come from the databases.
 fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
@@ -304,7 +317,11 @@ mod tests {
                 .unwrap(),
             tables: vec![
                 table("Orders", Some(key), RelationKind::Table),
-                table("nation", Some(TableKind::Replicated), RelationKind::MaterializedView),
+                table(
+                    "nation",
+                    Some(TableKind::Replicated),
+                    RelationKind::MaterializedView,
+                ),
                 table("other\u{1b}", None, RelationKind::Table),
                 table("v", None, RelationKind::View),
             ],
