@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use super::compare::{Merged, differences, name_list};
 use super::contents::{self, Contents, Reading, Verdict};
-use super::keys::{self, Disjoint, Key, Rule, Sample, Stray, Together};
+use super::keys::{self, Disjoint, Key, Sample, Stray, Together};
 use super::report::{self, Drift, DriftKind, RelationKind, Rows, TableReport};
+use super::rule::{self, Rule};
 use super::shards::{Refusal, Shards};
 use crate::config::TableKind;
 use crate::error::Result;
@@ -254,11 +255,11 @@ impl<'a> Judge<'a> {
         };
         let is_disjoint = matches!(disjoint, Disjoint::Yes { .. });
         let rule = match is_disjoint {
-            true => keys::find_rule(self.shards, key, &sample).await?,
+            true => rule::find(self.shards, key, &sample).await?,
             false => None,
         };
         if let Some(declared) = &shard_index {
-            match keys::check_rule(self.shards, table, declared).await? {
+            match rule::check(self.shards, table, declared).await? {
                 Ok(strays) if strays.iter().all(|rows| *rows == 0) => {
                     why.push_str("; every row is where shard_index says");
                 }
@@ -337,7 +338,7 @@ impl<'a> Judge<'a> {
             match &disjoint {
                 Disjoint::Yes { keys: 0 } => tried.push(format!("{name} has no values")),
                 Disjoint::Yes { keys } => {
-                    let rule = keys::find_rule(self.shards, key, &sample).await?;
+                    let rule = rule::find(self.shards, key, &sample).await?;
                     let mut why = format!("rows differ; {}", self.no_strays(*keys, key));
                     if let Some(rule) = &rule {
                         why.push_str(&format!(

@@ -4,7 +4,9 @@
 //! catalog ── one document per shard: tables, types, collations, settings
 //! compare ── what all have in common, and what not
 //! contents ─ equal rows everywhere: replicated; others: sharded
-//! keys ───── by which column, by which rule, and with which other tables
+//! keys ───── by which column, and with which other tables
+//! rule ───── which remainder of the key is on which shard
+//! judge ──── all of this put together, table by table
 //! report ─── text for people, and a topology
 //! ```
 //! What is declared already, in the cluster's topology or with
@@ -30,6 +32,7 @@ mod contents;
 mod judge;
 mod keys;
 mod report;
+mod rule;
 mod shards;
 
 use std::collections::{BTreeMap, BTreeSet};
