@@ -40,7 +40,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("provider", PIPELINE),
     (
         "inspect",
-        &["config", "connect", "types", "scan", "cluster"],
+        &["config", "connect", "types", "quote", "scan", "cluster"],
     ),
     ("blocking", &["cluster", "query"]),
     ("cursor", &["cluster", "query"]),

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod fan_out;
+mod inspect;
 mod layering;
 mod local;
 mod support;
