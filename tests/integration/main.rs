@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod captures;
 mod layering;
 mod local;
 mod support;
+mod texts;
