@@ -150,6 +150,10 @@ impl FromStr for NumericAs {
 /// What becomes of a value that its Arrow type cannot hold: numeric NaN and infinity, infinite
 /// dates and timestamps, `24:00`, an interval or year out of range, an array with a lower bound
 /// other than 1 or with other dimensions than declared.
+///
+/// Not among them, and always an error: a number that would have to be rounded, for which
+/// [`NumericAs`] is the option; and, unless they are text, ranges with a bound that Arrow cannot
+/// hold, since a bound that is NULL is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Unrepresentable {

@@ -240,11 +240,9 @@ impl<'a> Digits<'a> {
             text.truncate(100);
             text.push_str("...");
         }
-        Fault::Unrepresentable {
+        Fault::Inexact {
             what: format!("{text} does not fit decimal({precision},{scale}) exactly"),
-            hint: Some(
-                "set the numeric option to decimal(p,s) with room for it, text or float64, or round it in the query",
-            ),
+            hint: "set the numeric option to decimal(p,s) with room for it, text or float64, or round it in the query",
         }
     }
 

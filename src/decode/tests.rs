@@ -139,6 +139,23 @@ fn unrepresentable_values_are_errors_or_null() {
 }
 
 #[test]
+fn a_number_that_its_decimal_cannot_hold_is_never_null() {
+    // 12.34: one digit of base 10,000 before the point, one behind it.
+    let value = [0, 2, 0, 0, 0, 0, 0, 2, 0, 12, 0x0d, 0x48].to_vec();
+    for policy in [Unrepresentable::Error, Unrepresentable::Null] {
+        let builder = DecoderBuilder::new(columns(&["numeric(5,1)"])).with_unrepresentable(policy);
+        let error = run(builder, &copy_data(&[vec![Some(value.clone())]]), 1).unwrap_err();
+        assert!(
+            error
+                .message()
+                .ends_with("12.34 does not fit decimal(5,1) exactly"),
+            "{error}"
+        );
+        assert!(error.hint().unwrap().contains("numeric option"));
+    }
+}
+
+#[test]
 fn batches_end_by_rows_and_by_bytes() {
     let rows: Vec<_> = (0..100_i64)
         .map(|n| vec![Some(n.to_be_bytes().to_vec())])
