@@ -7,3 +7,5 @@ mod layering;
 mod local;
 mod support;
 mod texts;
+mod type_values;
+mod types;
