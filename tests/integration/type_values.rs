@@ -233,3 +233,42 @@ pub(crate) const UNFIT: &[Unfit] = &[
     Unfit("'{{1},{2}}'::ints", "an array of 2 dimensions in a column of 1", Null),
     Unfit("row(1.5, 'a', '{{a}}', NULL, 1, NULL)::priced", "field \"tags\": an array of 2", Text("(1.50,\"a    \",,,1.00,)")),
 ];
+
+/// Of the hashes `h` (64 bits) and `g` (32 bits) and the texts `c` and `d` of [`MANY_FROM`].
+#[rustfmt::skip]
+pub(crate) const MANY: &[&str] = &[
+    "h", "g", "h::float8", "h::float8 * power(10::float8, g % 289)", "h::float8 / 1e5", "(h % 100000)::float8 / 1000",
+    "h::float4", "(h % 1000000)::float4 * power(10, g % 30)::float4", "(h % 100000)::float4 / 1000", "g::float4",
+    "(h::numeric / 1000000000)::numeric(38,9)", "(h::numeric * g)::numeric(60,3)", "h::numeric / 7::numeric ^ abs(g % 30)",
+    "h::numeric * 10::numeric ^ (g % 200)", "(h % 1000)::numeric(8,5)", "(h % 9999900)::numeric(5,-2)",
+    "h::numeric(76,38)", "('0.' || abs(h))::numeric(38,38)", "trim_scale(g::numeric / 1000)",
+    "date '4714-11-24 BC' + (g & 2000000000)", "timestamp '4714-11-24 BC' + make_interval(abs(g) % 290000) + abs(g) * interval '12.345678 s'",
+    "timestamptz '4714-11-24 00:00+00 BC' + make_interval(abs(g) % 9999) + abs(g) * interval '1.01 s'", "time '00:00' + g * interval '1.001 s'",
+    "timetz '00:00+00' + g * interval '0.01 s'",
+    "make_interval(g % 1000, g % 100, 0, (h % 10000)::int, 0, 0, (h % 1e9) / 1e3)", "(h % 1e15) * interval '1 us'",
+    "justify_interval(g * interval '1234.5 s')", "'0.0.0.0'::inet + (g::int8 & 4294967295)",
+    "set_masklen('0.0.0.0'::inet + (g::int8 & 4294967295), abs(g) % 33)",
+    "(SELECT string_agg(to_hex(CASE WHEN (g >> k) & 3 = 0 THEN (h >> (6 * k)) & 65535 ELSE (h >> (20 + k)) & 1 END), ':') \
+      FROM generate_series(0, 7) k)::inet",
+    "network(set_masklen('::'::inet + abs(h), abs(g) % 129))", "substr(md5(g::text), 1, 12)::macaddr",
+    "substr(md5(g::text), 1, 16)::macaddr8", "md5(g::text)::uuid", "decode(md5(g::text), 'hex')", "h::bit(64)",
+    "substring(h::bit(64) for abs(g) % 65)::varbit", "'0/0'::pg_lsn + abs(h)::numeric", "ARRAY[h, NULL, g]",
+    "ARRAY[ARRAY[h::text, c], ARRAY[d, NULL]]::text", "int8range(least(h, g), greatest(h, g))",
+    "multirange(int4range(least(g, 0), greatest(g, 0)))", "jsonb_build_object('h', h, 'f', h::float8, c, d)",
+    "json_build_array(h, c, d)", "c", "d", "ARRAY[c, d, c || d]", "ARRAY[c || '::' || d]::varchar(3)[]", "hstore(c, d)",
+    "hstore(ARRAY[c, d, c || d], ARRAY[d, NULL, c])", "row(g, c)::pair", "ARRAY[row(g, c), row(NULL, d)]::pair[]",
+    "row(h, row(g, c)::pair, ARRAY[row(g, d)::pair], NULL, NULL, to_jsonb(c))::nest", "textrange(c, NULL)",
+    "textrange(least(c, d COLLATE \"C\"), greatest(c, d COLLATE \"C\"), '[]')", "ARRAY[textrange(c, NULL)]",
+    "row(NULL, NULL, ARRAY[c, d], NULL, NULL, NULL)::priced", "(enum_range(NULL::mood))[1 + abs(g) % 7]",
+    "ARRAY[(enum_range(NULL::mood))[1 + abs(g) % 7]]", "row(c, d)", "(abs(g) % 127)::\"char\"", "c::bpchar", "(h / 1000)::money",
+    "point(h, g)", "to_tsvector('simple', md5(h::text) || ' ' || md5(g::text))", "CASE WHEN h > 0 THEN g END",
+    "CASE WHEN h > 0 THEN c END", "CASE WHEN h > 0 THEN g > 0 END", "CASE WHEN h > 0 THEN ARRAY[g] END",
+    "CASE WHEN h > 0 THEN row(g, c)::pair END", "CASE WHEN h > 0 THEN int4range(0, abs(g)) END",
+];
+
+pub(crate) const MANY_FROM: &str = "\
+    FROM (SELECT ('x' || substr(md5(i::text), 1, 16))::bit(64)::int8 AS h, \
+                 ('x' || substr(md5(i::text), 17, 8))::bit(32)::int4 AS g, \
+                 chr(1 + i % 127) AS c, \
+                 chr(1 + i / 127 % 127) || chr(160 + i * 17) AS d \
+          FROM generate_series(1, 3000) i) AS hashes";

@@ -13,7 +13,7 @@ use merganser::{Cluster, Error, ErrorKind, Phase, Topology};
 
 use crate::support;
 use crate::texts::{texts_of, without_trailing_zeros};
-use crate::type_values::{AsNull, SAME, SCALED, SCHEMA, UNFIT, Unfit};
+use crate::type_values::{AsNull, MANY, MANY_FROM, SAME, SCALED, SCHEMA, UNFIT, Unfit};
 
 #[tokio::test]
 async fn values_are_printed_as_the_server_prints_them() {
@@ -215,6 +215,34 @@ async fn the_catalog_is_printed_as_the_server_prints_it() {
             assert_eq!(ours, servers, "{table}");
         }
     }
+}
+
+/// Values from a hash, so that both readings see the same ones.
+#[tokio::test]
+async fn many_values_are_printed_as_the_server_prints_them() {
+    let Some(database) = Database::get() else {
+        return;
+    };
+    let options = options(|options| options.numeric = NumericAs::Text);
+    let mut differences = Vec::new();
+    for expression in MANY {
+        let sql = format!("SELECT {expression} {MANY_FROM}");
+        let rows = match database.read(&sql, options).await {
+            Ok((_, batches)) => batches.iter().flat_map(texts_of).collect(),
+            Err(error) => vec![vec![Some(error.to_string())]],
+        };
+        let expected = database.servers(&sql);
+        let different = rows
+            .iter()
+            .zip(&expected)
+            .find(|(ours, servers)| ours != servers);
+        if let Some((ours, servers)) = different {
+            differences.push(format!("{expression}: {ours:?}, the server's {servers:?}"));
+        } else if rows.len() != expected.len() {
+            differences.push(format!("{expression}: {} rows", rows.len()));
+        }
+    }
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
 
 #[tokio::test]
