@@ -217,6 +217,43 @@ async fn the_catalog_is_printed_as_the_server_prints_it() {
     }
 }
 
+/// What a database or a role sets for its sessions changes how a server prints values, and how it
+/// reads literals, but not what we read.
+#[tokio::test]
+async fn settings_of_a_database_change_nothing() {
+    let (Some(database), Some(plain)) = (Database::new(), Database::get()) else {
+        return;
+    };
+    for setting in [
+        "timezone = 'America/New_York'",
+        "datestyle = 'German, YMD'",
+        "intervalstyle = iso_8601",
+        "bytea_output = escape",
+        "extra_float_digits = -10",
+        "xmlbinary = hex",
+        "standard_conforming_strings = off",
+        "client_encoding = latin1",
+        "default_transaction_isolation = serializable",
+        "transform_null_equals = on",
+    ] {
+        let sql = format!("ALTER DATABASE \"{}\" SET {setting}", database.name);
+        database.server.execute("postgres", &sql).unwrap();
+    }
+    // Read from this one, compared with what the other prints.
+    let database = Database {
+        name: plain.name.clone(),
+        ..database
+    };
+    let text = options(|options| options.unrepresentable = Unrepresentable::Text);
+    for options in [TypeOptions::default(), text] {
+        for expressions in SAME.chunks(50) {
+            database
+                .assert_same(expressions, options, str::to_owned)
+                .await;
+        }
+    }
+}
+
 /// Values from a hash, so that both readings see the same ones.
 #[tokio::test]
 async fn many_values_are_printed_as_the_server_prints_them() {
@@ -322,13 +359,16 @@ struct Database {
 impl Database {
     fn get() -> Option<&'static Self> {
         static DATABASE: OnceLock<Database> = OnceLock::new();
+        support::server()?;
+        Some(DATABASE.get_or_init(|| Self::new().expect("a server")))
+    }
+
+    fn new() -> Option<Self> {
         let server = support::server()?;
-        Some(DATABASE.get_or_init(|| {
-            let url = support::database().expect("a server");
-            let name = url.rsplit('/').next().unwrap().to_owned();
-            server.execute(&name, SCHEMA).unwrap();
-            Self { server, name, url }
-        }))
+        let url = support::database()?;
+        let name = url.rsplit('/').next().unwrap().to_owned();
+        server.execute(&name, SCHEMA).unwrap();
+        Some(Self { server, name, url })
     }
 
     async fn read(
@@ -365,8 +405,9 @@ impl Database {
 
     /// What the server prints.
     fn servers(&self, sql: &str) -> Vec<Vec<Option<String>>> {
-        let settings = "SET TimeZone = 'UTC'; SET DateStyle = ISO; SET IntervalStyle = postgres";
-        let sql = format!("{settings}; {sql}");
+        let sql = format!(
+            "SET TimeZone = 'UTC'; SET DateStyle = 'ISO, MDY'; SET IntervalStyle = postgres; {sql}"
+        );
         self.server.query(&self.name, &sql).expect(&sql)
     }
 
