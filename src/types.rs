@@ -47,7 +47,7 @@
 //! | composite | `Struct` | |
 //! | range | `Struct(lower, upper, lower_inclusive, upper_inclusive, empty)` | extension `merganser.range`; a NULL bound is unbounded |
 //! | multirange | `List` of range | extension `merganser.multirange` |
-//! | `hstore` | `Map(Utf8, Utf8)` | |
+//! | `hstore` | `Map(Utf8, Utf8)` | from a database in another encoding than UTF8, text that is not ASCII is an error |
 //! | `vector` (pgvector) | `FixedSizeList(Float32)` | extension `merganser.vector`; `List` where no dimension is declared |
 //! | `geometry`, `geography` (PostGIS) | `Binary` | EWKB, extension `geoarrow.wkb` |
 //! | `citext` | `Utf8` | |

@@ -254,6 +254,73 @@ async fn settings_of_a_database_change_nothing() {
     }
 }
 
+#[tokio::test]
+async fn text_of_databases_in_other_encodings_is_utf8_or_an_error() {
+    let Some(server) = support::server() else {
+        return;
+    };
+    for encoding in ["LATIN1", "SQL_ASCII"] {
+        let name = format!("encoding_{encoding}");
+        server
+            .execute(
+                "postgres",
+                &format!(
+                    "CREATE DATABASE \"{name}\" TEMPLATE template0 ENCODING {encoding} LOCALE 'C'"
+                ),
+            )
+            .unwrap();
+        let schema = "CREATE EXTENSION hstore; CREATE TYPE mood AS ENUM ('é'); \
+             CREATE TYPE pair AS (\"é\" text)";
+        server.execute(&name, schema).unwrap();
+        let url = server.url(&name);
+        let database = Database { server, name, url };
+        let expressions = [
+            "'é'",
+            "'é'::name",
+            "'é'::bpchar",
+            "'é'::mood",
+            "ARRAY['é'::mood, NULL]",
+            "'{\"é\": \"é\"}'::json",
+            "'{\"é\": \"é\"}'::jsonb",
+            "'<a>é</a>'::xml",
+            "'e=>e'::hstore",
+            "row('é')::pair",
+            "row('é', 1)",
+            "to_tsvector('simple', 'é')",
+            "date 'infinity'",
+        ];
+        let text = options(|options| options.unrepresentable = Unrepresentable::Text);
+        database
+            .assert_same(&expressions[..12], TypeOptions::default(), str::to_owned)
+            .await;
+        database
+            .assert_same(&expressions, text, str::to_owned)
+            .await;
+        let schema = database
+            .schema("SELECT 1 AS \"é\"", TypeOptions::default())
+            .await;
+        assert_eq!(schema.field(0).name(), "é");
+        let hstore = "'é=>é, a=>b'::hstore";
+        if encoding == "LATIN1" {
+            // A fault of PostgreSQL: `hstore_send` gives lengths before the conversion.
+            let error = database.error(hstore, TypeOptions::default()).await;
+            assert!(
+                error.message().contains("a database that is not in UTF8"),
+                "{error}"
+            );
+        } else {
+            database.assert_same(&[hstore], text, str::to_owned).await;
+            let error = database
+                .error("convert_from('\\xff', 'SQL_ASCII')", TypeOptions::default())
+                .await;
+            assert!(
+                error.sql_state() == Some("22021") || error.message().contains("not valid UTF-8"),
+                "{error}"
+            );
+        }
+    }
+}
+
 /// Values from a hash, so that both readings see the same ones.
 #[tokio::test]
 async fn many_values_are_printed_as_the_server_prints_them() {
