@@ -410,6 +410,43 @@ async fn columns_may_be_none_many_unnamed_or_of_one_name() {
     assert!(database.texts(sql, default).await.is_empty());
 }
 
+/// A pooled connection must not remember a type as it was: an `int4` read where a `float4` is now
+/// would be a wrong number without a word.
+#[tokio::test]
+async fn types_that_change_between_queries_are_read_as_they_are() {
+    let (Some(server), Some(url)) = (support::server(), support::database()) else {
+        return;
+    };
+    let name = url.rsplit('/').next().unwrap();
+    let cluster = Cluster::new(Topology::from_urls([&url]).unwrap()).unwrap();
+    let sql = "SELECT max(m) FROM unnest(enum_range(NULL::mood)) m";
+    let read = async || {
+        let moods = cluster.fan_out(sql).collect().await.unwrap();
+        let pairs = cluster
+            .fan_out("SELECT '(1)'::pair")
+            .collect()
+            .await
+            .unwrap();
+        let texts = moods.iter().chain(&pairs).flat_map(texts_of).flatten();
+        texts.map(Option::unwrap).collect::<Vec<_>>()
+    };
+    server
+        .execute(
+            name,
+            "CREATE TYPE mood AS ENUM ('sad'); CREATE TYPE pair AS (a int4)",
+        )
+        .unwrap();
+    assert_eq!(read().await, ["sad", "(1)"]);
+    server
+        .execute(
+            name,
+            "ALTER TYPE mood ADD VALUE 'ok'; ALTER TYPE pair ALTER ATTRIBUTE a TYPE float4",
+        )
+        .unwrap();
+    assert_eq!(read().await, ["ok", "(1)"]);
+    cluster.close().await;
+}
+
 fn options(set: impl FnOnce(&mut TypeOptions)) -> TypeOptions {
     let mut options = TypeOptions::default();
     set(&mut options);
