@@ -46,7 +46,7 @@
 //! | array | `List`, nested by dimension | a lower bound other than 1, or another number of dimensions than the column declares, is unrepresentable; an array inside an array, by way of a domain, has extension `merganser.array` |
 //! | composite | `Struct` | |
 //! | range | `Struct(lower, upper, lower_inclusive, upper_inclusive, empty)` | extension `merganser.range`; a NULL bound is unbounded |
-//! | multirange | `List` of range | extension `merganser.multirange` |
+//! | multirange | `List` of range | extension `merganser.multirange`; of a range that users made: its text |
 //! | `hstore` | `Map(Utf8, Utf8)` | from a database in another encoding than UTF8, text that is not ASCII is an error |
 //! | `vector` (pgvector) | `FixedSizeList(Float32)` | extension `merganser.vector`; `List` where no dimension is declared |
 //! | `geometry`, `geography` (PostGIS) | `Binary` | EWKB, extension `geoarrow.wkb` |
