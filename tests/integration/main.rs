@@ -4,6 +4,8 @@
 
 mod captures;
 mod examples;
+mod fan_out;
+mod inspect;
 mod layering;
 mod local;
 mod support;
