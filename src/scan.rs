@@ -41,11 +41,11 @@ pub(crate) async fn describe(
     options: &TypeOptions,
 ) -> Result<Description> {
     let shard = session.shard().to_owned();
-    let prepared = session
-        .begin_query()?
-        .client
-        .prepare(statement.text())
-        .await;
+    let client = &session.begin_query()?.client;
+    // A type may have changed since an earlier query of this connection: a label more in an enum,
+    // another type of a composite's field.
+    client.clear_type_cache();
+    let prepared = client.prepare(statement.text()).await;
     session.done();
     let prepared =
         prepared.map_err(|error| statement_error(error, statement).with_shard(&shard))?;

@@ -38,16 +38,16 @@
 //! | `varbit` | `Utf8` | likewise |
 //! | `pg_lsn` | `Utf8` | |
 //! | `refcursor` | `Utf8` | |
-//! | `int2vector` | `List(Int16)` | |
-//! | `oidvector` | `List(UInt32)` | |
+//! | `int2vector` | `List(Int16)` | extension `merganser.catalog_vector` |
+//! | `oidvector` | `List(UInt32)` | extension `merganser.catalog_vector` |
 //! | `numeric(p,s)` | `Decimal128(p, s)` | `Decimal256` where p > 38; NaN and infinity are unrepresentable |
 //! | enum | `Dictionary(Int32, Utf8)` | the dictionary has every label, in the order of the type |
 //! | domain | as its base type | |
-//! | array | `List`, nested by dimension | a lower bound other than 1, or another number of dimensions than the column declares, is unrepresentable |
+//! | array | `List`, nested by dimension | a lower bound other than 1, or another number of dimensions than the column declares, is unrepresentable; an array inside an array, by way of a domain, has extension `merganser.array` |
 //! | composite | `Struct` | |
 //! | range | `Struct(lower, upper, lower_inclusive, upper_inclusive, empty)` | extension `merganser.range`; a NULL bound is unbounded |
-//! | multirange | `List` of range | extension `merganser.multirange` |
-//! | `hstore` | `Map(Utf8, Utf8)` | |
+//! | multirange | `List` of range | extension `merganser.multirange`; of a range that users made: its text |
+//! | `hstore` | `Map(Utf8, Utf8)` | from a database in another encoding than UTF8, text that is not ASCII is an error |
 //! | `vector` (pgvector) | `FixedSizeList(Float32)` | extension `merganser.vector`; `List` where no dimension is declared |
 //! | `geometry`, `geography` (PostGIS) | `Binary` | EWKB, extension `geoarrow.wkb` |
 //! | `citext` | `Utf8` | |
@@ -76,6 +76,12 @@ pub const RANGE_EXTENSION: &str = "merganser.range";
 pub const MULTIRANGE_EXTENSION: &str = "merganser.multirange";
 /// The extension name of a pgvector `vector`.
 pub const VECTOR_EXTENSION: &str = "merganser.vector";
+/// The extension name of an `int2vector` or `oidvector`: a list that PostgreSQL prints without
+/// braces.
+pub const CATALOG_VECTOR_EXTENSION: &str = "merganser.catalog_vector";
+/// The extension name of an array that is an element of another array, by way of a domain, and not
+/// a dimension of it.
+pub const ARRAY_EXTENSION: &str = "merganser.array";
 /// The key of a field's metadata that names the PostgreSQL type of a column that is read as its
 /// text.
 pub const POSTGRES_TYPE: &str = "merganser.postgres_type";
@@ -144,6 +150,10 @@ impl FromStr for NumericAs {
 /// What becomes of a value that its Arrow type cannot hold: numeric NaN and infinity, infinite
 /// dates and timestamps, `24:00`, an interval or year out of range, an array with a lower bound
 /// other than 1 or with other dimensions than declared.
+///
+/// Not among them, and always an error: a number that would have to be rounded, for which
+/// [`NumericAs`] is the option; and, unless they are text, ranges with a bound that Arrow cannot
+/// hold, since a bound that is NULL is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Unrepresentable {
@@ -352,6 +362,11 @@ impl PgType {
                     labels: labels.clone().into(),
                 },
             ),
+            // `int2vector` and `oidvector` are arrays to the client library, though not in form.
+            Kind::Array(_) if matches!(oid_type, &Type::INT2_VECTOR | &Type::OID_VECTOR) => {
+                Self::base(oid_type.schema(), oid_type.name(), -1)
+                    .unwrap_or_else(|| Self::new(name, Shape::Cast))
+            }
             Kind::Array(element) => {
                 // A domain over an array, or an array of such a domain, keeps its own dimensions.
                 let element = Self::from_catalog(element, modifier, 0, modifiers);
@@ -542,7 +557,7 @@ impl PgType {
                 dimensions,
                 ..
             } => (1..*dimensions).fold(
-                DataType::List(Arc::new(element.to_field(LIST_ITEM))),
+                DataType::List(Arc::new(element_field(element))),
                 |inner, _| DataType::List(Arc::new(Field::new(LIST_ITEM, inner, true))),
             ),
             Shape::Composite { fields } => {
@@ -573,6 +588,7 @@ impl PgType {
             Shape::Range { .. } => RANGE_EXTENSION,
             Shape::Multirange { .. } => MULTIRANGE_EXTENSION,
             Shape::Vector { .. } => VECTOR_EXTENSION,
+            Shape::Array { lower_bound: 0, .. } => CATALOG_VECTOR_EXTENSION,
             Shape::Cast | Shape::NumericText => {
                 return field.with_metadata([(POSTGRES_TYPE.to_owned(), self.name.clone())].into());
             }
@@ -658,6 +674,18 @@ impl PgType {
                 false => Shape::Range { element },
             },
         ))
+    }
+}
+
+/// The field of an array's elements.
+pub(crate) fn element_field(element: &PgType) -> Field {
+    let field = element.to_field(LIST_ITEM);
+    match &element.shape {
+        // To Arrow it would look like one more dimension.
+        Shape::Array { lower_bound, .. } if *lower_bound != 0 => {
+            field.with_metadata([(EXTENSION_NAME.to_owned(), ARRAY_EXTENSION.to_owned())].into())
+        }
+        _ => field,
     }
 }
 
@@ -898,6 +926,41 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::Config, "{bad}");
         }
         assert!("nul".parse::<Unrepresentable>().is_err());
+    }
+
+    #[test]
+    fn the_vectors_of_the_catalog_are_no_arrays_from_one() {
+        let modifiers = TypeModifiers::default();
+        let pg_type = PgType::from_catalog(&Type::OID_VECTOR, -1, 0, &modifiers);
+        assert_eq!(pg_type, "oidvector".parse().unwrap());
+        let field = PgType::from_catalog(&Type::INT2_VECTOR_ARRAY, -1, 0, &modifiers).to_field("v");
+        let DataType::List(item) = field.data_type() else {
+            panic!("not a list")
+        };
+        let extension = item.metadata().get(EXTENSION_NAME).map(String::as_str);
+        assert_eq!(extension, Some(CATALOG_VECTOR_EXTENSION));
+    }
+
+    #[test]
+    fn an_array_of_arrays_by_way_of_a_domain_is_not_one_of_two_dimensions() {
+        let domain = Type::new(
+            "ints".to_owned(),
+            99_999,
+            Kind::Domain(Type::INT4_ARRAY),
+            "public".to_owned(),
+        );
+        let array = Type::new(
+            "_ints".to_owned(),
+            99_998,
+            Kind::Array(domain),
+            "public".to_owned(),
+        );
+        let pg_type = PgType::from_catalog(&array, -1, 0, &TypeModifiers::default());
+        let DataType::List(item) = pg_type.data_type() else {
+            panic!("not a list")
+        };
+        let extension = item.metadata().get(EXTENSION_NAME).map(String::as_str);
+        assert_eq!(extension, Some(ARRAY_EXTENSION));
     }
 
     #[test]

@@ -180,7 +180,7 @@ fn writer<'a>(column: &str, field: &Field, array: &'a dyn Array) -> Result<Write
         Some(Extension::Range | Extension::Multirange | Extension::Uuid | Extension::Wkb) => {
             return quoted(column, field, array);
         }
-        Some(Extension::Vector) | None => {}
+        Some(Extension::Array | Extension::CatalogVector | Extension::Vector) | None => {}
     }
     if let Some(text) = text_of(array) {
         return Ok(Box::new(move |row, out| push_string(text(row), out)));

@@ -2,8 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod captures;
+mod examples;
 mod fan_out;
 mod inspect;
 mod layering;
 mod local;
 mod support;
+mod texts;
+mod type_values;
+mod types;
