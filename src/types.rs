@@ -86,6 +86,13 @@ pub const ARRAY_EXTENSION: &str = "merganser.array";
 /// text.
 pub const POSTGRES_TYPE: &str = "merganser.postgres_type";
 
+/// Whether the values of a text field are numbers: a `numeric` that is read as its text.
+pub(crate) fn holds_numeric_text(field: &Field) -> bool {
+    field.metadata().get(POSTGRES_TYPE).is_some_and(|name| {
+        name == "numeric" || name.starts_with("numeric(") && name.ends_with(')')
+    })
+}
+
 /// How a `numeric` becomes an Arrow value where its column declares no precision and scale.
 ///
 /// The protocol does not tell the scale of `sum(x)` or `a * b`, so one has to be chosen before the

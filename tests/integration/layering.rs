@@ -34,7 +34,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ),
     ("merge", &["plan"]),
     ("finish", &["plan", "scan", "types", "quote"]),
-    ("export", &["text"]),
+    ("export", &["text", "types"]),
     ("query", PIPELINE),
     ("cluster", PIPELINE),
     ("provider", PIPELINE),
