@@ -319,6 +319,21 @@ impl PgType {
         &self.name
     }
 
+    /// The name, and what else tells the type from others of that name, for a message.
+    pub(crate) fn details(&self) -> String {
+        match &self.shape {
+            Shape::Enum { labels } => format!("{} (enum: {})", self.name, labels.join(", ")),
+            Shape::Composite { fields } => {
+                let fields: Vec<_> = fields
+                    .iter()
+                    .map(|field| format!("{} {}", field.name, field.pg_type.details()))
+                    .collect();
+                format!("{} (composite: {})", self.name, fields.join(", "))
+            }
+            _ => self.name.clone(),
+        }
+    }
+
     /// The type that the client library and the catalog describe.
     ///
     /// `modifier` is the column's type modifier (-1: none), `dimensions` what the column declares

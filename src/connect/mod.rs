@@ -1,0 +1,422 @@
+//! Opens, pools, secures and cancels connections.
+//!
+//! The client library, tokio-postgres, speaks the protocol: it logs in (SCRAM), prepares and runs.
+//! What it lacks is here: libpq's rules on hosts, addresses and `sslmode`; TLS with rustls; and
+//! [`tap`], by which COPY data reaches the decoder without passing through it.
+
+mod pool;
+mod socket;
+mod tap;
+mod tls;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ClientConfig;
+use tokio::task::JoinHandle;
+use tokio_postgres::config::SslMode as DriverSslMode;
+use tokio_postgres::error::{ErrorPosition, SqlState};
+use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
+
+pub(crate) use self::pool::{Pools, Session};
+use self::socket::{Address, Socket};
+pub(crate) use self::tap::CopyEvent;
+use self::tap::{Tap, TapHandle};
+use crate::config::{ConnectParams, Endpoint, Host, SslMode, TargetSessionAttrs};
+use crate::error::{Error, ErrorKind, Phase, Result};
+
+/// How long to try to open the connection that a cancel request goes over.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
+/// What `pg_stat_activity` shows unless the connection string says otherwise.
+const APPLICATION_NAME: &str = "merganser";
+
+/// An open connection, logged in.
+pub(crate) struct Connection {
+    pub(crate) client: Client,
+    pub(crate) tap: TapHandle,
+    canceller: Canceller,
+    /// Drives the connection; ends with it.
+    driver: JoinHandle<()>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+/// Sends cancel requests for one connection: to the same address, with TLS if it has TLS.
+#[derive(Clone)]
+pub(crate) struct Canceller {
+    token: tokio_postgres::CancelToken,
+    route: Route,
+}
+
+/// How a connection was made, so that another can be made alike.
+#[derive(Clone)]
+struct Route {
+    params: Arc<ConnectParams>,
+    address: Address,
+    /// The name that TLS verifies, and how; `None` without TLS.
+    tls: Option<(String, Arc<ClientConfig>)>,
+}
+
+impl Canceller {
+    /// Asks the server to stop the query that runs on the connection, if one does.
+    pub(crate) async fn cancel(self) {
+        let cancel = async {
+            let (socket, _) = self.route.open(self.route.tls.is_some()).await?;
+            self.token
+                .cancel_query_raw(socket, NoTls)
+                .await
+                .map_err(|error| driver_error(error, Phase::Connect))
+        };
+        // There is nobody to tell: the query was given up. Its server will notice the closed
+        // connection sooner or later.
+        match tokio::time::timeout(CANCEL_TIMEOUT, cancel).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "cancel request failed"),
+            Err(_) => tracing::debug!("cancel request timed out"),
+        }
+    }
+}
+
+impl Route {
+    /// Opens the socket; with TLS if it is wanted and offered. Tells whether it has TLS.
+    async fn open(&self, want_tls: bool) -> Result<(Socket, bool)> {
+        let socket = Socket::open(&self.address, &self.params)
+            .await
+            .map_err(|error| {
+                Error::new(ErrorKind::Connect, "cannot connect")
+                    .with_phase(Phase::Connect)
+                    .with_source(error)
+            })?;
+        match (socket, &self.tls) {
+            (Socket::Tcp(stream), Some((name, config))) if want_tls => {
+                match tls::negotiate(stream, name, config.clone()).await? {
+                    Some(socket) => Ok((socket, true)),
+                    None if self.params.ssl_mode >= SslMode::Require => {
+                        Err(Error::new(ErrorKind::Connect, "the server does not offer TLS")
+                            .with_phase(Phase::Tls)
+                            .with_hint("turn ssl on in the server, or use sslmode=disable in a network that you trust"))
+                    }
+                    // The server keeps the connection open for a login without TLS, but the
+                    // socket is spent; the caller opens another.
+                    None => Err(Error::new(ErrorKind::Connect, NO_TLS_OFFERED).with_phase(Phase::Tls)),
+                }
+            }
+            (socket, _) => Ok((socket, false)),
+        }
+    }
+}
+
+const NO_TLS_OFFERED: &str = "the server does not offer TLS";
+
+/// Opens a connection to the first endpoint that will do, by libpq's rules: hosts in order, and
+/// all addresses of each; a server that refuses the login ends the search.
+pub(crate) async fn connect(params: &Arc<ConnectParams>) -> Result<Connection> {
+    let passes: &[TargetSessionAttrs] = match params.target_session_attrs {
+        TargetSessionAttrs::PreferStandby => {
+            &[TargetSessionAttrs::Standby, TargetSessionAttrs::Any]
+        }
+        TargetSessionAttrs::Any => &[TargetSessionAttrs::Any],
+        TargetSessionAttrs::ReadWrite => &[TargetSessionAttrs::ReadWrite],
+        TargetSessionAttrs::ReadOnly => &[TargetSessionAttrs::ReadOnly],
+        TargetSessionAttrs::Primary => &[TargetSessionAttrs::Primary],
+        TargetSessionAttrs::Standby => &[TargetSessionAttrs::Standby],
+    };
+    let mut failures: Vec<Error> = Vec::new();
+    for attrs in passes {
+        for endpoint in &params.endpoints {
+            match connect_endpoint(params, endpoint, *attrs).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) if error.phase() == Some(Phase::Auth) => return Err(error),
+                Err(error) => failures.push(error),
+            }
+        }
+    }
+    let others: Vec<_> = failures.iter().skip(1).map(Error::to_string).collect();
+    match failures.into_iter().next() {
+        Some(error) if others.is_empty() => Err(error),
+        Some(first) => {
+            let mut all = first.to_string();
+            for other in others {
+                all = format!("{all}; {other}");
+            }
+            Err(Error::new(ErrorKind::Connect, all).with_source(first))
+        }
+        None => Err(Error::new(
+            ErrorKind::Config,
+            "the connection string names no host",
+        )),
+    }
+}
+
+async fn connect_endpoint(
+    params: &Arc<ConnectParams>,
+    endpoint: &Endpoint,
+    attrs: TargetSessionAttrs,
+) -> Result<Connection> {
+    let name_it = |error: Error| located(error, endpoint, params);
+    let addresses = limited(params, socket::resolve(endpoint))
+        .await
+        .map_err(name_it)?;
+    let mut last =
+        Error::new(ErrorKind::Connect, "the host has no address").with_phase(Phase::Resolve);
+    for address in addresses {
+        match limited(params, connect_address(params, endpoint, address, attrs)).await {
+            Ok(connection) => return Ok(connection),
+            Err(error) if error.phase() == Some(Phase::Auth) => return Err(name_it(error)),
+            Err(error) => last = error,
+        }
+    }
+    Err(name_it(last))
+}
+
+/// Applies the connect timeout, which is for each address.
+async fn limited<T>(params: &ConnectParams, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let Some(limit) = params.connect_timeout else {
+        return work.await;
+    };
+    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
+        Err(Error::new(
+            ErrorKind::Connect,
+            format!("no answer within {} s", limit.as_secs_f64()),
+        )
+        .with_phase(Phase::Connect)
+        .with_hint(
+            "check that the host and port are right and reachable; connect_timeout sets the limit",
+        ))
+    })
+}
+
+/// Says which server an error is about. Host, port, database and user are no secrets.
+fn located(error: Error, endpoint: &Endpoint, params: &ConnectParams) -> Error {
+    let hint = match error.phase() {
+        Some(Phase::Auth) => {
+            "check user, password and database of the shard's URL; a password can also come from PGPASSWORD or the password file"
+        }
+        _ => "check that the server runs and that host and port are right",
+    };
+    let server = format!(
+        "{endpoint}, database {:?}, user {:?}",
+        params.dbname, params.user
+    );
+    error.with_context(&server).with_hint(hint)
+}
+
+/// One address, in the ways that `sslmode` allows, in its order.
+async fn connect_address(
+    params: &Arc<ConnectParams>,
+    endpoint: &Endpoint,
+    address: Address,
+    attrs: TargetSessionAttrs,
+) -> Result<Connection> {
+    let attempts: &[bool] = match (&address, params.ssl_mode) {
+        (Address::Unix(_), _) | (_, SslMode::Disable) => &[false],
+        (_, SslMode::Allow) => &[false, true],
+        (_, SslMode::Prefer) => &[true, false],
+        (_, SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull) => &[true],
+    };
+    let tls = match (&endpoint.host, attempts) {
+        (Host::Tcp { name, .. }, [true, ..] | [_, true]) => {
+            Some((name.clone(), tls::client_config(params)?))
+        }
+        _ => None,
+    };
+    let route = Route {
+        params: params.clone(),
+        address,
+        tls,
+    };
+    let mut first: Option<Error> = None;
+    for want_tls in attempts {
+        let error = match log_in(&route, endpoint, *want_tls, attrs).await {
+            Ok(connection) => return Ok(connection),
+            Err(error) => error,
+        };
+        // Another way is tried where TLS may be what was wrong: it is not offered or failed, or
+        // pg_hba.conf has no line for a connection like this (28000).
+        let tls_may_matter =
+            error.phase() == Some(Phase::Tls) || error.sql_state() == Some("28000");
+        if !tls_may_matter {
+            return Err(error);
+        }
+        first.get_or_insert(error);
+    }
+    Err(first.unwrap_or_else(|| Error::new(ErrorKind::Connect, "cannot connect")))
+}
+
+async fn log_in(
+    route: &Route,
+    endpoint: &Endpoint,
+    want_tls: bool,
+    attrs: TargetSessionAttrs,
+) -> Result<Connection> {
+    let (socket, has_tls) = route.open(want_tls).await?;
+    let (tap, handle) = Tap::new(socket);
+    let params = &route.params;
+    let mut config = tokio_postgres::Config::new();
+    config
+        // TLS, if there is any, is below the tap already.
+        .ssl_mode(DriverSslMode::Disable)
+        .user(&params.user)
+        .dbname(&params.dbname)
+        .application_name(
+            params
+                .application_name
+                .as_deref()
+                .unwrap_or(APPLICATION_NAME),
+        );
+    if let Some(password) = &endpoint.password {
+        config.password(password.expose());
+    }
+    if let Some(options) = &params.options {
+        config.options(options);
+    }
+    let (client, connection) = config
+        .connect_raw(tap, NoTls)
+        .await
+        .map_err(|error| login_error(error, endpoint))?;
+    let driver = tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            // Whoever waits for an answer on this connection is told by the client.
+            tracing::debug!(%error, "connection ended");
+        }
+    });
+    let connection = Connection {
+        canceller: Canceller {
+            token: client.cancel_token(),
+            route: Route {
+                tls: route.tls.clone().filter(|_| has_tls),
+                ..route.clone()
+            },
+        },
+        client,
+        tap: handle,
+        driver,
+    };
+    connection.check_attrs(attrs).await?;
+    Ok(connection)
+}
+
+impl Connection {
+    pub(crate) fn canceller(&self) -> Canceller {
+        self.canceller.clone()
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    async fn check_attrs(&self, attrs: TargetSessionAttrs) -> Result<()> {
+        let (sql, wanted, what) = match attrs {
+            TargetSessionAttrs::Any | TargetSessionAttrs::PreferStandby => return Ok(()),
+            TargetSessionAttrs::ReadWrite => (READ_ONLY, "off", "a read-write session"),
+            TargetSessionAttrs::ReadOnly => (READ_ONLY, "on", "a read-only session"),
+            TargetSessionAttrs::Primary => (IN_RECOVERY, "f", "a primary"),
+            TargetSessionAttrs::Standby => (IN_RECOVERY, "t", "a standby"),
+        };
+        let rows = self.query(sql, Phase::Connect).await?;
+        let found = rows
+            .first()
+            .and_then(|row| row.first())
+            .and_then(Option::as_deref);
+        match found == Some(wanted) {
+            true => Ok(()),
+            false => Err(Error::new(
+                ErrorKind::Connect,
+                format!("the server is not {what}, as target_session_attrs asks"),
+            )
+            .with_phase(Phase::Connect)),
+        }
+    }
+
+    /// Runs SQL of our own, without parameters; the values of its rows in PostgreSQL's text form.
+    pub(crate) async fn query(&self, sql: &str, phase: Phase) -> Result<Vec<Vec<Option<String>>>> {
+        let messages = self
+            .client
+            .simple_query(sql)
+            .await
+            .map_err(|error| driver_error(error, phase))?;
+        Ok(messages
+            .iter()
+            .filter_map(|message| match message {
+                SimpleQueryMessage::Row(row) => Some(
+                    (0..row.len())
+                        .map(|column| row.get(column).map(str::to_owned))
+                        .collect(),
+                ),
+                _ => None,
+            })
+            .collect())
+    }
+}
+
+const READ_ONLY: &str = "select current_setting('transaction_read_only')";
+const IN_RECOVERY: &str = "select pg_catalog.pg_is_in_recovery()";
+
+fn login_error(error: tokio_postgres::Error, endpoint: &Endpoint) -> Error {
+    if error.as_db_error().is_none()
+        && endpoint.password.is_none()
+        && error.to_string().contains("password missing")
+    {
+        return Error::new(
+            ErrorKind::Connect,
+            "the server asks for a password, and none is given",
+        )
+        .with_phase(Phase::Auth)
+        .with_hint(
+            "put it into the shard's URL as ${NAME}, into PGPASSWORD, or into the password file",
+        );
+    }
+    let refused = error.as_db_error().is_some();
+    let starting = error.code().is_some_and(|code| {
+        // Too many connections, starting up, shutting down: another host may do.
+        matches!(
+            *code,
+            SqlState::TOO_MANY_CONNECTIONS | SqlState::CANNOT_CONNECT_NOW
+        )
+    });
+    let phase = match refused && !starting {
+        true => Phase::Auth,
+        false => Phase::Connect,
+    };
+    driver_error(error, phase).with_kind(ErrorKind::Connect)
+}
+
+/// An error of the client library as one of ours.
+pub(crate) fn driver_error(error: tokio_postgres::Error, phase: Phase) -> Error {
+    let Some(answer) = error.as_db_error() else {
+        let kind = match error.is_closed() || error.code().is_none() {
+            true => ErrorKind::Connect,
+            false => ErrorKind::Server,
+        };
+        let message = match phase {
+            Phase::Auth | Phase::Connect => "the login failed",
+            _ => "the connection was lost",
+        };
+        return Error::new(kind, message)
+            .with_phase(phase)
+            .with_source(error);
+    };
+    let mut message = answer.message().to_owned();
+    if let Some(detail) = answer.detail() {
+        message = format!("{message}: {detail}");
+    }
+    let mut ours = Error::new(ErrorKind::Server, message)
+        .with_phase(phase)
+        .with_sql_state(answer.code().code());
+    if let Some(hint) = answer.hint() {
+        ours = ours.with_hint(hint);
+    }
+    ours
+}
+
+/// The place in the SQL text that a server's error is about, counted in characters from 1.
+pub(crate) fn error_position(error: &tokio_postgres::Error) -> Option<u32> {
+    match error.as_db_error()?.position()? {
+        ErrorPosition::Original(position) => Some(*position),
+        ErrorPosition::Internal { .. } => None,
+    }
+}

@@ -1,0 +1,341 @@
+//! Pools of connections, one for each shard, and sessions: a connection within its transaction.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use deadpool::managed::{Manager, Metrics, Object, Pool, PoolError, RecycleError, RecycleResult};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::task::TaskTracker;
+
+use super::{Connection, connect};
+use crate::config::{ConnectParams, SessionSettings};
+use crate::error::{Error, ErrorKind, Phase, Result};
+use crate::quote;
+
+/// The pools of a cluster.
+pub(crate) struct Pools {
+    shards: Vec<ShardPool>,
+    /// What begins every session.
+    begin: String,
+    /// Cancel requests under way.
+    cancels: TaskTracker,
+}
+
+struct ShardPool {
+    name: Arc<str>,
+    pool: Pool<Opener>,
+    permits: Arc<Semaphore>,
+}
+
+struct Opener(Arc<ConnectParams>);
+
+impl Manager for Opener {
+    type Type = Connection;
+    type Error = Error;
+
+    async fn create(&self) -> Result<Connection> {
+        connect(&self.0).await
+    }
+
+    async fn recycle(&self, connection: &mut Connection, _: &Metrics) -> RecycleResult<Error> {
+        match connection.is_closed() {
+            false => Ok(()),
+            true => Err(RecycleError::message("closed")),
+        }
+    }
+}
+
+/// The right to a connection of one shard.
+pub(crate) struct Permit {
+    shard: usize,
+    permit: OwnedSemaphorePermit,
+}
+
+impl Pools {
+    /// Pools of at most `size` connections for each of the shards. Connects to nothing yet.
+    pub(crate) fn new(
+        shards: impl IntoIterator<Item = (String, ConnectParams)>,
+        size: usize,
+        settings: &SessionSettings,
+    ) -> Result<Self> {
+        let shards = shards
+            .into_iter()
+            .map(|(name, params)| {
+                let pool = Pool::builder(Opener(Arc::new(params)))
+                    .max_size(size)
+                    .build()
+                    .map_err(|error| {
+                        Error::new(ErrorKind::Config, "cannot make a pool").with_source(error)
+                    })?;
+                Ok(ShardPool {
+                    name: name.into(),
+                    pool,
+                    permits: Arc::new(Semaphore::new(size)),
+                })
+            })
+            .collect::<Result<_>>()?;
+        Ok(Self {
+            shards,
+            begin: begin_sql(settings)?,
+            cancels: TaskTracker::new(),
+        })
+    }
+
+    pub(crate) fn name(&self, shard: usize) -> &Arc<str> {
+        &self.shards[shard].name
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// Waits for the right to one connection of each of these shards, in their order.
+    ///
+    /// One after the other and always in the same order, so that two queries that need all shards
+    /// never hold some each and wait for the others; connecting, which takes long, comes after and
+    /// goes on at once for all.
+    pub(crate) async fn permits(
+        &self,
+        shards: impl IntoIterator<Item = usize>,
+    ) -> Result<Vec<Permit>> {
+        let mut permits = Vec::new();
+        for shard in shards {
+            let permit = self.shards[shard].permits.clone().acquire_owned().await;
+            permits.push(Permit {
+                shard,
+                permit: permit.map_err(|_| closed())?,
+            });
+        }
+        Ok(permits)
+    }
+
+    /// A connection of the shard, in a read-only transaction with the pinned settings.
+    ///
+    /// # Cancel safety
+    /// When dropped before it is ready, the connection is closed.
+    pub(crate) async fn session(self: &Arc<Self>, permit: Permit) -> Result<Session> {
+        let shard = &self.shards[permit.shard];
+        let name = |error: Error| error.with_shard(&*shard.name);
+        loop {
+            let object = shard.pool.get().await.map_err(|error| match error {
+                PoolError::Backend(error) => name(error),
+                PoolError::Closed => closed(),
+                other => name(
+                    Error::new(ErrorKind::Connect, "no connection from the pool")
+                        .with_phase(Phase::Connect)
+                        .with_source(other),
+                ),
+            })?;
+            // A connection that lay in the pool may have died since. Nothing was sent on it yet,
+            // so it is replaced once, silently.
+            let used_before = Object::metrics(&object).recycle_count > 0;
+            let mut session = Session {
+                connection: Some(object),
+                pools: self.clone(),
+                shard: permit.shard,
+                state: State::Idle,
+                permit: None,
+            };
+            match session.run(&self.begin, Phase::Session).await {
+                Ok(()) => {
+                    session.permit = Some(permit.permit);
+                    return Ok(session);
+                }
+                Err(error) if used_before && error.kind() == ErrorKind::Connect => {
+                    session.discard();
+                }
+                Err(error) => {
+                    session.discard();
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Closes the pools and waits for cancel requests under way.
+    pub(crate) async fn close(&self) {
+        for shard in &self.shards {
+            shard.pool.close();
+            shard.permits.close();
+        }
+        self.cancels.close();
+        self.cancels.wait().await;
+    }
+}
+
+fn closed() -> Error {
+    Error::new(ErrorKind::Config, "the cluster is closed")
+}
+
+/// A connection of one shard, within a transaction.
+///
+/// Dropped in the middle of a query, it asks the server to cancel it and closes the connection;
+/// [`finish`](Self::finish) gives the connection back.
+pub(crate) struct Session {
+    connection: Option<Object<Opener>>,
+    pools: Arc<Pools>,
+    shard: usize,
+    state: State,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// In a transaction; no query runs.
+    Idle,
+    /// A query may be running.
+    Busy,
+}
+
+impl Session {
+    /// The name of the shard.
+    pub(crate) fn shard(&self) -> &str {
+        &self.pools.shards[self.shard].name
+    }
+
+    /// The connection, for a query; until [`done`](Self::done) a drop cancels it.
+    pub(crate) fn begin_query(&mut self) -> Result<&Connection> {
+        self.state = State::Busy;
+        self.connection.as_deref().ok_or_else(closed)
+    }
+
+    /// The query has ended, well or not: the server waits for the next one.
+    pub(crate) fn done(&mut self) {
+        self.state = State::Idle;
+    }
+
+    /// Runs SQL without rows.
+    async fn run(&mut self, sql: &str, phase: Phase) -> Result<()> {
+        let name = self.pools.shards[self.shard].name.clone();
+        let result = self.begin_query()?.query(sql, phase).await;
+        self.done();
+        result.map(drop).map_err(|error| error.with_shard(&*name))
+    }
+
+    /// Runs SQL of our own; the values of its rows in PostgreSQL's text form.
+    pub(crate) async fn query(&mut self, sql: &str) -> Result<Vec<Vec<Option<String>>>> {
+        let name = self.pools.shards[self.shard].name.clone();
+        let result = self.begin_query()?.query(sql, Phase::Describe).await;
+        self.done();
+        result.map_err(|error| error.with_shard(&*name))
+    }
+
+    /// Ends the transaction and gives the connection back to the pool.
+    ///
+    /// # Errors
+    /// None of its own: the rows were complete before, and a connection that cannot end its
+    /// transaction is closed.
+    pub(crate) async fn finish(mut self) {
+        // The transaction only read. Rolling back ends it whatever state it is in.
+        match self.run("ROLLBACK", Phase::Session).await {
+            // Dropping the object returns it to the pool.
+            Ok(()) => drop(self.connection.take()),
+            Err(_) => self.discard(),
+        }
+    }
+
+    /// Closes the connection instead of giving it back.
+    pub(crate) fn discard(&mut self) {
+        if let Some(object) = self.connection.take() {
+            drop(Object::take(object));
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let Some(object) = self.connection.take() else {
+            return;
+        };
+        let connection = Object::take(object);
+        if self.state == State::Idle {
+            // Closing it ends the transaction.
+            return;
+        }
+        let canceller = connection.canceller();
+        let permit = self.permit.take();
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            self.pools.cancels.spawn_on(
+                async move {
+                    canceller.cancel().await;
+                    drop((connection, permit));
+                },
+                &runtime,
+            );
+        }
+    }
+}
+
+/// `BEGIN` and the settings that every query finds, as one text of several statements.
+///
+/// `SET LOCAL` ends with the transaction, so that a pooler in transaction mode may stand between.
+fn begin_sql(settings: &SessionSettings) -> Result<String> {
+    let mut sql = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY".to_owned();
+    let mut set = |name: &str, value: &str| -> Result<()> {
+        let value = quote::literal(value)?;
+        // Writing to a String does not fail.
+        let _ = write!(sql, "; SET LOCAL {name} = {value}");
+        Ok(())
+    };
+    for (name, value) in PINNED {
+        set(name, value)?;
+    }
+    set("TimeZone", settings.timezone())?;
+    for (name, timeout) in [
+        ("statement_timeout", settings.statement_timeout()),
+        ("lock_timeout", settings.lock_timeout()),
+    ] {
+        if let Some(timeout) = timeout {
+            set(name, &format!("{}ms", timeout.as_millis()))?;
+        }
+    }
+    for (name, value) in settings.settings() {
+        set(name, value)?;
+    }
+    // A list of schemas, in which quotes and commas have their meaning: set_config reads it as
+    // SET does not.
+    if let Some(path) = settings.search_path() {
+        let path = quote::literal(path)?;
+        let _ = write!(
+            sql,
+            "; SELECT pg_catalog.set_config('search_path', {path}, true)"
+        );
+    }
+    Ok(sql)
+}
+
+/// The same for every query, because our reading of values depends on it.
+const PINNED: [(&str, &str); 8] = [
+    ("client_encoding", "UTF8"),
+    ("standard_conforming_strings", "on"),
+    ("DateStyle", "ISO, MDY"),
+    ("IntervalStyle", "postgres"),
+    ("extra_float_digits", "1"),
+    ("bytea_output", "hex"),
+    ("xmlbinary", "base64"),
+    ("transform_null_equals", "off"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_begins_read_only_with_pinned_settings() {
+        let settings = SessionSettings::default()
+            .with_timezone("O'x")
+            .with_search_path("a, \"B c\"")
+            .with_statement_timeout(std::time::Duration::from_millis(1500))
+            .with_setting("work_mem", "64MB");
+        let sql = begin_sql(&settings).unwrap();
+        assert!(sql.starts_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL "));
+        for part in [
+            "SET LOCAL TimeZone = E'O''x'",
+            "SET LOCAL statement_timeout = E'1500ms'",
+            "SET LOCAL work_mem = E'64MB'",
+            "set_config('search_path', E'a, \"B c\"', true)",
+        ] {
+            assert!(sql.contains(part), "{sql}");
+        }
+    }
+}

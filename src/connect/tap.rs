@@ -1,0 +1,411 @@
+//! Takes COPY data out of a connection before the client library sees it.
+//!
+//! ```text
+//! socket --> Tap --(everything else)--> tokio-postgres
+//!             |
+//!             +-----(CopyData payloads, the row count, ReadyForQuery)--> decoder
+//! ```
+//!
+//! Two reasons. The library hands each row on as a message of its own, through a channel and a
+//! reference-counted buffer, which costs more than decoding it; here rows travel a chunk at a time.
+//! And its stream ends at CopyDone, so that neither the row count of `COPY n` nor ReadyForQuery
+//! can be waited for, without which a result is not known to be complete.
+//!
+//! It also bounds what a server can make us hold: the library's codec has no limit on a message.
+//!
+//! Framing, for all messages from the server: `tag:u8 length:i32 body`, the length counting itself
+//! and the body. Source: PostgreSQL documentation, "Message Formats".
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::mpsc;
+use tokio_util::sync::PollSender;
+
+/// What happens to a COPY, in this order: any number of `Data`, then `Complete`. If the channel
+/// ends without `Complete`, the COPY failed, and the client library knows why.
+#[derive(Debug)]
+pub(crate) enum CopyEvent {
+    /// Payloads of CopyData messages, one behind the other: whole rows, but for rows that are
+    /// longer than a chunk.
+    Data(Vec<u8>),
+    /// CopyDone, CommandComplete and ReadyForQuery have been seen.
+    Complete {
+        /// The rows that the server says it sent.
+        rows: u64,
+    },
+}
+
+/// Bytes read from the socket at once, and about the size of a chunk.
+const CHUNK: usize = 128 << 10;
+/// Chunks waiting to be decoded, per connection: when there are as many, the socket is not read.
+const QUEUE: usize = 4;
+/// tag and length.
+const HEADER: usize = 5;
+/// Limits of libpq (`src/interfaces/libpq/fe-protocol3.c`): these types may be long, others not.
+const LONG_TYPES: &[u8] = b"TtDdVENAS";
+const LONG: usize = 0x3fff_ffff;
+const SHORT: usize = 30_000;
+
+/// Where the payloads of a COPY go.
+type Outlet = PollSender<CopyEvent>;
+
+/// Switches a [`Tap`] on.
+#[derive(Clone)]
+pub(crate) struct TapHandle(Arc<Mutex<Option<Outlet>>>);
+
+impl TapHandle {
+    /// Sends the next COPY to the returned channel. To be called before the COPY is.
+    pub(crate) fn open(&self) -> mpsc::Receiver<CopyEvent> {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(PollSender::new(sender));
+        receiver
+    }
+}
+
+/// A stream of bytes that gives up its COPY data; writing goes through.
+pub(crate) struct Tap<S> {
+    inner: S,
+    handle: TapHandle,
+    /// Set while a COPY is going on.
+    outlet: Option<Outlet>,
+    /// Bytes from the socket; `buffer[start..end]` are not dealt with yet.
+    buffer: Box<[u8]>,
+    start: usize,
+    end: usize,
+    /// What is left of the message that is being read, and where it goes.
+    left: usize,
+    to_outlet: bool,
+    chunk: Vec<u8>,
+    /// Up to where the chunk holds whole payloads.
+    whole: usize,
+    /// The row count of CommandComplete, until ReadyForQuery.
+    rows: Option<u64>,
+    /// An event that waits for room in the channel.
+    completed: Option<CopyEvent>,
+}
+
+impl<S> Tap<S> {
+    pub(crate) fn new(inner: S) -> (Self, TapHandle) {
+        let handle = TapHandle(Arc::default());
+        let tap = Self {
+            inner,
+            handle: handle.clone(),
+            outlet: None,
+            buffer: vec![0; CHUNK].into_boxed_slice(),
+            start: 0,
+            end: 0,
+            left: 0,
+            to_outlet: false,
+            chunk: Vec::new(),
+            whole: 0,
+            rows: None,
+            completed: None,
+        };
+        (tap, handle)
+    }
+
+    /// Looks at the message that starts at `start`; `false` if more of it has to be read first.
+    fn begin_message(&mut self) -> io::Result<bool> {
+        let unread = &self.buffer[self.start..self.end];
+        let Some(&[tag, l0, l1, l2, l3]) = unread.first_chunk::<HEADER>() else {
+            return Ok(false);
+        };
+        let length = u32::from_be_bytes([l0, l1, l2, l3]) as usize;
+        let limit = if LONG_TYPES.contains(&tag) {
+            LONG
+        } else {
+            SHORT
+        };
+        if !(4..=limit).contains(&length) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("message {:?} of invalid length {length}", char::from(tag)),
+            ));
+        }
+        if tag == b'H' {
+            // CopyOutResponse
+            self.outlet = self
+                .handle
+                .0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take();
+        }
+        if self.outlet.is_some() {
+            match tag {
+                b'd' => {
+                    self.to_outlet = true;
+                    self.start += HEADER;
+                    self.left = length - 4;
+                    return Ok(true);
+                }
+                // CommandComplete is short, so it is whole in the buffer before long.
+                b'C' => match unread.get(HEADER..length + 1) {
+                    Some(body) => self.rows = copied_rows(body),
+                    None => return Ok(false),
+                },
+                // An error: the channel ends, and the library tells what it is.
+                b'E' => self.close(),
+                b'Z' => {
+                    self.completed = self.rows.take().map(|rows| CopyEvent::Complete { rows });
+                    if self.completed.is_none() {
+                        self.close();
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.to_outlet = false;
+        self.left = length + 1;
+        Ok(true)
+    }
+
+    /// Ends the channel; what was not sent is dropped.
+    fn close(&mut self) {
+        self.outlet = None;
+        self.completed = None;
+        self.rows = None;
+        self.chunk = Vec::new();
+        self.whole = 0;
+    }
+
+    /// Hands on the chunk, and the completion behind it. `all`: also a payload that is not whole.
+    fn poll_send(&mut self, cx: &mut Context<'_>, all: bool) -> Poll<()> {
+        while let Some(outlet) = &mut self.outlet {
+            let sendable = if all { self.chunk.len() } else { self.whole };
+            if sendable == 0 && self.completed.is_none() {
+                break;
+            }
+            if ready!(outlet.poll_reserve(cx)).is_err() {
+                // Nobody wants the rows any more; the connection is about to be closed.
+                self.close();
+                break;
+            }
+            let event = if sendable > 0 {
+                let mut rest = Vec::with_capacity(CHUNK);
+                rest.extend_from_slice(&self.chunk[sendable..]);
+                self.chunk.truncate(sendable);
+                self.whole = 0;
+                Some(CopyEvent::Data(std::mem::replace(&mut self.chunk, rest)))
+            } else {
+                self.completed.take()
+            };
+            let last = matches!(event, Some(CopyEvent::Complete { .. }) | None);
+            let sent = event.is_some_and(|event| outlet.send_item(event).is_ok());
+            if last || !sent {
+                self.close();
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// Deals with the bytes in the buffer; `Ready` when all that can be is done.
+    fn poll_process(
+        &mut self,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            if self.left == 0 && !self.begin_message()? {
+                return Poll::Ready(Ok(()));
+            }
+            let available = self.left.min(self.end - self.start);
+            if self.to_outlet {
+                let bytes = &self.buffer[self.start..self.start + available];
+                if self.outlet.is_some() {
+                    self.chunk.extend_from_slice(bytes);
+                }
+                self.start += available;
+                self.left -= available;
+                if self.left == 0 {
+                    self.whole = self.chunk.len();
+                }
+                if self.chunk.len() >= CHUNK {
+                    let only_part_of_a_row = self.whole == 0;
+                    ready!(self.poll_send(cx, only_part_of_a_row));
+                }
+            } else {
+                // What comes behind the data must not overtake it.
+                ready!(self.poll_send(cx, true));
+                let len = available.min(out.remaining());
+                out.put_slice(&self.buffer[self.start..self.start + len]);
+                self.start += len;
+                self.left -= len;
+                if out.remaining() == 0 {
+                    return Poll::Ready(Ok(()));
+                }
+            }
+            if self.start == self.end {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Tap<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let tap = &mut *self;
+        let before = out.filled().len();
+        loop {
+            if tap.start < tap.end {
+                let processed = tap.poll_process(cx, out)?;
+                if out.filled().len() > before {
+                    return Poll::Ready(Ok(()));
+                }
+                ready!(processed);
+            }
+            // Bytes that are left are the start of a message.
+            tap.buffer.copy_within(tap.start..tap.end, 0);
+            (tap.start, tap.end) = (0, tap.end - tap.start);
+            let mut unread = ReadBuf::new(&mut tap.buffer[tap.end..]);
+            let Poll::Ready(read) = Pin::new(&mut tap.inner).poll_read(cx, &mut unread) else {
+                // Nothing more for now: what there is can be decoded meanwhile.
+                ready!(tap.poll_send(cx, false));
+                return Poll::Pending;
+            };
+            let len = unread.filled().len();
+            match read {
+                Ok(()) if len > 0 => tap.end += len,
+                ended => {
+                    tap.close();
+                    return Poll::Ready(ended);
+                }
+            }
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Tap<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, data)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+/// The count in the tag `COPY n` of CommandComplete.
+fn copied_rows(body: &[u8]) -> Option<u64> {
+    let tag = std::str::from_utf8(body.strip_suffix(b"\0")?).ok()?;
+    tag.strip_prefix("COPY ")?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    fn message(tag: u8, body: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![tag];
+        bytes.extend((body.len() as i32 + 4).to_be_bytes());
+        bytes.extend(body);
+        bytes
+    }
+
+    fn copy(rows: usize, tail: &[Vec<u8>]) -> Vec<u8> {
+        let mut bytes = message(b'H', &[1, 0, 0]);
+        for row in 0..rows {
+            bytes.extend(message(b'd', row.to_string().as_bytes()));
+        }
+        bytes.extend(tail.concat());
+        bytes
+    }
+
+    /// Reads all through a tap, from a socket that delivers `step` bytes at a time.
+    async fn run(bytes: Vec<u8>, step: usize) -> (io::Result<Vec<u8>>, Vec<u8>, Option<u64>) {
+        let (near, mut far) = tokio::io::duplex(step);
+        let (mut tap, handle) = Tap::new(near);
+        let mut events = handle.open();
+        let writer = async move {
+            use tokio::io::AsyncWriteExt;
+            // The reader may have given up.
+            let _ = far.write_all(&bytes).await;
+        };
+        let reader = async move {
+            let mut passed = Vec::new();
+            tap.read_to_end(&mut passed).await.map(|_| passed)
+        };
+        let collector = async move {
+            let (mut data, mut complete) = (Vec::new(), None);
+            while let Some(event) = events.recv().await {
+                match event {
+                    CopyEvent::Data(chunk) => data.extend(chunk),
+                    CopyEvent::Complete { rows } => complete = Some(rows),
+                }
+            }
+            (data, complete)
+        };
+        let ((), passed, (data, complete)) = tokio::join!(writer, reader, collector);
+        (passed, data, complete)
+    }
+
+    fn complete(rows: usize) -> [Vec<u8>; 3] {
+        [
+            message(b'c', b""),
+            message(b'C', format!("COPY {rows}\0").as_bytes()),
+            message(b'Z', b"T"),
+        ]
+    }
+
+    #[tokio::test]
+    async fn data_goes_to_the_outlet_and_the_rest_through() {
+        let expected: String = (0..1000).map(|row| row.to_string()).collect();
+        for step in [1, 3, 7, 100, 1 << 20] {
+            let (passed, data, rows) = run(copy(1000, &complete(1000)), step).await;
+            assert_eq!(data, expected.as_bytes(), "step {step}");
+            assert_eq!(rows, Some(1000));
+            assert_eq!(passed.unwrap(), copy(0, &complete(1000)));
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_complete_before_ready_for_query() {
+        let whole = complete(5);
+        for messages in 0..3 {
+            let (_, _, rows) = run(copy(5, &whole[..messages]), 64).await;
+            assert_eq!(rows, None, "after {messages} messages");
+        }
+        let error = [message(b'E', b"SERROR\0\0"), message(b'Z', b"E")];
+        let (passed, _, rows) = run(copy(5, &error), 64).await;
+        assert_eq!(rows, None);
+        assert_eq!(passed.unwrap(), copy(0, &error));
+    }
+
+    #[tokio::test]
+    async fn messages_of_invalid_length_are_errors() {
+        for bytes in [
+            vec![b'Z', 0, 0, 0, 3],
+            vec![b'Z', 0, 1, 0, 0],
+            vec![b'd', 0x7f, 0xff, 0xff, 0xff],
+        ] {
+            let (passed, _, _) = run(bytes, 64).await;
+            assert!(passed.unwrap_err().to_string().contains("invalid length"));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_row_larger_than_a_chunk_arrives_whole() {
+        let body = vec![7; 3 * CHUNK + 1];
+        let tail = [vec![message(b'd', &body)], complete(1).to_vec()].concat();
+        let (_, data, rows) = run(copy(0, &tail), 1 << 16).await;
+        assert_eq!((data, rows), (body, Some(1)));
+    }
+}

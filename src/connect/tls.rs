@@ -1,0 +1,195 @@
+//! TLS: asking the server for it, and whom to trust.
+
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::socket::Socket;
+use crate::config::{ConnectParams, SslMode, SslRootCert};
+use crate::error::{Error, ErrorKind, Phase, Result};
+
+/// SSLRequest: length 8, code 80877103. Source: PostgreSQL documentation, "Message Formats".
+const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
+
+/// Asks for TLS on a TCP socket and does the handshake. `None`: the server does not offer it.
+///
+/// One byte is read, and nothing behind it: whatever a man in the middle puts there in plain text
+/// becomes part of the handshake and breaks it (CVE-2021-23222).
+pub(crate) async fn negotiate(
+    mut stream: TcpStream,
+    server: &str,
+    config: Arc<ClientConfig>,
+) -> Result<Option<Socket>> {
+    let io = |error: std::io::Error| {
+        tls_error("the connection broke while TLS was negotiated").with_source(error)
+    };
+    stream.write_all(&SSL_REQUEST).await.map_err(io)?;
+    match stream.read_u8().await.map_err(io)? {
+        b'S' => {}
+        b'N' => return Ok(None),
+        other => {
+            return Err(tls_error(format!(
+                "expected an answer to the request for TLS, found byte {other:#04x}"
+            ))
+            .with_hint("is this a PostgreSQL server?"));
+        }
+    }
+    let name = ServerName::try_from(server.to_owned()).map_err(|error| {
+        tls_error(format!(
+            "{server:?} is no host name that a certificate can have"
+        ))
+        .with_source(error)
+    })?;
+    let stream = TlsConnector::from(config)
+        .connect(name, stream)
+        .await
+        .map_err(|error| {
+            tls_error("the TLS handshake failed")
+                .with_source(error)
+                .with_hint("check sslmode and sslrootcert, and the host name against the server's certificate")
+        })?;
+    Ok(Some(Socket::Tls(Box::new(stream))))
+}
+
+fn tls_error(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Connect, message).with_phase(Phase::Tls)
+}
+
+/// What `sslmode` and `sslrootcert` ask for. Reads the root certificates.
+pub(crate) fn client_config(params: &ConnectParams) -> Result<Arc<ClientConfig>> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let algorithms = provider.signature_verification_algorithms;
+    let builder = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| tls_error("TLS cannot be set up").with_source(error))?;
+    let config = match (params.ssl_mode, &params.ssl_root_cert) {
+        (SslMode::VerifyFull, Some(roots)) => builder
+            .with_root_certificates(root_store(roots)?)
+            .with_no_client_auth(),
+        (SslMode::VerifyCa, Some(roots)) => builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Verifier {
+                roots: Some(root_store(roots)?),
+                algorithms,
+                provider,
+            }))
+            .with_no_client_auth(),
+        (SslMode::VerifyCa | SslMode::VerifyFull, None) => {
+            return Err(tls_error("no root certificates to verify the server with")
+                .with_hint("set sslrootcert"));
+        }
+        // As libpq: encrypted, but with whoever answers.
+        _ => builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Verifier {
+                roots: None,
+                algorithms,
+                provider,
+            }))
+            .with_no_client_auth(),
+    };
+    Ok(Arc::new(config))
+}
+
+fn root_store(roots: &SslRootCert) -> Result<RootCertStore> {
+    let mut store = RootCertStore::empty();
+    match roots {
+        SslRootCert::File(path) => {
+            let unreadable = |error: rustls::pki_types::pem::Error| {
+                Error::new(
+                    ErrorKind::Config,
+                    format!("cannot read the root certificates in {}", path.display()),
+                )
+                .with_source(error)
+                .with_hint("sslrootcert has to be a PEM file")
+            };
+            for certificate in CertificateDer::pem_file_iter(path).map_err(unreadable)? {
+                store
+                    .add(certificate.map_err(unreadable)?)
+                    .map_err(|error| {
+                        Error::new(
+                            ErrorKind::Config,
+                            format!("a certificate in {} cannot be used", path.display()),
+                        )
+                        .with_source(error)
+                    })?;
+            }
+        }
+        SslRootCert::System => {
+            store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+    }
+    match store.is_empty() {
+        false => Ok(store),
+        true => Err(Error::new(ErrorKind::Config, "no root certificates found")
+            .with_hint("set sslrootcert to a PEM file with the authority of the server")),
+    }
+}
+
+/// Verifies less than rustls does by default, where `sslmode` says so: the chain but not the name
+/// (`verify-ca`), or nothing (`require` and below). Signatures of the handshake are always
+/// verified.
+#[derive(Debug)]
+struct Verifier {
+    roots: Option<RootCertStore>,
+    algorithms: WebPkiSupportedAlgorithms,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        if let Some(roots) = &self.roots {
+            let certificate = ParsedCertificate::try_from(end_entity)
+                .map_err(|_| rustls::Error::InvalidCertificate(CertificateError::BadEncoding))?;
+            rustls::client::verify_server_cert_signed_by_trust_anchor(
+                &certificate,
+                roots,
+                intermediates,
+                now,
+                self.algorithms.all,
+            )?;
+        }
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls12_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}

@@ -1,0 +1,374 @@
+//! A query to come: what to run, and how.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Schema, SchemaRef};
+use arrow::record_batch::RecordBatchWriter;
+use futures::StreamExt;
+use futures::future::join_all;
+use futures::stream;
+use tokio::time::{Instant, timeout_at};
+
+use crate::cluster::Cluster;
+use crate::connect::Session;
+use crate::decode::{DEFAULT_BATCH_BYTES, DEFAULT_BATCH_ROWS};
+use crate::error::{Error, ErrorKind, Result};
+use crate::export;
+use crate::merge::{self, Order};
+use crate::progress::{Counters, ScanProgress, ShardState};
+use crate::scan::{self, BatchOptions, Description};
+use crate::statement::Statement;
+use crate::stream::QueryStream;
+use crate::types::{Column, TypeOptions};
+
+/// A query that runs when it is awaited.
+///
+/// # Cancel safety
+/// Dropping any future of a query, or the stream that it gave, cancels it on every shard.
+#[derive(Debug, Clone)]
+#[must_use = "a query does nothing until it is streamed, collected or written"]
+pub struct Query {
+    cluster: Cluster,
+    sql: String,
+    parameters: Vec<Option<String>>,
+    merge_sql: Option<String>,
+    types: TypeOptions,
+    order: Order,
+    batch_rows: usize,
+    batch_bytes: usize,
+    memory: usize,
+    timeout: Option<Duration>,
+    progress: ScanProgress,
+}
+
+/// The memory budget unless set otherwise: 1 GiB.
+pub const DEFAULT_MEMORY: usize = 1 << 30;
+/// How much of the budget batches that wait to be merged may take.
+const QUEUE_SHARE: usize = 8;
+
+impl Query {
+    pub(crate) fn new(cluster: Cluster, sql: String) -> Self {
+        Self {
+            cluster,
+            sql,
+            parameters: Vec::new(),
+            merge_sql: None,
+            types: TypeOptions::default(),
+            order: Order::default(),
+            batch_rows: DEFAULT_BATCH_ROWS,
+            batch_bytes: DEFAULT_BATCH_BYTES,
+            memory: DEFAULT_MEMORY,
+            timeout: None,
+            progress: ScanProgress::new(),
+        }
+    }
+
+    /// Runs DataFusion SQL over the rows of all shards, which are the table `shards`.
+    ///
+    /// This is how partial aggregates combine: each shard groups its rows, and the merge groups the
+    /// groups. Sums and counts are summed, minima and maxima are taken again; an average is a sum
+    /// divided by a count, both summed.
+    ///
+    /// ```no_run
+    /// # async fn example(cluster: merganser::Cluster) -> merganser::Result<()> {
+    /// let batches = cluster
+    ///     .fan_out("select l_returnflag, count(*) as n from lineitem group by 1")
+    ///     .reaggregate("select l_returnflag, sum(n) as n from shards group by 1 order by 1")
+    ///     .collect()
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "datafusion")]
+    pub fn reaggregate(mut self, merge_sql: impl Into<String>) -> Self {
+        self.merge_sql = Some(merge_sql.into());
+        self
+    }
+
+    /// The values of `$1`, `$2`, ... in PostgreSQL's text form; `None` is NULL. PostgreSQL itself
+    /// finds their types.
+    pub fn with_params<I>(mut self, values: I) -> Self
+    where
+        I: IntoIterator<Item = Option<String>>,
+    {
+        self.parameters = values.into_iter().collect();
+        self
+    }
+
+    /// The most rows in a batch; 8192 unless set.
+    pub fn with_batch_rows(mut self, rows: usize) -> Self {
+        self.batch_rows = rows;
+        self
+    }
+
+    /// The most bytes of a batch, as they come from the server, unless one row alone has more;
+    /// 16 MiB unless set.
+    pub fn with_batch_bytes(mut self, bytes: usize) -> Self {
+        self.batch_bytes = bytes;
+        self
+    }
+
+    /// How types with more than one mapping are read.
+    pub fn with_types(mut self, options: TypeOptions) -> Self {
+        self.types = options;
+        self
+    }
+
+    /// The order of rows of different shards.
+    pub fn with_order(mut self, order: Order) -> Self {
+        self.order = order;
+        self
+    }
+
+    /// How many bytes the query may hold: batches that wait, and the state of a merge, which
+    /// spills to disk beyond. 1 GiB unless set.
+    pub fn with_memory(mut self, bytes: usize) -> Self {
+        self.memory = bytes;
+        self
+    }
+
+    /// The longest that the whole query may take, from the call to the last row.
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Lets `progress` see how far the shards are.
+    pub fn with_progress(mut self, progress: ScanProgress) -> Self {
+        self.progress = progress;
+        self
+    }
+
+    /// The schema of the shards' rows, without running the query; every shard is asked.
+    ///
+    /// # Errors
+    /// As [`stream`](Self::stream), before the first row.
+    pub async fn describe(self) -> Result<SchemaRef> {
+        let deadline = self.deadline();
+        within(deadline, async {
+            let prepared = self.prepare().await?;
+            for (session, _) in prepared.shards {
+                session.finish().await;
+            }
+            let fields: Vec<_> = prepared.columns.iter().map(Column::to_field).collect();
+            Ok(Arc::new(Schema::new(fields)))
+        })
+        .await
+    }
+
+    /// Starts the query; the rows as they come, in bounded memory.
+    ///
+    /// Every shard is asked for its columns first; only when all agree does the query run.
+    ///
+    /// # Errors
+    /// - [`ErrorKind::Syntax`]: no statement, or several; or DataFusion does not understand the
+    ///   merge's SQL.
+    /// - [`ErrorKind::Config`]: the number of parameters is not that of the values.
+    /// - [`ErrorKind::Connect`]: a shard cannot be reached or does not let us in; where several
+    ///   fail, all are named.
+    /// - [`ErrorKind::Server`]: a shard does not accept the SQL.
+    /// - [`ErrorKind::Unsupported`]: not a query; or the shards disagree on the columns.
+    /// - [`ErrorKind::Timeout`]: the deadline passed.
+    pub async fn stream(self) -> Result<QueryStream> {
+        let deadline = self.deadline();
+        let (order, memory, count) = (self.order, self.memory, self.cluster.pools().len());
+        let merge_sql = self.merge_sql.clone();
+        let streams = within(deadline, self.scan()).await?;
+        let merged = match merge_sql {
+            #[cfg(feature = "datafusion")]
+            Some(sql) => {
+                let options = merge::ReaggregateOptions::new(memory);
+                within(deadline, merge::reaggregate(streams, &sql, options)).await?
+            }
+            #[cfg(not(feature = "datafusion"))]
+            Some(_) => return Err(Error::new(ErrorKind::Config, "built without DataFusion")),
+            None => merge::union(streams, order, memory / QUEUE_SHARE / count.max(1))?,
+        };
+        Ok(end_at(merged, deadline))
+    }
+
+    /// Runs the query to its end; the batches, those of the first shard first.
+    ///
+    /// # Errors
+    /// As [`stream`](Self::stream), and those of reading the rows. There is no partial result.
+    ///
+    /// # Memory
+    /// Holds the whole result.
+    pub async fn collect(self) -> Result<Vec<RecordBatch>> {
+        if self.merge_sql.is_some() {
+            return self.stream().await?.collect().await;
+        }
+        let (deadline, order) = (self.deadline(), self.order);
+        within(deadline, async {
+            let streams = self.scan().await?;
+            merge::collect(streams, order).await
+        })
+        .await
+    }
+
+    /// Runs the query to its end into a writer, which is opened with the schema once that is
+    /// known; returns the number of rows.
+    ///
+    /// # Errors
+    /// As [`collect`](Self::collect), and those of the writer. What was written by then is for the
+    /// caller to discard; [`export::write`] does that for files.
+    ///
+    /// # Memory
+    /// Bounded by [`with_memory`](Self::with_memory) and what the writer holds.
+    pub async fn write<W>(
+        self,
+        open: impl FnOnce(SchemaRef) -> Result<W> + Send + 'static,
+    ) -> Result<u64>
+    where
+        W: RecordBatchWriter + Send + 'static,
+    {
+        let stream = self.stream().await?;
+        export::pump(stream, open, &export::Progress::default()).await
+    }
+
+    fn deadline(&self) -> Deadline {
+        self.timeout
+            .map(|timeout| (Instant::now() + timeout, timeout))
+    }
+
+    /// The rows of each shard, ready to be read.
+    async fn scan(self) -> Result<Vec<QueryStream>> {
+        let prepared = self.prepare().await?;
+        let options = BatchOptions {
+            rows: self.batch_rows,
+            bytes: self.batch_bytes,
+            unrepresentable: self.types.unrepresentable,
+        };
+        let statement = &prepared.statement;
+        prepared
+            .shards
+            .into_iter()
+            .zip(prepared.descriptions)
+            .map(|((session, counters), description)| {
+                let sql = scan::copy_sql(statement, &description, &self.parameters)?;
+                let columns = prepared.columns.clone();
+                Ok(scan::rows(session, sql, columns, &options, counters))
+            })
+            .collect()
+    }
+
+    /// Connects to all shards, describes the statement on each, and compares.
+    async fn prepare(&self) -> Result<Prepared> {
+        let statement = Statement::parse(&self.sql)?;
+        let pools = self.cluster.pools();
+        let names: Vec<_> = (0..pools.len())
+            .map(|shard| pools.name(shard).clone())
+            .collect();
+        let counters = self.progress.begin(names.iter().map(|name| &**name));
+        let permits = pools.permits(0..pools.len()).await?;
+        let described = permits
+            .into_iter()
+            .zip(&counters)
+            .map(|(permit, counters)| {
+                let statement = &statement;
+                async move {
+                    counters.set(ShardState::Connecting);
+                    let described = async {
+                        let mut session = pools.session(permit).await?;
+                        let description =
+                            scan::describe(&mut session, statement, &self.types).await?;
+                        Ok((session, description))
+                    };
+                    let result = described.await;
+                    if result.is_err() {
+                        counters.set(ShardState::Failed);
+                    }
+                    result
+                }
+            });
+        let (sessions, descriptions): (Vec<_>, Vec<_>) =
+            all_or_first_error(join_all(described).await)?
+                .into_iter()
+                .unzip();
+        let named: Vec<_> = names
+            .iter()
+            .map(|name| name.to_string())
+            .zip(descriptions)
+            .collect();
+        let columns = scan::agree(&named)?;
+        Ok(Prepared {
+            statement,
+            columns,
+            shards: sessions.into_iter().zip(counters).collect(),
+            descriptions: named
+                .into_iter()
+                .map(|(_, description)| description)
+                .collect(),
+        })
+    }
+}
+
+/// A query that every shard has described.
+struct Prepared {
+    statement: Statement,
+    columns: Vec<Column>,
+    shards: Vec<(Session, Arc<Counters>)>,
+    descriptions: Vec<Description>,
+}
+
+/// All values, or the first shard's error; where several could not be reached, it names them.
+fn all_or_first_error<T>(results: Vec<Result<T>>) -> Result<Vec<T>> {
+    let mut values = Vec::with_capacity(results.len());
+    let mut errors = Vec::new();
+    for result in results {
+        match result {
+            Ok(value) => values.push(value),
+            Err(error) => errors.push(error),
+        }
+    }
+    let others: Vec<_> = errors
+        .iter()
+        .skip(1)
+        .filter(|error| error.kind() == ErrorKind::Connect)
+        .filter_map(Error::shard)
+        .map(|shard| format!("{shard:?}"))
+        .collect();
+    match errors.into_iter().next() {
+        None => Ok(values),
+        Some(first) if others.is_empty() || first.kind() != ErrorKind::Connect => Err(first),
+        Some(first) => Err(first.with_more(&format!("also failing: {}", others.join(", ")))),
+    }
+}
+
+/// When the query has to be done, and the time that it was given.
+type Deadline = Option<(Instant, Duration)>;
+
+async fn within<T>(deadline: Deadline, work: impl Future<Output = Result<T>>) -> Result<T> {
+    match deadline {
+        None => work.await,
+        Some((at, limit)) => timeout_at(at, work)
+            .await
+            .unwrap_or_else(|_| Err(timed_out(limit))),
+    }
+}
+
+fn timed_out(limit: Duration) -> Error {
+    Error::new(
+        ErrorKind::Timeout,
+        format!("the query did not end within {} s", limit.as_secs_f64()),
+    )
+    .with_hint("give it more time (--timeout on the command line), or ask for less")
+}
+
+/// The stream, with an error in place of what does not come before the deadline.
+fn end_at(stream: QueryStream, deadline: Deadline) -> QueryStream {
+    let Some((at, limit)) = deadline else {
+        return stream;
+    };
+    let schema = stream.schema();
+    let batches = stream::unfold(Some(stream), move |stream| async move {
+        let mut stream = stream?;
+        match timeout_at(at, stream.next()).await {
+            Ok(batch) => Some((batch?, Some(stream))),
+            Err(_) => Some((Err(timed_out(limit)), None)),
+        }
+    });
+    QueryStream::new(schema, batches)
+}

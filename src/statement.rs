@@ -1,0 +1,349 @@
+//! What has to be known of a SQL text that is sent verbatim: where its statement ends, what it
+//! begins with, and where its parameters are.
+//!
+//! Not a parser: PostgreSQL is asked what the text means. This follows the lexical rules of
+//! `src/backend/parser/scan.l`, with `standard_conforming_strings` on, as it is pinned.
+
+use std::ops::Range;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// A single statement, as the user wrote it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Statement {
+    text: String,
+    /// Where each `$n` is in the text, and n.
+    parameters: Vec<(Range<usize>, usize)>,
+}
+
+impl Statement {
+    /// Takes a text apart.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Syntax`] for no statement or several, and for a quote or comment that does not
+    /// end; [`ErrorKind::Unsupported`] for a statement that is no query.
+    pub(crate) fn parse(sql: &str) -> Result<Self> {
+        let mut lexer = Lexer { sql, at: 0 };
+        let mut parameters = Vec::new();
+        let mut first: Option<&str> = None;
+        let mut end: Option<usize> = None;
+        while let Some((token, range)) = lexer.next()? {
+            match (token, end) {
+                (Token::Blank, _) => {}
+                (Token::Semicolon, None) => end = Some(range.start),
+                (Token::Semicolon, Some(_)) => {}
+                (_, Some(_)) if first.is_some() => {
+                    return Err(Error::new(
+                        ErrorKind::Syntax,
+                        format!(
+                            "the text has more than one statement: {}",
+                            excerpt(sql, range.start)
+                        ),
+                    )
+                    .with_hint("give one SELECT statement; run the others on their own"));
+                }
+                // Only semicolons came before.
+                (_, Some(_)) => {
+                    return Err(no_statement());
+                }
+                (token, None) => {
+                    if first.is_none() && range_of_word(sql, &range) != "(" {
+                        first = Some(range_of_word(sql, &range));
+                    }
+                    if let Token::Parameter(number) = token {
+                        parameters.push((range, number));
+                    }
+                }
+            }
+        }
+        let first = first.ok_or_else(no_statement)?;
+        if !["select", "with", "values", "table"]
+            .iter()
+            .any(|keyword| first.eq_ignore_ascii_case(keyword))
+        {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("not a query: the statement begins with {first:?}"),
+            )
+            .with_hint("only SELECT, WITH, VALUES and TABLE return rows to collect; Merganser does not change data"));
+        }
+        Ok(Self {
+            text: sql[..end.unwrap_or(sql.len())].to_owned(),
+            parameters,
+        })
+    }
+
+    /// The statement without the semicolon behind it.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The statement with each `$n` replaced by `values[n - 1]`, in parentheses.
+    pub(crate) fn with_parameters(&self, values: &[String]) -> Result<String> {
+        let mut text = String::with_capacity(self.text.len());
+        let mut copied = 0;
+        for (range, number) in &self.parameters {
+            let value = number
+                .checked_sub(1)
+                .and_then(|index| values.get(index))
+                .ok_or_else(|| Error::new(ErrorKind::Config, format!("no value for ${number}")))?;
+            text.push_str(&self.text[copied..range.start]);
+            text.push('(');
+            text.push_str(value);
+            text.push(')');
+            copied = range.end;
+        }
+        text.push_str(&self.text[copied..]);
+        Ok(text)
+    }
+}
+
+/// Line and column, both from 1, of the character at `position` (from 1), and that line.
+pub(crate) fn locate(sql: &str, position: u32) -> Option<(usize, usize, &str)> {
+    let before = usize::try_from(position).ok()?.checked_sub(1)?;
+    let offset = sql
+        .char_indices()
+        .nth(before)
+        .map_or(sql.len(), |(at, _)| at);
+    let start = sql[..offset].rfind('\n').map_or(0, |at| at + 1);
+    let line = sql[..offset].matches('\n').count() + 1;
+    let column = sql[start..offset].chars().count() + 1;
+    Some((
+        line,
+        column,
+        sql[start..].lines().next().unwrap_or_default(),
+    ))
+}
+
+fn range_of_word<'a>(sql: &'a str, range: &Range<usize>) -> &'a str {
+    &sql[range.clone()]
+}
+
+fn no_statement() -> Error {
+    Error::new(ErrorKind::Syntax, "the text has no statement")
+        .with_hint("give one SELECT statement")
+}
+
+/// The place at `offset`, for a message.
+fn excerpt(sql: &str, offset: usize) -> String {
+    let start: String = sql[offset..].chars().take(30).collect();
+    let line = sql[..offset].matches('\n').count() + 1;
+    format!("line {line}, at {start:?}")
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Token {
+    /// White space or a comment.
+    Blank,
+    Semicolon,
+    Parameter(usize),
+    Word,
+    Other,
+}
+
+struct Lexer<'a> {
+    sql: &'a str,
+    at: usize,
+}
+
+impl Lexer<'_> {
+    fn next(&mut self) -> Result<Option<(Token, Range<usize>)>> {
+        let start = self.at;
+        let rest = &self.sql[start..];
+        let Some(first) = rest.chars().next() else {
+            return Ok(None);
+        };
+        let (token, len) = match first {
+            c if c.is_ascii_whitespace() => (Token::Blank, first.len_utf8()),
+            '-' if rest.starts_with("--") => {
+                let len = rest.find(['\n', '\r']).unwrap_or(rest.len());
+                (Token::Blank, len)
+            }
+            '/' if rest.starts_with("/*") => (Token::Blank, self.comment(rest)?),
+            ';' => (Token::Semicolon, 1),
+            '\'' => (Token::Other, self.quoted(rest, '\'', false)?),
+            '"' => (Token::Other, self.quoted(rest, '"', false)?),
+            '$' => self.dollar(rest)?,
+            'e' | 'E' if rest[1..].starts_with('\'') => {
+                (Token::Other, 1 + self.quoted(&rest[1..], '\'', true)?)
+            }
+            c if is_word_start(c) || c.is_ascii_digit() => {
+                // A number such as 1e5, or an identifier; $ may be inside an identifier.
+                let len = rest
+                    .find(|c: char| !is_word_start(c) && !c.is_ascii_digit() && c != '$')
+                    .unwrap_or(rest.len());
+                (Token::Word, len)
+            }
+            c => (Token::Other, c.len_utf8()),
+        };
+        self.at += len;
+        Ok(Some((token, start..self.at)))
+    }
+
+    /// The length of a quoted text; its quote is doubled inside.
+    fn quoted(&self, rest: &str, quote: char, backslashes: bool) -> Result<usize> {
+        let mut characters = rest.char_indices().skip(1).peekable();
+        while let Some((at, character)) = characters.next() {
+            if backslashes && character == '\\' {
+                characters.next();
+            } else if character == quote {
+                match characters.peek() {
+                    Some((_, next)) if *next == quote => {
+                        characters.next();
+                    }
+                    _ => return Ok(at + 1),
+                }
+            }
+        }
+        Err(self.unterminated("quoted text"))
+    }
+
+    /// The length of a comment; comments nest.
+    fn comment(&self, rest: &str) -> Result<usize> {
+        let bytes = rest.as_bytes();
+        let (mut at, mut depth) = (2, 1_usize);
+        while depth > 0 {
+            match bytes.get(at..at + 2) {
+                Some(b"/*") => (at, depth) = (at + 2, depth + 1),
+                Some(b"*/") => (at, depth) = (at + 2, depth - 1),
+                Some(_) => at += 1,
+                None => return Err(self.unterminated("comment")),
+            }
+        }
+        Ok(at)
+    }
+
+    /// A parameter, a dollar-quoted text, or just the sign.
+    fn dollar(&self, rest: &str) -> Result<(Token, usize)> {
+        let digits = rest[1..].bytes().take_while(u8::is_ascii_digit).count();
+        if digits > 0 {
+            let number = rest[1..=digits].parse().map_err(|_| {
+                Error::new(
+                    ErrorKind::Syntax,
+                    format!("no such parameter {}", &rest[..=digits]),
+                )
+            })?;
+            return Ok((Token::Parameter(number), 1 + digits));
+        }
+        let tag = rest[1..]
+            .find(|c: char| !is_word_start(c) && !c.is_ascii_digit())
+            .filter(|len| rest[1 + len..].starts_with('$'));
+        let Some(tag) = tag else {
+            return Ok((Token::Other, 1));
+        };
+        let (delimiter, body) = rest.split_at(tag + 2);
+        match body.find(delimiter) {
+            Some(end) => Ok((Token::Other, delimiter.len() + end + delimiter.len())),
+            None => Err(self.unterminated("dollar-quoted text")),
+        }
+    }
+
+    fn unterminated(&self, what: &str) -> Error {
+        Error::new(
+            ErrorKind::Syntax,
+            format!("unterminated {what}: {}", excerpt(self.sql, self.at)),
+        )
+    }
+}
+
+fn is_word_start(c: char) -> bool {
+    c.is_ascii_alphabetic() || c == '_' || !c.is_ascii()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(sql: &str) -> String {
+        Statement::parse(sql).unwrap().text
+    }
+
+    fn error(sql: &str) -> Error {
+        Statement::parse(sql).unwrap_err()
+    }
+
+    #[test]
+    fn a_statement_ends_at_its_semicolon() {
+        assert_eq!(text("select 1"), "select 1");
+        assert_eq!(text("select 1 ; -- done\n;"), "select 1 ");
+        assert_eq!(text("(select ';')"), "(select ';')");
+        assert_eq!(
+            text("/* ; /* ; */ */ VALUES (1);"),
+            "/* ; /* ; */ */ VALUES (1)"
+        );
+        assert_eq!(text("select $a$ ; $b$ ; $a$"), "select $a$ ; $b$ ; $a$");
+        assert_eq!(text(r"select E'\';', ';'"), r"select E'\';', ';'");
+        assert_eq!(text(r"select '\' ;"), r"select '\' ");
+        assert_eq!(text("table t -- all of it"), "table t -- all of it");
+    }
+
+    #[test]
+    fn several_statements_and_none_are_refused() {
+        let several = error("select 1;\nselect 2");
+        assert_eq!(several.kind(), ErrorKind::Syntax);
+        assert!(
+            several.message().contains("line 2, at \"select 2\""),
+            "{several}"
+        );
+        for nothing in ["", " ; ", "-- x", "/* y */", ";select 1"] {
+            assert!(
+                error(nothing).message().contains("no statement"),
+                "{nothing:?}"
+            );
+        }
+        for open in [
+            "select 'a",
+            "select \"a",
+            "select /* /* */",
+            "select $x$ $y$",
+        ] {
+            assert!(error(open).message().contains("unterminated"), "{open:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_query_is_refused() {
+        for sql in [
+            "insert into t values (1)",
+            "-- x\ncopy t to stdout",
+            "explain select 1",
+        ] {
+            let error = error(sql);
+            assert_eq!(error.kind(), ErrorKind::Unsupported, "{sql}");
+            assert!(error.hint().is_some());
+        }
+    }
+
+    #[test]
+    fn parameters_are_found_where_they_are_parameters() {
+        let statement =
+            Statement::parse("select $1, '$1', $2x$1 -- $1\n, a$1, $10, $q$ $1 $q$").unwrap();
+        let numbers: Vec<_> = statement
+            .parameters
+            .iter()
+            .map(|(_, number)| *number)
+            .collect();
+        assert_eq!(numbers, [1, 2, 10]);
+        let statement = Statement::parse("select $1+$2").unwrap();
+        let values = ["E'a$2'".to_owned(), "E'b'".to_owned()];
+        assert_eq!(
+            statement.with_parameters(&values).unwrap(),
+            "select (E'a$2')+(E'b')"
+        );
+        assert!(statement.with_parameters(&values[..1]).is_err());
+        assert!(
+            Statement::parse("select $0")
+                .unwrap()
+                .with_parameters(&values)
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn positions_become_lines_and_columns() {
+        assert_eq!(locate("select é x\nfrm t", 12), Some((2, 1, "frm t")));
+        assert_eq!(locate("select é x", 10), Some((1, 10, "select é x")));
+        assert_eq!(locate("a", 99), Some((1, 2, "a")));
+        assert_eq!(locate("a", 0), None);
+    }
+}
