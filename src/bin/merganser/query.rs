@@ -60,6 +60,11 @@ impl Job {
             (None, _) if io::stdout().is_terminal() => Format::Table,
             (None, _) => Format::Csv,
         };
+        // The library says so too, but only once the shards have been asked.
+        if format == Format::None && matches!(destination, Destination::Path(_)) {
+            let error = Error::new(ErrorKind::Config, "format none writes no file");
+            return Err(error.with_hint("leave out --output, or choose another format"));
+        }
         let mut options = ExportOptions::new();
         if let Some(compression) = args.compression {
             options = options.with_compression(compression);

@@ -12,7 +12,7 @@ use super::{Run, assert_contains, merganser, names_in, signal};
 use crate::support;
 
 /// A small demo, whose temporary files all go into this folder.
-fn demo(folder: &Path, arguments: &[&str]) -> Option<Command> {
+fn demo(folder: &Path, scale: &str, arguments: &[&str]) -> Option<Command> {
     let binaries = support::binaries()?;
     // The account of the servers must be able to enter it.
     fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
@@ -20,7 +20,7 @@ fn demo(folder: &Path, arguments: &[&str]) -> Option<Command> {
     command
         .env("TMPDIR", folder)
         .env("MERGANSER_PG_BINDIR", binaries.dir())
-        .args(["demo", "--shards", "2", "--scale", "0.001"])
+        .args(["demo", "--shards", "2", "--scale", scale])
         .args(arguments);
     Some(command)
 }
@@ -36,7 +36,7 @@ fn folder() -> TempDir {
 #[test]
 fn the_demo_answers_and_leaves_nothing() {
     let folder = folder();
-    let Some(mut demo) = demo(folder.path(), &[]) else {
+    let Some(mut demo) = demo(folder.path(), "0.001", &[]) else {
         return;
     };
     let done = demo.run();
@@ -60,7 +60,7 @@ fn the_demo_answers_and_leaves_nothing() {
 #[test]
 fn a_kept_demo_can_be_used_and_stopped_as_it_says() {
     let folder = folder();
-    let Some(mut demo) = demo(folder.path(), &["--keep"]) else {
+    let Some(mut demo) = demo(folder.path(), "0.001", &["--keep"]) else {
         return;
     };
     let done = demo.run();
@@ -88,7 +88,7 @@ fn a_kept_demo_can_be_used_and_stopped_as_it_says() {
 #[test]
 fn an_interrupted_demo_leaves_nothing() {
     let folder = folder();
-    let Some(mut demo) = demo(folder.path(), &["--scale", "1"]) else {
+    let Some(mut demo) = demo(folder.path(), "1", &[]) else {
         return;
     };
     let child = demo.start();

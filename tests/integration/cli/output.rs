@@ -199,10 +199,11 @@ fn the_statement_may_come_from_a_file_or_standard_input() {
 #[test]
 fn a_topology_file_in_the_folder_is_found() {
     let Some(scene) = scene() else { return };
-    let shard = |url: &str| format!("[[shard]]\nname = \"{}\"\nurl = \"{url}\"\n", url.len());
-    let other = scene.urls[1].replace("127.0.0.1", "localhost");
-    let text = shard(&scene.urls[0]) + &shard(&other);
-    fs::write(scene.path("merganser.toml"), &text).unwrap();
+    let shards = scene.urls.iter().enumerate();
+    let text: String = shards
+        .map(|(number, url)| format!("[[shard]]\nname = \"n{number}\"\nurl = \"{url}\"\n"))
+        .collect();
+    fs::write(scene.path("merganser.toml"), text).unwrap();
     let query = |arguments: &[&str]| {
         let mut command = merganser(scene.folder.path());
         command
