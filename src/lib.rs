@@ -7,6 +7,7 @@ mod connect;
 pub mod decode;
 mod error;
 pub mod export;
+pub mod inspect;
 #[cfg(feature = "local")]
 pub mod local;
 mod merge;

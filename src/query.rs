@@ -173,13 +173,18 @@ impl Query {
     /// - [`ErrorKind::Timeout`]: the deadline passed.
     pub async fn stream(self) -> Result<QueryStream> {
         let deadline = self.deadline();
-        let (order, memory, count) = (self.order, self.memory, self.cluster.pools().len());
+        let (order, memory, batch_rows) = (self.order, self.memory, self.batch_rows);
+        let count = self.cluster.pools().len();
         let merge_sql = self.merge_sql.clone();
         let streams = within(deadline, self.scan()).await?;
         let merged = match merge_sql {
             #[cfg(feature = "datafusion")]
             Some(sql) => {
-                let options = merge::ReaggregateOptions::new(memory);
+                let options = merge::ReaggregateOptions {
+                    order,
+                    batch_rows,
+                    ..merge::ReaggregateOptions::new(memory)
+                };
                 within(deadline, merge::reaggregate(streams, &sql, options)).await?
             }
             #[cfg(not(feature = "datafusion"))]

@@ -166,6 +166,15 @@ impl Topology {
         &self.finish
     }
 
+    /// The same shards, session and finish with other tables; names and keys are read as SQL does.
+    pub(crate) fn with_tables(
+        self,
+        tables: impl IntoIterator<Item = (String, TableKind)>,
+    ) -> Result<Self> {
+        let tables = check_tables(tables.into_iter().collect()).map_err(|(_, error)| error)?;
+        Ok(Self { tables, ..self })
+    }
+
     /// The text of a file from which an equal topology can be read.
     ///
     /// Connection strings are written as they were given: with the passwords in them, if there are

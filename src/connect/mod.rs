@@ -46,7 +46,6 @@ impl Drop for Connection {
 }
 
 /// Sends cancel requests for one connection: to the same address, with TLS if it has TLS.
-#[derive(Clone)]
 pub(crate) struct Canceller {
     token: tokio_postgres::CancelToken,
     route: Route,
@@ -63,7 +62,7 @@ struct Route {
 
 impl Canceller {
     /// Asks the server to stop the query that runs on the connection, if one does.
-    pub(crate) async fn cancel(self) {
+    pub(crate) async fn cancel(&self) {
         let cancel = async {
             let (socket, _) = self.route.open(self.route.tls.is_some()).await?;
             self.token
@@ -301,8 +300,9 @@ async fn log_in(
 }
 
 impl Connection {
-    pub(crate) fn canceller(&self) -> Canceller {
-        self.canceller.clone()
+    /// What cancels the query that runs here.
+    pub(crate) fn canceller(&self) -> &Canceller {
+        &self.canceller
     }
 
     pub(crate) fn is_closed(&self) -> bool {

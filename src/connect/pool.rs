@@ -17,8 +17,8 @@ pub(crate) struct Pools {
     shards: Vec<ShardPool>,
     /// What begins every session.
     begin: String,
-    /// Cancel requests under way.
-    cancels: TaskTracker,
+    /// Cancel requests and ends of transactions under way.
+    endings: TaskTracker,
 }
 
 struct ShardPool {
@@ -77,7 +77,7 @@ impl Pools {
         Ok(Self {
             shards,
             begin: begin_sql(settings)?,
-            cancels: TaskTracker::new(),
+            endings: TaskTracker::new(),
         })
     }
 
@@ -158,8 +158,8 @@ impl Pools {
             shard.pool.close();
             shard.permits.close();
         }
-        self.cancels.close();
-        self.cancels.wait().await;
+        self.endings.close();
+        self.endings.wait().await;
     }
 }
 
@@ -169,8 +169,7 @@ fn closed() -> Error {
 
 /// A connection of one shard, within a transaction.
 ///
-/// Dropped in the middle of a query, it asks the server to cancel it and closes the connection;
-/// [`finish`](Self::finish) gives the connection back.
+/// [`finish`](Self::finish) gives the connection back; see `drop` for what happens without it.
 pub(crate) struct Session {
     connection: Option<Object<Opener>>,
     pools: Arc<Pools>,
@@ -193,7 +192,7 @@ impl Session {
         &self.pools.shards[self.shard].name
     }
 
-    /// The connection, for a query; until [`done`](Self::done) a drop cancels it.
+    /// The connection, for a query; until [`done`](Self::done) a drop endings it.
     pub(crate) fn begin_query(&mut self) -> Result<&Connection> {
         self.state = State::Busy;
         self.connection.as_deref().ok_or_else(closed)
@@ -243,25 +242,36 @@ impl Session {
 }
 
 impl Drop for Session {
+    /// A query that failed leaves its transaction to be ended, and the connection goes back to the
+    /// pool. One that was given up is cancelled, and its connection closed: a cancel request that
+    /// arrives late must not hit the query of somebody else.
     fn drop(&mut self) {
-        let Some(object) = self.connection.take() else {
+        let (Some(object), Ok(runtime)) = (
+            self.connection.take(),
+            tokio::runtime::Handle::try_current(),
+        ) else {
             return;
         };
-        let connection = Object::take(object);
-        if self.state == State::Idle {
-            // Closing it ends the transaction.
-            return;
-        }
-        let canceller = connection.canceller();
         let permit = self.permit.take();
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            self.pools.cancels.spawn_on(
-                async move {
-                    canceller.cancel().await;
+        let endings = &self.pools.endings;
+        match self.state {
+            State::Idle => {
+                let end = async move {
+                    if object.query("ROLLBACK", Phase::Session).await.is_err() {
+                        drop(Object::take(object));
+                    }
+                    drop(permit);
+                };
+                endings.spawn_on(end, &runtime);
+            }
+            State::Busy => {
+                let connection = Object::take(object);
+                let cancel = async move {
+                    connection.canceller().cancel().await;
                     drop((connection, permit));
-                },
-                &runtime,
-            );
+                };
+                endings.spawn_on(cancel, &runtime);
+            }
         }
     }
 }

@@ -334,6 +334,7 @@ mod tests {
         let (near, mut far) = tokio::io::duplex(step);
         let (mut tap, handle) = Tap::new(near);
         let mut events = handle.open();
+        drop(handle);
         let writer = async move {
             use tokio::io::AsyncWriteExt;
             // The reader may have given up.

@@ -1,45 +1,122 @@
-//! N shard streams to one stream.
+//! Many shard streams become one stream.
+//!
+//! ```text
+//! shard 0 --task--> [queue, bounded in bytes] --.
+//! shard 1 --task--> [queue, bounded in bytes] ---+--> union --> one stream
+//! shard 2 --task--> [queue, bounded in bytes] --'
+//!
+//! shard 0..n --> table `shards` --> reaggregate(SQL) --> one stream
+//! ```
+//!
+//! Nothing here knows of sockets: a source is any [`QueryStream`]. A failing shard is a failing
+//! merge: the first error in time ends everything, because the rows of the other shards alone are
+//! not an answer.
+
+#[cfg(feature = "datafusion")]
+mod reaggregate;
+#[cfg(test)]
+mod scripted;
+mod union;
 
 use arrow::array::RecordBatch;
-use futures::StreamExt;
+use arrow::datatypes::Schema;
 
-use crate::error::{Error, ErrorKind, Result};
+#[cfg(feature = "datafusion")]
+pub(crate) use reaggregate::{ReaggregateOptions, reaggregate};
+pub(crate) use union::union;
+
+use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::stream::QueryStream;
 
-/// The order of rows of different shards.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// In which order the rows of the shards follow each other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Order {
-    /// The first shard's rows, then the second's.
+    /// All rows of the first shard, then all rows of the second, and so on in the order of the
+    /// topology. The same answers of the shards give the same table each time. A shard whose turn
+    /// has not come reads ahead until its queue is full.
     #[default]
     Shard,
-    /// As they come.
+    /// Batches as they arrive, rows of a batch together. No shard waits for another, so this is the
+    /// faster one for large results, and the order differs from run to run.
     FirstCome,
 }
 
-pub(crate) struct ReaggregateOptions;
-impl ReaggregateOptions {
-    pub(crate) fn new(_memory: usize) -> Self {
-        Self
-    }
-}
-pub(crate) async fn reaggregate(
-    _s: Vec<QueryStream>,
-    _sql: &str,
-    _o: ReaggregateOptions,
-) -> Result<QueryStream> {
-    Err(Error::new(ErrorKind::Unsupported, "not merged yet"))
-}
-pub(crate) fn union(
-    streams: Vec<QueryStream>,
-    _order: Order,
-    _bytes: usize,
-) -> Result<QueryStream> {
-    let schema = streams[0].schema();
-    Ok(QueryStream::new(
-        schema,
-        futures::stream::iter(streams).flatten(),
-    ))
-}
+/// Reads all streams at the same time, and gives their batches.
+///
+/// # Errors
+/// The first error of any stream, in time, and streams whose schemas differ.
+///
+/// # Cancel safety
+/// Dropping the future drops all streams, and the rows read until then.
+///
+/// # Memory
+/// Holds the whole result.
 pub(crate) async fn collect(streams: Vec<QueryStream>, order: Order) -> Result<Vec<RecordBatch>> {
-    union(streams, order, 0)?.collect().await
+    // Whoever holds the whole result anyway gains nothing from a bound on the queues, and without
+    // one no shard waits for the shards before it.
+    union(streams, order, usize::MAX)?.collect().await
+}
+
+/// Checks that the shards agree on names, types, nullability and metadata. The description of the
+/// query says the same earlier and with more detail: this guards against a change in between.
+fn same_schema(streams: &[QueryStream]) -> Result<()> {
+    let Some((first, others)) = streams.split_first() else {
+        return Err(
+            Error::new(ErrorKind::Config, "there is no shard to read from")
+                .with_phase(Phase::Merge),
+        );
+    };
+    let expected = first.schema();
+    for (index, stream) in others.iter().enumerate() {
+        let found = stream.schema();
+        if found != expected {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!(
+                    "the shards answer with different columns: {}",
+                    difference(&expected, &found, index + 2)
+                ),
+            )
+            .with_phase(Phase::Merge)
+            .with_hint("give the columns the same names and types on all shards, or cast them in the query"));
+        }
+    }
+    Ok(())
+}
+
+/// Says where two schemas part; `number` counts the shards from 1.
+fn difference(first: &Schema, other: &Schema, number: usize) -> String {
+    if first.fields().len() != other.fields().len() {
+        return format!(
+            "shard 1 has {} columns, shard {number} has {}",
+            first.fields().len(),
+            other.fields().len()
+        );
+    }
+    let columns = first.fields().iter().zip(other.fields());
+    match columns.enumerate().find(|(_, (a, b))| a != b) {
+        Some((index, (a, b))) if a.name() == b.name() && a.data_type() == b.data_type() => format!(
+            "column {} {:?} has nullable {} and metadata {:?} on shard 1, nullable {} and metadata {:?} on shard {number}",
+            index + 1,
+            a.name(),
+            a.is_nullable(),
+            a.metadata(),
+            b.is_nullable(),
+            b.metadata()
+        ),
+        Some((index, (a, b))) => format!(
+            "column {} is {:?} {} on shard 1, {:?} {} on shard {number}",
+            index + 1,
+            a.name(),
+            a.data_type(),
+            b.name(),
+            b.data_type()
+        ),
+        None => format!(
+            "the metadata of the schema is {:?} on shard 1, {:?} on shard {number}",
+            first.metadata(),
+            other.metadata()
+        ),
+    }
 }

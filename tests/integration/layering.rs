@@ -14,13 +14,24 @@ const TABLE: &[(&str, &[&str])] = &[
     ("stream", &[]),
     ("config", &[]),
     ("types", &[]),
-    ("quote", &["types"]),
-    ("params", &["types"]),
+    ("progress", &[]),
+    ("quote", &[]),
+    ("statement", &[]),
     ("text", &["types"]),
     ("plan", &["config", "types"]),
-    ("connect", &["config"]),
+    ("connect", &["config", "quote"]),
     ("decode", &["types"]),
-    ("scan", &["config", "connect", "types", "decode", "quote"]),
+    (
+        "scan",
+        &[
+            "connect",
+            "types",
+            "decode",
+            "progress",
+            "quote",
+            "statement",
+        ],
+    ),
     ("merge", &["plan"]),
     ("finish", &["plan", "scan", "types", "quote"]),
     ("export", &["text"]),
@@ -29,7 +40,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("provider", PIPELINE),
     (
         "inspect",
-        &["config", "connect", "types", "scan", "cluster"],
+        &["config", "connect", "types", "quote", "scan", "cluster"],
     ),
     ("blocking", &["cluster", "query"]),
     ("cursor", &["cluster", "query"]),
@@ -41,8 +52,21 @@ const EVERYWHERE: [&str; 2] = ["error", "stream"];
 
 /// What the modules that wire the stages may import.
 const PIPELINE: &[&str] = &[
-    "config", "types", "quote", "params", "text", "plan", "connect", "decode", "scan", "merge",
-    "finish", "export", "query", "cluster",
+    "config",
+    "types",
+    "progress",
+    "statement",
+    "quote",
+    "text",
+    "plan",
+    "connect",
+    "decode",
+    "scan",
+    "merge",
+    "finish",
+    "export",
+    "query",
+    "cluster",
 ];
 
 /// What lib.rs exports at the root, and the module that it is in.

@@ -4,6 +4,8 @@
 
 #[cfg(feature = "cli")]
 mod cli;
+mod fan_out;
+mod inspect;
 mod layering;
 mod local;
 mod support;

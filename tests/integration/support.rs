@@ -116,3 +116,10 @@ fn is_required() -> bool {
         .iter()
         .any(|name| env::var_os(name).is_some_and(|value| !value.is_empty()))
 }
+
+/// Runs SQL in the database of a URL that [`database`] or [`shards`] gave.
+pub(crate) fn execute(url: &str, sql: &str) {
+    let (_, name) = url.rsplit_once('/').expect("a URL of a database");
+    let server = server().expect("a server");
+    server.execute(name, sql).expect("SQL that runs");
+}

@@ -1,0 +1,238 @@
+//! The rows of all shards, one after the other: UNION ALL.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use arrow::array::RecordBatch;
+use futures::stream::{Stream, StreamExt};
+use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+
+use super::{Order, same_schema};
+use crate::error::{Error, ErrorKind, Phase, Result};
+use crate::stream::QueryStream;
+
+/// Appends the rows of all streams, as SQL's `UNION ALL` does.
+///
+/// From the first poll on, every stream is read in a task of its own, so that shards are decoded in
+/// parallel. Each task may be ahead of the reader by `queue_bytes`
+/// ([`RecordBatch::get_array_memory_size`]), then it waits, and with it its server. A single stream
+/// is passed through without a task.
+///
+/// # Errors
+/// At once if there is no stream, or if their schemas differ. Later the first error of any stream,
+/// in time: also while rows of another shard are being read or wait in a queue, since no row is part
+/// of an answer once a shard has failed. The other streams are dropped then.
+///
+/// # Panics
+/// If the stream is first polled outside a tokio runtime.
+///
+/// # Cancel safety
+/// Dropping the stream aborts the tasks, which drops the streams that they read.
+///
+/// # Memory
+/// `queue_bytes` for each stream, or one batch where that is larger, and one more batch that waits
+/// for its place in the queue.
+pub(crate) fn union(
+    mut streams: Vec<QueryStream>,
+    order: Order,
+    queue_bytes: usize,
+) -> Result<QueryStream> {
+    same_schema(&streams)?;
+    // There is one at least: the check above refuses none.
+    let Some(last) = streams.pop() else {
+        return Err(lost_reader());
+    };
+    if streams.is_empty() {
+        return Ok(last);
+    }
+    let schema = last.schema();
+    streams.push(last);
+    let waiting = Union::Waiting {
+        streams,
+        order,
+        queue_bytes,
+    };
+    Ok(QueryStream::new(schema, waiting))
+}
+
+/// The reading end. Tasks begin with the first poll: that is when a runtime is there for certain,
+/// and a stream that nobody polls does nothing.
+enum Union {
+    Waiting {
+        streams: Vec<QueryStream>,
+        order: Order,
+        queue_bytes: usize,
+    },
+    Running(Readers),
+    Done,
+}
+
+struct Readers {
+    /// The queues still to be read, the current one in front: one for each shard, or one for all.
+    queues: VecDeque<Queue>,
+    /// Has room for one error: the first in time.
+    errors: Receiver<Error>,
+    /// Dropping it aborts the tasks.
+    _tasks: JoinSet<()>,
+}
+
+struct Queue {
+    receiver: Receiver<Message>,
+    /// How many shards write to this queue and have not yet come to their end.
+    open: usize,
+}
+
+/// What a task tells the reader. The end is said expressly, because a queue that merely closes may
+/// also be that of a task that panicked.
+enum Message {
+    Batch(RecordBatch, OwnedSemaphorePermit),
+    End,
+}
+
+impl Stream for Union {
+    type Item = Result<RecordBatch>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Self::Waiting {
+            streams,
+            order,
+            queue_bytes,
+        } = &mut *self
+        {
+            let readers = Readers::start(std::mem::take(streams), *order, *queue_bytes);
+            *self = Self::Running(readers);
+        }
+        let Self::Running(readers) = &mut *self else {
+            return Poll::Ready(None);
+        };
+        let next = ready!(readers.poll_batch(cx));
+        if !matches!(next, Some(Ok(_))) {
+            *self = Self::Done;
+        }
+        Poll::Ready(next)
+    }
+}
+
+impl Readers {
+    fn start(streams: Vec<QueryStream>, order: Order, queue_bytes: usize) -> Self {
+        let room = kibibytes(queue_bytes);
+        // A batch takes at least one unit of room, so the number of messages is bounded by the room
+        // too; the end of the shard needs one place more.
+        let messages = usize::try_from(room).unwrap_or(usize::MAX / 16) + 1;
+        let (error_sender, errors) = mpsc::channel(1);
+        let mut tasks = JoinSet::new();
+        let mut queues = VecDeque::new();
+        let shared = match order {
+            Order::Shard => None,
+            Order::FirstCome => {
+                let places = messages.saturating_mul(streams.len()).min(MOST_MESSAGES);
+                let (sender, receiver) = mpsc::channel(places);
+                queues.push_back(Queue {
+                    receiver,
+                    open: streams.len(),
+                });
+                Some(sender)
+            }
+        };
+        for stream in streams {
+            let sender = match &shared {
+                Some(sender) => sender.clone(),
+                None => {
+                    let (sender, receiver) = mpsc::channel(messages.min(MOST_MESSAGES));
+                    queues.push_back(Queue { receiver, open: 1 });
+                    sender
+                }
+            };
+            tasks.spawn(read(stream, sender, error_sender.clone(), room));
+        }
+        Self {
+            queues,
+            errors,
+            _tasks: tasks,
+        }
+    }
+
+    fn poll_batch(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<RecordBatch>>> {
+        // First, so that an error overtakes the batches that wait.
+        if let Poll::Ready(Some(error)) = self.errors.poll_recv(cx) {
+            return Poll::Ready(Some(Err(error)));
+        }
+        while let Some(queue) = self.queues.front_mut() {
+            match ready!(queue.receiver.poll_recv(cx)) {
+                Some(Message::Batch(batch, permit)) => {
+                    drop(permit);
+                    return Poll::Ready(Some(Ok(batch)));
+                }
+                Some(Message::End) => {
+                    queue.open -= 1;
+                    if queue.open == 0 {
+                        self.queues.pop_front();
+                    }
+                }
+                // A task that fails says so before it lets go of its queue.
+                None => {
+                    let error = self.errors.try_recv().unwrap_or_else(|_| lost_reader());
+                    return Poll::Ready(Some(Err(error)));
+                }
+            }
+        }
+        // Every shard came to its end, so none has failed.
+        Poll::Ready(None)
+    }
+}
+
+/// The task of one shard.
+async fn read(mut stream: QueryStream, queue: Sender<Message>, errors: Sender<Error>, room: u32) {
+    let budget = Arc::new(Semaphore::new(
+        usize::try_from(room).unwrap_or(MOST_MESSAGES),
+    ));
+    while let Some(next) = stream.next().await {
+        let batch = match next {
+            Ok(batch) => batch,
+            Err(error) => {
+                // No room means that another shard failed before.
+                let _ = errors.try_send(error);
+                return;
+            }
+        };
+        // A batch larger than the whole queue goes through alone.
+        let size = kibibytes(batch.get_array_memory_size()).min(room);
+        let Ok(permit) = Arc::clone(&budget).acquire_many_owned(size).await else {
+            return;
+        };
+        if queue.send(Message::Batch(batch, permit)).await.is_err() {
+            return;
+        }
+    }
+    // Gives the connection back before the others have ended.
+    drop(stream);
+    let _ = queue.send(Message::End).await;
+}
+
+fn lost_reader() -> Error {
+    Error::new(
+        ErrorKind::Execute,
+        "the task that reads a shard ended without an answer",
+    )
+    .with_phase(Phase::Merge)
+    .with_hint("this is a fault of merganser: please report it with what was printed before")
+}
+
+/// The unit of the queues' budgets, as a semaphore counts in `u32`; at least one.
+fn kibibytes(bytes: usize) -> u32 {
+    u32::try_from(bytes.div_ceil(1024))
+        .unwrap_or(MOST_KIBIBYTES)
+        .clamp(1, MOST_KIBIBYTES)
+}
+
+/// Half a tebibyte: no queue comes near, and it is below a semaphore's limit on 32-bit machines.
+const MOST_KIBIBYTES: u32 = (1 << 29) - 2;
+/// Below the limit of a channel on 32-bit machines; places cost nothing until they are used.
+const MOST_MESSAGES: usize = (1 << 29) - 1;
+
+#[cfg(test)]
+mod tests;
