@@ -97,15 +97,11 @@ async fn demonstrate(args: &args::Demo) -> Result<(), Error> {
         say(&farewell(&folder, urls.first().map(String::as_str), &stop))
     } else {
         let stays = match folder {
-            Folder::Named(path) => format!("The Parquet file stays in {}, the", path.display()),
-            Folder::Temporary(_) => "The file, the".to_owned(),
-        };
-        let goes = match args.dir {
-            Some(_) => "servers and their data go",
-            None => "servers and their data are thrown away",
+            Folder::Named(path) => format!("The Parquet file stays in {}; the", path.display()),
+            Folder::Temporary(_) => "The Parquet file, the".to_owned(),
         };
         say(&format!(
-            "\n{stays} {goes} now. To go on with them: --keep.\n"
+            "\n{stays} servers and their data are removed now. To go on with them: --keep.\n"
         ))
     }
 }

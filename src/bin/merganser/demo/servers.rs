@@ -19,7 +19,10 @@ impl Servers {
         let started = Instant::now();
         let binaries = threads([Binaries::find]).await?.remove(0);
         let version = binaries.version().to_owned();
-        complain(&format!("starting {n} PostgreSQL {version} servers ...\n"));
+        let servers = if n == 1 { "server" } else { "servers" };
+        complain(&format!(
+            "starting {n} PostgreSQL {version} {servers} ...\n"
+        ));
         let servers = threads((0..n).map(|_| {
             let builder = Server::builder().with_binaries(binaries.clone());
             move || builder.start()
