@@ -17,6 +17,8 @@ pub(crate) struct Pools {
     shards: Vec<ShardPool>,
     /// What begins every session.
     begin: String,
+    /// The most connections to one shard.
+    size: usize,
     /// Cancel requests and ends of transactions under way.
     endings: TaskTracker,
 }
@@ -77,6 +79,7 @@ impl Pools {
         Ok(Self {
             shards,
             begin: begin_sql(settings)?,
+            size,
             endings: TaskTracker::new(),
         })
     }
@@ -156,6 +159,12 @@ impl Pools {
     pub(crate) async fn close(&self) {
         for shard in &self.shards {
             shard.pool.close();
+        }
+        // A task that was aborted drops its session, which then asks for a cancel, a little later.
+        // When all permits are back, every session has gone.
+        for shard in &self.shards {
+            let all = u32::try_from(self.size).unwrap_or(u32::MAX);
+            let _ = shard.permits.acquire_many(all).await;
             shard.permits.close();
         }
         self.endings.close();

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod captures;
+#[cfg(feature = "cli")]
+mod cli;
 mod examples;
 mod fan_out;
 mod inspect;
