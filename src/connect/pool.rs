@@ -144,7 +144,7 @@ impl Pools {
                     session.permit = Some(permit.permit);
                     return Ok(session);
                 }
-                Err(error) if used_before && error.kind() == ErrorKind::Connect => {
+                Err(error) if used_before && error.is_retryable() => {
                     session.discard();
                 }
                 Err(error) => {
