@@ -89,12 +89,23 @@ fn statement_error(error: tokio_postgres::Error, statement: &Statement) -> Error
     match position.and_then(|position| statement::locate(statement.text(), position)) {
         Some((line, column, text)) => {
             let place = format!("line {line}, column {column}");
-            let shown: String = text.chars().take(120).collect();
-            ours.with_context(&place)
-                .with_hint(format!("{shown}\n{:>1$}", "^", column.min(121)))
+            let advice = ours.hint().unwrap_or("look at this place in the query");
+            let hint = format!("{advice}\n{}", pointer(text, column));
+            ours.with_context(&place).replace_hint(hint)
         }
         None => ours,
     }
+}
+
+/// The part of a line around a column (from 1), with a mark beneath it.
+fn pointer(line: &str, column: usize) -> String {
+    const BEFORE: usize = 60;
+    const SHOWN: usize = 120;
+    let skipped = column.saturating_sub(BEFORE);
+    let shown: String = line.chars().skip(skipped).take(SHOWN).collect();
+    // Tabs would be as wide as the terminal likes.
+    let shown = shown.replace('\t', " ");
+    format!("{shown}\n{:>1$}", "^", column - skipped)
 }
 
 /// Looks up the type modifiers of the fields of composites and of domains, which the client

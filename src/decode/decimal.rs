@@ -258,7 +258,7 @@ impl<'a> Digits<'a> {
         }
         Fault::Inexact {
             what: format!("{text} does not fit decimal({precision},{scale}) exactly"),
-            hint: "set the numeric option to decimal(p,s) with room for it, text or float64, or round it in the query",
+            hint: "set the numeric option (--numeric) to decimal(p,s) with room for it, text or float64, or round it in the query",
         }
     }
 
