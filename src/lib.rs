@@ -1,9 +1,11 @@
 //! One SQL statement in, many PostgreSQL databases that know nothing of each other, one Apache
 //! Arrow table out.
 
+pub mod blocking;
 mod cluster;
 pub mod config;
 mod connect;
+mod cursor;
 pub mod decode;
 mod error;
 pub mod export;
@@ -23,6 +25,7 @@ pub mod types;
 
 pub use cluster::{Cluster, ClusterBuilder, DEFAULT_CONNECTIONS_PER_SHARD};
 pub use config::Topology;
+pub use cursor::{Cursor, Row};
 pub use error::{Error, ErrorKind, Phase, Result};
 pub use merge::Order;
 pub use progress::{ScanProgress, ShardProgress, ShardState};
