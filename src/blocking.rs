@@ -210,6 +210,11 @@ pub struct QueryReader {
 }
 
 impl QueryReader {
+    /// The schema of every batch; a result of no rows has it too.
+    pub fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
     /// Waits for the next batch; `None` when the result is complete, or has failed before.
     ///
     /// # Errors

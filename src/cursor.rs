@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
-use arrow::record_batch::RecordBatchReader;
 
 use crate::blocking::{Cluster, Query, QueryReader};
 use crate::error::{Error, ErrorKind, Result};
@@ -42,11 +41,11 @@ pub struct Cursor {
 impl Cluster {
     /// A cursor. Any number of cursors may live at once.
     ///
-    /// A cursor whose rows are not all fetched holds one connection of each shard. When as many do
-    /// as there are connections
-    /// ([`with_connections_per_shard`](crate::ClusterBuilder::with_connections_per_shard)), the
-    /// next execution waits until one of them is done with; nobody must wait so who is to fetch
-    /// those rows himself.
+    /// A cursor with rows still to fetch may hold a connection to each shard. While all connections
+    /// are held, the next execution waits for one. So a single thread that has more such cursors
+    /// than
+    /// [`with_connections_per_shard`](crate::ClusterBuilder::with_connections_per_shard) says would
+    /// wait for itself: raise that number, or give the query a timeout.
     pub fn cursor(&self) -> Cursor {
         Cursor {
             cluster: self.clone(),

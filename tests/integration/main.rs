@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod cursor;
+mod examples;
 mod fan_out;
 mod inspect;
 mod layering;
