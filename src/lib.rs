@@ -38,9 +38,11 @@
 //! - `cli` (default): the `merganser` program.
 //! - `local` (with `cli`): throw-away PostgreSQL servers with TPC-H data.
 
+pub mod blocking;
 mod cluster;
 pub mod config;
 mod connect;
+mod cursor;
 pub mod decode;
 mod error;
 pub mod export;
@@ -60,6 +62,7 @@ pub mod types;
 
 pub use cluster::{Cluster, ClusterBuilder, DEFAULT_CONNECTIONS_PER_SHARD};
 pub use config::Topology;
+pub use cursor::{Cursor, Row};
 pub use error::{Error, ErrorKind, Phase, Result};
 pub use merge::Order;
 pub use progress::{ScanProgress, ShardProgress, ShardState};

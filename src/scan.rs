@@ -220,11 +220,9 @@ fn catalog_row(row: &[Option<String>]) -> Result<(u32, i32, i32)> {
     }
 }
 
-/// The COPY command for a statement of this description.
-///
-/// COPY takes no parameters, so the values are written into the text: as literals cast to the
-/// types that PostgreSQL itself found for them. Columns without a binary form are cast to text.
-pub(crate) fn copy_sql(
+/// The statement with values in place of its parameters: literals, cast to the types that
+/// PostgreSQL itself found for them.
+pub(crate) fn with_values(
     statement: &Statement,
     description: &Description,
     values: &[Option<String>],
@@ -256,7 +254,19 @@ pub(crate) fn copy_sql(
             Ok(format!("{literal}::{cast}"))
         })
         .collect::<Result<Vec<_>>>()?;
-    let sql = statement.with_parameters(&literals)?;
+    statement.with_parameters(&literals)
+}
+
+/// The COPY command for a statement of this description.
+///
+/// COPY takes no parameters, so the values are written into the text. Columns without a binary
+/// form are cast to text.
+pub(crate) fn copy_sql(
+    statement: &Statement,
+    description: &Description,
+    values: &[Option<String>],
+) -> Result<String> {
+    let sql = with_values(statement, description, values)?;
     let columns = &description.columns;
     let names: Vec<_> = (1..=columns.len()).map(|n| format!("c{n}")).collect();
     let selected: Vec<_> = columns

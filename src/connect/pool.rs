@@ -155,6 +155,16 @@ impl Pools {
         }
     }
 
+    /// Waits until no connection is in use: also not by a query that was dropped, whose cancel
+    /// request is through by then.
+    pub(crate) async fn idle(&self) {
+        for shard in &self.shards {
+            let all = u32::try_from(shard.pool.status().max_size).unwrap_or(u32::MAX);
+            // An error means that the pool is closed.
+            let _ = shard.permits.acquire_many(all).await;
+        }
+    }
+
     /// Closes the pools and waits for cancel requests under way.
     pub(crate) async fn close(&self) {
         for shard in &self.shards {
@@ -255,10 +265,12 @@ impl Drop for Session {
     /// pool. One that was given up is cancelled, and its connection closed: a cancel request that
     /// arrives late must not hit the query of somebody else.
     fn drop(&mut self) {
-        let (Some(object), Ok(runtime)) = (
-            self.connection.take(),
-            tokio::runtime::Handle::try_current(),
-        ) else {
+        let Some(object) = self.connection.take() else {
+            return;
+        };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            // Nobody can wait for an answer here: closing the connection is all that is left.
+            drop(Object::take(object));
             return;
         };
         let permit = self.permit.take();

@@ -112,7 +112,7 @@ impl Inspector {
         let wanted = self.wanted_keys(&given)?;
         let shards = Shards::new(self.cluster.clone());
         let catalogs = shards
-            .each(|shards, shard| catalog::read(shards, shard))
+            .each(catalog::read)
             .await?;
         let names = shards.names();
         let tables = compare::merge(&catalogs);

@@ -149,7 +149,7 @@ impl FromStr for PgType {
 
     /// Reads the name of a built-in type as PostgreSQL's catalog spells it (`int4`, not
     /// `integer`), with `(precision,scale)` behind `numeric` and `[]` for each dimension of an
-    /// array; `numeric` alone takes the default of [`NumericAs`].
+    /// array; `numeric` alone takes the default of [`NumericAs`](super::NumericAs).
     ///
     /// # Errors
     /// [`ErrorKind::Config`] for any other name.
