@@ -1,16 +1,16 @@
 //! The expected texts are what a PostgreSQL 15 server printed for the same values.
 
+#![allow(
+    clippy::excessive_precision,
+    reason = "values that a shorter text would not tell apart"
+)]
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::*;
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::*;
-
-#![allow(
-    clippy::excessive_precision,
-    reason = "values that a shorter text would not tell apart"
-)]
 
 use super::*;
 
