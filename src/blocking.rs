@@ -232,7 +232,7 @@ impl QueryReader {
     }
 
     /// Writes the rows that are still to come to an output, in one of the formats of
-    /// [`export`](crate::export).
+    /// [`export`](mod@crate::export).
     ///
     /// # Errors
     /// As [`export::write`]; [`ErrorKind::Config`] in async code, and after an error or the end.
