@@ -91,7 +91,7 @@ impl Cursor {
                 Ok(())
             }
             Err(error) => {
-                self.state = State::Failed(copy_of(&error));
+                self.state = State::Failed(error.copy());
                 Err(error)
             }
         }
@@ -228,11 +228,11 @@ impl Cursor {
         let result = match &mut self.state {
             State::Result(unread) => read(unread),
             State::NoResult => return Err(no_result()),
-            State::Failed(error) => return Err(copy_of(error)),
+            State::Failed(error) => return Err(error.copy()),
             State::Closed => return Err(closed()),
         };
         if let Err(error) = &result {
-            self.state = State::Failed(copy_of(error));
+            self.state = State::Failed(error.copy());
         }
         result
     }
@@ -399,22 +399,4 @@ fn no_result() -> Error {
 
 fn closed() -> Error {
     Error::new(ErrorKind::Config, "the cursor is closed").with_hint("make a new one with cursor()")
-}
-
-/// All of an error but its source.
-fn copy_of(error: &Error) -> Error {
-    let mut copy = Error::new(error.kind(), error.message());
-    if let Some(shard) = error.shard() {
-        copy = copy.with_shard(shard);
-    }
-    if let Some(phase) = error.phase() {
-        copy = copy.with_phase(phase);
-    }
-    if let Some(code) = error.sql_state() {
-        copy = copy.with_sql_state(code);
-    }
-    if let Some(hint) = error.hint() {
-        copy = copy.with_hint(hint);
-    }
-    copy
 }
