@@ -23,6 +23,12 @@ impl Statement {
     /// [`ErrorKind::Syntax`] for no statement or several, and for a quote or comment that does not
     /// end; [`ErrorKind::Unsupported`] for a statement that is no query.
     pub(crate) fn parse(sql: &str) -> Result<Self> {
+        if let Some(at) = sql.find('\0') {
+            return Err(Error::new(
+                ErrorKind::Syntax,
+                format!("the text has a zero byte: {}", excerpt(sql, at)),
+            ));
+        }
         let mut lexer = Lexer { sql, at: 0 };
         let mut parameters = Vec::new();
         let mut first: Option<&str> = None;
@@ -154,7 +160,7 @@ impl Lexer<'_> {
             return Ok(None);
         };
         let (token, len) = match first {
-            c if c.is_ascii_whitespace() => (Token::Blank, first.len_utf8()),
+            c if is_space(c) => (Token::Blank, 1),
             '-' if rest.starts_with("--") => {
                 let len = rest.find(['\n', '\r']).unwrap_or(rest.len());
                 (Token::Blank, len)
@@ -164,9 +170,7 @@ impl Lexer<'_> {
             '\'' => (Token::Other, self.quoted(rest, '\'', false)?),
             '"' => (Token::Other, self.quoted(rest, '"', false)?),
             '$' => self.dollar(rest)?,
-            'e' | 'E' if rest[1..].starts_with('\'') => {
-                (Token::Other, 1 + self.quoted(&rest[1..], '\'', true)?)
-            }
+            'e' | 'E' if rest[1..].starts_with('\'') => (Token::Other, self.escaped(rest)?),
             c if is_word_start(c) || c.is_ascii_digit() => {
                 // A number such as 1e5, or an identifier; $ may be inside an identifier.
                 let len = rest
@@ -196,6 +200,21 @@ impl Lexer<'_> {
             }
         }
         Err(self.unterminated("quoted text"))
+    }
+
+    /// The length of an `E'...'`; after a line break it may go on with another quote, and with it
+    /// the meaning of backslashes.
+    fn escaped(&self, rest: &str) -> Result<usize> {
+        let mut len = 1;
+        loop {
+            len += self.quoted(&rest[len..], '\'', true)?;
+            let behind = &rest[len..];
+            let blank = behind.len() - behind.trim_start_matches(is_space).len();
+            if !behind[..blank].contains(['\n', '\r']) || !behind[blank..].starts_with('\'') {
+                return Ok(len);
+            }
+            len += blank;
+        }
     }
 
     /// The length of a comment; comments nest.
@@ -246,6 +265,11 @@ impl Lexer<'_> {
     }
 }
 
+/// `space` of `scan.l`.
+fn is_space(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\n' | '\r' | '\x0b' | '\x0c')
+}
+
 fn is_word_start(c: char) -> bool {
     c.is_ascii_alphabetic() || c == '_' || !c.is_ascii()
 }
@@ -274,6 +298,8 @@ mod tests {
         assert_eq!(text("select $a$ ; $b$ ; $a$"), "select $a$ ; $b$ ; $a$");
         assert_eq!(text(r"select E'\';', ';'"), r"select E'\';', ';'");
         assert_eq!(text(r"select '\' ;"), r"select '\' ");
+        let continued = "select E'a' \n '\\';', $x$;$x$";
+        assert_eq!(text(&format!("{continued};")), continued);
         assert_eq!(text("table t -- all of it"), "table t -- all of it");
     }
 
@@ -291,6 +317,7 @@ mod tests {
                 "{nothing:?}"
             );
         }
+        assert!(error("select '\0'").message().contains("zero byte"));
         for open in [
             "select 'a",
             "select \"a",
