@@ -14,3 +14,4 @@ mod support;
 mod texts;
 mod type_values;
 mod types;
+mod wire;
