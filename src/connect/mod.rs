@@ -101,7 +101,7 @@ impl Route {
                 match tls::negotiate(stream, name, config.clone()).await? {
                     Some(socket) => Ok((socket, true)),
                     None if self.params.ssl_mode >= SslMode::Require => {
-                        Err(Error::new(ErrorKind::Connect, "the server does not offer TLS")
+                        Err(Error::new(ErrorKind::Connect, NO_TLS_OFFERED)
                             .with_phase(Phase::Tls)
                             .with_hint("turn ssl on in the server, or use sslmode=disable in a network that you trust"))
                     }
@@ -252,7 +252,7 @@ async fn connect_address(
         address,
         tls,
     };
-    let mut first: Option<Error> = None;
+    let mut failures: Vec<Error> = Vec::new();
     for want_tls in attempts {
         let error = match log_in(&route, endpoint, *want_tls, attrs).await {
             Ok(connection) => return Ok(connection),
@@ -262,12 +262,32 @@ async fn connect_address(
         // pg_hba.conf has no line for a connection like this (28000).
         let tls_may_matter =
             error.phase() == Some(Phase::Tls) || error.sql_state() == Some("28000");
+        failures.push(error);
         if !tls_may_matter {
-            return Err(error);
+            break;
         }
-        first.get_or_insert(error);
     }
-    Err(first.unwrap_or_else(|| Error::new(ErrorKind::Connect, "cannot connect")))
+    // What a server answered says more than that TLS could not be had.
+    let answer = failures
+        .iter()
+        .position(|error| error.phase() != Some(Phase::Tls));
+    let tls = failures
+        .iter()
+        .find(|error| error.phase() == Some(Phase::Tls) && error.message() != NO_TLS_OFFERED)
+        .map(|error| error.message().to_owned());
+    let error = match answer {
+        Some(index) => failures.swap_remove(index),
+        None => {
+            return Err(failures
+                .into_iter()
+                .next()
+                .unwrap_or_else(|| Error::new(ErrorKind::Connect, "cannot connect")));
+        }
+    };
+    Err(match tls {
+        Some(tls) => error.with_more(&tls),
+        None => error,
+    })
 }
 
 async fn log_in(

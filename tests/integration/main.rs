@@ -5,6 +5,7 @@
 mod captures;
 #[cfg(feature = "cli")]
 mod cli;
+mod connect;
 mod examples;
 mod fan_out;
 mod inspect;

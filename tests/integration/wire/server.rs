@@ -370,6 +370,8 @@ impl Connection {
                 let bytes = bytes.repeat(100);
                 loop {
                     self.stream.write_all(&bytes).await?;
+                    // Not all of the processor: other tests run too.
+                    tokio::time::sleep(Duration::from_millis(1)).await;
                 }
             }
             Fault::Error(code) => {
