@@ -81,6 +81,13 @@ impl Query {
     ///   them cut; `sum(total) / sum(count)` of decimals says what is meant.
     /// - `real` is summed as `double`. Division of a double by zero gives infinity.
     /// - Text and enum labels are compared by their bytes (collation "C"), intervals field by field.
+    ///   `char(n)` comes with its trailing blanks, and is equal only to text that has them: compare
+    ///   `rtrim(x)`.
+    /// - A division of decimals gives four digits more than the dividend has, the last cut, where
+    ///   PostgreSQL gives sixteen significant ones, rounded; a cast of a fraction to an integer cuts
+    ///   it off, where PostgreSQL rounds. Functions are DataFusion's, also those with a name that
+    ///   PostgreSQL has (`to_char`, `round`). Leave such expressions to the shards where they can
+    ///   compute them.
     /// - A result column without a name of its own is called as DataFusion calls it: use `AS`.
     ///
     /// Two columns of the shards with the same name are an error, and so is any other table.

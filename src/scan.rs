@@ -13,7 +13,7 @@ use futures::stream;
 use tokio::sync::mpsc;
 use tokio_postgres::types::{Kind, Type};
 
-use crate::connect::{CopyEvent, Session, driver_error, error_position};
+use crate::connect::{Connection, CopyEvent, Session, error_position};
 use crate::decode::{Decoder, DecoderBuilder};
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::progress::{Counters, ShardState};
@@ -41,14 +41,17 @@ pub(crate) async fn describe(
     options: &TypeOptions,
 ) -> Result<Description> {
     let shard = session.shard().to_owned();
-    let client = &session.begin_query()?.client;
+    let connection = session.begin_query()?;
+    let client = &connection.client;
     // A type may have changed since an earlier query of this connection: a label more in an enum,
     // another type of a composite's field.
     client.clear_type_cache();
-    let prepared = client.prepare(statement.text()).await;
+    let prepared = client
+        .prepare(statement.text())
+        .await
+        .map_err(|error| statement_error(connection, error, statement).with_shard(&shard));
     session.done();
-    let prepared =
-        prepared.map_err(|error| statement_error(error, statement).with_shard(&shard))?;
+    let prepared = prepared?;
     let modifiers = type_modifiers(session, prepared.columns()).await?;
     let dimensions = array_dimensions(session, prepared.columns()).await?;
     let columns = prepared
@@ -83,9 +86,13 @@ fn cast_target(oid_type: &Type) -> String {
 }
 
 /// Adds the place in the user's text to an error about it.
-fn statement_error(error: tokio_postgres::Error, statement: &Statement) -> Error {
+fn statement_error(
+    connection: &Connection,
+    error: tokio_postgres::Error,
+    statement: &Statement,
+) -> Error {
     let position = error_position(&error);
-    let ours = driver_error(error, Phase::Describe);
+    let ours = connection.error(error, Phase::Describe);
     match position.and_then(|position| statement::locate(statement.text(), position)) {
         Some((line, column, text)) => {
             let place = format!("line {line}, column {column}");
@@ -228,6 +235,7 @@ pub(crate) fn with_values(
     values: &[Option<String>],
 ) -> Result<String> {
     let expected = description.parameters.len();
+    statement.check_parameters(expected)?;
     if expected != values.len() {
         return Err(Error::new(
             ErrorKind::Config,
@@ -313,11 +321,19 @@ pub(crate) fn agree(shards: &[(String, Description)]) -> Result<Vec<Column>> {
                 ));
             }
         }
+        for (index, (left, right)) in first.parameters.iter().zip(&other.parameters).enumerate() {
+            if left != right {
+                differences.push(format!(
+                    "parameter ${}: {first_name:?} takes {left}, {name:?} takes {right}",
+                    index + 1
+                ));
+            }
+        }
         if !differences.is_empty() {
             return Err(Error::new(
                 ErrorKind::Unsupported,
                 format!(
-                    "the shards disagree on the columns: {}",
+                    "the shards disagree on the query: {}",
                     differences.join("; ")
                 ),
             )
@@ -418,6 +434,9 @@ impl Step {
         match scan.next_batch(&mut copy).await? {
             Some(batch) => Ok(Some((batch, Self::Running(scan, copy)))),
             None => {
+                // The library has messages of the COPY to hand over still, for which it may wait,
+                // and with it every answer behind them.
+                drop(copy);
                 let Scan {
                     session,
                     decoder,
@@ -443,7 +462,7 @@ impl Scan {
                 events,
                 driver: Box::pin(driver),
             }),
-            Err(error) => Err(self.server_error(error)),
+            Err(error) => self.server_error(error),
         }
     }
 
@@ -484,36 +503,47 @@ impl Scan {
                     return Ok(None);
                 }
                 // The client library knows what happened.
-                None => return Err(self.failure(copy).await),
+                None => return self.failure(copy).await,
             }
         }
     }
 
-    async fn failure(&mut self, copy: &mut Copy) -> Error {
-        match copy.driver.next().await {
-            Some(Err(error)) => self.server_error(error),
-            Some(Ok(_)) | None => Error::new(
-                ErrorKind::Connect,
-                "the connection ended before the server confirmed the rows",
-            ),
+    /// The reason why the data ended early.
+    async fn failure<T>(&mut self, copy: &mut Copy) -> Result<T> {
+        // The library's stream ends at CopyDone, behind which an error may still come; polled
+        // again, it gives what came, and an error of its own for what it does not expect there.
+        let mut unexpected = None;
+        for _ in 0..LAST_MESSAGES {
+            match copy.driver.next().await {
+                Some(Err(error)) if error.as_db_error().is_some() => {
+                    return self.server_error(error);
+                }
+                Some(Err(error)) if error.is_closed() => {
+                    // Either the connection ended, or only the messages of this query.
+                    let lost = self.session.begin_query()?.is_closed();
+                    let error = unexpected.filter(|_| !lost).unwrap_or(error);
+                    return self.server_error(error);
+                }
+                Some(Err(error)) => unexpected = Some(error),
+                Some(Ok(_)) | None => {}
+            }
         }
+        Err(Error::new(
+            ErrorKind::Decode,
+            "the server did not confirm the rows",
+        ))
     }
 
-    /// An error that the server sent: the query has ended, and needs no cancelling.
-    fn server_error(&mut self, error: tokio_postgres::Error) -> Error {
-        let timeout = error
-            .code()
-            .is_some_and(|code| *code == tokio_postgres::error::SqlState::QUERY_CANCELED);
-        if error.as_db_error().is_some() {
+    /// The error that ended a query. One that the server sent needs no cancelling.
+    fn server_error<T>(&mut self, error: tokio_postgres::Error) -> Result<T> {
+        let answered = error.as_db_error().is_some();
+        let ours = self.session.begin_query()?.error(error, Phase::Stream);
+        if answered {
             self.session.done();
         }
-        let ours = driver_error(error, Phase::Stream);
-        match timeout {
-            // We did not cancel it: then this scan would have been dropped.
-            true => ours
-                .with_kind(ErrorKind::Timeout)
-                .with_hint("statement_timeout, in [session] or on the server, sets the limit; or somebody cancelled the query there"),
-            false => ours,
-        }
+        Err(ours)
     }
 }
+
+/// CopyDone, CommandComplete, ReadyForQuery, and the end of the messages.
+const LAST_MESSAGES: usize = 4;

@@ -4,6 +4,7 @@
 //! Not a parser: PostgreSQL is asked what the text means. This follows the lexical rules of
 //! `src/backend/parser/scan.l`, with `standard_conforming_strings` on, as it is pinned.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -23,6 +24,12 @@ impl Statement {
     /// [`ErrorKind::Syntax`] for no statement or several, and for a quote or comment that does not
     /// end; [`ErrorKind::Unsupported`] for a statement that is no query.
     pub(crate) fn parse(sql: &str) -> Result<Self> {
+        if let Some(at) = sql.find('\0') {
+            return Err(Error::new(
+                ErrorKind::Syntax,
+                format!("the text has a zero byte: {}", excerpt(sql, at)),
+            ));
+        }
         let mut lexer = Lexer { sql, at: 0 };
         let mut parameters = Vec::new();
         let mut first: Option<&str> = None;
@@ -47,8 +54,9 @@ impl Statement {
                     return Err(no_statement());
                 }
                 (token, None) => {
-                    if first.is_none() && range_of_word(sql, &range) != "(" {
-                        first = Some(range_of_word(sql, &range));
+                    if first.is_none() && sql[range.clone()] != *"(" {
+                        // Behind the parentheses of `(SELECT ...) UNION ...`.
+                        first = Some(&sql[range.clone()]);
                     }
                     if let Token::Parameter(number) = token {
                         parameters.push((range, number));
@@ -76,6 +84,23 @@ impl Statement {
     /// The statement without the semicolon behind it.
     pub(crate) fn text(&self) -> &str {
         &self.text
+    }
+
+    /// Checks that PostgreSQL sees as many parameters as were found in the text. Should the two ever
+    /// read the text differently, no value is written into it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Syntax`] if they differ.
+    pub(crate) fn check_parameters(&self, count: usize) -> Result<()> {
+        let found: BTreeSet<_> = self.parameters.iter().map(|(_, number)| *number).collect();
+        match found.into_iter().eq(1..=count) {
+            true => Ok(()),
+            false => Err(Error::new(
+                ErrorKind::Syntax,
+                format!("the query has {count} parameters, but they cannot be found in its text"),
+            )
+            .with_hint("write the query without unusual quoting near $1, $2, ...")),
+        }
     }
 
     /// The statement with each `$n` replaced by `values[n - 1]`, in parentheses.
@@ -115,10 +140,6 @@ pub(crate) fn locate(sql: &str, position: u32) -> Option<(usize, usize, &str)> {
     ))
 }
 
-fn range_of_word<'a>(sql: &'a str, range: &Range<usize>) -> &'a str {
-    &sql[range.clone()]
-}
-
 fn no_statement() -> Error {
     Error::new(ErrorKind::Syntax, "the text has no statement")
         .with_hint("give one SELECT statement")
@@ -154,7 +175,7 @@ impl Lexer<'_> {
             return Ok(None);
         };
         let (token, len) = match first {
-            c if c.is_ascii_whitespace() => (Token::Blank, first.len_utf8()),
+            c if is_space(c) => (Token::Blank, 1),
             '-' if rest.starts_with("--") => {
                 let len = rest.find(['\n', '\r']).unwrap_or(rest.len());
                 (Token::Blank, len)
@@ -164,9 +185,7 @@ impl Lexer<'_> {
             '\'' => (Token::Other, self.quoted(rest, '\'', false)?),
             '"' => (Token::Other, self.quoted(rest, '"', false)?),
             '$' => self.dollar(rest)?,
-            'e' | 'E' if rest[1..].starts_with('\'') => {
-                (Token::Other, 1 + self.quoted(&rest[1..], '\'', true)?)
-            }
+            'e' | 'E' if rest[1..].starts_with('\'') => (Token::Other, self.escaped(rest)?),
             c if is_word_start(c) || c.is_ascii_digit() => {
                 // A number such as 1e5, or an identifier; $ may be inside an identifier.
                 let len = rest
@@ -196,6 +215,19 @@ impl Lexer<'_> {
             }
         }
         Err(self.unterminated("quoted text"))
+    }
+
+    /// The length of an `E'...'`; after a line break it may go on with another quote, and with it
+    /// the meaning of backslashes.
+    fn escaped(&self, rest: &str) -> Result<usize> {
+        let mut len = 1;
+        loop {
+            len += self.quoted(&rest[len..], '\'', true)?;
+            match continuation(&rest[len..]) {
+                Some(blank) => len += blank,
+                None => return Ok(len),
+            }
+        }
     }
 
     /// The length of a comment; comments nest.
@@ -246,6 +278,29 @@ impl Lexer<'_> {
     }
 }
 
+/// `space` of `scan.l`.
+fn is_space(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\n' | '\r' | '\x0b' | '\x0c')
+}
+
+/// How many blanks and comments lie between a literal's end and the quote with which it goes on:
+/// there has to be a line break among them (`quotecontinue` in `scan.l`).
+fn continuation(behind: &str) -> Option<usize> {
+    let (mut at, mut line_break) = (0, false);
+    loop {
+        let rest = &behind[at..];
+        match rest.chars().next()? {
+            c if is_space(c) => {
+                line_break |= matches!(c, '\n' | '\r');
+                at += 1;
+            }
+            '-' if rest.starts_with("--") => at += rest.find(['\n', '\r'])?,
+            '\'' if line_break => return Some(at),
+            _ => return None,
+        }
+    }
+}
+
 fn is_word_start(c: char) -> bool {
     c.is_ascii_alphabetic() || c == '_' || !c.is_ascii()
 }
@@ -274,7 +329,31 @@ mod tests {
         assert_eq!(text("select $a$ ; $b$ ; $a$"), "select $a$ ; $b$ ; $a$");
         assert_eq!(text(r"select E'\';', ';'"), r"select E'\';', ';'");
         assert_eq!(text(r"select '\' ;"), r"select '\' ");
+        let continued = "select E'a' \n '\\';', $x$;$x$";
+        assert_eq!(text(&format!("{continued};")), continued);
         assert_eq!(text("table t -- all of it"), "table t -- all of it");
+    }
+
+    #[test]
+    fn an_escaping_literal_goes_on_over_lines_and_comments() {
+        for between in ["\n", " \t\r\n ", " -- c\n", "\n-- c\n", "-- a\n -- b\n\n"] {
+            let sql = format!(r"select E'a'{between}'\' $1 \'', $1");
+            let parameters = Statement::parse(&sql).unwrap().parameters;
+            assert_eq!(parameters.len(), 1, "{sql}");
+            assert_eq!(parameters[0].0.end, sql.len(), "{sql}");
+        }
+        // Without a line break it has ended, and the backslash in the next is none.
+        let other = Statement::parse(r"select E'a' '\' $1 \'', $1").unwrap();
+        assert_eq!(other.parameters.len(), 2);
+    }
+
+    #[test]
+    fn a_text_that_postgresql_reads_otherwise_takes_no_values() {
+        let statement = Statement::parse("select $1, $3").unwrap();
+        assert!(statement.check_parameters(3).is_err());
+        assert!(statement.check_parameters(2).is_err());
+        let statement = Statement::parse("select $2, $1, $2").unwrap();
+        assert!(statement.check_parameters(2).is_ok());
     }
 
     #[test]
@@ -291,6 +370,7 @@ mod tests {
                 "{nothing:?}"
             );
         }
+        assert!(error("select '\0'").message().contains("zero byte"));
         for open in [
             "select 'a",
             "select \"a",

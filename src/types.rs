@@ -51,7 +51,7 @@
 //! | `vector` (pgvector) | `FixedSizeList(Float32)` | extension `merganser.vector`; `List` where no dimension is declared |
 //! | `geometry`, `geography` (PostGIS) | `Binary` | EWKB, extension `geoarrow.wkb` |
 //! | `citext` | `Utf8` | |
-//! | any other | `Utf8` | its text, cast on the server; so is an array or composite that holds such a type |
+//! | any other | `Utf8` | its text, made by the server; so is an array or composite that holds such a type |
 //!
 //! Every field is nullable: PostgreSQL's protocol does not say more. What Arrow cannot hold is
 //! called *unrepresentable* here, and is an error unless [`Unrepresentable`] says otherwise.
@@ -129,10 +129,16 @@ impl Column {
     }
 
     /// The expression that a shard query selects for this column, which it knows as `reference`:
-    /// a cast to text for types that are read as their text.
+    /// for types that are read as their text, what the type's output function gives.
+    ///
+    /// `format` calls that function, where a cast to text may be one that a user has made, or, as
+    /// for `inet`, differs. It prints NULL as nothing, and `IS NULL` is true of a row of NULLs.
     pub(crate) fn select_expression(&self, reference: &str) -> String {
         match self.pg_type.shape {
-            Shape::Cast => format!("{reference}::text"),
+            Shape::Cast => format!(
+                "CASE WHEN pg_catalog.num_nulls({reference}) = 0 \
+                 THEN pg_catalog.format('%s', {reference}) END"
+            ),
             _ => reference.to_owned(),
         }
     }

@@ -27,6 +27,7 @@ pub use params::{
     ConnectParams, Endpoint, Host, Keepalives, SslMode, SslRootCert, TargetSessionAttrs,
 };
 pub use secret::Secret;
+pub(crate) use session::PINNED;
 pub use session::SessionSettings;
 pub use shard::Shard;
 pub use table::{Table, TableKind};

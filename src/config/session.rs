@@ -17,22 +17,34 @@ const OWN_KEYS: [&str; 4] = [
     "lock_timeout",
 ];
 
-/// Parameters on which the reading of results, or the meaning of a query that was planned, depends.
-const PINNED: [&str; 14] = [
-    "bytea_output",
-    "client_encoding",
-    "datestyle",
+/// What every session is given, because the reading of values, literals or results depends on it:
+/// the same on every shard, whatever server, database or role would set.
+pub(crate) const PINNED: [(&str, &str); 14] = [
+    ("client_encoding", "UTF8"),
+    ("standard_conforming_strings", "on"),
+    ("backslash_quote", "safe_encoding"),
+    ("array_nulls", "on"),
+    ("datestyle", "ISO, MDY"),
+    ("intervalstyle", "postgres"),
+    ("timezone_abbreviations", "Default"),
+    ("extra_float_digits", "1"),
+    ("bytea_output", "hex"),
+    ("xmlbinary", "base64"),
+    ("xmloption", "content"),
+    ("quote_all_identifiers", "off"),
+    ("transform_null_equals", "off"),
+    // Any other value makes an index give fewer rows than there are.
+    ("gin_fuzzy_search_limit", "0"),
+];
+
+/// Parameters that the session's transaction settles, or that would change who we are.
+const SETTLED: [&str; 6] = [
     "default_transaction_isolation",
     "default_transaction_read_only",
-    "extra_float_digits",
-    "intervalstyle",
     "session_authorization",
-    "standard_conforming_strings",
     "transaction_deferrable",
     "transaction_isolation",
     "transaction_read_only",
-    "transform_null_equals",
-    "xmlbinary",
 ];
 
 /// The settings that every query finds on every shard, whatever the server, the database or the
@@ -205,7 +217,7 @@ fn check_name(name: &str) -> Result<()> {
                 .with_hint(format!("write it as {name} = \"...\" under [session]")),
         );
     }
-    if PINNED.contains(&name) {
+    if PINNED.iter().any(|(pinned, _)| *pinned == name) || SETTLED.contains(&name) {
         return Err(invalid(format!(
             "session: settings: {name} cannot be set: the exactness of answers depends on it"
         )));

@@ -9,13 +9,15 @@ mod socket;
 mod tap;
 mod tls;
 
-use std::sync::Arc;
+use std::error::Error as _;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustls::ClientConfig;
 use tokio::task::JoinHandle;
 use tokio_postgres::config::SslMode as DriverSslMode;
-use tokio_postgres::error::{ErrorPosition, SqlState};
+use tokio_postgres::error::{DbError, ErrorPosition, SqlState};
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 pub(crate) use self::pool::{Pools, Session};
@@ -37,7 +39,11 @@ pub(crate) struct Connection {
     canceller: Canceller,
     /// Drives the connection; ends with it.
     driver: JoinHandle<()>,
+    /// Why the connection ended, for the first who asks.
+    ended: Ended,
 }
+
+type Ended = Arc<Mutex<Option<tokio_postgres::Error>>>;
 
 impl Drop for Connection {
     fn drop(&mut self) {
@@ -95,7 +101,7 @@ impl Route {
                 match tls::negotiate(stream, name, config.clone()).await? {
                     Some(socket) => Ok((socket, true)),
                     None if self.params.ssl_mode >= SslMode::Require => {
-                        Err(Error::new(ErrorKind::Connect, "the server does not offer TLS")
+                        Err(Error::new(ErrorKind::Connect, NO_TLS_OFFERED)
                             .with_phase(Phase::Tls)
                             .with_hint("turn ssl on in the server, or use sslmode=disable in a network that you trust"))
                     }
@@ -134,16 +140,17 @@ pub(crate) async fn connect(params: &Arc<ConnectParams>) -> Result<Connection> {
             }
         }
     }
-    let others: Vec<_> = failures.iter().skip(1).map(Error::to_string).collect();
-    match failures.into_iter().next() {
-        Some(error) if others.is_empty() => Err(error),
-        Some(first) => {
-            let mut all = first.to_string();
-            for other in others {
-                all = format!("{all}; {other}");
-            }
-            Err(Error::new(ErrorKind::Connect, all).with_source(first))
+    // The first is the error; the others, each once, stand behind its message.
+    let mut told: Vec<String> = Vec::new();
+    for failure in &failures {
+        let text = failure.to_string();
+        if !told.contains(&text) {
+            told.push(text);
         }
+    }
+    match failures.into_iter().next() {
+        Some(first) if told.len() > 1 => Err(first.with_more(&told[1..].join("; "))),
+        Some(error) => Err(error),
         None => Err(Error::new(
             ErrorKind::Config,
             "the connection string names no host",
@@ -157,13 +164,14 @@ async fn connect_endpoint(
     attrs: TargetSessionAttrs,
 ) -> Result<Connection> {
     let name_it = |error: Error| located(error, endpoint, params);
-    let addresses = limited(params, socket::resolve(endpoint))
+    let addresses = limited(params, Phase::Resolve, socket::resolve(endpoint))
         .await
         .map_err(name_it)?;
     let mut last =
         Error::new(ErrorKind::Connect, "the host has no address").with_phase(Phase::Resolve);
     for address in addresses {
-        match limited(params, connect_address(params, endpoint, address, attrs)).await {
+        let connecting = connect_address(params, endpoint, address, attrs);
+        match limited(params, Phase::Connect, connecting).await {
             Ok(connection) => return Ok(connection),
             Err(error) if error.phase() == Some(Phase::Auth) => return Err(name_it(error)),
             Err(error) => last = error,
@@ -172,8 +180,12 @@ async fn connect_endpoint(
     Err(name_it(last))
 }
 
-/// Applies the connect timeout, which is for each address.
-async fn limited<T>(params: &ConnectParams, work: impl Future<Output = Result<T>>) -> Result<T> {
+/// Applies the connect timeout, which is for each address and each step.
+async fn limited<T>(
+    params: &ConnectParams,
+    phase: Phase,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
     let Some(limit) = params.connect_timeout else {
         return work.await;
     };
@@ -182,7 +194,7 @@ async fn limited<T>(params: &ConnectParams, work: impl Future<Output = Result<T>
             ErrorKind::Connect,
             format!("no answer within {} s", limit.as_secs_f64()),
         )
-        .with_phase(Phase::Connect)
+        .with_phase(phase)
         .with_hint(
             "check that the host and port are right and reachable; connect_timeout sets the limit",
         ))
@@ -191,17 +203,29 @@ async fn limited<T>(params: &ConnectParams, work: impl Future<Output = Result<T>
 
 /// Says which server an error is about. Host, port, database and user are no secrets.
 fn located(error: Error, endpoint: &Endpoint, params: &ConnectParams) -> Error {
-    let hint = match error.phase() {
-        Some(Phase::Auth) => {
-            "check user, password and database of the shard's URL; a password can also come from PGPASSWORD or the password file"
+    let hint = match (error.sql_state(), error.phase()) {
+        (Some("28000"), _) => Some(
+            "pg_hba.conf of the server says who may connect to what, from where, and whether with TLS (sslmode)",
+        ),
+        (Some("53300"), _) => {
+            Some("raise max_connections of the server, or open fewer connections per shard")
         }
-        _ => "check that the server runs and that host and port are right",
+        (Some("57P03"), _) => Some("wait until the server has started"),
+        (Some(code), _) if !code.starts_with("28") && code != "3D000" => None,
+        (_, Some(Phase::Auth)) => Some(
+            "check user, password and database of the shard's URL; a password can also come from PGPASSWORD or the password file",
+        ),
+        _ => Some("check that the server runs and that host and port are right"),
     };
     let server = format!(
         "{endpoint}, database {:?}, user {:?}",
         params.dbname, params.user
     );
-    error.with_context(&server).with_hint(hint)
+    let error = error.with_context(&server);
+    match hint {
+        Some(hint) => error.with_hint(hint),
+        None => error,
+    }
 }
 
 /// One address, in the ways that `sslmode` allows, in its order.
@@ -228,7 +252,7 @@ async fn connect_address(
         address,
         tls,
     };
-    let mut first: Option<Error> = None;
+    let mut failures: Vec<Error> = Vec::new();
     for want_tls in attempts {
         let error = match log_in(&route, endpoint, *want_tls, attrs).await {
             Ok(connection) => return Ok(connection),
@@ -238,12 +262,32 @@ async fn connect_address(
         // pg_hba.conf has no line for a connection like this (28000).
         let tls_may_matter =
             error.phase() == Some(Phase::Tls) || error.sql_state() == Some("28000");
+        failures.push(error);
         if !tls_may_matter {
-            return Err(error);
+            break;
         }
-        first.get_or_insert(error);
     }
-    Err(first.unwrap_or_else(|| Error::new(ErrorKind::Connect, "cannot connect")))
+    // What a server answered says more than that TLS could not be had.
+    let answer = failures
+        .iter()
+        .position(|error| error.phase() != Some(Phase::Tls));
+    let tls = failures
+        .iter()
+        .find(|error| error.phase() == Some(Phase::Tls) && error.message() != NO_TLS_OFFERED)
+        .map(|error| error.message().to_owned());
+    let error = match answer {
+        Some(index) => failures.swap_remove(index),
+        None => {
+            return Err(failures
+                .into_iter()
+                .next()
+                .unwrap_or_else(|| Error::new(ErrorKind::Connect, "cannot connect")));
+        }
+    };
+    Err(match tls {
+        Some(tls) => error.with_more(&tls),
+        None => error,
+    })
 }
 
 async fn log_in(
@@ -277,10 +321,15 @@ async fn log_in(
         .connect_raw(tap, NoTls)
         .await
         .map_err(|error| login_error(error, endpoint))?;
+    let ended = Ended::default();
+    let reason = ended.clone();
     let driver = tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            // Whoever waits for an answer on this connection is told by the client.
+        let mut connection = connection;
+        if let Err(error) = (&mut connection).await {
             tracing::debug!(%error, "connection ended");
+            // Before the connection is dropped: then whoever waits for an answer is told that
+            // there will be none, and asks why.
+            *reason.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
         }
     });
     let connection = Connection {
@@ -294,6 +343,7 @@ async fn log_in(
         client,
         tap: handle,
         driver,
+        ended,
     };
     connection.check_attrs(attrs).await?;
     Ok(connection)
@@ -303,6 +353,20 @@ impl Connection {
     /// What cancels the query that runs here.
     pub(crate) fn canceller(&self) -> &Canceller {
         &self.canceller
+    }
+
+    /// An error that the client library gave for this connection. Of a connection that ended it
+    /// knows only that; the reason is here.
+    pub(crate) fn error(&self, error: tokio_postgres::Error, phase: Phase) -> Error {
+        let reason = match error.is_closed() {
+            true => self
+                .ended
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take(),
+            false => None,
+        };
+        driver_error(reason.unwrap_or(error), phase)
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -338,7 +402,7 @@ impl Connection {
             .client
             .simple_query(sql)
             .await
-            .map_err(|error| driver_error(error, phase))?;
+            .map_err(|error| self.error(error, phase))?;
         Ok(messages
             .iter()
             .filter_map(|message| match message {
@@ -357,10 +421,8 @@ const READ_ONLY: &str = "select current_setting('transaction_read_only')";
 const IN_RECOVERY: &str = "select pg_catalog.pg_is_in_recovery()";
 
 fn login_error(error: tokio_postgres::Error, endpoint: &Endpoint) -> Error {
-    if error.as_db_error().is_none()
-        && endpoint.password.is_none()
-        && error.to_string().contains("password missing")
-    {
+    let reason = error.source().map(ToString::to_string);
+    if endpoint.password.is_none() && reason.as_deref() == Some("password missing") {
         return Error::new(
             ErrorKind::Connect,
             "the server asks for a password, and none is given",
@@ -370,47 +432,68 @@ fn login_error(error: tokio_postgres::Error, endpoint: &Endpoint) -> Error {
             "put it into the shard's URL as ${NAME}, into PGPASSWORD, or into the password file",
         );
     }
-    let refused = error.as_db_error().is_some();
-    let starting = error.code().is_some_and(|code| {
-        // Too many connections, starting up, shutting down: another host may do.
-        matches!(
-            *code,
-            SqlState::TOO_MANY_CONNECTIONS | SqlState::CANNOT_CONNECT_NOW
-        )
-    });
-    let phase = match refused && !starting {
-        true => Phase::Auth,
-        false => Phase::Connect,
+    let phase = match error.code() {
+        // Another host may do.
+        Some(&SqlState::TOO_MANY_CONNECTIONS | &SqlState::CANNOT_CONNECT_NOW) => Phase::Connect,
+        Some(_) => Phase::Auth,
+        // A method of authentication that is not supported, or a server that does not know the
+        // password itself.
+        None if error.to_string() == "authentication error" => Phase::Auth,
+        None => Phase::Connect,
     };
     driver_error(error, phase).with_kind(ErrorKind::Connect)
 }
 
 /// An error of the client library as one of ours.
-pub(crate) fn driver_error(error: tokio_postgres::Error, phase: Phase) -> Error {
-    let Some(answer) = error.as_db_error() else {
-        let kind = match error.is_closed() || error.code().is_none() {
-            true => ErrorKind::Connect,
-            false => ErrorKind::Server,
-        };
-        let message = match phase {
-            Phase::Auth | Phase::Connect => "the login failed",
-            _ => "the connection was lost",
-        };
-        return Error::new(kind, message)
-            .with_phase(phase)
-            .with_source(error);
+fn driver_error(error: tokio_postgres::Error, phase: Phase) -> Error {
+    if let Some(answer) = error.as_db_error() {
+        return server_error(answer, phase);
+    }
+    // The library has no way but its text to tell one kind from another.
+    let unreadable = matches!(
+        error.to_string().as_str(),
+        "unexpected message from server" | "error parsing response from server"
+    ) || error
+        .source()
+        .and_then(|source| source.downcast_ref::<io::Error>())
+        .is_some_and(|source| source.kind() == io::ErrorKind::InvalidData);
+    let (kind, message) = match (unreadable, phase) {
+        (true, _) => (
+            ErrorKind::Decode,
+            "the server's answer is not in PostgreSQL's protocol",
+        ),
+        (false, Phase::Auth | Phase::Connect) => (ErrorKind::Connect, "the login failed"),
+        (false, _) => (ErrorKind::Connect, "the connection was lost"),
     };
+    Error::new(kind, message)
+        .with_phase(phase)
+        .with_source(error)
+}
+
+/// What a server answered.
+fn server_error(answer: &DbError, phase: Phase) -> Error {
     let mut message = answer.message().to_owned();
     if let Some(detail) = answer.detail() {
         message = format!("{message}: {detail}");
     }
-    let mut ours = Error::new(ErrorKind::Server, message)
+    let ours = Error::new(ErrorKind::Server, message)
         .with_phase(phase)
         .with_sql_state(answer.code().code());
-    if let Some(hint) = answer.hint() {
-        ours = ours.with_hint(hint);
+    let ours = match answer.hint() {
+        Some(hint) => ours.with_hint(hint),
+        None => ours,
+    };
+    // One code for two events; only the text tells them apart, where it is in English.
+    match answer.code() {
+        // We did not cancel it: then nobody would be waiting for the answer.
+        &SqlState::QUERY_CANCELED if answer.message().contains("user request") => {
+            ours.with_hint("somebody cancelled the query on the server")
+        }
+        &SqlState::QUERY_CANCELED => ours.with_kind(ErrorKind::Timeout).with_hint(
+            "statement_timeout, in [session] or on the server, sets the limit; or somebody cancelled the query there",
+        ),
+        _ => ours,
     }
-    ours
 }
 
 /// The place in the SQL text that a server's error is about, counted in characters from 1.

@@ -2,15 +2,22 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use deadpool::managed::{Manager, Metrics, Object, Pool, PoolError, RecycleError, RecycleResult};
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
-use super::{Connection, connect};
-use crate::config::{ConnectParams, SessionSettings};
+use super::{Connection, connect, limited};
+use crate::config::{ConnectParams, PINNED, SessionSettings};
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::quote;
+
+/// How long a server may take to end a transaction that only read. One that takes longer loses its
+/// connection; nothing else hangs on the answer.
+const ENDING_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The pools of a cluster.
 pub(crate) struct Pools {
@@ -119,6 +126,7 @@ impl Pools {
     pub(crate) async fn session(self: &Arc<Self>, permit: Permit) -> Result<Session> {
         let shard = &self.shards[permit.shard];
         let name = |error: Error| error.with_shard(&*shard.name);
+        let mut slot = Some(permit.permit);
         loop {
             let object = shard.pool.get().await.map_err(|error| match error {
                 PoolError::Backend(error) => name(error),
@@ -129,29 +137,32 @@ impl Pools {
                         .with_source(other),
                 ),
             })?;
-            // A connection that lay in the pool may have died since. Nothing was sent on it yet,
-            // so it is replaced once, silently.
             let used_before = Object::metrics(&object).recycle_count > 0;
             let mut session = Session {
-                connection: Some(object),
+                connection: Some(Lease(Some(object))),
                 pools: self.clone(),
                 shard: permit.shard,
                 state: State::Idle,
-                permit: None,
+                permit: slot.take(),
+                runtime: Handle::current(),
             };
-            match session.run(&self.begin, Phase::Session).await {
-                Ok(()) => {
-                    session.permit = Some(permit.permit);
-                    return Ok(session);
-                }
-                Err(error) if used_before && error.is_retryable() => {
-                    session.discard();
-                }
-                Err(error) => {
-                    session.discard();
-                    return Err(error);
-                }
+            // A connection that lay in the pool may lead nowhere by now, without a word from the
+            // network, so there is a limit on this answer as on that to a login.
+            let params = &shard.pool.manager().0;
+            let begun = limited(
+                params,
+                Phase::Session,
+                session.run(&self.begin, Phase::Session),
+            );
+            let Err(error) = begun.await else {
+                return Ok(session);
+            };
+            session.discard();
+            // Nothing was asked of it yet, so one that died in the pool is replaced, silently.
+            if !used_before || !(error.kind() == ErrorKind::Connect || error.is_retryable()) {
+                return Err(name(error));
             }
+            slot = session.permit.take();
         }
     }
 
@@ -188,13 +199,41 @@ fn closed() -> Error {
 
 /// A connection of one shard, within a transaction.
 ///
-/// [`finish`](Self::finish) gives the connection back; see `drop` for what happens without it.
+/// [`finish`](Self::finish) gives the connection back; what happens without it is told at `drop`.
 pub(crate) struct Session {
-    connection: Option<Object<Opener>>,
+    connection: Option<Lease>,
     pools: Arc<Pools>,
     shard: usize,
     state: State,
     permit: Option<OwnedSemaphorePermit>,
+    /// Where the connection is brought to its end, also when the session is dropped elsewhere.
+    runtime: Handle,
+}
+
+/// A connection taken from the pool, which closes it unless it is given back expressly: one in the
+/// middle of a transaction must not get there by accident.
+struct Lease(Option<Object<Opener>>);
+
+impl Lease {
+    /// Returns the connection to the pool.
+    fn give_back(mut self) {
+        drop(self.0.take());
+    }
+
+    /// The connection, for good.
+    fn keep(mut self) -> Option<Connection> {
+        self.0.take().map(Object::take)
+    }
+
+    fn get(&self) -> Option<&Connection> {
+        self.0.as_deref()
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        drop(self.0.take().map(Object::take));
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -211,10 +250,13 @@ impl Session {
         &self.pools.shards[self.shard].name
     }
 
-    /// The connection, for a query; until [`done`](Self::done) a drop endings it.
+    /// The connection, for a query; until [`done`](Self::done) a drop cancels it.
     pub(crate) fn begin_query(&mut self) -> Result<&Connection> {
         self.state = State::Busy;
-        self.connection.as_deref().ok_or_else(closed)
+        self.connection
+            .as_ref()
+            .and_then(Lease::get)
+            .ok_or_else(closed)
     }
 
     /// The query has ended, well or not: the server waits for the next one.
@@ -244,19 +286,16 @@ impl Session {
     /// None of its own: the rows were complete before, and a connection that cannot end its
     /// transaction is closed.
     pub(crate) async fn finish(mut self) {
-        // The transaction only read. Rolling back ends it whatever state it is in.
-        match self.run("ROLLBACK", Phase::Session).await {
-            // Dropping the object returns it to the pool.
-            Ok(()) => drop(self.connection.take()),
-            Err(_) => self.discard(),
+        let ended = timeout(ENDING_TIMEOUT, self.run(END, Phase::Session)).await;
+        match (ended, self.connection.take()) {
+            (Ok(Ok(())), Some(lease)) => lease.give_back(),
+            (_, lease) => drop(lease),
         }
     }
 
     /// Closes the connection instead of giving it back.
-    pub(crate) fn discard(&mut self) {
-        if let Some(object) = self.connection.take() {
-            drop(Object::take(object));
-        }
+    fn discard(&mut self) {
+        self.connection = None;
     }
 }
 
@@ -265,12 +304,7 @@ impl Drop for Session {
     /// pool. One that was given up is cancelled, and its connection closed: a cancel request that
     /// arrives late must not hit the query of somebody else.
     fn drop(&mut self) {
-        let Some(object) = self.connection.take() else {
-            return;
-        };
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
-            // Nobody can wait for an answer here: closing the connection is all that is left.
-            drop(Object::take(object));
+        let Some(lease) = self.connection.take() else {
             return;
         };
         let permit = self.permit.take();
@@ -278,24 +312,32 @@ impl Drop for Session {
         match self.state {
             State::Idle => {
                 let end = async move {
-                    if object.query("ROLLBACK", Phase::Session).await.is_err() {
-                        drop(Object::take(object));
+                    if let Some(connection) = lease.get() {
+                        let rollback = connection.query(END, Phase::Session);
+                        if let Ok(Ok(_)) = timeout(ENDING_TIMEOUT, rollback).await {
+                            lease.give_back();
+                        }
                     }
                     drop(permit);
                 };
-                endings.spawn_on(end, &runtime);
+                endings.spawn_on(end, &self.runtime);
             }
             State::Busy => {
-                let connection = Object::take(object);
                 let cancel = async move {
-                    connection.canceller().cancel().await;
-                    drop((connection, permit));
+                    if let Some(connection) = lease.keep() {
+                        connection.canceller().cancel().await;
+                    }
+                    drop(permit);
                 };
-                endings.spawn_on(cancel, &runtime);
+                endings.spawn_on(cancel, &self.runtime);
             }
         }
     }
 }
+
+/// Ends the transaction; it only read, so it is rolled back whatever state it is in. Advisory locks
+/// that a query took outlive it otherwise.
+const END: &str = "ROLLBACK; SELECT pg_catalog.pg_advisory_unlock_all()";
 
 /// `BEGIN` and the settings that every query finds, as one text of several statements.
 ///
@@ -334,18 +376,6 @@ fn begin_sql(settings: &SessionSettings) -> Result<String> {
     }
     Ok(sql)
 }
-
-/// The same for every query, because our reading of values depends on it.
-const PINNED: [(&str, &str); 8] = [
-    ("client_encoding", "UTF8"),
-    ("standard_conforming_strings", "on"),
-    ("DateStyle", "ISO, MDY"),
-    ("IntervalStyle", "postgres"),
-    ("extra_float_digits", "1"),
-    ("bytea_output", "hex"),
-    ("xmlbinary", "base64"),
-    ("transform_null_equals", "off"),
-];
 
 #[cfg(test)]
 mod tests {

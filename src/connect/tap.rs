@@ -49,6 +49,9 @@ const HEADER: usize = 5;
 const LONG_TYPES: &[u8] = b"TtDdVENAS";
 const LONG: usize = 0x3fff_ffff;
 const SHORT: usize = 30_000;
+/// The most bytes of a login, up to the first ReadyForQuery: a few hundred are usual. The library
+/// keeps notices that come before it.
+const LOGIN: usize = 1 << 20;
 
 /// Where the payloads of a COPY go.
 type Outlet = PollSender<CopyEvent>;
@@ -82,7 +85,11 @@ pub(crate) struct Tap<S> {
     chunk: Vec<u8>,
     /// Up to where the chunk holds whole payloads.
     whole: usize,
-    /// The row count of CommandComplete, until ReadyForQuery.
+    /// What a login may still send; `None` after it.
+    login_left: Option<usize>,
+    /// CopyDone was seen.
+    done: bool,
+    /// The row count of the CommandComplete behind it, until ReadyForQuery.
     rows: Option<u64>,
     /// An event that waits for room in the channel.
     completed: Option<CopyEvent>,
@@ -102,6 +109,8 @@ impl<S> Tap<S> {
             to_outlet: false,
             chunk: Vec::new(),
             whole: 0,
+            login_left: Some(LOGIN),
+            done: false,
             rows: None,
             completed: None,
         };
@@ -121,10 +130,17 @@ impl<S> Tap<S> {
             SHORT
         };
         if !(4..=limit).contains(&length) {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!("message {:?} of invalid length {length}", char::from(tag)),
-            ));
+            return Err(invalid(format!(
+                "message {:?} of invalid length {length}",
+                char::from(tag)
+            )));
+        }
+        if let Some(left) = self.login_left {
+            self.login_left = match (tag, left.checked_sub(length)) {
+                (b'Z', _) => None,
+                (_, Some(left)) => Some(left),
+                (_, None) => return Err(invalid("the login is too long".to_owned())),
+            };
         }
         if tag == b'H' {
             // CopyOutResponse
@@ -137,15 +153,19 @@ impl<S> Tap<S> {
         }
         if self.outlet.is_some() {
             match tag {
+                b'd' if self.done => {
+                    return Err(invalid("data behind CopyDone".to_owned()));
+                }
                 b'd' => {
                     self.to_outlet = true;
                     self.start += HEADER;
                     self.left = length - 4;
                     return Ok(true);
                 }
+                b'c' => self.done = true,
                 // CommandComplete is short, so it is whole in the buffer before long.
                 b'C' => match unread.get(HEADER..length + 1) {
-                    Some(body) => self.rows = copied_rows(body),
+                    Some(body) => self.rows = copied_rows(body).filter(|_| self.done),
                     None => return Ok(false),
                 },
                 // An error: the channel ends, and the library tells what it is.
@@ -168,6 +188,7 @@ impl<S> Tap<S> {
     fn close(&mut self) {
         self.outlet = None;
         self.completed = None;
+        self.done = false;
         self.rows = None;
         self.chunk = Vec::new();
         self.whole = 0;
@@ -256,11 +277,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Tap<S> {
         let before = out.filled().len();
         loop {
             if tap.start < tap.end {
-                let processed = tap.poll_process(cx, out)?;
+                let processed = tap.poll_process(cx, out);
                 if out.filled().len() > before {
+                    // A fault comes at the next call, so that what stands before it is not lost.
                     return Poll::Ready(Ok(()));
                 }
-                ready!(processed);
+                ready!(processed)?;
             }
             // Bytes that are left are the start of a message.
             tap.buffer.copy_within(tap.start..tap.end, 0);
@@ -299,6 +321,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Tap<S> {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.inner).poll_shutdown(cx)
     }
+}
+
+fn invalid(message: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, message)
 }
 
 /// The count in the tag `COPY n` of CommandComplete.
@@ -388,6 +414,74 @@ mod tests {
         let (passed, _, rows) = run(copy(5, &error), 64).await;
         assert_eq!(rows, None);
         assert_eq!(passed.unwrap(), copy(0, &error));
+    }
+
+    #[tokio::test]
+    async fn the_end_comes_in_its_order() {
+        let [done, command, ready] = complete(5);
+        for tail in [
+            vec![command.clone(), ready.clone()],
+            vec![command.clone(), done.clone(), ready.clone()],
+            vec![done.clone(), message(b'C', b"COPY x\0"), ready.clone()],
+            vec![done.clone(), message(b'C', b"COPY 5"), ready.clone()],
+            vec![done.clone(), command.clone(), message(b'E', b"\0"), ready],
+        ] {
+            let (_, _, rows) = run(copy(5, &tail), 64).await;
+            assert_eq!(rows, None, "{tail:?}");
+        }
+        let (passed, _, rows) = run(copy(5, &[done, message(b'd', b"x"), command]), 64).await;
+        assert_eq!(rows, None);
+        assert!(passed.unwrap_err().to_string().contains("behind CopyDone"));
+    }
+
+    #[tokio::test]
+    async fn a_login_is_bounded() {
+        let notice = message(b'N', &[b'x'; 1000]);
+        let notices = notice.repeat(LOGIN / 1000 + 1);
+        let (passed, _, _) = run(notices.clone(), 1 << 16).await;
+        assert!(passed.unwrap_err().to_string().contains("login"));
+        let (passed, _, _) = run([message(b'Z', b"I"), notices].concat(), 1 << 16).await;
+        passed.unwrap();
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig {
+            cases: 300,
+            failure_persistence: None,
+            ..Default::default()
+        })]
+
+        #[test]
+        fn nothing_makes_it_panic_or_loses_a_byte(
+            parts in proptest::collection::vec(part(), 0..40),
+            step in 1_usize..300,
+        ) {
+            let bytes = parts.concat();
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let (passed, data, complete) = runtime.block_on(run(bytes.clone(), step));
+            if let Ok(passed) = passed {
+                // All that is missing are headers, and payloads that the reader did not want.
+                proptest::prop_assert!(passed.len() + data.len() <= bytes.len());
+            }
+            if complete.is_some() {
+                proptest::prop_assert!(bytes.windows(5).any(|five| five == b"COPY "));
+            }
+        }
+    }
+
+    /// A message, also such as no server sends, or mere bytes.
+    fn part() -> impl proptest::strategy::Strategy<Value = Vec<u8>> {
+        use proptest::collection::vec;
+        use proptest::prelude::*;
+        let tag = proptest::sample::select(b"HdddcCZENSTR".to_vec());
+        prop_oneof![
+            8 => (tag, vec(any::<u8>(), 0..200)).prop_map(|(tag, body)| message(tag, &body)),
+            4 => Just([message(b'c', b""), message(b'C', b"COPY 3\0"), message(b'Z', b"T")].concat()),
+            1 => vec(any::<u8>(), 0..20),
+            1 => (any::<u8>(), any::<u32>()).prop_map(|(tag, length)| {
+                [vec![tag], length.to_be_bytes().to_vec()].concat()
+            }),
+        ]
     }
 
     #[tokio::test]

@@ -72,76 +72,93 @@ pub(crate) fn client_config(params: &ConnectParams) -> Result<Arc<ClientConfig>>
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(|error| tls_error("TLS cannot be set up").with_source(error))?;
-    let config = match (params.ssl_mode, &params.ssl_root_cert) {
-        (SslMode::VerifyFull, Some(roots)) => builder
-            .with_root_certificates(root_store(roots)?)
-            .with_no_client_auth(),
-        (SslMode::VerifyCa, Some(roots)) => builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Verifier {
-                roots: Some(root_store(roots)?),
-                algorithms,
-                provider,
-            }))
-            .with_no_client_auth(),
+    let trust = match (params.ssl_mode, &params.ssl_root_cert) {
+        (SslMode::VerifyCa | SslMode::VerifyFull, Some(roots)) => Some(Trust::read(roots)?),
         (SslMode::VerifyCa | SslMode::VerifyFull, None) => {
             return Err(tls_error("no root certificates to verify the server with")
                 .with_hint("set sslrootcert"));
         }
         // As libpq: encrypted, but with whoever answers.
-        _ => builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Verifier {
-                roots: None,
-                algorithms,
-                provider,
-            }))
-            .with_no_client_auth(),
+        _ => None,
     };
+    let config = builder
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Verifier {
+            trust,
+            verify_name: params.ssl_mode == SslMode::VerifyFull,
+            algorithms,
+            provider,
+        }))
+        .with_no_client_auth();
     Ok(Arc::new(config))
 }
 
-fn root_store(roots: &SslRootCert) -> Result<RootCertStore> {
-    let mut store = RootCertStore::empty();
-    match roots {
-        SslRootCert::File(path) => {
-            let unreadable = |error: rustls::pki_types::pem::Error| {
-                Error::new(
-                    ErrorKind::Config,
-                    format!("cannot read the root certificates in {}", path.display()),
-                )
-                .with_source(error)
-                .with_hint("sslrootcert has to be a PEM file")
-            };
-            for certificate in CertificateDer::pem_file_iter(path).map_err(unreadable)? {
-                store
-                    .add(certificate.map_err(unreadable)?)
-                    .map_err(|error| {
+/// Whom to trust.
+#[derive(Debug)]
+struct Trust {
+    roots: RootCertStore,
+    /// The certificates of the file as they are.
+    certificates: Vec<CertificateDer<'static>>,
+}
+
+impl Trust {
+    fn read(source: &SslRootCert) -> Result<Self> {
+        let mut trust = Self {
+            roots: RootCertStore::empty(),
+            certificates: Vec::new(),
+        };
+        match source {
+            SslRootCert::File(path) => {
+                let unreadable = |error: rustls::pki_types::pem::Error| {
+                    Error::new(
+                        ErrorKind::Config,
+                        format!("cannot read the root certificates in {}", path.display()),
+                    )
+                    .with_source(error)
+                    .with_hint("sslrootcert has to be a PEM file")
+                };
+                for certificate in CertificateDer::pem_file_iter(path).map_err(unreadable)? {
+                    let certificate = certificate.map_err(unreadable)?;
+                    trust.roots.add(certificate.clone()).map_err(|error| {
                         Error::new(
                             ErrorKind::Config,
                             format!("a certificate in {} cannot be used", path.display()),
                         )
                         .with_source(error)
                     })?;
+                    trust.certificates.push(certificate);
+                }
+            }
+            SslRootCert::System => {
+                let found = rustls_native_certs::load_native_certs().certs;
+                trust.roots.add_parsable_certificates(found);
             }
         }
-        SslRootCert::System => {
-            store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        match trust.roots.is_empty() {
+            false => Ok(trust),
+            true => Err(Error::new(ErrorKind::Config, "no root certificates found")
+                .with_hint("set sslrootcert to a PEM file with the authority of the server")),
         }
     }
-    match store.is_empty() {
-        false => Ok(store),
-        true => Err(Error::new(ErrorKind::Config, "no root certificates found")
-            .with_hint("set sslrootcert to a PEM file with the authority of the server")),
+
+    /// Whether the server shows a certificate that is itself among the trusted ones, and an
+    /// authority: what `openssl req -x509` makes, and PostgreSQL's documentation with it. As an
+    /// authority it is refused as a server's, but only after its dates were found valid.
+    fn names(&self, end_entity: &CertificateDer<'_>, error: &rustls::Error) -> bool {
+        matches!(
+            error,
+            rustls::Error::InvalidCertificate(CertificateError::Other(other))
+                if format!("{:?}", other.0) == "CaUsedAsEndEntity"
+        ) && self.certificates.contains(end_entity)
     }
 }
 
-/// Verifies less than rustls does by default, where `sslmode` says so: the chain but not the name
-/// (`verify-ca`), or nothing (`require` and below). Signatures of the handshake are always
-/// verified.
+/// Verifies what `sslmode` says: chain and name (`verify-full`), the chain (`verify-ca`), or nothing
+/// (`require` and below). Signatures of the handshake are always verified.
 #[derive(Debug)]
 struct Verifier {
-    roots: Option<RootCertStore>,
+    trust: Option<Trust>,
+    verify_name: bool,
     algorithms: WebPkiSupportedAlgorithms,
     provider: Arc<CryptoProvider>,
 }
@@ -151,20 +168,28 @@ impl ServerCertVerifier for Verifier {
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
+        server_name: &ServerName<'_>,
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        if let Some(roots) = &self.roots {
-            let certificate = ParsedCertificate::try_from(end_entity)
-                .map_err(|_| rustls::Error::InvalidCertificate(CertificateError::BadEncoding))?;
-            rustls::client::verify_server_cert_signed_by_trust_anchor(
-                &certificate,
-                roots,
-                intermediates,
-                now,
-                self.algorithms.all,
-            )?;
+        let Some(trust) = &self.trust else {
+            return Ok(ServerCertVerified::assertion());
+        };
+        let certificate = ParsedCertificate::try_from(end_entity)?;
+        let chain = rustls::client::verify_server_cert_signed_by_trust_anchor(
+            &certificate,
+            &trust.roots,
+            intermediates,
+            now,
+            self.algorithms.all,
+        );
+        if let Err(error) = chain
+            && !trust.names(end_entity, &error)
+        {
+            return Err(error);
+        }
+        if self.verify_name {
+            rustls::client::verify_server_name(&certificate, server_name)?;
         }
         Ok(ServerCertVerified::assertion())
     }

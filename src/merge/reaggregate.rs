@@ -93,18 +93,8 @@ impl Default for ReaggregateOptions {
 ///
 /// The SQL is DataFusion's with PostgreSQL's grammar. As in PostgreSQL, unquoted names are lower
 /// case, NULLs sort as the largest value, a literal with a point is a decimal, integers that are
-/// divided give an integer, and a number that overflows is an error. What differs:
-///
-/// - `sum` of `bigint` is a `bigint` (PostgreSQL: `numeric`), and an error if it does not fit;
-///   `sum(x::decimal(38))` gives more room. `sum` of a decimal has ten digits more, up to 38.
-/// - `avg` of integers is a double (PostgreSQL: `numeric`); `avg` of a decimal has four digits more
-///   behind the point, the last of them cut, not rounded. `sum(total) / sum(count)` of decimals
-///   says what is meant.
-/// - `real` is summed as `double`. Division of a double by zero gives infinity.
-/// - Text is compared by its bytes (collation "C"), and so are enum labels: not by their
-///   declaration. Intervals are compared field by field: one month is not thirty days.
-/// - A column without a name of its own is called as DataFusion calls it (`sum(shards.n)`): use AS.
-/// - The session has UTC as its time zone. There are no other tables, and no files to read.
+/// divided give an integer, and a number that overflows is an error. What differs is told where
+/// users read it, at [`Query::reaggregate`](crate::Query::reaggregate).
 ///
 /// Fields keep their metadata (such as `arrow.uuid`) where the SQL passes a column on or groups by
 /// it, and lose it in expressions, `min` and `max` among them.

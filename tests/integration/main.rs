@@ -5,6 +5,7 @@
 mod captures;
 #[cfg(feature = "cli")]
 mod cli;
+mod connect;
 mod cursor;
 mod examples;
 mod fan_out;
@@ -15,3 +16,4 @@ mod support;
 mod texts;
 mod type_values;
 mod types;
+mod wire;

@@ -1,0 +1,267 @@
+//! `sslmode` and certificates.
+
+use std::time::Duration;
+
+use merganser::config::Environment;
+use merganser::local::Server;
+use merganser::{Error, ErrorKind, Phase};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
+
+use super::{ask, cluster, file, none_active, refused, rows, told};
+use crate::support;
+
+const IS_ENCRYPTED: &str = "select ssl::text from pg_stat_ssl where pid = pg_backend_pid()";
+
+struct Authority {
+    pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+fn authority(name: &str) -> Authority {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    Authority {
+        pem: params.self_signed(&key).unwrap().pem(),
+        issuer: Issuer::new(params, key),
+    }
+}
+
+fn params(names: &[&str]) -> CertificateParams {
+    let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+    let mut params = CertificateParams::new(names).unwrap();
+    params.distinguished_name.push(DnType::CommonName, "server");
+    params
+}
+
+const HERE: [&str; 2] = ["127.0.0.1", "localhost"];
+
+/// Makes the server show another certificate of the same key.
+async fn show(server: &Server, certificate: &str) {
+    let loaded = || {
+        server
+            .query("postgres", "select pg_conf_load_time()")
+            .unwrap()
+    };
+    let before = loaded();
+    std::fs::write(server.data_dir().join("server.crt"), certificate).unwrap();
+    server
+        .execute("postgres", "select pg_reload_conf()")
+        .unwrap();
+    while loaded() == before {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn assert_distrusted(error: &Error, why: &str) {
+    assert_eq!(
+        (error.kind(), error.phase(), error.sql_state()),
+        (ErrorKind::Connect, Some(Phase::Tls), None),
+        "{error:?}"
+    );
+    assert!(error.hint().unwrap().contains("sslrootcert"), "{error:?}");
+    assert!(told(error).contains(why), "{why}: {error:?}");
+    assert!(!error.is_retryable());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_are_verified_as_far_as_sslmode_asks() {
+    let Some(binaries) = support::binaries() else {
+        return;
+    };
+    let (ours, other) = (authority("ours"), authority("other"));
+    let folder = tempfile::tempdir().unwrap();
+    let root = file(folder.path(), "root.crt", &ours.pem);
+    let other_root = file(folder.path(), "other.crt", &other.pem);
+    let key = KeyPair::generate().unwrap();
+    let signed = |params: CertificateParams| params.signed_by(&key, &ours.issuer).unwrap().pem();
+    let good = signed(params(&HERE));
+    let server = Server::builder()
+        .with_binaries(binaries.clone())
+        .with_tls(good.clone(), key.serialize_pem())
+        .start()
+        .unwrap();
+    let url = |host: &str, mode: &str, root: &str| {
+        let root = match root {
+            "" => String::new(),
+            root => format!("&sslrootcert={root}"),
+        };
+        format!(
+            "postgresql://postgres@{host}:{}/postgres?sslmode={mode}{root}",
+            server.port()
+        )
+    };
+    let encrypted = async |url: String| ask(&url, IS_ENCRYPTED).await.expect(&url);
+
+    for (mode, expected) in [
+        ("disable", "false"),
+        ("allow", "false"),
+        ("prefer", "true"),
+        ("require", "true"),
+    ] {
+        assert_eq!(
+            encrypted(url("127.0.0.1", mode, "")).await,
+            expected,
+            "{mode}"
+        );
+    }
+    for host in HERE {
+        for mode in ["require", "verify-ca", "verify-full"] {
+            assert_eq!(encrypted(url(host, mode, &root)).await, "true", "{mode}");
+        }
+    }
+    // With a root certificate, `require` is as strict as `verify-ca`, as in libpq.
+    for mode in ["require", "verify-ca", "verify-full"] {
+        let error = refused(&url("127.0.0.1", mode, &other_root)).await;
+        assert_distrusted(&error, "UnknownIssuer");
+    }
+
+    show(&server, &signed(params(&["db.example"]))).await;
+    assert_eq!(
+        encrypted(url("127.0.0.1", "verify-ca", &root)).await,
+        "true"
+    );
+    let error = refused(&url("127.0.0.1", "verify-full", &root)).await;
+    assert_distrusted(&error, "db.example");
+    let error = refused(&url("localhost", "verify-full", &root)).await;
+    assert_distrusted(&error, "not valid for name");
+
+    let mut expired = params(&HERE);
+    expired.not_after = date_time_ymd(2020, 1, 1);
+    show(&server, &signed(expired)).await;
+    for mode in ["verify-ca", "verify-full"] {
+        assert_distrusted(&refused(&url("127.0.0.1", mode, &root)).await, "expired");
+    }
+    assert_eq!(encrypted(url("127.0.0.1", "require", "")).await, "true");
+
+    // Self-signed, as an authority too, which `openssl req -x509` makes it by default.
+    for is_ca in [
+        IsCa::NoCa,
+        IsCa::ExplicitNoCa,
+        IsCa::Ca(BasicConstraints::Unconstrained),
+    ] {
+        let mut own = params(&HERE);
+        own.is_ca = is_ca.clone();
+        let own = own.self_signed(&key).unwrap().pem();
+        show(&server, &own).await;
+        for mode in ["verify-ca", "verify-full"] {
+            let error = refused(&url("127.0.0.1", mode, &root)).await;
+            assert_distrusted(&error, "invalid peer certificate");
+        }
+        assert_eq!(encrypted(url("127.0.0.1", "prefer", "")).await, "true");
+        // It can be trusted by name, being its own authority.
+        let own_root = file(folder.path(), "own.crt", &own);
+        for mode in ["verify-ca", "verify-full"] {
+            let answer = ask(&url("127.0.0.1", mode, &own_root), IS_ENCRYPTED).await;
+            assert_eq!(answer.unwrap(), "true", "{mode} {is_ca:?}");
+        }
+    }
+
+    // Such a one has to be valid, and for this host, too.
+    for (names, year, mode, why) in [
+        (&HERE[..], 2020, "verify-ca", "expired"),
+        (&["db.example"], 2099, "verify-full", "db.example"),
+    ] {
+        let mut own = params(names);
+        own.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        own.not_after = date_time_ymd(year, 1, 1);
+        let own = own.self_signed(&key).unwrap().pem();
+        show(&server, &own).await;
+        let own_root = file(folder.path(), "own.crt", &own);
+        assert_distrusted(&refused(&url("127.0.0.1", mode, &own_root)).await, why);
+    }
+
+    let nonsense = file(folder.path(), "nonsense.crt", "canary");
+    let error = refused(&url("127.0.0.1", "verify-ca", &nonsense)).await;
+    assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+    assert!(error.message().contains("root certificates"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_without_tls_is_used_only_where_that_is_allowed() {
+    let Some(server) = support::server() else {
+        return;
+    };
+    let authority = authority("ours");
+    let folder = tempfile::tempdir().unwrap();
+    let root = file(folder.path(), "root.crt", &authority.pem);
+    let url = |mode: &str| format!("{}?sslmode={mode}", server.url("postgres"));
+    for mode in ["disable", "allow", "prefer"] {
+        assert_eq!(ask(&url(mode), IS_ENCRYPTED).await.unwrap(), "false");
+    }
+    for mode in [
+        "require".to_owned(),
+        format!("verify-ca&sslrootcert={root}"),
+        format!("verify-full&sslrootcert={root}"),
+    ] {
+        let error = refused(&url(&mode)).await;
+        assert_eq!(
+            (error.kind(), error.phase()),
+            (ErrorKind::Connect, Some(Phase::Tls))
+        );
+        assert!(error.message().contains("does not offer TLS"), "{error}");
+        assert!(error.hint().unwrap().contains("turn ssl on"), "{error:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pg_hba_decides_where_sslmode_leaves_a_choice() {
+    let Some(binaries) = support::binaries() else {
+        return;
+    };
+    let key = KeyPair::generate().unwrap();
+    let certificate = params(&HERE).self_signed(&key).unwrap().pem();
+    let server = Server::builder()
+        .with_binaries(binaries.clone())
+        .with_tls(certificate, key.serialize_pem())
+        .with_hba("hostnossl only_tls all all reject")
+        .with_hba("hostssl only_plain all all reject")
+        .start()
+        .unwrap();
+    let only_tls = server.create_database("only_tls").unwrap();
+    let only_plain = server.create_database("only_plain").unwrap();
+    for (url, mode, expected) in [
+        (&only_tls, "disable", None),
+        (&only_tls, "allow", Some("true")),
+        (&only_tls, "prefer", Some("true")),
+        (&only_tls, "require", Some("true")),
+        (&only_plain, "disable", Some("false")),
+        (&only_plain, "allow", Some("false")),
+        (&only_plain, "prefer", Some("false")),
+        (&only_plain, "require", None),
+    ] {
+        let url = format!("{url}?sslmode={mode}");
+        match expected {
+            Some(expected) => assert_eq!(ask(&url, IS_ENCRYPTED).await.unwrap(), expected, "{url}"),
+            None => {
+                let error = refused(&url).await;
+                assert_eq!(
+                    (error.kind(), error.phase(), error.sql_state()),
+                    (ErrorKind::Connect, Some(Phase::Auth), Some("28000")),
+                    "{error}"
+                );
+                let hint = error.hint().unwrap();
+                assert!(hint.contains("sslmode"), "{error:?}");
+            }
+        }
+    }
+
+    // Rows and cancel requests over TLS.
+    let urls = [format!("{only_tls}?sslmode=require&application_name=tls")];
+    let cluster = cluster(&urls, Environment::default());
+    let sql = "select n, repeat('x', n % 100) from generate_series(1, 100000) n";
+    let batches = cluster.fan_out(sql).collect().await.unwrap();
+    assert_eq!(rows(&batches), 100_000);
+    for _ in 0..3 {
+        let sleeping = cluster.fan_out("select pg_sleep(60)").collect();
+        let given_up = tokio::time::timeout(Duration::from_millis(300), sleeping).await;
+        assert!(given_up.is_err());
+        none_active(&server, "tls").await;
+    }
+    assert_eq!(
+        rows(&cluster.fan_out(sql).collect().await.unwrap()),
+        100_000
+    );
+    cluster.close().await;
+}
