@@ -110,8 +110,12 @@ impl Cluster {
         Query::new(self.clone(), sql.into())
     }
 
-    /// Waits until queries that were dropped are cancelled on their servers, and closes all
-    /// connections. Queries on any clone of this cluster fail from then on.
+    /// Closes all connections, once queries that were dropped are cancelled on their servers and
+    /// streams that still run have come to their end. New queries, on any clone of this cluster,
+    /// fail from the call on.
+    ///
+    /// # Cancel safety
+    /// May be dropped and called again; what is under way goes on.
     pub async fn close(&self) {
         self.pools.close().await;
     }

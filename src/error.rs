@@ -158,6 +158,13 @@ impl Error {
         self
     }
 
+    /// The same error with another hint.
+    #[must_use]
+    pub(crate) fn replace_hint(mut self, hint: String) -> Self {
+        self.0.hint = Some(hint);
+        self
+    }
+
     /// The same error with words behind its message.
     #[must_use]
     pub(crate) fn with_more(mut self, more: &str) -> Self {

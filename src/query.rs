@@ -71,6 +71,20 @@ impl Query {
     /// groups. Sums and counts are summed, minima and maxima are taken again; an average is a sum
     /// divided by a count, both summed.
     ///
+    /// The SQL is one SELECT, read by PostgreSQL's rules where DataFusion can be told them: names
+    /// are folded to lower case, NULLs sort as the largest value, a literal with a point is a
+    /// decimal, an overflow is an error. What differs from PostgreSQL:
+    ///
+    /// - `sum` of `bigint` is a `bigint`, and an error if it does not fit; `sum(x::decimal(38))`
+    ///   gives more room. `sum` of a decimal has ten digits more, up to 38.
+    /// - `avg` of integers is a double, and `avg` of a decimal has four digits more, the last of
+    ///   them cut; `sum(total) / sum(count)` of decimals says what is meant.
+    /// - `real` is summed as `double`. Division of a double by zero gives infinity.
+    /// - Text and enum labels are compared by their bytes (collation "C"), intervals field by field.
+    /// - A result column without a name of its own is called as DataFusion calls it: use `AS`.
+    ///
+    /// Two columns of the shards with the same name are an error, and so is any other table.
+    ///
     /// ```no_run
     /// # async fn example(cluster: merganser::Cluster) -> merganser::Result<()> {
     /// let batches = cluster
@@ -158,6 +172,24 @@ impl Query {
         .await
     }
 
+    /// The SQL text as the first shard would run it, with the values in place of `$1`, `$2`, ...
+    ///
+    /// The shard is asked for the types of the parameters; each value is a literal that is cast to
+    /// its type. The query does not run.
+    ///
+    /// # Errors
+    /// As [`stream`](Self::stream), before the first row, but of the first shard alone.
+    pub async fn mogrify(self) -> Result<String> {
+        within(self.deadline(), async {
+            let statement = Statement::parse(&self.sql)?;
+            let mut session = self.cluster.session(0).await?;
+            let description = scan::describe(&mut session, &statement, &self.types).await?;
+            session.finish().await;
+            scan::with_values(&statement, &description, &self.parameters)
+        })
+        .await
+    }
+
     /// Starts the query; the rows as they come, in bounded memory.
     ///
     /// Every shard is asked for its columns first; only when all agree does the query run.
@@ -173,20 +205,19 @@ impl Query {
     /// - [`ErrorKind::Timeout`]: the deadline passed.
     pub async fn stream(self) -> Result<QueryStream> {
         let deadline = self.deadline();
-        let (order, memory, batch_rows) = (self.order, self.memory, self.batch_rows);
+        let (order, memory) = (self.order, self.memory);
         let count = self.cluster.pools().len();
+        #[cfg(feature = "datafusion")]
+        let merge_options = merge::ReaggregateOptions {
+            order,
+            batch_rows: self.batch_rows,
+            ..merge::ReaggregateOptions::new(memory)
+        };
         let merge_sql = self.merge_sql.clone();
         let streams = within(deadline, self.scan()).await?;
         let merged = match merge_sql {
             #[cfg(feature = "datafusion")]
-            Some(sql) => {
-                let options = merge::ReaggregateOptions {
-                    order,
-                    batch_rows,
-                    ..merge::ReaggregateOptions::new(memory)
-                };
-                within(deadline, merge::reaggregate(streams, &sql, options)).await?
-            }
+            Some(sql) => within(deadline, merge::reaggregate(streams, &sql, merge_options)).await?,
             #[cfg(not(feature = "datafusion"))]
             Some(_) => return Err(Error::new(ErrorKind::Config, "built without DataFusion")),
             None => merge::union(streams, order, memory / QUEUE_SHARE / count.max(1))?,

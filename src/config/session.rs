@@ -18,7 +18,7 @@ const OWN_KEYS: [&str; 4] = [
 ];
 
 /// Parameters on which the reading of results, or the meaning of a query that was planned, depends.
-const PINNED: [&str; 12] = [
+const PINNED: [&str; 14] = [
     "bytea_output",
     "client_encoding",
     "datestyle",
@@ -31,6 +31,8 @@ const PINNED: [&str; 12] = [
     "transaction_deferrable",
     "transaction_isolation",
     "transaction_read_only",
+    "transform_null_equals",
+    "xmlbinary",
 ];
 
 /// The settings that every query finds on every shard, whatever the server, the database or the

@@ -17,6 +17,8 @@ pub(crate) struct Pools {
     shards: Vec<ShardPool>,
     /// What begins every session.
     begin: String,
+    /// The most connections to one shard.
+    size: usize,
     /// Cancel requests and ends of transactions under way.
     endings: TaskTracker,
 }
@@ -77,6 +79,7 @@ impl Pools {
         Ok(Self {
             shards,
             begin: begin_sql(settings)?,
+            size,
             endings: TaskTracker::new(),
         })
     }
@@ -141,7 +144,7 @@ impl Pools {
                     session.permit = Some(permit.permit);
                     return Ok(session);
                 }
-                Err(error) if used_before && error.kind() == ErrorKind::Connect => {
+                Err(error) if used_before && error.is_retryable() => {
                     session.discard();
                 }
                 Err(error) => {
@@ -152,10 +155,26 @@ impl Pools {
         }
     }
 
+    /// Waits until no connection is in use: also not by a query that was dropped, whose cancel
+    /// request is through by then.
+    pub(crate) async fn idle(&self) {
+        for shard in &self.shards {
+            let all = u32::try_from(shard.pool.status().max_size).unwrap_or(u32::MAX);
+            // An error means that the pool is closed.
+            let _ = shard.permits.acquire_many(all).await;
+        }
+    }
+
     /// Closes the pools and waits for cancel requests under way.
     pub(crate) async fn close(&self) {
         for shard in &self.shards {
             shard.pool.close();
+        }
+        // A task that was aborted drops its session, which then asks for a cancel, a little later.
+        // When all permits are back, every session has gone.
+        for shard in &self.shards {
+            let all = u32::try_from(self.size).unwrap_or(u32::MAX);
+            let _ = shard.permits.acquire_many(all).await;
             shard.permits.close();
         }
         self.endings.close();
@@ -246,10 +265,12 @@ impl Drop for Session {
     /// pool. One that was given up is cancelled, and its connection closed: a cancel request that
     /// arrives late must not hit the query of somebody else.
     fn drop(&mut self) {
-        let (Some(object), Ok(runtime)) = (
-            self.connection.take(),
-            tokio::runtime::Handle::try_current(),
-        ) else {
+        let Some(object) = self.connection.take() else {
+            return;
+        };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            // Nobody can wait for an answer here: closing the connection is all that is left.
+            drop(Object::take(object));
             return;
         };
         let permit = self.permit.take();

@@ -26,7 +26,10 @@ pub(crate) trait ArrayDecoder: Send {
 pub(crate) enum Fault {
     /// The bytes do not have the form of the type.
     Bad(String),
-    /// A right value that the Arrow type cannot hold, or not with the options given.
+    /// A right value that the Arrow type chosen for the column cannot hold exactly, though another
+    /// could: an error whatever the option for unrepresentable values.
+    Inexact { what: String, hint: &'static str },
+    /// A right value that the Arrow type cannot hold.
     Unrepresentable {
         what: String,
         /// What to do, where it is not the option for unrepresentable values.
@@ -68,7 +71,7 @@ impl Fault {
     pub(crate) fn message(&self) -> &str {
         match self {
             Self::Bad(message) => message,
-            Self::Unrepresentable { what, .. } => what,
+            Self::Inexact { what, .. } | Self::Unrepresentable { what, .. } => what,
         }
     }
 

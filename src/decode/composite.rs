@@ -106,7 +106,9 @@ impl ArrayDecoder for StructDecoder {
 
 /// Says in which field of the composite a fault is.
 pub(crate) fn in_field(mut fault: ValueFault, field: &str) -> ValueFault {
-    let (Fault::Bad(message) | Fault::Unrepresentable { what: message, .. }) = &mut fault.fault;
+    let (Fault::Bad(message)
+    | Fault::Inexact { what: message, .. }
+    | Fault::Unrepresentable { what: message, .. }) = &mut fault.fault;
     *message = format!("field {field:?}: {message}");
     fault
 }

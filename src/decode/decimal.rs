@@ -94,11 +94,12 @@ fn small(bytes: &[u8], scale: u8) -> Option<i64> {
     }
     // Below 10^16 so far. Division by a constant is a multiplication, by a variable it is not.
     let weight = i32::from(i16::from_be_bytes([w0, w1]));
-    let value = match shift(weight, count, scale) {
+    let last = weight + 1 - count as i32;
+    let value = match last * BASE_DIGITS + i32::from(scale) {
         0 => value,
-        -1 if value % 10 == 0 => value / 10,
-        -2 if value % 100 == 0 => value / 100,
-        -3 if value % 1000 == 0 => value / 1000,
+        -1 if value.is_multiple_of(10) => value / 10,
+        -2 if value.is_multiple_of(100) => value / 100,
+        -3 if value.is_multiple_of(1000) => value / 1000,
         1 => value * 10,
         2 => value * 100,
         _ if value == 0 => 0,
@@ -108,20 +109,19 @@ fn small(bytes: &[u8], scale: u8) -> Option<i64> {
     Some(if negative { -value } else { value })
 }
 
-/// The power of ten by which the integer of `count` digits has to be multiplied for this scale.
-#[inline]
-fn shift(weight: i32, count: usize, scale: u8) -> i32 {
-    // At most 65,535 digits: no overflow.
-    let last = weight - (count as i32 - 1);
-    last * BASE_DIGITS + i32::from(scale)
-}
-
 /// The value of a finite `numeric`, as its digits in base 10,000.
 struct Digits<'a> {
     digits: &'a [[u8; 2]],
     weight: i32,
     negative: bool,
     dscale: usize,
+}
+
+/// The decimals of the last digit in base 10,000 that count: the first so many of four.
+#[derive(Default)]
+struct LastDigit {
+    value: u16,
+    decimal_digits: u32,
 }
 
 /// A `numeric` of any kind.
@@ -187,37 +187,34 @@ impl<'a> Digits<'a> {
 
     /// The value times 10^scale; `None` if that is no integer, or more than 128 bits.
     fn to_i128(&self, scale: u8) -> Option<i128> {
+        let (digits, last, shift) = self.significant(scale)?;
         let mut value = 0_i128;
-        for digit in self.significant(scale)? {
+        for digit in digits {
             value = value
                 .checked_mul(i128::from(BASE))?
                 .checked_add(i128::from(u16::from_be_bytes(*digit)))?;
         }
-        let shift = self.shift_of_significant(scale);
-        let power = 10_i128.checked_pow(shift.unsigned_abs())?;
-        let value = match shift < 0 {
-            false => value.checked_mul(power)?,
-            true if value % power == 0 => value / power,
-            true => return None,
-        };
+        let value = value
+            .checked_mul(10_i128.pow(last.decimal_digits))?
+            .checked_add(i128::from(last.value))?
+            .checked_mul(10_i128.checked_pow(shift)?)?;
         Some(if self.negative { -value } else { value })
     }
 
     /// The value times 10^scale; `None` if that is no integer, or more than 256 bits.
     fn to_i256(&self, scale: u8) -> Option<i256> {
+        let (digits, last, shift) = self.significant(scale)?;
+        let power = |exponent: u32| i256::from_i128(10).checked_pow(exponent);
         let mut value = i256::ZERO;
-        for digit in self.significant(scale)? {
+        for digit in digits {
             value = value
                 .checked_mul(i256::from_i128(i128::from(BASE)))?
                 .checked_add(i256::from_i128(i128::from(u16::from_be_bytes(*digit))))?;
         }
-        let shift = self.shift_of_significant(scale);
-        let power = i256::from_i128(10).checked_pow(shift.unsigned_abs())?;
-        let value = match shift < 0 {
-            false => value.checked_mul(power)?,
-            true if value.checked_rem(power)? == i256::ZERO => value.checked_div(power)?,
-            true => return None,
-        };
+        let value = value
+            .checked_mul(power(last.decimal_digits)?)?
+            .checked_add(i256::from_i128(i128::from(last.value)))?
+            .checked_mul(power(shift)?)?;
         Some(if self.negative {
             value.wrapping_neg()
         } else {
@@ -225,14 +222,33 @@ impl<'a> Digits<'a> {
         })
     }
 
-    /// The digits without the zeros at the end; a value with more digits than any decimal has is
-    /// told here, before the loop over them.
-    fn significant(&self, scale: u8) -> Option<&'a [[u8; 2]]> {
-        let significant = self.trimmed();
+    /// The digits but the last that is not zero; that one without the decimal zeros at its end
+    /// that lie behind the scale, so that no intermediate value is larger than the result; and the
+    /// power of ten to multiply with in the end. `None` where digits other than zero lie behind
+    /// the scale, and where there are more than any decimal has: told here, before the loop.
+    fn significant(&self, scale: u8) -> Option<(&'a [[u8; 2]], LastDigit, u32)> {
+        let Some((last, digits)) = self.trimmed().split_last() else {
+            return Some((&[], LastDigit::default(), 0));
+        };
         let integer_digits = (self.weight + 1) * BASE_DIGITS;
         // The first digit has at least one decimal digit.
-        let fits = significant.is_empty() || integer_digits - 3 + i32::from(scale) <= 80;
-        (fits && significant.len() <= 24).then_some(significant)
+        if integer_digits - 3 + i32::from(scale) > 80 || digits.len() >= 24 {
+            return None;
+        }
+        let last = u16::from_be_bytes(*last);
+        let shift = (self.weight - digits.len() as i32) * BASE_DIGITS + i32::from(scale);
+        let behind = u32::try_from(-shift).unwrap_or(0);
+        if behind >= BASE_DIGITS.unsigned_abs() {
+            return None;
+        }
+        let power = 10_u16.pow(behind);
+        (last % power == 0).then(|| {
+            let last = LastDigit {
+                value: last / power,
+                decimal_digits: BASE_DIGITS.unsigned_abs() - behind,
+            };
+            (digits, last, u32::try_from(shift).unwrap_or(0))
+        })
     }
 
     fn trimmed(&self) -> &'a [[u8; 2]] {
@@ -244,13 +260,6 @@ impl<'a> Digits<'a> {
         &self.digits[..end]
     }
 
-    fn shift_of_significant(&self, scale: u8) -> i32 {
-        match self.trimmed().len() {
-            0 => 0,
-            count => shift(self.weight, count, scale),
-        }
-    }
-
     #[cold]
     fn does_not_fit(&self, precision: u8, scale: u8) -> Fault {
         let mut text = String::new();
@@ -259,11 +268,9 @@ impl<'a> Digits<'a> {
             text.truncate(100);
             text.push_str("...");
         }
-        Fault::Unrepresentable {
+        Fault::Inexact {
             what: format!("{text} does not fit decimal({precision},{scale}) exactly"),
-            hint: Some(
-                "set the numeric option to decimal(p,s) with room for it, text or float64, or round it in the query",
-            ),
+            hint: "set the numeric option (--numeric) to decimal(p,s) with room for it, text or float64, or round it in the query",
         }
     }
 
@@ -356,6 +363,23 @@ mod tests {
         let large = numeric(3, 0, 0, &[5]);
         assert_eq!(scaled(&large, 1), Some(50_000_000_000_000));
         assert_eq!(text(&large), "5000000000000");
+    }
+
+    #[test]
+    fn all_digits_of_a_decimal_fit_wherever_the_point_is() {
+        // 38 digits behind the point: nine of base 10,000 and half a one.
+        let mut digits = vec![9999; 9];
+        digits.push(9900);
+        let nines = numeric(-1, 0, 38, &digits);
+        assert_eq!(scaled(&nines, 38), Some(10_i128.pow(38) - 1));
+        assert_eq!(scaled(&nines, 37), None);
+        let mut digits = vec![9; 1];
+        digits.extend([9999; 18]);
+        digits.push(9990);
+        let bytes = numeric(0, 0x4000, 75, &digits);
+        let nines = Digits::parse(&bytes).ok();
+        let expected = i256::from_i128(1).wrapping_sub(i256::from_i128(10).wrapping_pow(76));
+        assert_eq!(nines.and_then(|nines| nines.to_i256(75)), Some(expected));
     }
 
     #[test]

@@ -67,7 +67,7 @@ impl ArrayDecoder for HstoreDecoder {
             self.nulls.append(reader.is_some());
             let before = self.key_ranges.len();
             if let Some(reader) = reader {
-                self.read(reader).map_err(|fault| fault.at(row))?;
+                self.read(reader).map_err(|fault| explain(&fault).at(row))?;
             }
             self.offsets
                 .push(self.key_ranges.len() - before)
@@ -94,4 +94,15 @@ impl ArrayDecoder for HstoreDecoder {
         .map(|array| Arc::new(array) as ArrayRef)
         .map_err(bad)
     }
+}
+
+/// `hstore_send` gives each length before it converts the text to UTF-8, so that the lengths of text
+/// that changes are wrong. Surplus bytes are never zero, and so make the next length absurd: what
+/// is read wrongly does not go unnoticed.
+#[cold]
+fn explain(fault: &Fault) -> Fault {
+    Fault::bad(format!(
+        "{}; from a database that is not in UTF8, PostgreSQL sends an hstore with wrong lengths: cast the column to text or json in the query",
+        fault.message()
+    ))
 }

@@ -14,7 +14,7 @@ use arrow::datatypes::{Field, FieldRef};
 use super::array::{ArrayDecoder, Fault, Nulls, Reader, ValueFault, make_decoder, parent_row};
 use super::frame::FieldRange;
 use super::offsets::Offsets;
-use crate::types::{LIST_ITEM, PgType, Unrepresentable};
+use crate::types::{LIST_ITEM, PgType, Unrepresentable, element_field};
 
 pub(crate) struct ListDecoder {
     /// One for each dimension, outermost first.
@@ -43,7 +43,7 @@ impl ListDecoder {
             levels: (0..dimensions).map(|_| Offsets::new()).collect(),
             nulls: Nulls::new(policy),
             element: make_decoder(element, policy),
-            element_field: Arc::new(element.to_field(LIST_ITEM)),
+            element_field: Arc::new(element_field(element)),
             lower_bound,
             elements: Vec::new(),
             ends: Vec::new(),

@@ -80,7 +80,8 @@ impl DecoderBuilder {
         self
     }
 
-    /// What becomes of values that Arrow cannot hold. [`Unrepresentable::Text`] is a choice of
+    /// What becomes of values that Arrow cannot hold; a `numeric` that its decimal cannot hold is an
+    /// error all the same. [`Unrepresentable::Text`] is a choice of
     /// column types, made before, and here the same as [`Unrepresentable::Error`].
     pub fn with_unrepresentable(mut self, policy: Unrepresentable) -> Self {
         self.unrepresentable = policy;
@@ -340,8 +341,9 @@ fn value_error(columns: &[Column], index: usize, base: usize, fault: ValueFault)
     let error = Error::new(ErrorKind::Decode, message);
     match fault.fault {
         Fault::Bad(_) => error,
+        Fault::Inexact { hint, .. } => error.with_hint(hint),
         Fault::Unrepresentable { hint, .. } => error.with_hint(hint.unwrap_or(
-            "read such values as NULL or as text with the option for unrepresentable values, or cast the column in the query",
+            "read such values as NULL or as text with the option for unrepresentable values (--unrepresentable), or cast the column in the query",
         )),
     }
 }

@@ -5,7 +5,11 @@ use arrow::compute::concat_batches;
 use arrow::datatypes::{Int32Type, Int64Type};
 use proptest::prelude::*;
 
+use tokio_postgres::types::{Field, Kind, Type};
+
 use super::*;
+use crate::text::TextFormatter;
+use crate::types::{PgType, TypeModifiers};
 
 const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 
@@ -136,6 +140,23 @@ fn unrepresentable_values_are_errors_or_null() {
         DecoderBuilder::new(columns(&["date"])).with_unrepresentable(Unrepresentable::Null);
     let (_, batches) = run(builder, &copy_data(&infinity), 1).unwrap();
     assert!(batches[0].column(0).is_null(0));
+}
+
+#[test]
+fn a_number_that_its_decimal_cannot_hold_is_never_null() {
+    // 12.34: one digit of base 10,000 before the point, one behind it.
+    let value = [0, 2, 0, 0, 0, 0, 0, 2, 0, 12, 0x0d, 0x48].to_vec();
+    for policy in [Unrepresentable::Error, Unrepresentable::Null] {
+        let builder = DecoderBuilder::new(columns(&["numeric(5,1)"])).with_unrepresentable(policy);
+        let error = run(builder, &copy_data(&[vec![Some(value.clone())]]), 1).unwrap_err();
+        assert!(
+            error
+                .message()
+                .ends_with("12.34 does not fit decimal(5,1) exactly"),
+            "{error}"
+        );
+        assert!(error.hint().unwrap().contains("numeric option"));
+    }
 }
 
 #[test]
@@ -316,6 +337,137 @@ proptest! {
             "int2vector",
         ] {
             let _ = run_whole(&[pg_type], &[vec![Some(bytes.clone())], vec![None]]);
+        }
+    }
+}
+
+/// Types that users make, as the client library describes them.
+fn user_columns() -> Vec<Column> {
+    let new = |name: &str, kind: Kind| Type::new(name.to_owned(), 0, kind, "public".to_owned());
+    let mood = new(
+        "mood",
+        Kind::Enum(vec!["sad".to_owned(), "very happy".to_owned()]),
+    );
+    let pair = new(
+        "pair",
+        Kind::Composite(vec![
+            Field::new("n".to_owned(), Type::INT4),
+            Field::new("moods".to_owned(), new("_mood", Kind::Array(mood.clone()))),
+        ]),
+    );
+    let ints = new("ints", Kind::Domain(Type::INT4_ARRAY));
+    [
+        mood.clone(),
+        pair.clone(),
+        new("_pair", Kind::Array(pair)),
+        new("moodrange", Kind::Range(mood)),
+        new("_ints", Kind::Array(ints)),
+        new("hstore", Kind::Simple),
+        new("ltree", Kind::Simple),
+        new("vector", Kind::Simple),
+        new("nothing", Kind::Composite(Vec::new())),
+        Type::INT2_VECTOR,
+    ]
+    .into_iter()
+    .map(|oid_type| {
+        let pg_type = PgType::from_catalog(&oid_type, -1, 0, &TypeModifiers::default());
+        Column::new(oid_type.name(), pg_type)
+    })
+    .collect()
+}
+
+fn with_length(bytes: &[u8]) -> Vec<u8> {
+    [&(bytes.len() as i32).to_be_bytes(), bytes].concat()
+}
+
+/// A row of [`user_columns`] and its text.
+fn user_row() -> (Vec<Option<Vec<u8>>>, [&'static str; 10]) {
+    let int = |n: i32| with_length(&n.to_be_bytes());
+    let moods = array(&[(2, 1)], &[Some(b"very happy"), None]);
+    let pair = [
+        vec![0, 0, 0, 2, 0, 0, 0, 0],
+        int(7),
+        vec![0; 4],
+        with_length(&moods),
+    ]
+    .concat();
+    let ints = array(&[(1, 1)], &[Some(&5_i32.to_be_bytes())]);
+    let hstore = [
+        vec![0, 0, 0, 2],
+        with_length(b"a"),
+        with_length(b"\""),
+        with_length(b""),
+        vec![0xff; 4],
+    ]
+    .concat();
+    let vector = [&[0, 2, 0, 0], &1.5_f32.to_be_bytes()[..], &[0; 4]].concat();
+    let row = vec![
+        b"very happy".to_vec(),
+        pair.clone(),
+        array(&[(2, 1)], &[Some(&pair), None]),
+        [vec![0x12], with_length(b"sad")].concat(),
+        array(&[(3, 1)], &[Some(&ints), None, Some(&array(&[], &[]))]),
+        hstore,
+        b"\x01a.b".to_vec(),
+        vector,
+        vec![0; 4],
+        array(&[(2, 0)], &[Some(&[0, 1]), Some(&[0xff, 0xff])]),
+    ];
+    let texts = [
+        "very happy",
+        r#"(7,"{""very happy"",NULL}")"#,
+        r#"{"(7,\"{\"\"very happy\"\",NULL}\")",NULL}"#,
+        "[sad,)",
+        r#"{"{5}",NULL,"{}"}"#,
+        r#""a"=>"\"", ""=>NULL"#,
+        "a.b",
+        "[1.5,0]",
+        "()",
+        "1 -1",
+    ];
+    (row.into_iter().map(Some).collect(), texts)
+}
+
+fn texts(batch: &RecordBatch) -> Vec<String> {
+    let schema = batch.schema();
+    let mut texts = Vec::new();
+    for (field, column) in schema.fields().iter().zip(batch.columns()) {
+        column.to_data().validate_full().unwrap();
+        let formatter = TextFormatter::try_new(field, column).unwrap();
+        for row in (0..batch.num_rows()).filter(|row| !formatter.is_null(*row)) {
+            let mut text = String::new();
+            formatter.write(row, &mut text);
+            texts.push(text);
+        }
+    }
+    texts
+}
+
+#[test]
+fn types_of_users_are_printed_as_postgresql_does() {
+    let (row, expected) = user_row();
+    let nulls = vec![None; row.len()];
+    let data = copy_data(&[nulls.clone(), row, nulls]);
+    for chunk in [1, 7, usize::MAX] {
+        let (_, batches) = run(DecoderBuilder::new(user_columns()), &data, chunk).unwrap();
+        assert_eq!(texts(&batches[0]), expected);
+    }
+}
+
+proptest! {
+    #[test]
+    fn damage_of_types_of_users_is_never_a_panic(
+        places in proptest::collection::vec((any::<usize>(), any::<u8>()), 1..4),
+        chunk in 1_usize..100,
+    ) {
+        let (row, _) = user_row();
+        let mut data = copy_data(&[row.clone(), vec![None; row.len()], row]);
+        for (place, byte) in places {
+            let len = data.len() - HEADER.len();
+            data[HEADER.len() + place % len] = byte;
+        }
+        if let Ok((_, batches)) = run(DecoderBuilder::new(user_columns()), &data, chunk) {
+            let _ = batches.iter().map(texts).count();
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::text::{
     Extension, List, Suffix, TextFormatter, WriteFn, child_field, text_of, timestamp,
     write_timestamp,
 };
+use crate::types::holds_numeric_text;
 
 /// How the objects of the rows are put together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -180,10 +181,13 @@ fn writer<'a>(column: &str, field: &Field, array: &'a dyn Array) -> Result<Write
         Some(Extension::Range | Extension::Multirange | Extension::Uuid | Extension::Wkb) => {
             return quoted(column, field, array);
         }
-        Some(Extension::Vector) | None => {}
+        Some(Extension::Array | Extension::CatalogVector | Extension::Vector) | None => {}
     }
     if let Some(text) = text_of(array) {
-        return Ok(Box::new(move |row, out| push_string(text(row), out)));
+        return Ok(match holds_numeric_text(field) {
+            true => Box::new(move |row, out| push_number(text(row), out)),
+            false => Box::new(move |row, out| push_string(text(row), out)),
+        });
     }
     match array.data_type() {
         DataType::Null => Ok(Box::new(|_, out| out.push_str("null"))),
@@ -332,6 +336,14 @@ fn key(name: &str) -> String {
     key
 }
 
+/// Writes the digits of a numeric as they are, and NaN and the infinities as strings.
+fn push_number(text: &str, out: &mut String) {
+    match text.ends_with(|last: char| last.is_ascii_digit()) {
+        true => out.push_str(text),
+        false => push_string(text, out),
+    }
+}
+
 fn push_string(text: &str, out: &mut String) {
     let is_special = |byte| matches!(byte, 0..=0x1f | b'"' | b'\\');
     if !text.bytes().any(is_special) {
@@ -396,6 +408,20 @@ mod tests {
                 .to_owned()
         };
         text.lines().map(value).collect()
+    }
+
+    #[test]
+    fn a_numeric_that_is_read_as_text_is_a_number() {
+        for (text, json) in [
+            ("1.500", "1.500"),
+            ("-0.1", "-0.1"),
+            ("NaN", "\"NaN\""),
+            ("-Infinity", "\"-Infinity\""),
+        ] {
+            let mut out = String::new();
+            push_number(text, &mut out);
+            assert_eq!(out, json);
+        }
     }
 
     #[test]

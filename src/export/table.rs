@@ -3,12 +3,13 @@
 use std::io::Write;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatchWriter;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::{FLUSH_BYTES, formatters};
+use crate::types::holds_numeric_text;
 
 /// How many rows at most decide how wide the columns are.
 const SAMPLE_ROWS: usize = 1_000;
@@ -47,7 +48,7 @@ impl<W: Write> TableWriter<W> {
         let right_aligned = schema
             .fields()
             .iter()
-            .map(|field| is_number(field.data_type()));
+            .map(|field| field.data_type().is_numeric() || holds_numeric_text(field));
         Self {
             writer,
             right_aligned: right_aligned.collect(),
@@ -181,10 +182,6 @@ fn pad(out: &mut String, spaces: usize) {
     out.extend(std::iter::repeat_n(' ', spaces));
 }
 
-fn is_number(data_type: &DataType) -> bool {
-    data_type.is_numeric()
-}
-
 /// A text in which every character takes space and none is an order to the terminal.
 fn visible(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -220,7 +217,7 @@ mod tests {
     use std::sync::Arc;
 
     use arrow::array::{Int32Array, RecordBatchOptions, StringArray};
-    use arrow::datatypes::{Field, Schema};
+    use arrow::datatypes::{DataType, Field, Schema};
 
     use super::*;
 

@@ -29,6 +29,8 @@ const EXTENSION_KEY: &str = "ARROW:extension:name";
 /// An extension type that changes how a value is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Extension {
+    Array,
+    CatalogVector,
     Json,
     Multirange,
     Range,
@@ -45,6 +47,8 @@ impl Extension {
             "arrow.json" => Some(Self::Json),
             "arrow.uuid" => Some(Self::Uuid),
             "geoarrow.wkb" => Some(Self::Wkb),
+            "merganser.array" => Some(Self::Array),
+            "merganser.catalog_vector" => Some(Self::CatalogVector),
             "merganser.multirange" => Some(Self::Multirange),
             "merganser.range" => Some(Self::Range),
             "merganser.vector" => Some(Self::Vector),
@@ -115,6 +119,7 @@ impl std::fmt::Debug for TextFormatter<'_> {
 fn writer<'a>(column: &str, field: &Field, array: &'a dyn Array) -> Result<WriteFn<'a>> {
     use arrow_types::*;
     match Extension::of(field) {
+        Some(Extension::CatalogVector) => return nested::catalog_vector(column, array),
         Some(Extension::Range) => return nested::range(column, array),
         Some(Extension::Multirange) => return nested::multirange(column, array),
         Some(Extension::Vector) => return nested::vector(column, array),
@@ -128,7 +133,7 @@ fn writer<'a>(column: &str, field: &Field, array: &'a dyn Array) -> Result<Write
                 return Ok(Box::new(|row, out| write_uuid(uuids.value(row), out)));
             }
         }
-        Some(Extension::Json) | None => {}
+        Some(Extension::Array | Extension::Json) | None => {}
     }
     if let Some(text) = text_of(array) {
         return Ok(Box::new(move |row, out| out.push_str(text(row))));

@@ -59,7 +59,8 @@ pub(crate) fn child_field(list: &DataType) -> Option<&FieldRef> {
 pub(super) fn list<'a>(column: &str, array: &'a dyn Array) -> Result<WriteFn<'a>> {
     let (field, list) = list_of(column, array)?;
     let items = TextFormatter::nested(column, field, list.values)?;
-    // A list of plain lists is one array of more dimensions; its inner braces are not an item's text.
+    // A list of plain lists is one array of more dimensions; its inner braces are not an item's
+    // text. An array inside an array, by way of a domain, has an extension type.
     let is_dimension = child_field(field.data_type()).is_some() && Extension::of(field).is_none();
     let bounds = list.bounds;
     Ok(Box::new(move |row, out| {
@@ -226,6 +227,22 @@ pub(super) fn vector<'a>(column: &str, array: &'a dyn Array) -> Result<WriteFn<'
             write(item, out);
         }
         out.push(']');
+    }))
+}
+
+/// `int2vectorout` and `oidvectorout`: `1 2 3`.
+pub(super) fn catalog_vector<'a>(column: &str, array: &'a dyn Array) -> Result<WriteFn<'a>> {
+    let (field, list) = list_of(column, array)?;
+    let write = writer(column, field, list.values)?;
+    let bounds = list.bounds;
+    Ok(Box::new(move |row, out| {
+        let (start, end) = bounds(row);
+        for item in start..end {
+            if item > start {
+                out.push(' ');
+            }
+            write(item, out);
+        }
     }))
 }
 

@@ -34,7 +34,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ),
     ("merge", &["plan"]),
     ("finish", &["plan", "scan", "types", "quote"]),
-    ("export", &["text"]),
+    ("export", &["text", "types"]),
     ("query", PIPELINE),
     ("cluster", PIPELINE),
     ("provider", PIPELINE),
@@ -42,8 +42,8 @@ const TABLE: &[(&str, &[&str])] = &[
         "inspect",
         &["config", "connect", "types", "quote", "scan", "cluster"],
     ),
-    ("blocking", &["cluster", "query"]),
-    ("cursor", &["cluster", "query"]),
+    ("blocking", &["config", "export", "query", "cluster"]),
+    ("cursor", &["text", "blocking"]),
     ("local", &[]),
 ];
 

@@ -2,8 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod captures;
+#[cfg(feature = "cli")]
+mod cli;
+mod cursor;
+mod examples;
 mod fan_out;
 mod inspect;
 mod layering;
 mod local;
 mod support;
+mod texts;
+mod type_values;
+mod types;

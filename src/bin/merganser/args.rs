@@ -1,0 +1,410 @@
+//! The flags. What they mean is decided elsewhere; here they are named, explained and checked.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::{Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use merganser::Error;
+use merganser::config::parse_duration;
+use merganser::export::{Compression, Format};
+use merganser::types::{NumericAs, Unrepresentable};
+
+use crate::params::Params;
+use crate::size::parse_bytes;
+
+/// One SQL statement in, many PostgreSQL databases, one table out.
+///
+/// The databases share nothing and need no extension. Each runs the statement by itself; merganser
+/// brings the rows together and writes them as a table, CSV, JSON, Arrow or Parquet. An answer is
+/// complete or it is an error: a shard that fails is never left out.
+#[derive(Debug, Parser)]
+#[command(name = "merganser", version, after_long_help = MAIN_HELP, after_help = "Examples and exit codes: merganser --help")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run one SQL statement on every shard, and write all rows to one output
+    #[command(after_long_help = QUERY_HELP, after_help = "Examples, formats and types: merganser query --help")]
+    // Boxed: it is much larger than the others.
+    Query(Box<Query>),
+    /// Compare the shards' tables, and write the topology file
+    #[command(after_long_help = INSPECT_HELP)]
+    Inspect(Inspect),
+    /// See it work: throw-away PostgreSQL servers, TPC-H data, a few queries, a Parquet file
+    #[command(after_long_help = DEMO_HELP)]
+    Demo(Demo),
+    /// Print a script that lets a shell complete these commands
+    #[command(after_long_help = COMPLETIONS_HELP)]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// Which databases.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Shards {
+    /// The topology file [default: merganser.toml in this folder]
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        conflicts_with = "urls",
+        help_heading = "Shards"
+    )]
+    pub(crate) config: Option<PathBuf>,
+    /// A database; repeat it for each shard. They are named s0, s1, ...
+    ///
+    /// A libpq URL or key=value text. What it leaves out comes from the PG* variables, the password
+    /// file and the service file, as with psql. Other users of this machine can see a password that
+    /// is given here: prefer PGPASSWORD or ~/.pgpass.
+    #[arg(long = "shard", value_name = "URL", help_heading = "Shards")]
+    pub(crate) urls: Vec<String>,
+}
+
+/// The flags of `merganser query`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Query {
+    /// The statement: one SELECT, VALUES, TABLE or WITH
+    #[arg(required_unless_present = "file", conflicts_with = "file")]
+    pub(crate) sql: Option<String>,
+    /// Read the statement from a file; - is standard input
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) shards: Shards,
+
+    /// Run the text as it is on every shard, and append the rows in the order of the shards
+    ///
+    /// This is UNION ALL: each shard counts, sorts and limits only its own rows. Combine partial
+    /// results with --merge-sql.
+    #[arg(long)]
+    pub(crate) fan_out: bool,
+    /// Run this SQL, of Apache DataFusion, over the rows of all shards: a table named shards
+    #[arg(long, value_name = "SQL", requires = "fan_out")]
+    pub(crate) merge_sql: Option<String>,
+    #[command(flatten)]
+    pub(crate) params: Params,
+    /// In which order the rows of the shards are appended
+    #[arg(long, value_enum, default_value_t = Order::Shard)]
+    pub(crate) order: Order,
+
+    /// Write to this file, which appears only when it is complete; - is standard output
+    #[arg(short, long, value_name = "FILE", help_heading = "Output")]
+    pub(crate) output: Option<PathBuf>,
+    /// The format [default: by the file's extension; table on a terminal; else csv]
+    #[arg(long, value_parser = formats(), help_heading = "Output")]
+    pub(crate) format: Option<Format>,
+    /// How Parquet or Arrow is compressed [default: zstd for Parquet, none for Arrow]
+    #[arg(long, value_parser = compressions(), help_heading = "Output")]
+    pub(crate) compression: Option<Compression>,
+    /// The most rows of one Parquet row group [default: 1048576]
+    #[arg(long, value_name = "N", value_parser = parse_count, help_heading = "Output")]
+    pub(crate) row_group_rows: Option<usize>,
+    /// What a numeric without precision becomes: decimal(p,s), text or float64
+    ///
+    /// By default decimal(38,20), and text where text is written anyway (table, csv, json, ndjson
+    /// without --merge-sql). A value that does not fit is an error, never rounded.
+    #[arg(long, value_name = "TYPE", value_parser = parse_hinted::<NumericAs>, help_heading = "Output")]
+    pub(crate) numeric: Option<NumericAs>,
+    /// What becomes of a value that Arrow cannot hold, such as an infinite date or a numeric NaN
+    ///
+    /// By default error, and text where psql would show text (table and csv without
+    /// --merge-sql).
+    #[arg(long, value_name = "HOW", value_parser = unrepresentables(), help_heading = "Output")]
+    pub(crate) unrepresentable: Option<Unrepresentable>,
+    /// Show neither progress nor a summary; errors are still shown
+    #[arg(short, long, help_heading = "Output")]
+    pub(crate) quiet: bool,
+
+    /// The longest that the whole query may take, such as 30s or 5min [default: no limit]
+    #[arg(long, value_name = "TIME", value_parser = parse_timeout, help_heading = "Limits")]
+    pub(crate) timeout: Option<Duration>,
+    /// The memory for rows on their way and for the merge, such as 1GiB or 256MB
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes, help_heading = "Limits")]
+    pub(crate) memory: Option<usize>,
+    /// The most connections to one shard at a time
+    #[arg(long, value_name = "N", value_parser = parse_count, help_heading = "Limits")]
+    pub(crate) connections_per_shard: Option<usize>,
+}
+
+/// The flags of `merganser inspect`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Inspect {
+    #[command(flatten)]
+    pub(crate) shards: Shards,
+    /// The column by which a table is split over the shards; repeat it for each such table
+    #[arg(long = "shard-key", value_name = "TABLE=COLUMN", value_parser = parse_shard_key)]
+    pub(crate) shard_keys: Vec<(String, String)>,
+    /// Write the topology file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) write: Option<PathBuf>,
+    /// Replace that file if it exists
+    #[arg(long, requires = "write")]
+    pub(crate) force: bool,
+    /// Compare the rows too: of replicated tables, and keys that are on two shards. Reads all tables
+    #[arg(long)]
+    pub(crate) verify: bool,
+}
+
+/// The flags of `merganser demo`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Demo {
+    /// How many PostgreSQL servers to start
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=32))]
+    pub(crate) shards: u8,
+    /// The TPC-H scale factor: 1 is 6 million rows in lineitem and about 1 GiB in all
+    #[arg(long, value_name = "FACTOR", default_value_t = 0.05, value_parser = parse_scale)]
+    pub(crate) scale: f64,
+    /// Leave the servers running and the files in place, to go on with them
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// The folder for the topology file and the Parquet file; it stays [default: a temporary one]
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+/// In which order the rows of the shards are appended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Order {
+    /// All rows of the first shard, then all of the second, and so on
+    Shard,
+    /// As they arrive: no shard waits for another, and the order changes from run to run
+    FirstCome,
+}
+
+impl From<Order> for merganser::Order {
+    fn from(order: Order) -> Self {
+        match order {
+            Order::Shard => Self::Shard,
+            Order::FirstCome => Self::FirstCome,
+        }
+    }
+}
+
+fn formats() -> impl TypedValueParser<Value = Format> {
+    PossibleValuesParser::new([
+        PossibleValue::new("table").help("Aligned, for reading"),
+        PossibleValue::new("csv").help("What psql --csv prints; NULL is empty, '' is quoted"),
+        PossibleValue::new("json").help("One array of objects"),
+        PossibleValue::new("ndjson").help("One object per line"),
+        PossibleValue::new("arrow").help("Arrow IPC file (Feather 2)"),
+        PossibleValue::new("arrow-stream").help("Arrow IPC stream, for a pipe"),
+        PossibleValue::new("parquet").help("Apache Parquet"),
+        PossibleValue::new("none").help("Nothing: read all rows and count them"),
+    ])
+    .try_map(|name| name.parse())
+}
+
+fn compressions() -> impl TypedValueParser<Value = Compression> {
+    PossibleValuesParser::new(["zstd", "snappy", "none"]).try_map(|name| name.parse())
+}
+
+fn unrepresentables() -> impl TypedValueParser<Value = Unrepresentable> {
+    PossibleValuesParser::new([
+        PossibleValue::new("error").help("The query fails, naming the column and the row"),
+        PossibleValue::new("null").help("NULL"),
+        PossibleValue::new("text").help("The columns of such types become text"),
+    ])
+    .try_map(|name| name.parse())
+}
+
+/// Reads a value of the library, whose errors have a hint.
+fn parse_hinted<T: FromStr<Err = Error>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(hinted)
+}
+
+fn parse_timeout(text: &str) -> Result<Duration, String> {
+    match parse_duration(text).map_err(hinted)? {
+        Duration::ZERO => Err("expected more than 0; leave it out for no limit".to_owned()),
+        timeout => Ok(timeout),
+    }
+}
+
+fn hinted(error: Error) -> String {
+    match error.hint() {
+        Some(hint) => format!("{}; {hint}", error.message()),
+        None => error.message().to_owned(),
+    }
+}
+
+fn parse_count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count) if count > 0 => Ok(count),
+        _ => Err("expected a whole number from 1".to_owned()),
+    }
+}
+
+fn parse_scale(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(scale) if (0.001..=100.0).contains(&scale) => Ok(scale),
+        _ => Err("expected a number from 0.001 to 100".to_owned()),
+    }
+}
+
+fn parse_shard_key(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((table, column)) if !table.trim().is_empty() && !column.trim().is_empty() => {
+            Ok((table.trim().to_owned(), column.trim().to_owned()))
+        }
+        _ => Err("expected TABLE=COLUMN, such as orders=o_orderkey".to_owned()),
+    }
+}
+
+const MAIN_HELP: &str = "\
+Examples:
+  See it work, with servers that it starts and throws away:
+    merganser demo
+
+  The rows of three databases as one Parquet file:
+    merganser query --fan-out \\
+      --shard postgresql://app@db0/sales --shard postgresql://app@db1/sales \\
+      --shard postgresql://app@db2/sales \\
+      -o orders.parquet 'SELECT * FROM orders'
+
+  Write a topology file once, then leave the URLs out:
+    merganser inspect --shard postgresql://app@db0/sales --shard postgresql://app@db1/sales \\
+      --shard-key orders=o_orderkey --write merganser.toml
+    merganser query --fan-out 'SELECT count(*) FROM orders'
+
+Environment variables:
+  PGHOST, PGPORT, PGUSER, PGPASSWORD, PGDATABASE, PGSSLMODE, ...
+                       What a URL leaves out, as with psql; ~/.pgpass and the service file too
+  ${NAME} in a URL     Any variable, for instance a password in merganser.toml
+  MERGANSER_PG_BINDIR  The folder of initdb and postgres, for merganser demo
+
+Exit codes:
+  0    Done; also when the reader of the output has gone (merganser ... | head)
+  1    A shard, the merge or the output failed; merganser inspect: the shards differ
+  2    A flag, the topology file or the SQL text is wrong; nothing was run
+  3    Refused: the answer would not be exact, or this version cannot do it
+  4    A shard cannot be reached, or does not let us in
+  5    The time of --timeout is over
+  130  Interrupted by Ctrl-C (143 by SIGTERM): queries cancelled, no file left behind
+";
+
+const QUERY_HELP: &str = "\
+Examples:
+  One count for each shard, and one for all of them:
+    merganser query --fan-out 'SELECT count(*) AS n FROM orders'
+    merganser query --fan-out 'SELECT count(*) AS n FROM orders' \\
+      --merge-sql 'SELECT sum(n) FROM shards'
+
+  A Parquet file, with parameters:
+    merganser query --fan-out -o late.parquet --param 1998-01-01 --param F \\
+      'SELECT * FROM orders WHERE o_orderdate >= $1 AND o_orderstatus = $2'
+
+  Into another program:
+    merganser query --fan-out --format arrow-stream -f report.sql | python3 report.py
+
+  How fast the shards deliver:
+    merganser query --fan-out --format none 'SELECT * FROM lineitem'
+
+Output:
+  Rows go to standard output or to -o FILE. Extensions: .csv .json .ndjson .jsonl .arrow .feather
+  .ipc .arrows .parquet .pq. A file appears under its name when its last byte is on the disk; an
+  output that is no regular file (a FIFO, /dev/null) is written in place.
+  Progress (rows, bytes, rate, each shard's state) is shown on standard error if it is a terminal.
+
+Types:
+  csv and table show every value as psql does. Other formats, and --merge-sql, have Arrow types:
+  see --numeric and --unrepresentable for the values that need a decision.
+
+Exit codes: see merganser --help
+";
+
+const INSPECT_HELP: &str = "\
+Examples:
+  What is where:
+    merganser inspect --shard postgresql://app@db0/sales --shard postgresql://app@db1/sales
+
+  Write the topology file:
+    merganser inspect --shard postgresql://app@db0/sales --shard postgresql://app@db1/sales \\
+      --shard-key orders=o_orderkey --shard-key lineitem=l_orderkey --write merganser.toml
+
+  Do the shards still agree? Exit code 1 if not:
+    merganser inspect -c merganser.toml --verify
+
+A file with a password in it is readable for its owner only.
+";
+
+const DEMO_HELP: &str = "\
+Needs the PostgreSQL server programs (initdb, postgres) on this machine, and nothing else: no
+running server, no settings. Everything is removed at the end, on Ctrl-C too, unless --keep is given.
+";
+
+const COMPLETIONS_HELP: &str = "\
+Examples:
+  bash:  merganser completions bash > ~/.local/share/bash-completion/completions/merganser
+  zsh:   merganser completions zsh > ~/.zfunc/_merganser      (a folder in your fpath)
+  fish:  merganser completions fish > ~/.config/fish/completions/merganser.fish
+";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn query(line: &str) -> Result<Query, clap::Error> {
+        let line = ["merganser", "query"].into_iter().chain(line.split(' '));
+        Cli::try_parse_from(line).map(|cli| match cli.command {
+            Command::Query(query) => *query,
+            other => panic!("{other:?}"),
+        })
+    }
+
+    #[test]
+    fn the_flags_do_not_contradict_each_other() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_format_of_the_library_can_be_named() {
+        let command = Cli::command();
+        let query = command.find_subcommand("query").unwrap();
+        let format = query.get_arguments().find(|arg| arg.get_id() == "format");
+        for value in format.unwrap().get_possible_values() {
+            assert!(value.get_name().parse::<Format>().is_ok(), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn values_are_checked() {
+        let args =
+            query("--fan-out --memory 1GiB --timeout 30s --numeric decimal(20,4) q").unwrap();
+        assert_eq!(args.memory, Some(1 << 30));
+        assert_eq!(args.timeout, Some(Duration::from_secs(30)));
+        assert_eq!(args.order, Order::Shard);
+        for bad in [
+            "--format xml q",
+            "--timeout 30 q",
+            "--timeout 0 q",
+            "--memory lots q",
+            "--numeric decimal(99,1) q",
+            "--row-group-rows 0 q",
+            "-c a --shard b q",
+            "-f a q",
+            "--merge-sql m q",
+            "--fan-out",
+        ] {
+            let error = query(bad).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_shard_key_is_a_table_and_a_column() {
+        let key = parse_shard_key("sales.orders=o_orderkey").unwrap();
+        assert_eq!(key, ("sales.orders".to_owned(), "o_orderkey".to_owned()));
+        assert!(parse_shard_key("orders").is_err());
+        assert!(parse_shard_key("orders=").is_err());
+    }
+}

@@ -1,0 +1,215 @@
+//! How a command ends when it does not succeed: what is printed, and the exit code.
+
+use std::env;
+use std::error::Error as StdError;
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use merganser::{Error, ErrorKind, Phase};
+
+use crate::interrupt::Interrupt;
+
+/// The result of a command.
+pub(crate) type Outcome<T> = Result<T, Failure>;
+
+/// Why a command did not succeed.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Something went wrong.
+    Error(Error),
+    /// The user had enough.
+    Interrupted(Interrupt),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+/// Prints what happened to standard error, and gives the exit code.
+pub(crate) fn report(failure: &Failure) -> ExitCode {
+    match failure {
+        Failure::Interrupted(interrupt) => {
+            complain("merganser: interrupted\n");
+            interrupt.exit_code().into()
+        }
+        // `merganser ... | head` is done when head is; psql says nothing either.
+        Failure::Error(error) if is_closed_pipe(error) => ExitCode::SUCCESS,
+        Failure::Error(error) => {
+            complain(&describe(error));
+            exit_code(error.kind()).into()
+        }
+    }
+}
+
+/// Prints the help, or what is wrong with the flags, as clap words it.
+pub(crate) fn report_usage(error: &clap::Error) -> ExitCode {
+    let text = error.render().to_string();
+    let redacted = redact(&text, env::args());
+    if redacted == text {
+        // clap knows the colours, and that help goes to standard output. A closed pipe is no fault.
+        let _ = error.print();
+    } else {
+        complain(&redacted);
+    }
+    u8::try_from(error.exit_code()).unwrap_or(2).into()
+}
+
+/// Writes to standard output.
+///
+/// # Errors
+/// [`ErrorKind::Export`], with the [`io::Error`] as its source as the library has it.
+pub(crate) fn write_stdout(bytes: &[u8]) -> Result<(), Error> {
+    let mut stdout = io::stdout().lock();
+    let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
+    written.map_err(|error| {
+        Error::new(ErrorKind::Export, "cannot write to standard output")
+            .with_phase(Phase::Write)
+            .with_source(error)
+    })
+}
+
+/// Writes to standard error; when that is closed there is nobody left to tell.
+pub(crate) fn complain(text: &str) {
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// The documented exit code of each kind of error; `merganser --help` lists them.
+fn exit_code(kind: ErrorKind) -> u8 {
+    match kind {
+        ErrorKind::Config | ErrorKind::Syntax => 2,
+        ErrorKind::Unsupported => 3,
+        ErrorKind::Connect => 4,
+        ErrorKind::Timeout => 5,
+        ErrorKind::Cancelled => 130,
+        // Server, Decode, Execute, Export, and what later versions of the library add.
+        _ => 1,
+    }
+}
+
+/// Whether the reader of our output has gone. A connection to a server that broke is no such thing.
+fn is_closed_pipe(error: &Error) -> bool {
+    error.kind() == ErrorKind::Export
+        && causes(error).any(|cause| {
+            cause
+                .downcast_ref::<io::Error>()
+                .is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+        })
+}
+
+/// The error, what caused it, and what to do about it, a line for each.
+fn describe(error: &Error) -> String {
+    let mut said = printable(&error.to_string());
+    let mut text = format!("merganser: error: {said}\n");
+    for cause in causes(error) {
+        let cause = printable(&cause.to_string());
+        // Some errors repeat the one beneath them.
+        if !said.contains(&cause) {
+            let _ = writeln!(text, "  caused by: {cause}");
+            said.push_str(&cause);
+        }
+    }
+    if let Some(hint) = error.hint() {
+        let _ = writeln!(text, "  hint: {}", printable(hint));
+    }
+    text
+}
+
+fn causes(error: &Error) -> impl Iterator<Item = &(dyn StdError + 'static)> {
+    std::iter::successors(error.source(), |&cause| cause.source())
+}
+
+/// A text of a server, or of a file, as lines that cannot move the cursor of a terminal.
+fn printable(text: &str) -> String {
+    let mut printable = String::with_capacity(text.len());
+    for c in text.trim_end().chars() {
+        match c {
+            '\n' => printable.push_str("\n    "),
+            '\t' => printable.push('\t'),
+            // Also the marks that reverse the direction of what follows.
+            c if c.is_control()
+                || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') =>
+            {
+                printable.extend(c.escape_default());
+            }
+            c => printable.push(c),
+        }
+    }
+    printable
+}
+
+/// Takes connection strings, which may hold a password, out of a message about the flags: clap
+/// repeats an argument that it did not expect.
+fn redact(text: &str, arguments: impl Iterator<Item = String>) -> String {
+    let mut text = text.to_owned();
+    for argument in arguments {
+        let value = argument
+            .strip_prefix("--")
+            .map_or(argument.as_str(), |flag| {
+                flag.split_once('=').map_or("", |(_, value)| value)
+            });
+        if value.contains("://") || value.contains("password") {
+            text = text.replace(value, "***");
+        }
+    }
+    text
+}
+
+/// Whether standard error is a terminal.
+pub(crate) fn is_watched() -> bool {
+    io::stderr().is_terminal()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_told_with_its_causes_and_its_cure() {
+        let io = io::Error::other("no route\x1b[2J");
+        let error = Error::new(ErrorKind::Connect, "cannot reach db0:5432\nor db1")
+            .with_shard("s1")
+            .with_phase(Phase::Connect)
+            .with_source(io)
+            .with_hint("is it running?");
+        assert_eq!(
+            describe(&error),
+            "merganser: error: shard \"s1\": connect: cannot reach db0:5432\n    or db1\n  \
+             caused by: no route\\u{1b}[2J\n  hint: is it running?\n"
+        );
+    }
+
+    #[test]
+    fn a_cause_that_was_said_already_is_not_repeated() {
+        let error =
+            Error::new(ErrorKind::Server, "db error: gone").with_source(io::Error::other("gone"));
+        assert_eq!(describe(&error), "merganser: error: db error: gone\n");
+    }
+
+    #[test]
+    fn only_our_output_can_be_a_closed_pipe() {
+        let broken = || io::Error::from(io::ErrorKind::BrokenPipe);
+        let error = |kind| Error::new(kind, "m").with_source(broken());
+        assert!(is_closed_pipe(&error(ErrorKind::Export)));
+        assert!(!is_closed_pipe(&error(ErrorKind::Connect)));
+        assert!(!is_closed_pipe(&Error::new(ErrorKind::Export, "m")));
+    }
+
+    #[test]
+    fn connection_strings_are_taken_out_of_usage_errors() {
+        let arguments = |text: &str| vec![text.to_owned()].into_iter();
+        for argument in [
+            "postgresql://u:canary@h/d",
+            "--sharp=postgresql://u:canary@h/d",
+            "host=h password=canary",
+        ] {
+            let message = format!("error: unexpected argument '{argument}' found");
+            let redacted = redact(&message, arguments(argument));
+            assert!(!redacted.contains("canary"), "{redacted}");
+            assert!(redacted.contains("***"), "{redacted}");
+        }
+        assert_eq!(redact("unexpected 'x'", arguments("x")), "unexpected 'x'");
+    }
+}

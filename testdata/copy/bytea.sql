@@ -1,0 +1,7 @@
+SELECT v::bytea AS "bytea" FROM (VALUES
+    (''),
+    ('\x00'),
+    ('\xdeadbeef'),
+    ('abc'),
+    (NULL)
+) AS t(v)

@@ -1,0 +1,1 @@
+SELECT v::"char" AS """char""" FROM (VALUES ('a'), ('"'), (' '), (''), (NULL)) AS t(v)

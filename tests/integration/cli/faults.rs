@@ -1,0 +1,299 @@
+//! Queries that fail: which exit code, what is said, and that nothing is left behind.
+
+use std::fs;
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use merganser::local::Server;
+
+use super::{Run, Scene, assert_contains, merganser, signal};
+use crate::support;
+
+#[test]
+fn flags_that_are_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let shard = [
+        "query",
+        "--fan-out",
+        "--shard",
+        "postgresql://u:canary@127.0.0.1:1/d",
+    ];
+    for (arguments, parts) in [
+        (
+            &["--format", "xml", "SELECT 1"][..],
+            &["xml", "possible values", "parquet"][..],
+        ),
+        (
+            &["-o", "rows.txt", "SELECT 1"],
+            &["rows.txt", "hint:", "--format"],
+        ),
+        (
+            &["--compression", "snappy", "--format", "arrow", "SELECT 1"],
+            &["no compression snappy"],
+        ),
+        (&["--format", "none", "-o", "a.csv", "SELECT 1"], &["none"]),
+        (
+            &["-f", "missing.sql"],
+            &["missing.sql", "caused by: No such file"],
+        ),
+        (
+            &["--numeric", "decimal(99,0)", "SELECT 1"],
+            &["decimal(p,s)"],
+        ),
+        (&["--timeout", "soon", "SELECT 1"], &["500ms, 30s or 5min"]),
+        (
+            &["SELECT 1", "postgresql://u:canary@h/d"],
+            &["unexpected argument"],
+        ),
+        (
+            &["SELECT 1", "--shards", "postgresql://u:canary@h/d"],
+            &["--shard"],
+        ),
+        (&[], &["required"]),
+    ] {
+        let done = merganser(folder.path()).args(shard).args(arguments).run();
+        // Format none needs to open nothing, and port 1 is closed.
+        assert_eq!(done.code, 2, "{arguments:?}: {}", done.stderr);
+        assert_eq!(done.stdout, "");
+        parts
+            .iter()
+            .for_each(|part| assert_contains(&done.stderr, part));
+        assert!(!done.stderr.contains("canary"), "{}", done.stderr);
+        assert_eq!(super::names_in(folder.path()), [""; 0]);
+    }
+}
+
+#[test]
+fn a_planned_query_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let done = merganser(folder.path()).args(["query", "SELECT 1"]).run();
+    assert_eq!(done.code, 3);
+    assert_contains(&done.stderr, "planned queries");
+    assert_contains(&done.stderr, "are not there yet");
+    assert_contains(&done.stderr, "hint: add --fan-out");
+}
+
+#[test]
+fn shards_that_are_not_described_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = merganser(folder.path());
+        let done = command
+            .args(["query", "--fan-out", "SELECT 1"])
+            .args(arguments)
+            .run();
+        assert_eq!(done.code, 2, "{arguments:?}: {}", done.stderr);
+        assert!(!done.stderr.contains("canary"), "{}", done.stderr);
+        done.stderr
+    };
+    let error = run(&[]);
+    assert_contains(&error, "no merganser.toml in this folder");
+    assert_contains(&error, "hint: name each database with `--shard");
+    assert_contains(&run(&["-c", "none.toml"]), "none.toml: file not found");
+
+    let file = folder.path().join("bad.toml");
+    let shard = "[[shard]]\nname = \"a\"\nurl = \"postgresql://u:canary@h/d\"\n";
+    fs::write(&file, format!("{shard}ulr = \"canary\"\n")).unwrap();
+    let error = run(&["-c", "bad.toml"]);
+    assert_contains(&error, "bad.toml");
+    assert_contains(&error, "ulr");
+    fs::write(&file, "[session]\ntimezone = \"UTC\"\n").unwrap();
+    assert_contains(&run(&["-c", "bad.toml"]), "no shard");
+
+    assert_contains(
+        &run(&["--shard", "postgresql://u:canary@h:port/d"]),
+        "shard \"s0\"",
+    );
+    run(&["--shard", "postgresql://u:canary@h/d?sslmod=require"]);
+    run(&["--shard", "host=h password='canary"]);
+}
+
+#[test]
+fn a_server_that_is_not_there() {
+    let Some(mut scene) = Scene::new(1) else {
+        return;
+    };
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = closed.local_addr().unwrap().port();
+    drop(closed);
+    scene
+        .urls
+        .push(format!("postgresql://postgres:canary@127.0.0.1:{port}/d"));
+    let started = Instant::now();
+    let error = scene.failure_of(4, &["-o", "a.csv", "SELECT 1"]);
+    assert!(started.elapsed() < Duration::from_secs(3));
+    assert_contains(&error, "shard \"s1\"");
+    assert_contains(&error, &format!("{port}"));
+    assert!(!error.contains("canary"), "{error}");
+}
+
+#[test]
+fn a_login_that_is_refused() {
+    let (Some(mut scene), Some(binaries)) = (Scene::new(1), support::binaries()) else {
+        return;
+    };
+    let missing = scene.urls[0].replace(scene.database(0), "no_such_database");
+    scene.urls.push(missing);
+    let error = scene.failure_of(4, &["-o", "a.csv", "SELECT 1"]);
+    assert_contains(&error, "no_such_database");
+    assert_contains(&error, "3D000");
+
+    let server = Server::builder()
+        .with_binaries(binaries.clone())
+        .with_password("right")
+        .start();
+    let server = server.unwrap();
+    scene.urls[1] = server.url("postgres").replace("right", "canary");
+    let error = scene.failure_of(4, &["-o", "a.csv", "SELECT 1"]);
+    assert_contains(&error, "shard \"s1\"");
+    assert_contains(&error, "28P01");
+    assert!(!error.contains("canary"), "{error}");
+    scene.urls[1] = server.url("postgres");
+    assert_eq!(scene.output_of(&["SELECT 1 AS a"]), "a\n1\n1\n");
+}
+
+#[test]
+fn shards_that_differ() {
+    let Some(scene) = Scene::new(2) else { return };
+    scene.execute(0, "CREATE TABLE t (id int)");
+    let error = scene.failure_of(1, &["-o", "a.csv", "SELECT id FROM t"]);
+    assert_contains(&error, "shard \"s1\"");
+    assert_contains(&error, "relation \"t\" does not exist");
+    assert_contains(&error, "42P01");
+
+    scene.execute(1, "CREATE TABLE t (id text)");
+    let error = scene.failure_of(3, &["-o", "a.csv", "SELECT id FROM t"]);
+    for part in ["s0", "s1", "id", "int4", "text"] {
+        assert_contains(&error, part);
+    }
+}
+
+#[test]
+fn statements_that_are_wrong() {
+    let Some(scene) = Scene::new(1) else { return };
+    scene.execute_all("CREATE TABLE t (id int)");
+    for (code, sql, part) in [
+        (3, "SELEC 1", "SELEC"),
+        (1, "SELECT FROM WHERE", "WHERE"),
+        (2, "SELECT 1; SELECT 2", "more than one statement"),
+        (3, "DELETE FROM t", "not a query"),
+        (2, "", "no statement"),
+        (1, "SELECT 1 / 0", "22012"),
+    ] {
+        let error = scene.failure_of(code, &["-o", "a.csv", sql]);
+        assert_contains(&error, part);
+    }
+    for arguments in [
+        &["SELECT $1::int"][..],
+        &["--param", "1", "--param", "2", "SELECT $1::int"],
+    ] {
+        let error = scene.failure_of(2, &[arguments, &["-o", "a.csv"]].concat());
+        assert_contains(&error, "parameter");
+    }
+    let error = scene.failure_of(1, &["--param", "x", "-o", "a.csv", "SELECT $1::int"]);
+    assert_contains(&error, "22P02");
+    #[cfg(feature = "datafusion")]
+    for merge_sql in [
+        "SELEC",
+        "SELECT missing FROM shards",
+        "SELECT 1 FROM nowhere",
+    ] {
+        let error = scene.failure_of(2, &["--merge-sql", merge_sql, "SELECT id FROM t"]);
+        assert_contains(&error, "merge");
+    }
+}
+
+#[test]
+fn an_output_that_cannot_be_written() {
+    let Some(scene) = Scene::new(1) else { return };
+    let error = scene.failure_of(1, &["-o", "none/a.csv", "SELECT 1"]);
+    assert_contains(&error, "none/a.csv");
+    assert_contains(&error, "hint: create the directory first");
+    let error = scene.failure_of(1, &["--format", "csv", "-o", ".", "SELECT 1"]);
+    assert_contains(&error, "not of a directory");
+    let sql = "SELECT generate_series(1, 1000000)";
+    #[cfg(target_os = "linux")]
+    assert_contains(
+        &scene.failure_of(1, &["--format", "csv", "-o", "/dev/full", sql]),
+        "caused by: No space left on device",
+    );
+}
+
+#[test]
+fn a_value_that_does_not_fit() {
+    let Some(scene) = Scene::new(1) else { return };
+    let sql = "SELECT 1e30::numeric AS big";
+    let error = scene.failure_of(1, &["-o", "a.parquet", sql]);
+    for part in ["shard \"s0\"", "\"big\"", "numeric", "hint:"] {
+        assert_contains(&error, part);
+    }
+    scene.failure_of(1, &["-o", "a.parquet", "SELECT date 'infinity' AS d"]);
+    // What the hints say helps.
+    for numeric in ["text", "float64", "decimal(60,10)"] {
+        scene.output_of(&["--numeric", numeric, "-o", "a.parquet", sql]);
+    }
+    for how in ["null", "text"] {
+        let sql = "SELECT date 'infinity' AS d";
+        scene.output_of(&["--unrepresentable", how, "-o", "a.parquet", sql]);
+    }
+    assert_eq!(scene.files(), ["a.parquet"]);
+}
+
+#[test]
+fn a_failure_leaves_the_file_that_was_there() {
+    let Some(scene) = Scene::new(1) else { return };
+    fs::write(scene.path("a.csv"), "old").unwrap();
+    let sql = "SELECT 10 / (100000 - a) FROM generate_series(1, 100000) a";
+    let done = scene.query(&["-o", "a.csv", sql]).run();
+    assert_eq!(done.code, 1);
+    assert_contains(&done.stderr, "22012");
+    assert_eq!(scene.files(), ["a.csv"]);
+    assert_eq!(fs::read(scene.path("a.csv")).unwrap(), b"old");
+}
+
+#[test]
+fn a_deadline_that_passes() {
+    let Some(scene) = Scene::new(2) else { return };
+    let started = Instant::now();
+    let error = scene.failure_of(
+        5,
+        &["--timeout", "500ms", "-o", "a.csv", "SELECT pg_sleep(60)"],
+    );
+    assert!(started.elapsed() < Duration::from_secs(4));
+    assert_contains(&error, "0.5 s");
+    scene.wait_until_active(0);
+}
+
+#[test]
+fn a_signal_cancels_the_shards_and_leaves_nothing() {
+    let Some(scene) = Scene::new(2) else { return };
+    for (name, code) in [("INT", 130), ("TERM", 143)] {
+        let child = scene.query(&["-o", "a.csv", "SELECT pg_sleep(60)"]).start();
+        scene.wait_until_active(2);
+        signal(&child, name);
+        let started = Instant::now();
+        let output = child.wait_with_output().unwrap();
+        assert!(started.elapsed() < Duration::from_secs(3));
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{stderr}");
+        assert_eq!(stderr, "merganser: interrupted\n");
+        assert_eq!(scene.files(), [""; 0]);
+        scene.wait_until_active(0);
+    }
+}
+
+#[test]
+fn a_signal_ends_a_query_whose_reader_sleeps() {
+    let Some(scene) = Scene::new(1) else { return };
+    let sql = "SELECT generate_series(1, 100000000) AS a";
+    let child = scene.query(&["--format", "csv", sql]).start();
+    scene.wait_until_active(1);
+    // Until every buffer on the way is full.
+    std::thread::sleep(Duration::from_millis(500));
+    let started = Instant::now();
+    signal(&child, "INT");
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    assert!(started.elapsed() < Duration::from_secs(5));
+    scene.wait_until_active(0);
+}
