@@ -20,6 +20,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::mpsc;
@@ -39,8 +40,11 @@ pub(crate) enum CopyEvent {
     },
 }
 
-/// Bytes read from the socket at once, and about the size of a chunk.
+/// The most bytes read from the socket at once, and the most in a chunk.
 const CHUNK: usize = 128 << 10;
+/// After so long a chunk is handed on at the next occasion, however short: rows that come slowly
+/// are to be seen coming.
+const PATIENCE: Duration = Duration::from_millis(20);
 /// Chunks waiting to be decoded, per connection: when there are as many, the socket is not read.
 const QUEUE: usize = 4;
 /// tag and length.
@@ -85,6 +89,8 @@ pub(crate) struct Tap<S> {
     chunk: Vec<u8>,
     /// Up to where the chunk holds whole payloads.
     whole: usize,
+    /// When a chunk was handed on for the last time.
+    sent: Instant,
     /// What a login may still send; `None` after it.
     login_left: Option<usize>,
     /// CopyDone was seen.
@@ -109,6 +115,7 @@ impl<S> Tap<S> {
             to_outlet: false,
             chunk: Vec::new(),
             whole: 0,
+            sent: Instant::now(),
             login_left: Some(LOGIN),
             done: false,
             rows: None,
@@ -211,6 +218,7 @@ impl<S> Tap<S> {
                 rest.extend_from_slice(&self.chunk[sendable..]);
                 self.chunk.truncate(sendable);
                 self.whole = 0;
+                self.sent = Instant::now();
                 Some(CopyEvent::Data(std::mem::replace(&mut self.chunk, rest)))
             } else {
                 self.completed.take()
@@ -236,6 +244,11 @@ impl<S> Tap<S> {
             }
             let available = self.left.min(self.end - self.start);
             if self.to_outlet {
+                // Before the chunk would outgrow its room: making more would copy all of it.
+                while self.chunk.len() + available > CHUNK {
+                    let only_part_of_a_row = self.whole == 0;
+                    ready!(self.poll_send(cx, only_part_of_a_row));
+                }
                 let bytes = &self.buffer[self.start..self.start + available];
                 if self.outlet.is_some() {
                     self.chunk.extend_from_slice(bytes);
@@ -244,10 +257,6 @@ impl<S> Tap<S> {
                 self.left -= available;
                 if self.left == 0 {
                     self.whole = self.chunk.len();
-                }
-                if self.chunk.len() >= CHUNK {
-                    let only_part_of_a_row = self.whole == 0;
-                    ready!(self.poll_send(cx, only_part_of_a_row));
                 }
             } else {
                 // What comes behind the data must not overtake it.
@@ -289,8 +298,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Tap<S> {
             (tap.start, tap.end) = (0, tap.end - tap.start);
             let mut unread = ReadBuf::new(&mut tap.buffer[tap.end..]);
             let Poll::Ready(read) = Pin::new(&mut tap.inner).poll_read(cx, &mut unread) else {
-                // Nothing more for now: what there is can be decoded meanwhile.
-                ready!(tap.poll_send(cx, false));
+                // Nothing more for now: what there is can be decoded meanwhile. But a server sends
+                // 8 KiB at a time, and to wake the decoder for each costs more than it gains.
+                if tap.chunk.len() >= CHUNK / 2 || tap.sent.elapsed() > PATIENCE {
+                    ready!(tap.poll_send(cx, false));
+                }
                 return Poll::Pending;
             };
             let len = unread.filled().len();
@@ -494,6 +506,26 @@ mod tests {
             let (passed, _, _) = run(bytes, 64).await;
             assert!(passed.unwrap_err().to_string().contains("invalid length"));
         }
+    }
+
+    #[tokio::test]
+    async fn rows_that_come_slowly_do_not_wait_for_each_other() {
+        use tokio::io::AsyncWriteExt;
+
+        let (near, mut far) = tokio::io::duplex(1024);
+        let (mut tap, handle) = Tap::new(near);
+        let mut events = handle.open();
+        let reader = tokio::spawn(async move { tap.read_to_end(&mut Vec::new()).await });
+        for row in 0..3 {
+            tokio::time::sleep(2 * PATIENCE).await;
+            let head = if row == 0 { copy(0, &[]) } else { Vec::new() };
+            let bytes = [head, message(b'd', b"row")].concat();
+            far.write_all(&bytes).await.unwrap();
+            let event = events.recv().await;
+            assert!(matches!(event, Some(CopyEvent::Data(data)) if data == b"row"));
+        }
+        drop(far);
+        reader.await.unwrap().unwrap();
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BinaryArray, FixedSizeBinaryArray};
 use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 
-use super::array::{ArrayDecoder, Nulls, ValueFault};
+use super::array::{ArrayDecoder, Nulls, ValueFault, take_batch};
 use super::frame::FieldRange;
 use super::primitive::fixed;
 use crate::types::Unrepresentable;
@@ -43,8 +43,9 @@ impl VariableBytes {
     }
 
     pub(crate) fn finish(&mut self) -> (OffsetBuffer<i32>, Buffer) {
-        let offsets = std::mem::replace(&mut self.offsets, vec![0]);
-        let values = std::mem::take(&mut self.values);
+        let offsets = take_batch(&mut self.offsets);
+        self.offsets.push(0);
+        let values = take_batch(&mut self.values);
         (
             OffsetBuffer::new(ScalarBuffer::from(offsets)),
             Buffer::from_vec(values),
@@ -117,7 +118,7 @@ impl ArrayDecoder for UuidDecoder {
     }
 
     fn finish(&mut self) -> Result<ArrayRef, ValueFault> {
-        let values = Buffer::from_vec(std::mem::take(&mut self.values));
+        let values = Buffer::from_vec(take_batch(&mut self.values));
         Ok(Arc::new(FixedSizeBinaryArray::new(
             UUID_LEN as i32,
             values,

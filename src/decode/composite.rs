@@ -91,6 +91,13 @@ impl ArrayDecoder for StructDecoder {
         Ok(())
     }
 
+    fn written(&self) -> usize {
+        self.children
+            .iter()
+            .map(|child| child.decoder.written())
+            .sum()
+    }
+
     fn finish(&mut self) -> Result<ArrayRef, ValueFault> {
         let arrays = self
             .children

@@ -22,13 +22,14 @@ pub(crate) fn decimal(precision: u8, scale: u8, policy: Unrepresentable) -> Box<
             DataType::Decimal128(precision, scale as i8),
             policy,
             move |bytes| {
+                let fits = |value: &i128| -limit < *value && *value < limit;
+                if let Some(value) = small(bytes, scale).map(i128::from).filter(fits) {
+                    return Ok(value);
+                }
                 let digits = Digits::parse(bytes)?;
-                let value = match digits.to_small(scale) {
-                    Some(value) => Some(i128::from(value)),
-                    None => digits.to_i128(scale),
-                };
-                value
-                    .filter(|value| -limit < *value && *value < limit)
+                digits
+                    .to_i128(scale)
+                    .filter(fits)
                     .ok_or_else(|| digits.does_not_fit(precision, scale))
             },
         );
@@ -59,8 +60,54 @@ pub(crate) fn float(policy: Unrepresentable) -> Box<dyn ArrayDecoder> {
 }
 
 const BASE: u64 = 10_000;
+/// NUMERIC_DSCALE_MASK
+const MAX_DSCALE: u16 = 0x3fff;
 /// Decimal digits in one digit of base 10,000.
 const BASE_DIGITS: i32 = 4;
+
+/// The value times 10^scale where that is quick to tell: up to four digits, as nearly all amounts
+/// of money have. `None` for all else, be it larger or invalid.
+#[inline]
+fn small(bytes: &[u8], scale: u8) -> Option<i64> {
+    let (header, rest) = bytes.split_first_chunk::<8>()?;
+    let [c0, c1, w0, w1, s0, s1, d0, d1] = *header;
+    let (digits, odd) = rest.as_chunks::<2>();
+    let count = usize::from(u16::from_be_bytes([c0, c1]));
+    if digits.len() != count || count > 4 || !odd.is_empty() {
+        return None;
+    }
+    let negative = match u16::from_be_bytes([s0, s1]) {
+        0x0000 => false,
+        0x4000 => true,
+        _ => return None,
+    };
+    if u16::from_be_bytes([d0, d1]) > MAX_DSCALE {
+        return None;
+    }
+    let mut value = 0_u64;
+    for digit in digits {
+        let digit = u64::from(u16::from_be_bytes(*digit));
+        if digit >= BASE {
+            return None;
+        }
+        value = value * BASE + digit;
+    }
+    // Below 10^16 so far. Division by a constant is a multiplication, by a variable it is not.
+    let weight = i32::from(i16::from_be_bytes([w0, w1]));
+    let last = weight + 1 - count as i32;
+    let value = match last * BASE_DIGITS + i32::from(scale) {
+        0 => value,
+        -1 if value.is_multiple_of(10) => value / 10,
+        -2 if value.is_multiple_of(100) => value / 100,
+        -3 if value.is_multiple_of(1000) => value / 1000,
+        1 => value * 10,
+        2 => value * 100,
+        _ if value == 0 => 0,
+        _ => return None,
+    };
+    let value = value as i64;
+    Some(if negative { -value } else { value })
+}
 
 /// The value of a finite `numeric`, as its digits in base 10,000.
 struct Digits<'a> {
@@ -108,8 +155,7 @@ impl<'a> Numeric<'a> {
             }
         };
         let dscale = u16::from_be_bytes([d0, d1]);
-        // NUMERIC_DSCALE_MASK
-        if dscale > 0x3fff {
+        if dscale > MAX_DSCALE {
             return Err(Fault::bad(format!("invalid scale {dscale} of a numeric")));
         }
         if let Some(digit) = digits
@@ -137,40 +183,6 @@ impl<'a> Digits<'a> {
                 "{name} cannot be held by a decimal"
             ))),
         }
-    }
-
-    /// The power of ten by which the integer of all digits has to be multiplied for this scale.
-    #[inline]
-    fn shift(&self, scale: u8) -> i32 {
-        // At most 65,535 digits: no overflow.
-        let last = self.weight - (self.digits.len() as i32 - 1);
-        last * BASE_DIGITS + i32::from(scale)
-    }
-
-    /// The value times 10^scale where that is quick to tell: up to four digits, as nearly all
-    /// amounts of money have.
-    #[inline]
-    fn to_small(&self, scale: u8) -> Option<i64> {
-        if self.digits.len() > 4 {
-            return None;
-        }
-        let mut value = 0_u64;
-        for digit in self.digits {
-            value = value * BASE + u64::from(u16::from_be_bytes(*digit));
-        }
-        // Below 10^16 so far. Division by a constant is a multiplication, by a variable it is not.
-        let value = match self.shift(scale) {
-            0 => value,
-            -1 if value.is_multiple_of(10) => value / 10,
-            -2 if value.is_multiple_of(100) => value / 100,
-            -3 if value.is_multiple_of(1000) => value / 1000,
-            1 => value * 10,
-            2 => value * 100,
-            _ if value == 0 => 0,
-            _ => return None,
-        };
-        let value = value as i64;
-        Some(if self.negative { -value } else { value })
     }
 
     /// The value times 10^scale; `None` if that is no integer, or more than 128 bits.
@@ -324,7 +336,7 @@ mod tests {
     fn scaled(bytes: &[u8], scale: u8) -> Option<i128> {
         let digits = Digits::parse(bytes).ok()?;
         let value = digits.to_i128(scale);
-        if let Some(small) = digits.to_small(scale) {
+        if let Some(small) = small(bytes, scale) {
             assert_eq!(Some(i128::from(small)), value);
         }
         let wide = digits.to_i256(scale);

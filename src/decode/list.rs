@@ -147,6 +147,10 @@ impl ArrayDecoder for ListDecoder {
             .map_err(|fault| parent_row(fault, &self.ends))
     }
 
+    fn written(&self) -> usize {
+        self.element.written()
+    }
+
     fn finish(&mut self) -> Result<ArrayRef, ValueFault> {
         let mut array = self.element.finish()?;
         let mut item = self.element_field.clone();

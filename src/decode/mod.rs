@@ -34,7 +34,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use self::array::{ArrayDecoder, Fault, ValueFault, make_decoder};
 use self::frame::{FieldRange, FrameScanner, Limits};
 use crate::error::{Error, ErrorKind, Result};
-use crate::types::{Column, Unrepresentable};
+use crate::types::{Column, Shape, Unrepresentable};
 
 /// Makes a [`Decoder`].
 #[derive(Debug, Clone)]
@@ -97,6 +97,11 @@ impl DecoderBuilder {
                 .collect::<Vec<_>>(),
         );
         let count = self.columns.len();
+        let has_numeric_text = |column: &Column| matches!(column.pg_type.shape, Shape::NumericText);
+        let scan_rows = match self.columns.iter().any(has_numeric_text) {
+            true => NUMERIC_TEXT_ROWS,
+            false => usize::MAX,
+        };
         Decoder {
             decoders: self
                 .columns
@@ -108,6 +113,7 @@ impl DecoderBuilder {
             scanner: FrameScanner::new(count),
             fields: vec![Vec::new(); count],
             carry: Vec::new(),
+            scan_rows,
             batch_rows: self.batch_rows,
             batch_bytes: self.batch_bytes,
             rows_in_batch: 0,
@@ -154,6 +160,8 @@ pub struct Decoder {
     fields: Vec<Vec<FieldRange>>,
     /// The start of a tuple whose end has not come yet.
     carry: Vec<u8>,
+    /// The most rows that are decoded at once.
+    scan_rows: usize,
     batch_rows: usize,
     batch_bytes: usize,
     rows_in_batch: usize,
@@ -164,6 +172,10 @@ pub struct Decoder {
 /// How many bytes are split into fields before the fields are decoded: enough to make the loop
 /// over a column long, little enough that bytes and fields stay in the processor's cache.
 const SCAN_BYTES: usize = 128 << 10;
+
+/// Rows decoded at once where a column holds the text of numerics: ten bytes on the wire may be a
+/// number of 131,072 digits, so the text has to be looked at often.
+const NUMERIC_TEXT_ROWS: usize = 64;
 
 impl Decoder {
     /// The schema of every batch.
@@ -275,7 +287,7 @@ impl Decoder {
             let rest = &data[taken..];
             let room = self.batch_bytes - self.bytes_in_batch;
             let limits = Limits {
-                rows: self.batch_rows - self.rows_in_batch,
+                rows: (self.batch_rows - self.rows_in_batch).min(self.scan_rows),
                 enough_bytes: room.min(SCAN_BYTES),
                 most_bytes: (self.rows_in_batch > 0).then_some(room),
             };
@@ -300,7 +312,8 @@ impl Decoder {
                 // The header alone does not begin a batch.
                 self.bytes_in_batch += scanned.consumed;
             }
-            if scanned.over_limit {
+            let written: usize = self.decoders.iter().map(|decoder| decoder.written()).sum();
+            if scanned.over_limit || written >= self.batch_bytes {
                 self.bytes_in_batch = self.batch_bytes;
             }
             if scanned.consumed == 0 || self.scanner.is_done() {

@@ -2,7 +2,7 @@
 
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 
-use super::array::Fault;
+use super::array::{Fault, take_batch};
 
 /// Where each list ends among the items.
 ///
@@ -28,6 +28,8 @@ impl Offsets {
 
     /// What was added since the last call.
     pub(crate) fn finish(&mut self) -> OffsetBuffer<i32> {
-        OffsetBuffer::new(ScalarBuffer::from(std::mem::replace(&mut self.0, vec![0])))
+        let offsets = take_batch(&mut self.0);
+        self.0.push(0);
+        OffsetBuffer::new(ScalarBuffer::from(offsets))
     }
 }

@@ -8,7 +8,7 @@ use arrow::datatypes::{
     DataType, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, UInt32Type, UInt64Type,
 };
 
-use super::array::{ArrayDecoder, Fault, Nulls, ValueFault};
+use super::array::{ArrayDecoder, Fault, Nulls, ValueFault, take_batch};
 use super::frame::FieldRange;
 use crate::types::Unrepresentable;
 
@@ -57,7 +57,7 @@ where
     }
 
     fn finish(&mut self) -> Result<ArrayRef, ValueFault> {
-        let values = std::mem::take(&mut self.values);
+        let values = take_batch(&mut self.values);
         let array = PrimitiveArray::<T>::new(values.into(), self.nulls.finish());
         Ok(Arc::new(array.with_data_type(self.data_type.clone())))
     }

@@ -145,6 +145,10 @@ where
     fn finish(&mut self) -> Result<ArrayRef, ValueFault> {
         finish_text(&mut self.bytes, &mut self.nulls)
     }
+
+    fn written(&self) -> usize {
+        self.bytes.values.len()
+    }
 }
 
 /// `"char"`: one byte, nothing for zero, and octal above 127, where it is no character in UTF-8.

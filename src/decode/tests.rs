@@ -9,7 +9,7 @@ use tokio_postgres::types::{Field, Kind, Type};
 
 use super::*;
 use crate::text::TextFormatter;
-use crate::types::{PgType, TypeModifiers};
+use crate::types::{NumericAs, PgType, TypeModifiers, TypeOptions};
 
 const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 
@@ -177,6 +177,35 @@ fn batches_end_by_rows_and_by_bytes() {
     assert!(sizes.iter().all(|rows| *rows <= 3), "{sizes:?}");
     // A row larger than a batch may be is a batch of its own.
     assert_eq!(by(builder().with_batch_bytes(1)), vec![1; 100]);
+}
+
+#[test]
+fn text_that_is_longer_than_its_wire_form_ends_batches_too() {
+    // 1e9999: one digit of weight 2499.
+    let mut value = 1_i16.to_be_bytes().to_vec();
+    value.extend(2499_i16.to_be_bytes());
+    value.extend([0, 0, 0, 0, 0, 1]);
+    let rows: Vec<_> = (0..1000).map(|_| vec![Some(value.clone())]).collect();
+    let text = PgType::from_catalog(&Type::NUMERIC, -1, 0, &TypeModifiers::default()).with_options(
+        &TypeOptions {
+            numeric: NumericAs::Text,
+            ..TypeOptions::default()
+        },
+    );
+    let builder = DecoderBuilder::new(vec![Column::new("n", text)]).with_batch_bytes(1 << 20);
+    let (_, batches) = run(builder, &copy_data(&rows), 4096).unwrap();
+    assert_eq!(
+        batches.iter().map(RecordBatch::num_rows).sum::<usize>(),
+        1000
+    );
+    for batch in &batches {
+        // Ten thousand digits each, and at most one scan of rows more than asked for.
+        assert!(
+            batch.num_rows() <= 105 + NUMERIC_TEXT_ROWS,
+            "{}",
+            batch.num_rows()
+        );
+    }
 }
 
 #[test]

@@ -1,0 +1,121 @@
+//! All rows of TPC-H's `lineitem`, from four servers to Arrow, next to four `psql` that throw the
+//! same bytes away.
+//!
+//! What is measured runs in processes of its own, in turns, so that memory and CPU time are its
+//! own and a busy machine slows down all alike. See `benches/README.md`.
+
+#[path = "support/report.rs"]
+mod report;
+#[path = "support/shards.rs"]
+mod shards;
+
+use futures::TryStreamExt;
+use merganser::{Order, ScanProgress};
+use shards::{Cost, Result, Shards};
+
+const SQL: &str = "select * from lineitem";
+/// The floor, and what is compared with it.
+const MODES: [&str; 3] = ["psql", "stream", "collect"];
+
+fn main() -> Result<()> {
+    if let Some(arguments) = shards::child_arguments() {
+        let (mode, urls) = arguments.split_first().ok_or("no mode")?;
+        return shards::runtime()?.block_on(read(mode, urls));
+    }
+    let shards = Shards::start()?;
+    let runs = if report::is_smoke() { 1 } else { 5 };
+    // Once unmeasured: from then on the tables are in memory.
+    run("psql", &shards.urls)?;
+    let mut rounds = Vec::new();
+    for _ in 0..runs {
+        let costs: Result<Vec<Cost>> = MODES.iter().map(|mode| run(mode, &shards.urls)).collect();
+        rounds.push(costs?);
+    }
+    print(&rounds);
+    Ok(())
+}
+
+fn run(mode: &str, urls: &[String]) -> Result<Cost> {
+    if mode != "psql" {
+        return shards::measure_child(&[mode], urls);
+    }
+    let copy = format!("copy ({SQL}) to stdout (format binary)");
+    let commands: Result<Vec<_>> = urls.iter().map(|url| shards::psql(url, &copy)).collect();
+    shards::measure(commands?)
+}
+
+/// What the measured process does.
+async fn read(mode: &str, urls: &[String]) -> Result<()> {
+    let progress = ScanProgress::new();
+    let query = shards::cluster(urls)?
+        .fan_out(SQL)
+        .with_progress(progress.clone());
+    let rows = match mode {
+        "stream" => {
+            let mut stream = query.with_order(Order::FirstCome).stream().await?;
+            let mut rows = 0;
+            while let Some(batch) = stream.try_next().await? {
+                rows += batch.num_rows() as u64;
+            }
+            rows
+        }
+        "collect" => {
+            let batches = query.collect().await?;
+            batches.iter().map(|batch| batch.num_rows() as u64).sum()
+        }
+        other => return Err(format!("no mode {other:?}").into()),
+    };
+    let bytes = progress.shards().iter().map(|shard| shard.bytes).sum();
+    shards::report_work(rows, bytes)
+}
+
+fn print(rounds: &[Vec<Cost>]) {
+    let rows: Vec<_> = MODES
+        .iter()
+        .enumerate()
+        .map(|(index, mode)| {
+            let median = |value: fn(&Cost) -> f64| {
+                report::median(rounds.iter().map(|round| value(&round[index])))
+            };
+            // Of the runs of one round, which were made one after the other.
+            let ratio = |value: fn(&Cost) -> f64| {
+                let ratios = rounds.iter().map(|r| value(&r[index]) / value(&r[0]));
+                format!("{:.2}", report::median(ratios))
+            };
+            let wall = median(|cost| cost.wall_seconds);
+            let work = rounds[0][index].work;
+            let per_second = |count: u64, unit: f64| match count {
+                0 => String::new(),
+                _ => format!("{:.2}", count as f64 / wall / unit),
+            };
+            vec![
+                (*mode).to_owned(),
+                format!("{wall:.2}"),
+                ratio(|cost| cost.wall_seconds),
+                format!("{:.2}", median(|cost| cost.cpu_seconds)),
+                ratio(|cost| cost.cpu_seconds),
+                per_second(work.rows, 1e6),
+                per_second(work.bytes, 1e6),
+                match work.peak_memory_kib {
+                    0 => String::new(),
+                    _ => format!(
+                        "{:.0}",
+                        median(|cost| cost.work.peak_memory_kib as f64 / 1024.0)
+                    ),
+                },
+            ]
+        })
+        .collect();
+    let work = rounds[0][1].work;
+    println!(
+        "{SQL}: {} rows, {:.0} MB of COPY BINARY from {} servers, {} runs, medians\n",
+        work.rows,
+        work.bytes as f64 / 1e6,
+        shards::SHARDS,
+        rounds.len()
+    );
+    let header = [
+        "", "wall s", "/ psql", "CPU s", "/ psql", "M rows/s", "MB/s", "peak MiB",
+    ];
+    report::print_table(&header, &rows);
+}
