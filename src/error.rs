@@ -158,6 +158,30 @@ impl Error {
         self
     }
 
+    /// The same error with another hint.
+    #[must_use]
+    pub(crate) fn replace_hint(mut self, hint: String) -> Self {
+        self.0.hint = Some(hint);
+        self
+    }
+
+    /// The same error for a second one to tell it. A source cannot be copied: its text remains.
+    pub(crate) fn copy(&self) -> Self {
+        Self(Box::new(Inner {
+            kind: self.0.kind,
+            message: self.0.message.clone(),
+            shard: self.0.shard.clone(),
+            phase: self.0.phase,
+            sql_state: self.0.sql_state.clone(),
+            hint: self.0.hint.clone(),
+            source: self
+                .0
+                .source
+                .as_ref()
+                .map(|source| source.to_string().into()),
+        }))
+    }
+
     /// The same error with words behind its message.
     #[must_use]
     pub(crate) fn with_more(mut self, more: &str) -> Self {

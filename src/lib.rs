@@ -1,9 +1,48 @@
 //! One SQL statement in, many PostgreSQL databases that know nothing of each other, one Apache
 //! Arrow table out.
+//!
+//! ```text
+//! config -> plan -> connect -> decode -> merge -> finish -> export
+//!    |                 |          |         |                 |
+//! Topology         Cluster    COPY BINARY  union or        Parquet, CSV,
+//! (shards,         (pools,    to Arrow     DataFusion      JSON, Arrow
+//!  tables)          TLS)      batches      re-aggregation
+//! ```
+//!
+//! (`plan` and `finish` are stages of planned queries, which are not there yet.)
+//!
+//! Make a [`Topology`] from a file, URLs or a builder; a [`Cluster`] of it; a [`Query`] with
+//! [`Cluster::fan_out`]; and [`collect`](Query::collect) it, or [`stream`](Query::stream) it into
+//! [`export`]:
+//!
+//! ```no_run
+//! use merganser::export::{self, Destination, ExportOptions, Format, Progress};
+//! use merganser::{Cluster, Topology};
+//!
+//! # async fn example() -> merganser::Result<()> {
+//! let topology = Topology::from_urls(["postgresql://db0/sales", "postgresql://db1/sales"])?;
+//! let cluster = Cluster::new(topology)?;
+//! let output = Destination::from("orders.parquet").open()?;
+//! let rows = cluster.fan_out("SELECT * FROM orders").stream().await?;
+//! let options = ExportOptions::new();
+//! let done = export::write(rows, output, Format::Parquet, &options, &Progress::default()).await?;
+//! println!("{} rows", done.rows);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! An answer is complete or it is an error: see [`Error`] for what it tells.
+//!
+//! # Cargo features
+//! - `datafusion` (default): re-aggregation. Without it everything else builds, and fast.
+//! - `cli` (default): the `merganser` program.
+//! - `local` (with `cli`): throw-away PostgreSQL servers with TPC-H data.
 
+pub mod blocking;
 mod cluster;
 pub mod config;
 mod connect;
+mod cursor;
 pub mod decode;
 mod error;
 pub mod export;
@@ -23,6 +62,7 @@ pub mod types;
 
 pub use cluster::{Cluster, ClusterBuilder, DEFAULT_CONNECTIONS_PER_SHARD};
 pub use config::Topology;
+pub use cursor::{Cursor, Row};
 pub use error::{Error, ErrorKind, Phase, Result};
 pub use merge::Order;
 pub use progress::{ScanProgress, ShardProgress, ShardState};
@@ -31,3 +71,8 @@ pub use stream::QueryStream;
 
 /// The `arrow` crate whose types this crate's API uses.
 pub use arrow;
+
+/// The README's Rust is compiled with the documentation's tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -172,6 +172,24 @@ impl Query {
         .await
     }
 
+    /// The SQL text as the first shard would run it, with the values in place of `$1`, `$2`, ...
+    ///
+    /// The shard is asked for the types of the parameters; each value is a literal that is cast to
+    /// its type. The query does not run.
+    ///
+    /// # Errors
+    /// As [`stream`](Self::stream), before the first row, but of the first shard alone.
+    pub async fn mogrify(self) -> Result<String> {
+        within(self.deadline(), async {
+            let statement = Statement::parse(&self.sql)?;
+            let mut session = self.cluster.session(0).await?;
+            let description = scan::describe(&mut session, &statement, &self.types).await?;
+            session.finish().await;
+            scan::with_values(&statement, &description, &self.parameters)
+        })
+        .await
+    }
+
     /// Starts the query; the rows as they come, in bounded memory.
     ///
     /// Every shard is asked for its columns first; only when all agree does the query run.

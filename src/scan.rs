@@ -96,12 +96,23 @@ fn statement_error(
     match position.and_then(|position| statement::locate(statement.text(), position)) {
         Some((line, column, text)) => {
             let place = format!("line {line}, column {column}");
-            let shown: String = text.chars().take(120).collect();
-            ours.with_context(&place)
-                .with_hint(format!("{shown}\n{:>1$}", "^", column.min(121)))
+            let advice = ours.hint().unwrap_or("look at this place in the query");
+            let hint = format!("{advice}\n{}", pointer(text, column));
+            ours.with_context(&place).replace_hint(hint)
         }
         None => ours,
     }
+}
+
+/// The part of a line around a column (from 1), with a mark beneath it.
+fn pointer(line: &str, column: usize) -> String {
+    const BEFORE: usize = 60;
+    const SHOWN: usize = 120;
+    let skipped = column.saturating_sub(BEFORE);
+    let shown: String = line.chars().skip(skipped).take(SHOWN).collect();
+    // Tabs would be as wide as the terminal likes.
+    let shown = shown.replace('\t', " ");
+    format!("{shown}\n{:>1$}", "^", column - skipped)
 }
 
 /// Looks up the type modifiers of the fields of composites and of domains, which the client
@@ -216,11 +227,9 @@ fn catalog_row(row: &[Option<String>]) -> Result<(u32, i32, i32)> {
     }
 }
 
-/// The COPY command for a statement of this description.
-///
-/// COPY takes no parameters, so the values are written into the text: as literals cast to the
-/// types that PostgreSQL itself found for them. Columns without a binary form are cast to text.
-pub(crate) fn copy_sql(
+/// The statement with values in place of its parameters: literals, cast to the types that
+/// PostgreSQL itself found for them.
+pub(crate) fn with_values(
     statement: &Statement,
     description: &Description,
     values: &[Option<String>],
@@ -252,7 +261,19 @@ pub(crate) fn copy_sql(
             Ok(format!("{literal}::{cast}"))
         })
         .collect::<Result<Vec<_>>>()?;
-    let sql = statement.with_parameters(&literals)?;
+    statement.with_parameters(&literals)
+}
+
+/// The COPY command for a statement of this description.
+///
+/// COPY takes no parameters, so the values are written into the text. Columns without a binary
+/// form are cast to text.
+pub(crate) fn copy_sql(
+    statement: &Statement,
+    description: &Description,
+    values: &[Option<String>],
+) -> Result<String> {
+    let sql = with_values(statement, description, values)?;
     let columns = &description.columns;
     let names: Vec<_> = (1..=columns.len()).map(|n| format!("c{n}")).collect();
     let selected: Vec<_> = columns

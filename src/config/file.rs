@@ -302,10 +302,11 @@ impl Place<'_> {
         let span = error.span().unwrap_or(0..0);
         let mut message = without_values(error.message());
         // serde names unknown keys, but not those whose value has the wrong type.
-        if !message.starts_with("unknown key") && !message.starts_with("missing field") {
-            if let Some(key) = self.key_before(span.start) {
-                message = format!("{key}: {message}");
-            }
+        if !message.starts_with("unknown key")
+            && !message.starts_with("missing field")
+            && let Some(key) = self.key_before(span.start)
+        {
+            message = format!("{key}: {message}");
         }
         self.locate(invalid(message), span)
     }

@@ -166,6 +166,16 @@ impl Pools {
         }
     }
 
+    /// Waits until no connection is in use: also not by a query that was dropped, whose cancel
+    /// request is through by then.
+    pub(crate) async fn idle(&self) {
+        for shard in &self.shards {
+            let all = u32::try_from(shard.pool.status().max_size).unwrap_or(u32::MAX);
+            // An error means that the pool is closed.
+            let _ = shard.permits.acquire_many(all).await;
+        }
+    }
+
     /// Closes the pools and waits for cancel requests under way.
     pub(crate) async fn close(&self) {
         for shard in &self.shards {

@@ -161,9 +161,9 @@ impl<'a> Digits<'a> {
         // Below 10^16 so far. Division by a constant is a multiplication, by a variable it is not.
         let value = match self.shift(scale) {
             0 => value,
-            -1 if value % 10 == 0 => value / 10,
-            -2 if value % 100 == 0 => value / 100,
-            -3 if value % 1000 == 0 => value / 1000,
+            -1 if value.is_multiple_of(10) => value / 10,
+            -2 if value.is_multiple_of(100) => value / 100,
+            -3 if value.is_multiple_of(1000) => value / 1000,
             1 => value * 10,
             2 => value * 100,
             _ if value == 0 => 0,
@@ -258,7 +258,7 @@ impl<'a> Digits<'a> {
         }
         Fault::Inexact {
             what: format!("{text} does not fit decimal({precision},{scale}) exactly"),
-            hint: "set the numeric option to decimal(p,s) with room for it, text or float64, or round it in the query",
+            hint: "set the numeric option (--numeric) to decimal(p,s) with room for it, text or float64, or round it in the query",
         }
     }
 

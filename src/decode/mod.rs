@@ -343,7 +343,7 @@ fn value_error(columns: &[Column], index: usize, base: usize, fault: ValueFault)
         Fault::Bad(_) => error,
         Fault::Inexact { hint, .. } => error.with_hint(hint),
         Fault::Unrepresentable { hint, .. } => error.with_hint(hint.unwrap_or(
-            "read such values as NULL or as text with the option for unrepresentable values, or cast the column in the query",
+            "read such values as NULL or as text with the option for unrepresentable values (--unrepresentable), or cast the column in the query",
         )),
     }
 }

@@ -101,12 +101,12 @@ impl Dictionary {
     /// The same strings as `array`, in terms of a dictionary that only grows.
     fn adopt(&mut self, array: &DictionaryArray<Int32Type>) -> Result<ArrayRef, ArrowError> {
         let theirs = array.values();
-        if let Some(ours) = &self.values {
-            if Arc::ptr_eq(ours, theirs) || ours == theirs {
-                // The same allocation each time, so that the writer need not compare either.
-                let array = DictionaryArray::try_new(array.keys().clone(), Arc::clone(ours))?;
-                return Ok(Arc::new(array));
-            }
+        if let Some(ours) = &self.values
+            && (Arc::ptr_eq(ours, theirs) || ours == theirs)
+        {
+            // The same allocation each time, so that the writer need not compare either.
+            let array = DictionaryArray::try_new(array.keys().clone(), Arc::clone(ours))?;
+            return Ok(Arc::new(array));
         }
         let theirs: &StringArray = theirs.as_string();
         let known = self.keys.len();
@@ -268,7 +268,7 @@ mod tests {
         let schema = Arc::new(Schema::empty());
         let batch = RecordBatch::try_new_with_options(schema, vec![], &options).unwrap();
         assert_eq!(
-            file(&[batch.clone()], &ExportOptions::new())[0].num_rows(),
+            file(std::slice::from_ref(&batch), &ExportOptions::new())[0].num_rows(),
             3
         );
         assert_eq!(stream(&[batch], &ExportOptions::new())[0].num_rows(), 3);

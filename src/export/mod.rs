@@ -5,7 +5,7 @@
 //!  (shards go on decoding)             (encodes, compresses, writes)         (stdout, file, device)
 //! ```
 //!
-//! [`write`] does all of it for a [`Format`] and an [`Output`]; [`pump`] drives any
+//! [`write()`] does all of it for a [`Format`] and an [`Output`]; [`pump`] drives any
 //! [`RecordBatchWriter`]. Every format here is such a writer.
 
 mod csv;

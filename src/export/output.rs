@@ -27,6 +27,13 @@ pub enum Destination {
     Path(PathBuf),
 }
 
+impl From<&str> for Destination {
+    /// As from a path.
+    fn from(path: &str) -> Self {
+        PathBuf::from(path).into()
+    }
+}
+
 impl From<PathBuf> for Destination {
     /// `-`, `/dev/stdout` and its other names are [`Stdout`](Self::Stdout): opening them anew would
     /// write over what the shell's `>>` wants kept.

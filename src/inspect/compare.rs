@@ -528,7 +528,7 @@ pub(super) mod tests {
         assert_eq!(
             messages(&[
                 catalog(&[both, other]),
-                catalog(&[one.clone()]),
+                catalog(std::slice::from_ref(&one)),
                 catalog(&[one])
             ]),
             [

@@ -111,9 +111,7 @@ impl Inspector {
         let given = self.cluster.topology().clone();
         let wanted = self.wanted_keys(&given)?;
         let shards = Shards::new(self.cluster.clone());
-        let catalogs = shards
-            .each(|shards, shard| catalog::read(shards, shard))
-            .await?;
+        let catalogs = shards.each(catalog::read).await?;
         let names = shards.names();
         let tables = compare::merge(&catalogs);
         let mut drift = compare::drift(&names, &catalogs);

@@ -1,5 +1,10 @@
 //! The expected texts are what a PostgreSQL 15 server printed for the same values.
 
+#![allow(
+    clippy::excessive_precision,
+    reason = "values that a shorter text would not tell apart"
+)]
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -396,8 +401,11 @@ fn composites_quote_what_record_out_quotes() {
     );
 }
 
-/// Ranges of text; a row is lower, upper, both inclusive flags and empty.
-fn ranges(rows: &[(Option<&str>, Option<&str>, bool, bool, bool)]) -> StructArray {
+/// Lower, upper, both inclusive flags and empty.
+type RangeRow<'a> = (Option<&'a str>, Option<&'a str>, bool, bool, bool);
+
+/// Ranges of text.
+fn ranges(rows: &[RangeRow<'_>]) -> StructArray {
     let field = |name: &str, data_type| Field::new(name, data_type, true);
     StructArray::new(
         Fields::from(vec![

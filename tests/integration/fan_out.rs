@@ -34,19 +34,7 @@ fn ints(batches: &[RecordBatch]) -> Vec<i32> {
 
 /// Shards where `t(n)` holds `n` from `sizes` before it up to its own.
 fn numbered(sizes: &[i32]) -> Option<Cluster> {
-    let urls = support::shards(sizes.len())?;
-    let mut from = 0;
-    for (url, size) in urls.iter().zip(sizes) {
-        support::execute(
-            url,
-            &format!(
-                "create table t as select n::int4 from generate_series({from}, {}) n",
-                from + size - 1
-            ),
-        );
-        from += size;
-    }
-    Some(cluster(&urls))
+    Some(cluster(&support::numbered(sizes)?))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -311,30 +299,6 @@ async fn one_failing_shard_fails_the_query() {
     );
 }
 
-/// Backends of ours that run something in the databases of `urls`.
-fn active(urls: &[String]) -> usize {
-    let names: Vec<_> = urls
-        .iter()
-        .map(|url| format!("'{}'", url.rsplit('/').next().unwrap()))
-        .collect();
-    let sql = format!(
-        "select count(*) from pg_stat_activity where state = 'active' and application_name = 'merganser' and datname in ({})",
-        names.join(", ")
-    );
-    let rows = support::server().unwrap().query("postgres", &sql).unwrap();
-    rows[0][0].as_deref().unwrap().parse().unwrap()
-}
-
-async fn none_active(urls: &[String]) -> bool {
-    for _ in 0..40 {
-        if active(urls) == 0 {
-            return true;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    false
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn dropping_a_stream_cancels_the_query_on_every_shard() {
     let Some(urls) = support::shards(3) else {
@@ -349,9 +313,9 @@ async fn dropping_a_stream_cancels_the_query_on_every_shard() {
         .await
         .unwrap();
     stream.next().await.unwrap().unwrap();
-    assert!(active(&urls) > 0);
+    assert!(support::active(&urls) > 0);
     drop(stream);
-    assert!(none_active(&urls).await, "queries still run");
+    assert!(support::none_active(&urls), "queries still run");
     // A query that is given up while it waits for its first row.
     let waiting = cluster.fan_out("select pg_sleep(60)").collect();
     assert!(
@@ -359,7 +323,7 @@ async fn dropping_a_stream_cancels_the_query_on_every_shard() {
             .await
             .is_err()
     );
-    assert!(none_active(&urls).await, "queries still run");
+    assert!(support::none_active(&urls), "queries still run");
     // Cancelling does not hit what runs next.
     for _ in 0..20 {
         assert_eq!(
@@ -393,7 +357,7 @@ async fn deadlines_end_queries() {
         ErrorKind::Timeout
     );
     assert!(stream.next().await.is_none());
-    assert!(none_active(&urls).await, "queries still run");
+    assert!(support::none_active(&urls), "queries still run");
 
     let toml = format!(
         "[session]\nstatement_timeout = \"200ms\"\n[[shard]]\nname = \"a\"\nurl = \"{}\"\n",

@@ -42,8 +42,8 @@ const TABLE: &[(&str, &[&str])] = &[
         "inspect",
         &["config", "connect", "types", "quote", "scan", "cluster"],
     ),
-    ("blocking", &["cluster", "query"]),
-    ("cursor", &["cluster", "query"]),
+    ("blocking", &["config", "export", "query", "cluster"]),
+    ("cursor", &["text", "blocking"]),
     ("local", &[]),
 ];
 

@@ -6,6 +6,7 @@ mod captures;
 #[cfg(feature = "cli")]
 mod cli;
 mod connect;
+mod cursor;
 mod examples;
 mod fan_out;
 mod inspect;

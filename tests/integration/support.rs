@@ -13,6 +13,8 @@ use std::collections::HashMap;
 use std::env;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
+use std::thread;
+use std::time::Duration;
 
 use merganser::local::{Binaries, Server, Tpch};
 
@@ -29,7 +31,7 @@ pub(crate) fn binaries() -> Option<&'static Binaries> {
         Err(_) => None,
     });
     if found.is_none() {
-        let test = std::thread::current().name().unwrap_or("a test").to_owned();
+        let test = thread::current().name().unwrap_or("a test").to_owned();
         // Not eprintln: the test harness would swallow it.
         let _ = std::io::Write::write_all(
             &mut std::io::stderr(),
@@ -64,6 +66,22 @@ pub(crate) fn shards(n: usize) -> Option<Vec<String>> {
     (0..n).map(|_| database()).collect()
 }
 
+/// The URLs of shards where `t(n)` holds the numbers that follow those of the shard before, from 0,
+/// as many as `sizes` says.
+pub(crate) fn numbered(sizes: &[i32]) -> Option<Vec<String>> {
+    let urls = shards(sizes.len())?;
+    let mut from = 0;
+    for (url, size) in urls.iter().zip(sizes) {
+        let last = from + size - 1;
+        execute(
+            url,
+            &format!("create table t as select n::int4 from generate_series({from}, {last}) n"),
+        );
+        from += size;
+    }
+    Some(urls)
+}
+
 /// TPC-H data that tests share, and therefore only read.
 #[derive(Debug)]
 pub(crate) struct TpchData {
@@ -95,7 +113,7 @@ pub(crate) fn tpch(n: usize) -> Option<&'static TpchData> {
 fn load(n: usize) -> Vec<String> {
     let urls = shards(n).expect("a server");
     // On a thread of its own: the caller may be a task of a runtime already.
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         scope.spawn(|| {
             tokio::runtime::Runtime::new()
                 .expect("a runtime")
@@ -111,7 +129,8 @@ fn unique_name() -> String {
     format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-fn is_required() -> bool {
+/// Whether a test that cannot run is to fail.
+pub(crate) fn is_required() -> bool {
     ["CI", "MERGANSER_REQUIRE_POSTGRES"]
         .iter()
         .any(|name| env::var_os(name).is_some_and(|value| !value.is_empty()))
@@ -122,4 +141,31 @@ pub(crate) fn execute(url: &str, sql: &str) {
     let (_, name) = url.rsplit_once('/').expect("a URL of a database");
     let server = server().expect("a server");
     server.execute(name, sql).expect("SQL that runs");
+}
+
+/// How many backends of ours run something in the databases of `urls`.
+pub(crate) fn active(urls: &[String]) -> usize {
+    let names: Vec<_> = urls
+        .iter()
+        .map(|url| format!("'{}'", url.rsplit('/').next().expect("a name")))
+        .collect();
+    let sql = format!(
+        "select count(*) from pg_stat_activity where state = 'active' and application_name = 'merganser' and datname in ({})",
+        names.join(", ")
+    );
+    let server = server().expect("a server");
+    let rows = server.query("postgres", &sql).expect("a count");
+    let count = rows[0][0].as_deref().expect("a count");
+    count.parse().expect("a count")
+}
+
+/// Whether soon no backend of ours runs anything there.
+pub(crate) fn none_active(urls: &[String]) -> bool {
+    for _ in 0..40 {
+        if active(urls) == 0 {
+            return true;
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    false
 }

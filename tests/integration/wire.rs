@@ -139,7 +139,7 @@ async fn every_fault_at_every_point_is_an_error_in_time() {
     assert_eq!(cases.len(), 288);
     let cancels: usize = stream::iter(cases)
         .map(|(point, fault, place)| one_of_three(point, fault, place))
-        .buffer_unordered(32)
+        .buffer_unordered(24)
         .fold(0, async |sum, cancels| sum + cancels)
         .await;
     assert!(cancels > 100, "{cancels} cancel requests");

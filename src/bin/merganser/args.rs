@@ -116,7 +116,7 @@ pub(crate) struct Query {
     pub(crate) numeric: Option<NumericAs>,
     /// What becomes of a value that Arrow cannot hold, such as an infinite date or a numeric NaN
     ///
-    /// By default error, and text where text is written anyway (table, csv, json, ndjson without
+    /// By default error, and text where psql would show text (table and csv without
     /// --merge-sql).
     #[arg(long, value_name = "HOW", value_parser = unrepresentables(), help_heading = "Output")]
     pub(crate) unrepresentable: Option<Unrepresentable>,

@@ -128,17 +128,20 @@ impl Job {
         }
     }
 
-    /// Text formats show what psql shows, so there every value has a form: its text. A merge needs
-    /// numbers that it can add up.
+    /// CSV and tables show what psql shows, so there every value has a form: its text. JSON shows
+    /// the digits of every numeric, and keeps the structure of arrays. A merge needs numbers that
+    /// it can add up.
     fn types(&self) -> TypeOptions {
-        let is_text = matches!(
-            self.format,
-            Format::Table | Format::Csv | Format::Json | Format::Ndjson
-        );
         let mut types = TypeOptions::default();
-        if is_text && self.args.merge_sql.is_none() {
-            types.numeric = NumericAs::Text;
-            types.unrepresentable = Unrepresentable::Text;
+        if self.args.merge_sql.is_none() {
+            match self.format {
+                Format::Table | Format::Csv => {
+                    types.numeric = NumericAs::Text;
+                    types.unrepresentable = Unrepresentable::Text;
+                }
+                Format::Json | Format::Ndjson => types.numeric = NumericAs::Text,
+                _ => {}
+            }
         }
         types.numeric = self.args.numeric.unwrap_or(types.numeric);
         types.unrepresentable = self.args.unrepresentable.unwrap_or(types.unrepresentable);

@@ -90,7 +90,7 @@ fn ours(error: DataFusionError) -> Result<Error, DataFusionError> {
             Ok(inner) => ours(inner),
             // Others hold it too.
             Err(inner) => match found(&inner) {
-                Some(error) => Ok(copy(error)),
+                Some(error) => Ok(error.copy()),
                 None => Err(DataFusionError::Shared(inner)),
             },
         },
@@ -110,27 +110,6 @@ fn found<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Error> 
         next = error.source();
     }
     None
-}
-
-/// All of an error but the type of its sources, of which the text remains.
-fn copy(error: &Error) -> Error {
-    let mut copy = Error::new(error.kind(), error.message());
-    if let Some(shard) = error.shard() {
-        copy = copy.with_shard(shard);
-    }
-    if let Some(phase) = error.phase() {
-        copy = copy.with_phase(phase);
-    }
-    if let Some(code) = error.sql_state() {
-        copy = copy.with_sql_state(code);
-    }
-    if let Some(hint) = error.hint() {
-        copy = copy.with_hint(hint);
-    }
-    if let Some(source) = std::error::Error::source(error) {
-        copy = copy.with_source(source.to_string());
-    }
-    copy
 }
 
 /// Beneath the layers that only add context.

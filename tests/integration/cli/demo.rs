@@ -13,6 +13,13 @@ use crate::support;
 
 /// A small demo, whose temporary files all go into this folder.
 fn demo(folder: &Path, scale: &str, arguments: &[&str]) -> Option<Command> {
+    let mut command = full_demo(folder, arguments)?;
+    command.args(["--shards", "2", "--scale", scale]);
+    Some(command)
+}
+
+/// The demo as it is without flags, whose temporary files all go into this folder.
+fn full_demo(folder: &Path, arguments: &[&str]) -> Option<Command> {
     let binaries = support::binaries()?;
     // The account of the servers must be able to enter it.
     fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
@@ -20,7 +27,7 @@ fn demo(folder: &Path, scale: &str, arguments: &[&str]) -> Option<Command> {
     command
         .env("TMPDIR", folder)
         .env("MERGANSER_PG_BINDIR", binaries.dir())
-        .args(["demo", "--shards", "2", "--scale", scale])
+        .arg("demo")
         .args(arguments);
     Some(command)
 }
@@ -46,7 +53,7 @@ fn the_demo_answers_and_leaves_nothing() {
         "750",
         "FROM lineitem",
         "lineitem.parquet",
-        "MB/s",
+        "B/s",
     ] {
         assert_contains(&done.stdout, part);
     }
@@ -83,6 +90,63 @@ fn a_kept_demo_can_be_used_and_stopped_as_it_says() {
         .unwrap();
     run(stop);
     wait_until_empty(folder.path());
+}
+
+#[cfg(feature = "datafusion")]
+#[test]
+fn the_session_in_the_readme_can_be_repeated_word_for_word() {
+    let folder = folder();
+    let path = folder.path().to_str().unwrap();
+    let Some(mut demo) = full_demo(folder.path(), &["--keep", "--dir", path]) else {
+        return;
+    };
+    let done = demo.run();
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    let bin = Path::new(env!("CARGO_BIN_EXE_merganser")).parent().unwrap();
+    let search = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let mut commands = 0;
+    for (command, expected) in readme_session() {
+        let output = Command::new("sh")
+            .args(["-c", &command])
+            .current_dir(folder.path())
+            .env("PATH", &search)
+            .output()
+            .unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{command}: {stderr}");
+        assert_eq!(
+            String::from_utf8_lossy(&output.stdout),
+            expected,
+            "{command}"
+        );
+        commands += 1;
+    }
+    assert_eq!(commands, 4);
+    assert!(folder.path().join("orders.parquet").exists());
+    let stopped = Command::new("sh")
+        .arg(folder.path().join("stop.sh"))
+        .output()
+        .unwrap();
+    assert!(stopped.status.success());
+}
+
+/// The commands behind `$ ` in the README's console blocks, and what follows each.
+#[cfg(feature = "datafusion")]
+fn readme_session() -> Vec<(String, String)> {
+    let readme = include_str!("../../../README.md");
+    let mut session: Vec<(String, String)> = Vec::new();
+    let mut inside = false;
+    for line in readme.lines() {
+        if line.starts_with("```") {
+            inside = line == "```console";
+        } else if let (true, Some(command)) = (inside, line.strip_prefix("$ ")) {
+            session.push((command.to_owned(), String::new()));
+        } else if let (true, Some((_, output))) = (inside, session.last_mut()) {
+            output.push_str(line);
+            output.push('\n');
+        }
+    }
+    session
 }
 
 #[test]
