@@ -371,7 +371,7 @@ impl Connection {
                 loop {
                     self.stream.write_all(&bytes).await?;
                     // Not all of the processor: other tests run too.
-                    tokio::time::sleep(Duration::from_millis(1)).await;
+                    tokio::time::sleep(Duration::from_millis(10)).await;
                 }
             }
             Fault::Error(code) => {
