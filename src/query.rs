@@ -7,8 +7,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::RecordBatchWriter;
 use futures::StreamExt;
-use futures::future::join_all;
-use futures::stream;
+use futures::stream::{self, FuturesUnordered};
 use tokio::time::{Instant, timeout_at};
 
 use crate::cluster::Cluster;
@@ -168,15 +167,16 @@ impl Query {
     /// As [`stream`](Self::stream), before the first row.
     pub async fn describe(self) -> Result<SchemaRef> {
         let deadline = self.deadline();
-        within(deadline, async {
-            let prepared = self.prepare().await?;
-            for (session, _) in prepared.shards {
-                session.finish().await;
-            }
-            let fields: Vec<_> = prepared.columns.iter().map(Column::to_field).collect();
-            Ok(Arc::new(Schema::new(fields)))
-        })
-        .await
+        deadline
+            .within(async {
+                let prepared = self.prepare().await?;
+                for (session, _) in prepared.shards {
+                    session.finish().await;
+                }
+                let fields: Vec<_> = prepared.columns.iter().map(Column::to_field).collect();
+                Ok(Arc::new(Schema::new(fields)))
+            })
+            .await
     }
 
     /// The SQL text as the first shard would run it, with the values in place of `$1`, `$2`, ...
@@ -187,14 +187,15 @@ impl Query {
     /// # Errors
     /// As [`stream`](Self::stream), before the first row, but of the first shard alone.
     pub async fn mogrify(self) -> Result<String> {
-        within(self.deadline(), async {
-            let statement = Statement::parse(&self.sql)?;
-            let mut session = self.cluster.session(0).await?;
-            let description = scan::describe(&mut session, &statement, &self.types).await?;
-            session.finish().await;
-            scan::with_values(&statement, &description, &self.parameters)
-        })
-        .await
+        self.deadline()
+            .within(async {
+                let statement = Statement::parse(&self.sql)?;
+                let mut session = self.cluster.session(0).await?;
+                let description = scan::describe(&mut session, &statement, &self.types).await?;
+                session.finish().await;
+                scan::with_values(&statement, &description, &self.parameters)
+            })
+            .await
     }
 
     /// Starts the query; the rows as they come, in bounded memory.
@@ -208,7 +209,7 @@ impl Query {
     /// - [`ErrorKind::Connect`]: a shard cannot be reached or does not let us in; where several
     ///   fail, all are named.
     /// - [`ErrorKind::Server`]: a shard does not accept the SQL.
-    /// - [`ErrorKind::Unsupported`]: not a query; or the shards disagree on the columns.
+    /// - [`ErrorKind::Unsupported`]: not a query; or the shards disagree on its columns.
     /// - [`ErrorKind::Timeout`]: the deadline passed.
     pub async fn stream(self) -> Result<QueryStream> {
         let deadline = self.deadline();
@@ -221,15 +222,19 @@ impl Query {
             ..merge::ReaggregateOptions::new(memory)
         };
         let merge_sql = self.merge_sql.clone();
-        let streams = within(deadline, self.scan()).await?;
+        let streams = deadline.within(self.scan()).await?;
         let merged = match merge_sql {
             #[cfg(feature = "datafusion")]
-            Some(sql) => within(deadline, merge::reaggregate(streams, &sql, merge_options)).await?,
+            Some(sql) => {
+                deadline
+                    .within(merge::reaggregate(streams, &sql, merge_options))
+                    .await?
+            }
             #[cfg(not(feature = "datafusion"))]
             Some(_) => return Err(Error::new(ErrorKind::Config, "built without DataFusion")),
             None => merge::union(streams, order, memory / QUEUE_SHARE / count.max(1))?,
         };
-        Ok(end_at(merged, deadline))
+        Ok(deadline.bound(merged))
     }
 
     /// Runs the query to its end; the batches, those of the first shard first.
@@ -244,11 +249,12 @@ impl Query {
             return self.stream().await?.collect().await;
         }
         let (deadline, order) = (self.deadline(), self.order);
-        within(deadline, async {
-            let streams = self.scan().await?;
-            merge::collect(streams, order).await
-        })
-        .await
+        deadline
+            .within(async {
+                let streams = self.scan().await?;
+                merge::collect(streams, order).await
+            })
+            .await
     }
 
     /// Runs the query to its end into a writer, which is opened with the schema once that is
@@ -272,8 +278,12 @@ impl Query {
     }
 
     fn deadline(&self) -> Deadline {
-        self.timeout
-            .map(|timeout| (Instant::now() + timeout, timeout))
+        Deadline {
+            end: self
+                .timeout
+                .map(|timeout| (Instant::now() + timeout, timeout)),
+            progress: self.progress.clone(),
+        }
     }
 
     /// The rows of each shard, ready to be read.
@@ -327,9 +337,7 @@ impl Query {
                 }
             });
         let (sessions, descriptions): (Vec<_>, Vec<_>) =
-            all_or_first_error(join_all(described).await)?
-                .into_iter()
-                .unzip();
+            settle(described).await?.into_iter().unzip();
         let named: Vec<_> = names
             .iter()
             .map(|name| name.to_string())
@@ -357,8 +365,8 @@ struct Prepared {
 }
 
 /// All values, or the first shard's error; where several could not be reached, it names them.
-fn all_or_first_error<T>(results: Vec<Result<T>>) -> Result<Vec<T>> {
-    let mut values = Vec::with_capacity(results.len());
+fn all_or_first_error<T>(results: impl Iterator<Item = Result<T>>) -> Result<Vec<T>> {
+    let mut values = Vec::new();
     let mut errors = Vec::new();
     for result in results {
         match result {
@@ -380,38 +388,105 @@ fn all_or_first_error<T>(results: Vec<Result<T>>) -> Result<Vec<T>> {
     }
 }
 
-/// When the query has to be done, and the time that it was given.
-type Deadline = Option<(Instant, Duration)>;
+/// When the query has to be done.
+#[derive(Clone)]
+struct Deadline {
+    /// The moment, and the time that was given.
+    end: Option<(Instant, Duration)>,
+    /// Tells which shards were late.
+    progress: ScanProgress,
+}
 
-async fn within<T>(deadline: Deadline, work: impl Future<Output = Result<T>>) -> Result<T> {
-    match deadline {
-        None => work.await,
-        Some((at, limit)) => timeout_at(at, work)
-            .await
-            .unwrap_or_else(|_| Err(timed_out(limit))),
+impl Deadline {
+    async fn within<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let Some((at, limit)) = self.end else {
+            return work.await;
+        };
+        match timeout_at(at, work).await {
+            Ok(result) => result,
+            Err(_) => Err(self.passed(limit)),
+        }
+    }
+
+    fn passed(&self, limit: Duration) -> Error {
+        let late: Vec<_> = self
+            .progress
+            .shards()
+            .into_iter()
+            .filter(|shard| shard.state != ShardState::Done)
+            .map(|shard| format!("{:?}", shard.shard))
+            .collect();
+        let waiting = match late.is_empty() {
+            true => String::new(),
+            false => format!("; not done: {}", late.join(", ")),
+        };
+        Error::new(
+            ErrorKind::Timeout,
+            format!(
+                "the query did not end within {} s{waiting}",
+                limit.as_secs_f64()
+            ),
+        )
+        .with_hint("give it more time (--timeout on the command line), or ask for less")
+    }
+
+    /// The stream, with an error in place of what does not come in time.
+    fn bound(self, stream: QueryStream) -> QueryStream {
+        if self.end.is_none() {
+            return stream;
+        }
+        let schema = stream.schema();
+        let batches = stream::unfold(Some((stream, self)), |state| async move {
+            let (mut stream, deadline) = state?;
+            let next = deadline
+                .within(async { stream.next().await.transpose() })
+                .await;
+            match next.transpose()? {
+                Ok(batch) => Some((Ok(batch), Some((stream, deadline)))),
+                Err(error) => Some((Err(error), None)),
+            }
+        });
+        QueryStream::new(schema, batches)
     }
 }
 
-fn timed_out(limit: Duration) -> Error {
-    Error::new(
-        ErrorKind::Timeout,
-        format!("the query did not end within {} s", limit.as_secs_f64()),
-    )
-    .with_hint("give it more time (--timeout on the command line), or ask for less")
+/// Waits for all shards; once one has failed, for the others only so long.
+///
+/// Long enough that shards which fail in the same way are all known, so that the first of them is
+/// named, and those that cannot be reached are all listed; but a shard that hangs does not hide the
+/// error of another.
+async fn settle<T>(
+    work: impl IntoIterator<Item = impl Future<Output = Result<T>>>,
+) -> Result<Vec<T>> {
+    let mut pending: FuturesUnordered<_> = work
+        .into_iter()
+        .enumerate()
+        .map(|(index, work)| async move { (index, work.await) })
+        .collect();
+    let mut results = Vec::new();
+    let mut until: Option<Instant> = None;
+    loop {
+        let next = match until {
+            None => pending.next().await,
+            // Whoever is late is given up.
+            Some(until) => timeout_at(until, pending.next()).await.unwrap_or(None),
+        };
+        let Some((index, result)) = next else { break };
+        if let Err(error) = &result {
+            let patience = match error.kind() {
+                ErrorKind::Connect => UNREACHABLE_PATIENCE,
+                _ => FAILED_PATIENCE,
+            };
+            until.get_or_insert(Instant::now() + patience);
+        }
+        results.push((index, result));
+    }
+    results.sort_by_key(|(index, _)| *index);
+    all_or_first_error(results.into_iter().map(|(_, result)| result))
 }
 
-/// The stream, with an error in place of what does not come before the deadline.
-fn end_at(stream: QueryStream, deadline: Deadline) -> QueryStream {
-    let Some((at, limit)) = deadline else {
-        return stream;
-    };
-    let schema = stream.schema();
-    let batches = stream::unfold(Some(stream), move |stream| async move {
-        let mut stream = stream?;
-        match timeout_at(at, stream.next()).await {
-            Ok(batch) => Some((batch?, Some(stream))),
-            Err(_) => Some((Err(timed_out(limit)), None)),
-        }
-    });
-    QueryStream::new(schema, batches)
-}
+/// How long the other shards are waited for when one could not be reached: the usual limit on
+/// connecting.
+const UNREACHABLE_PATIENCE: Duration = Duration::from_secs(10);
+/// How long the other shards are waited for when one does not accept the query.
+const FAILED_PATIENCE: Duration = Duration::from_secs(1);

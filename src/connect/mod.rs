@@ -484,12 +484,12 @@ fn server_error(answer: &DbError, phase: Phase) -> Error {
         None => ours,
     };
     // One code for two events; only the text tells them apart, where it is in English.
-    match answer.code() {
+    match *answer.code() {
         // We did not cancel it: then nobody would be waiting for the answer.
-        &SqlState::QUERY_CANCELED if answer.message().contains("user request") => {
+        SqlState::QUERY_CANCELED if answer.message().contains("user request") => {
             ours.with_hint("somebody cancelled the query on the server")
         }
-        &SqlState::QUERY_CANCELED => ours.with_kind(ErrorKind::Timeout).with_hint(
+        SqlState::QUERY_CANCELED => ours.with_kind(ErrorKind::Timeout).with_hint(
             "statement_timeout, in [session] or on the server, sets the limit; or somebody cancelled the query there",
         ),
         _ => ours,

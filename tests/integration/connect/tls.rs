@@ -142,7 +142,7 @@ async fn certificates_are_verified_as_far_as_sslmode_asks() {
         IsCa::Ca(BasicConstraints::Unconstrained),
     ] {
         let mut own = params(&HERE);
-        own.is_ca = is_ca.clone();
+        own.is_ca = is_ca;
         let own = own.self_signed(&key).unwrap().pem();
         show(&server, &own).await;
         for mode in ["verify-ca", "verify-full"] {
