@@ -76,6 +76,12 @@ pub use self::options::{NumericAs, TypeOptions, Unrepresentable};
 pub const EXTENSION_NAME: &str = "ARROW:extension:name";
 /// The key of a field's metadata that holds the parameters of its extension type.
 pub const EXTENSION_METADATA: &str = "ARROW:extension:metadata";
+/// The extension name of a `uuid`, one of Arrow's own.
+pub const UUID_EXTENSION: &str = "arrow.uuid";
+/// The extension name of `json` and `jsonb`, one of Arrow's own.
+pub const JSON_EXTENSION: &str = "arrow.json";
+/// The extension name of PostGIS's `geometry` and `geography`, of GeoArrow.
+pub const WKB_EXTENSION: &str = "geoarrow.wkb";
 /// The extension name of a range: a struct of its bounds.
 pub const RANGE_EXTENSION: &str = "merganser.range";
 /// The extension name of a multirange: a list of ranges.

@@ -18,13 +18,11 @@ use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::types;
 
 pub(crate) use datetime::{Suffix, per_second, write_date, write_timestamp};
 pub(crate) use nested::{List, child_field};
 pub(crate) use number::write_decimal;
-
-/// The key of a [`Field`]'s metadata that names its extension type.
-const EXTENSION_KEY: &str = "ARROW:extension:name";
 
 /// An extension type that changes how a value is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,15 +41,15 @@ impl Extension {
     /// The extension type of a field; `None` for a plain field, and for one that prints like its
     /// storage type.
     pub(crate) fn of(field: &Field) -> Option<Self> {
-        match field.metadata().get(EXTENSION_KEY)?.as_str() {
-            "arrow.json" => Some(Self::Json),
-            "arrow.uuid" => Some(Self::Uuid),
-            "geoarrow.wkb" => Some(Self::Wkb),
-            "merganser.array" => Some(Self::Array),
-            "merganser.catalog_vector" => Some(Self::CatalogVector),
-            "merganser.multirange" => Some(Self::Multirange),
-            "merganser.range" => Some(Self::Range),
-            "merganser.vector" => Some(Self::Vector),
+        match field.metadata().get(types::EXTENSION_NAME)?.as_str() {
+            types::JSON_EXTENSION => Some(Self::Json),
+            types::UUID_EXTENSION => Some(Self::Uuid),
+            types::WKB_EXTENSION => Some(Self::Wkb),
+            types::ARRAY_EXTENSION => Some(Self::Array),
+            types::CATALOG_VECTOR_EXTENSION => Some(Self::CatalogVector),
+            types::MULTIRANGE_EXTENSION => Some(Self::Multirange),
+            types::RANGE_EXTENSION => Some(Self::Range),
+            types::VECTOR_EXTENSION => Some(Self::Vector),
             _ => None,
         }
     }

@@ -37,7 +37,10 @@ fn extended(array: &dyn Array, name: &str) -> Field {
 }
 
 fn extension(field: Field, name: &str) -> Field {
-    field.with_metadata(HashMap::from([(EXTENSION_KEY.to_owned(), name.to_owned())]))
+    field.with_metadata(HashMap::from([(
+        crate::types::EXTENSION_NAME.to_owned(),
+        name.to_owned(),
+    )]))
 }
 
 #[track_caller]

@@ -6,8 +6,8 @@ use arrow::datatypes::{DataType, Field, Fields, IntervalUnit, TimeUnit};
 
 use super::{
     ARRAY_EXTENSION, CATALOG_VECTOR_EXTENSION, Column, DECIMAL128_PRECISION, EXTENSION_METADATA,
-    EXTENSION_NAME, LIST_ITEM, MULTIRANGE_EXTENSION, POSTGRES_TYPE, PgType, RANGE_EXTENSION, Shape,
-    VECTOR_EXTENSION,
+    EXTENSION_NAME, JSON_EXTENSION, LIST_ITEM, MULTIRANGE_EXTENSION, POSTGRES_TYPE, PgType,
+    RANGE_EXTENSION, Shape, UUID_EXTENSION, VECTOR_EXTENSION, WKB_EXTENSION,
 };
 
 impl PgType {
@@ -74,9 +74,9 @@ impl PgType {
     pub fn to_field(&self, name: &str) -> Field {
         let field = Field::new(name, self.data_type(), true);
         let extension = match &self.shape {
-            Shape::Uuid => "arrow.uuid",
-            Shape::Text { json: true, .. } => "arrow.json",
-            Shape::Geometry => "geoarrow.wkb",
+            Shape::Uuid => UUID_EXTENSION,
+            Shape::Text { json: true, .. } => JSON_EXTENSION,
+            Shape::Geometry => WKB_EXTENSION,
             Shape::Range { .. } => RANGE_EXTENSION,
             Shape::Multirange { .. } => MULTIRANGE_EXTENSION,
             Shape::Vector { .. } => VECTOR_EXTENSION,
@@ -88,7 +88,7 @@ impl PgType {
         };
         let mut metadata = std::collections::HashMap::new();
         metadata.insert(EXTENSION_NAME.to_owned(), extension.to_owned());
-        if matches!(extension, "arrow.json" | "arrow.uuid") {
+        if matches!(extension, JSON_EXTENSION | UUID_EXTENSION) {
             metadata.insert(EXTENSION_METADATA.to_owned(), String::new());
         }
         field.with_metadata(metadata)
