@@ -50,6 +50,8 @@ pub mod inspect;
 #[cfg(feature = "local")]
 pub mod local;
 mod merge;
+#[cfg(feature = "datafusion")]
+mod plan;
 mod progress;
 mod query;
 mod quote;
