@@ -121,6 +121,9 @@ impl Shards<'_> {
             .flatten()
             .map(|it| it.definition.as_deref().unwrap_or_default())
             .collect();
+        if definitions.windows(2).all(|pair| pair[0] == pair[1]) {
+            return None;
+        }
         let all = |read: &dyn Fn(&str) -> String| -> Vec<Option<String>> {
             definitions.iter().map(|it| Some(read(it))).collect()
         };
