@@ -1,13 +1,16 @@
 //! Reads the catalogs of shards.
 
-use futures::future::try_join_all;
-
 use super::facts::{self, Facts};
 use crate::connect::Session;
 use crate::error::{Error, ErrorKind, Phase, Result};
 
 #[cfg(feature = "datafusion")]
-use {super::Catalog, super::compare::compare, crate::connect::Pools, std::sync::Arc};
+use {
+    super::{Catalog, compare::compare},
+    crate::connect::Pools,
+    futures::future::try_join_all,
+    std::sync::Arc,
+};
 
 /// The catalogs of all shards as one. Takes a connection of each shard, so nobody who waits for it
 /// may hold one.
