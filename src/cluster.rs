@@ -7,6 +7,12 @@ use crate::connect::{Pools, Session};
 use crate::error::{Error, ErrorKind, Result};
 use crate::query::Query;
 
+#[cfg(feature = "datafusion")]
+use {
+    crate::catalog::{self, Catalog},
+    tokio::sync::{Mutex, OnceCell},
+};
+
 /// All shards of a topology, with a pool of connections for each. Cheap to clone.
 ///
 /// ```no_run
@@ -22,6 +28,9 @@ use crate::query::Query;
 pub struct Cluster {
     topology: Arc<Topology>,
     pools: Arc<Pools>,
+    /// What is known of the shards' catalogs; a new cell with every [`Cluster::refresh`].
+    #[cfg(feature = "datafusion")]
+    catalog: Arc<Mutex<Arc<OnceCell<Arc<Catalog>>>>>,
 }
 
 /// Makes a [`Cluster`] with other than the usual options.
@@ -74,6 +83,8 @@ impl ClusterBuilder {
         Ok(Cluster {
             topology: Arc::new(self.topology),
             pools: Arc::new(pools),
+            #[cfg(feature = "datafusion")]
+            catalog: Arc::default(),
         })
     }
 }
@@ -108,6 +119,26 @@ impl Cluster {
     /// has it; [`Query::reaggregate`] combines such parts.
     pub fn fan_out(&self, sql: impl Into<String>) -> Query {
         Query::new(self.clone(), sql.into())
+    }
+
+    /// Forgets what is known of the shards' tables, views, types, functions and collations.
+    ///
+    /// It is read once, for the first planned query of this cluster or of any clone of it. After
+    /// `CREATE`, `ALTER` or `DROP` on the shards, this lets the next query read it again; queries
+    /// that are being planned meanwhile may still go by what was known before.
+    #[cfg(feature = "datafusion")]
+    pub async fn refresh(&self) {
+        *self.catalog.lock().await = Arc::default();
+    }
+
+    /// The catalog that all shards have in common, read when first asked for; those who ask
+    /// meanwhile wait for the same reading. Nobody may hold a session while waiting for it. An
+    /// error is not kept.
+    #[cfg(feature = "datafusion")]
+    pub(crate) async fn catalog(&self) -> Result<Arc<Catalog>> {
+        let cell = self.catalog.lock().await.clone();
+        let load = async || catalog::load(&self.pools).await.map(Arc::new);
+        cell.get_or_try_init(load).await.cloned()
     }
 
     /// Closes all connections, once queries that were dropped are cancelled on their servers and

@@ -39,6 +39,9 @@
 //! - `local` (with `cli`): throw-away PostgreSQL servers with TPC-H data.
 
 pub mod blocking;
+// Without planned queries only the inspection reads catalogs.
+#[cfg_attr(not(feature = "datafusion"), allow(dead_code))]
+mod catalog;
 mod cluster;
 pub mod config;
 mod connect;

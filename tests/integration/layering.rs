@@ -18,7 +18,11 @@ const TABLE: &[(&str, &[&str])] = &[
     ("quote", &[]),
     ("statement", &[]),
     ("text", &["types"]),
-    ("plan", &["config", "types"]),
+    ("catalog", &["config", "connect", "types", "quote"]),
+    (
+        "plan",
+        &["catalog", "config", "types", "quote", "statement"],
+    ),
     ("connect", &["config", "quote"]),
     ("decode", &["types"]),
     (
@@ -40,7 +44,9 @@ const TABLE: &[(&str, &[&str])] = &[
     ("provider", PIPELINE),
     (
         "inspect",
-        &["config", "connect", "types", "quote", "scan", "cluster"],
+        &[
+            "catalog", "config", "connect", "types", "quote", "scan", "cluster",
+        ],
     ),
     ("blocking", &["config", "export", "query", "cluster"]),
     ("cursor", &["text", "blocking"]),
@@ -58,6 +64,7 @@ const PIPELINE: &[&str] = &[
     "statement",
     "quote",
     "text",
+    "catalog",
     "plan",
     "connect",
     "decode",
