@@ -18,7 +18,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("quote", &[]),
     ("statement", &[]),
     ("text", &["types"]),
-    ("plan", &["config", "types"]),
+    ("plan", &["config", "types", "statement"]),
     ("connect", &["config", "quote"]),
     ("decode", &["types"]),
     (

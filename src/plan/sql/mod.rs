@@ -9,6 +9,9 @@
 //! without losing anything is proven for each statement, token by token.
 
 mod depth;
+mod names;
+#[cfg(test)]
+pub(crate) mod tests;
 mod tokens;
 
 use datafusion::sql::sqlparser::ast::{self, SetExpr, Value, ValueWithSpan};
@@ -21,6 +24,7 @@ use std::ops::ControlFlow;
 use crate::error::{Error, ErrorKind, Result};
 use crate::statement::Statement;
 use depth::depth_bound;
+pub(crate) use names::{identifier_name, output_name};
 use tokens::tokens;
 
 /// The stack on which statements are planned; the system provides the memory of what is used.
@@ -125,6 +129,21 @@ impl VisitorMut for Checks {
         ControlFlow::Continue(())
     }
 
+    fn pre_visit_expr(&mut self, expr: &mut ast::Expr) -> ControlFlow<Box<Error>> {
+        // In PostgreSQL no function can have this name; the parser takes `(VALUES (1))` for a call.
+        if let ast::Expr::Function(function) = expr
+            && let [ast::ObjectNamePart::Identifier(name)] = function.name.0.as_slice()
+            && name.quote_style.is_none()
+            && name.value.eq_ignore_ascii_case("values")
+        {
+            return refuse(
+                "the planner cannot read VALUES as a subquery in an expression".to_owned(),
+                "write (SELECT * FROM (VALUES ...) AS v) in its place, or use --fan-out",
+            );
+        }
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_value(&mut self, value: &mut ValueWithSpan) -> ControlFlow<Box<Error>> {
         // The parser prints a doubled quote, or one behind a backslash, as if it were escaped
         // already. In the form E'...' it escapes everything.
@@ -203,147 +222,4 @@ fn end_column(text: &str) -> usize {
     text.lines()
         .last()
         .map_or(1, |line| line.chars().count() + 1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn error(sql: &str) -> Error {
-        with_deep_stack(|| parse(sql).map(drop)).expect_err(sql)
-    }
-
-    fn printed(sql: &str) -> String {
-        with_deep_stack(|| Ok(parse(sql)?.to_string())).expect(sql)
-    }
-
-    #[test]
-    fn a_query_is_read_and_printed() {
-        assert_eq!(printed("select a from t -- x\n;"), "SELECT a FROM t");
-        assert_eq!(printed("table t"), "TABLE t");
-        assert_eq!(printed("values (1), (2)"), "VALUES (1), (2)");
-        assert_eq!(
-            printed("(select 1) union all select 2"),
-            "(SELECT 1) UNION ALL SELECT 2"
-        );
-    }
-
-    #[test]
-    fn quotes_in_literals_are_printed_rightly() {
-        assert_eq!(printed(r"select 'a''b', 'a\b'"), r"SELECT 'a''b', 'a\b'");
-        assert_eq!(
-            printed(r"select 'a''''b', '\''', ''''"),
-            r"SELECT E'a\'\'b', E'\\\'', ''''"
-        );
-    }
-
-    #[test]
-    fn what_only_reads_is_accepted_and_the_rest_refused() {
-        for (sql, expected) in [
-            ("select * from t for update", "FOR UPDATE"),
-            ("select * from (select 1 from t for share) x", "FOR SHARE"),
-            ("select 1 into x from t", "SELECT INTO"),
-            (
-                "with x as (delete from t returning *) select * from x",
-                "holds DELETE",
-            ),
-            (
-                "with x as (insert into t values (1) returning *) select * from x",
-                "holds INSERT",
-            ),
-            ("with x as (select 1) update t set a = 1", "holds UPDATE"),
-            ("insert into t values (1)", "begins with"),
-        ] {
-            let error = error(sql);
-            assert_eq!(error.kind(), ErrorKind::Unsupported, "{sql}");
-            assert!(error.message().contains(expected), "{sql}: {error}");
-            assert!(error.hint().is_some(), "{sql}");
-        }
-        assert_eq!(error("select 1; select 2").kind(), ErrorKind::Syntax);
-    }
-
-    #[test]
-    fn what_cannot_be_read_is_refused_with_its_place() {
-        for (sql, expected) in [
-            ("select a\nfrom t where a =", "line 2, column 17"),
-            (
-                "select a from t t t",
-                "line 1, column 19: expected end of statement, found t",
-            ),
-            ("select (1", "line 1, column 10"),
-        ] {
-            let error = error(sql);
-            assert_eq!(error.kind(), ErrorKind::Unsupported, "{sql}");
-            assert!(error.message().contains(expected), "{sql}: {error}");
-            assert!(error.hint().unwrap().contains("--fan-out"));
-        }
-    }
-
-    /// Parsed, cloned, compared, printed, formatted for debugging and dropped.
-    fn work_on(sql: &str) -> Result<()> {
-        with_deep_stack(|| {
-            let query = parse(sql)?;
-            assert!(query.clone() == query);
-            let _ = (query.to_string(), format!("{query:?}"));
-            Ok(())
-        })
-    }
-
-    #[test]
-    fn deep_statements_work_or_are_refused() {
-        let chain =
-            |link: &str, count: usize| format!("select 1 from t where a {}", link.repeat(count));
-        let nested = |open: &str, middle: &str, close: &str, count: usize| {
-            format!(
-                "select {}{middle}{}",
-                open.repeat(count),
-                close.repeat(count)
-            )
-        };
-        let unions = |count: usize| format!("select 1 {}", "union all select 1 ".repeat(count));
-        // As deep as is allowed.
-        for sql in [
-            chain("or a ", MOST_DEEP),
-            chain("+ 1 ", MOST_DEEP),
-            chain("::int", MOST_DEEP),
-            chain("[1]", MOST_DEEP / 2),
-            chain("is null ", MOST_DEEP),
-            chain("at time zone 'UTC' ", MOST_DEEP),
-            unions(MOST_DEEP),
-            nested("(", "1", ")", MOST_NESTED / 2),
-            nested("(select ", "1", ")", MOST_NESTED / 5),
-            nested("not ", "a", "", MOST_NESTED / 2),
-            nested("case when ", "a", " then 1 end", MOST_NESTED / 2),
-        ] {
-            work_on(&sql).unwrap_or_else(|error| panic!("{error}: {}", &sql[..60]));
-        }
-        // Far deeper.
-        for sql in [
-            chain("or a ", 100_000),
-            chain("+ 1 ", 100_000),
-            chain("::int", 100_000),
-            chain("[1]", 100_000),
-            unions(100_000),
-            nested("(", "1", ")", 9_000),
-            nested("(select ", "1", ")", 9_000),
-            nested("(select * from (", "select 1", ") x)", 4_000),
-            nested("not ", "a", "", 9_000),
-            nested("- ", "a", "", 9_000),
-            nested("case when ", "a", " then 1 end", 9_000),
-            nested("f(", "a", ")", 9_000),
-            nested("array[", "a", "]", 9_000),
-            nested("(", "1", ")", 100_000),
-            format!("select * from {}t{}", "(".repeat(300), ")".repeat(300)),
-            format!("select * from {}t{}", "(".repeat(9_000), ")".repeat(9_000)),
-            format!("{}select 1{}", "(".repeat(9_000), ")".repeat(9_000)),
-        ] {
-            let start = std::time::Instant::now();
-            let error = work_on(&sql).expect_err(&sql[..60]);
-            assert_eq!(error.kind(), ErrorKind::Unsupported);
-            assert!(start.elapsed().as_secs() < 20, "{}", &sql[..60]);
-        }
-        // Wide, and not deep.
-        work_on(&format!("select a in (1{})", ", 1".repeat(100_000))).unwrap();
-        work_on(&format!("select 1{}", ", a or b".repeat(10_000))).unwrap();
-    }
 }
