@@ -10,6 +10,8 @@
 //! knows (the type of an expression, the shard of a key) is asked for with [`Need`], and planning
 //! starts again with the answer.
 
+mod aggregate;
+
 use std::collections::HashMap;
 
 use crate::types::Column;
