@@ -10,7 +10,14 @@
 //! knows (the type of an expression, the shard of a key) is asked for with [`Need`], and planning
 //! starts again with the answer.
 
-#[allow(dead_code)] // The planner that uses it comes next.
+mod aggregate;
+mod bind;
+mod build;
+mod functions;
+mod locality;
+mod lower;
+mod rewrite;
+mod route;
 mod sql;
 
 use std::collections::HashMap;
