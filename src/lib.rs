@@ -49,6 +49,8 @@ mod cursor;
 pub mod decode;
 mod error;
 pub mod export;
+#[cfg(feature = "datafusion")]
+mod finish;
 pub mod inspect;
 #[cfg(feature = "local")]
 pub mod local;
@@ -69,7 +71,11 @@ pub use cluster::{Cluster, ClusterBuilder, DEFAULT_CONNECTIONS_PER_SHARD};
 pub use config::Topology;
 pub use cursor::{Cursor, Row};
 pub use error::{Error, ErrorKind, Phase, Result};
+#[cfg(feature = "datafusion")]
+pub use finish::{DEFAULT_FINISH_BYTES, DEFAULT_FINISH_ROWS};
 pub use merge::Order;
+#[cfg(feature = "datafusion")]
+pub use plan::{Arm, Exactness, MergeMode, Plan};
 pub use progress::{ScanProgress, ShardProgress, ShardState};
 pub use query::{DEFAULT_MEMORY, Query};
 pub use stream::QueryStream;

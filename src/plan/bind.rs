@@ -51,6 +51,8 @@ pub(super) enum Source {
 pub(super) struct Base {
     /// Schema and name, quoted.
     pub(super) sql: String,
+    /// Schema and name.
+    pub(super) name: (String, String),
     /// `None` for a replicated table.
     pub(super) sharding: Option<Sharding>,
 }
@@ -1037,6 +1039,7 @@ impl Binder<'_> {
         };
         Base {
             sql: format!("{}.{}", ident(&found.schema), ident(&found.name)),
+            name: (found.schema.clone(), found.name.clone()),
             sharding,
         }
     }

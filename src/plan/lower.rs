@@ -12,9 +12,9 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use datafusion::sql::sqlparser::ast::{
     Distinct, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr,
-    LimitClause, ObjectName, ObjectNamePart, Offset, OffsetRows, OrderByExpr, OrderByKind, Query,
+    LimitClause, ObjectName, ObjectNamePart, Offset, OrderByExpr, OrderByKind, Query,
     Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier,
-    TableAlias, TableFactor, TableWithJoins, Value,
+    TableFactor, TableWithJoins, Value,
 };
 
 use super::aggregate::{self, Partial, PartialKind, Reaggregate};
@@ -53,7 +53,7 @@ pub(super) fn lower(question: &Question<'_>, bound: Bound, text: Option<&str>) -
         needed,
         prefix,
         steps: Vec::new(),
-        described: HashMap::new(),
+        stubs: HashMap::new(),
         arm: Arm::Single,
         float_order: false,
         reasons: Vec::new(),
@@ -163,8 +163,8 @@ struct Planner<'a> {
     needed: Needed,
     prefix: String,
     steps: Vec<Step>,
-    /// What PostgreSQL says of the columns of steps whose rows other steps read.
-    described: HashMap<String, Vec<Column>>,
+    /// Queries with the columns of steps that other steps read.
+    stubs: HashMap<String, Query>,
     arm: Arm,
     float_order: bool,
     reasons: Vec<String>,
@@ -549,18 +549,15 @@ impl Planner<'_> {
     /// Asks for the columns of a query, which may read steps.
     fn describe(&self, query: &Query) -> Result<Vec<Column>> {
         let mut sql = Sql::of(query);
-        let stubs: Vec<_> = self
-            .uses(query)
+        let mut steps = BTreeSet::new();
+        self.stubs_for(query, &mut steps);
+        let stubs: Vec<_> = steps
             .into_iter()
             .filter_map(|index| self.steps.get(index))
             .filter_map(|step| {
-                let columns = self.described.get(&step.name)?;
-                let values: Vec<_> = columns
-                    .iter()
-                    .map(|column| format!("NULL::{}", column.pg_type.sql_name()))
-                    .collect();
                 let names: Vec<_> = step.columns.iter().map(|c| ident(&c.name).to_string()).collect();
-                Some(format!("{} ({}) AS (SELECT {})", step.name, names.join(", "), values.join(", ")))
+                let stub = self.stubs.get(&step.name)?;
+                Some(format!("{} ({}) AS ({stub})", step.name, names.join(", ")))
             })
             .collect();
         sql.with.splice(0..0, stubs);
@@ -568,6 +565,18 @@ impl Planner<'_> {
         match self.question.answers.described.get(&text) {
             Some(columns) => Ok(columns.clone()),
             None => Err(Stop::Need(Need::Describe(text))),
+        }
+    }
+
+    /// The steps that a query reads, and those that the queries behind them read.
+    fn stubs_for(&self, query: &Query, found: &mut BTreeSet<usize>) {
+        for index in self.uses(query) {
+            let stub = self.steps.get(index).and_then(|step| self.stubs.get(&step.name));
+            if found.insert(index)
+                && let Some(stub) = stub
+            {
+                self.stubs_for(stub, found);
+            }
         }
     }
 
@@ -676,8 +685,8 @@ impl Planner<'_> {
         for sub in blocks {
             let printed = sub.to_string();
             let columns = self.describe(&sub)?;
-            let index = self.plan_query(sub, None, false)?;
-            let name = self.enter(index, columns);
+            let index = self.plan_query(sub.clone(), None, false)?;
+            let name = self.enter(index, columns, sub);
             let replacement = self.read_step(index, &name);
             rewrite::each_query(query, |inner| {
                 if inner.to_string() == printed {
@@ -751,10 +760,8 @@ impl Planner<'_> {
             }
             for (alias, subquery) in derived {
                 let columns = self.describe(&subquery)?;
-                let index = self.plan_query(subquery, None, false)?;
-                let name = self.enter(index, columns);
-                let _ = name;
-                let names = self.steps[index].name.clone();
+                let index = self.plan_query(subquery.clone(), None, false)?;
+                let names = self.enter(index, columns, subquery);
                 let own: Vec<_> = self
                     .relations
                     .get(&alias)
@@ -777,7 +784,7 @@ impl Planner<'_> {
     }
 
     /// Makes a step known as a relation; returns its alias.
-    fn enter(&mut self, index: usize, columns: Vec<Column>) -> String {
+    fn enter(&mut self, index: usize, columns: Vec<Column>, query: Query) -> String {
         let name = self.steps[index].name.clone();
         let relation = Relation {
             source: Source::Step,
@@ -795,7 +802,7 @@ impl Planner<'_> {
             ),
         };
         self.relations.insert(name.clone(), relation);
-        self.described.insert(name.clone(), columns);
+        self.stubs.insert(name.clone(), query);
         name
     }
 
@@ -984,7 +991,7 @@ impl Planner<'_> {
         let shards = self.shards_for(query)?;
         let uses = self.uses(&shard_query);
         let index = self.push(Sql::of(&shard_query), uses, Place::Shards(shards), Merge::all(), columns);
-        let name = self.enter(index, described);
+        let name = self.enter(index, described, shard_query);
         self.at_least(match (top, &distinct) {
             (true, Some(_)) => Arm::Combine,
             (true, None) if !keys.is_empty() => Arm::Ordered,
@@ -1054,8 +1061,6 @@ impl Planner<'_> {
         }
         select.from = from;
         let mut taken = std::mem::replace(&mut *query.body, SetExpr::Values(no_values()));
-        let once_subqueries = |planner: &mut Self, tree: &mut dyn FnMut(&mut Self) -> Result<()>| tree(planner);
-        let _ = once_subqueries;
         if let SetExpr::Select(select) = &mut taken {
             self.lower_subqueries(&mut select.projection)?;
             self.lower_subqueries(&mut select.selection)?;
@@ -1188,11 +1193,6 @@ impl Planner<'_> {
             });
             step_columns.push(column);
         }
-        let name: Vec<_> = table
-            .split('.')
-            .map(|_| ())
-            .collect();
-        let _ = name;
         let mut with_columns = bind::table_alias(alias);
         // The names may be those that the statement gives to the columns.
         with_columns.columns = all
@@ -2262,9 +2262,6 @@ fn limited(mut query: Query, limit: &Limit) -> Query {
     });
     query
 }
-
-#[allow(dead_code)]
-type Unused = (OffsetRows, TableAlias);
 
 fn is_collatable(column: &Column) -> bool {
     let name = column.pg_type.name().trim_end_matches("[]");

@@ -21,8 +21,14 @@ mod route;
 mod sql;
 
 use std::collections::HashMap;
+use std::fmt;
 
-use crate::types::Column;
+use datafusion::sql::sqlparser::ast;
+
+use crate::catalog::Catalog;
+use crate::config::Topology;
+use crate::error::{Error, ErrorKind, Phase, Result};
+use crate::types::{Column, TypeOptions};
 
 /// What runs where to answer one query.
 #[derive(Debug, Clone)]
@@ -154,4 +160,168 @@ pub(crate) enum Need {
 pub(crate) struct Answers {
     pub(crate) described: HashMap<String, Vec<Column>>,
     pub(crate) evaluated: HashMap<String, Vec<Vec<Option<String>>>>,
+}
+
+/// Which merge a query may take.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum MergeMode {
+    /// The cheapest that is exact.
+    #[default]
+    Auto,
+    /// Rows of sharded tables are collected, whatever else were possible, and the query runs over
+    /// them as it is written.
+    Gather,
+}
+
+/// What is to be planned, and all that is known for it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Question<'a> {
+    /// One statement, with values in place of its parameters.
+    pub(crate) sql: &'a str,
+    pub(crate) topology: &'a Topology,
+    pub(crate) catalog: &'a Catalog,
+    pub(crate) merge: MergeMode,
+    /// How the columns of the answer are read.
+    pub(crate) types: &'a TypeOptions,
+    /// The statement's columns, as a shard describes them.
+    pub(crate) columns: &'a [Column],
+    /// What servers have answered so far. Columns are described with the default type options.
+    pub(crate) answers: &'a Answers,
+}
+
+/// A plan, or what has to be known for one.
+#[derive(Debug, Clone)]
+pub(crate) enum Planned {
+    Plan(Plan),
+    Need(Need),
+}
+
+/// Plans a query.
+///
+/// # Errors
+/// [`ErrorKind::Unsupported`] for a query that cannot be answered exactly.
+pub(crate) fn plan(question: &Question<'_>) -> Result<Planned> {
+    sql::with_deep_stack(|| match make(question) {
+        Ok(plan) => Ok(Planned::Plan(plan)),
+        Err(Stop::Need(need)) => Ok(Planned::Need(need)),
+        Err(Stop::Refused(error)) => Err(error),
+    })
+}
+
+/// Why planning stops.
+#[derive(Debug)]
+enum Stop {
+    /// Until this is known.
+    Need(Need),
+    /// For good.
+    Refused(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
+fn make(question: &Question<'_>) -> std::result::Result<Plan, Stop> {
+    if let Some(difference) = question.catalog.difference() {
+        return Err(refused(
+            format!("the databases differ: {difference}"),
+            "make them alike; `merganser inspect` lists all differences",
+        )
+        .into());
+    }
+    let mut query = sql::parse(question.sql)?;
+    sql::prints_faithfully(question.sql, &query).map_err(|reason| {
+        refused(
+            format!("the planner cannot read the query exactly: {reason}"),
+            build::FAN_OUT_HINT,
+        )
+    })?;
+    let mut text = Some(question.sql);
+    if instant::reads_clock(&query) {
+        let Some(rows) = question.answers.evaluated.get(NOW) else {
+            return Err(Stop::Need(Need::Evaluate(NOW.to_owned())));
+        };
+        let now = rows.first().and_then(|row| row.first()).cloned().flatten();
+        instant::pin_instant(&mut query, &now.unwrap_or_default());
+        text = None;
+    }
+    let bound = bind::bind(query, question.topology, question.catalog)?;
+    functions::check(&bound.query, question.catalog)?;
+    let lowered = lower::lower(question, bound, text)?;
+    Ok(Plan {
+        steps: lowered.steps,
+        columns: question.columns.to_vec(),
+        exactness: match lowered.float_order {
+            true => Exactness::ExactUpToFloatOrder,
+            false => Exactness::Exact,
+        },
+        arm: lowered.arm,
+        reasons: lowered.reasons,
+    })
+}
+
+/// The moment that all shards take for now.
+const NOW: &str = "SELECT pg_catalog.now()";
+
+/// A query that cannot be planned: the construct with the reason, and what to do instead.
+fn refused(what: String, hint: &str) -> Error {
+    Error::new(ErrorKind::Unsupported, format!("refused: {what}"))
+        .with_phase(Phase::Plan)
+        .with_hint(hint)
+}
+
+impl Sql {
+    /// A statement as the user wrote it.
+    fn verbatim(text: &str) -> Self {
+        Self {
+            recursive: false,
+            with: Vec::new(),
+            body: text.trim().to_owned(),
+        }
+    }
+
+    /// A query, printed.
+    fn of(query: &ast::Query) -> Self {
+        let mut query = query.clone();
+        let with = query.with.take();
+        Self {
+            recursive: with.as_ref().is_some_and(|with| with.recursive),
+            with: with
+                .into_iter()
+                .flat_map(|with| with.cte_tables)
+                .map(|cte| cte.to_string())
+                .collect(),
+            body: query.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for Sql {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.with.is_empty() {
+            let recursive = if self.recursive { "RECURSIVE " } else { "" };
+            write!(f, "WITH {recursive}{} ", self.with.join(", "))?;
+        }
+        f.write_str(&self.body)
+    }
+}
+
+impl Merge {
+    /// All rows, one shard after the other.
+    fn all() -> Self {
+        Self::Concatenate {
+            skip: 0,
+            fetch: None,
+        }
+    }
+}
+
+// TEMPORARY
+mod instant {
+    use datafusion::sql::sqlparser::ast;
+    pub(super) fn reads_clock(_: &ast::Query) -> bool { false }
+    pub(super) fn pin_instant(_: &mut ast::Query, _: &str) {}
 }

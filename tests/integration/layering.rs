@@ -36,8 +36,8 @@ const TABLE: &[(&str, &[&str])] = &[
             "statement",
         ],
     ),
-    ("merge", &["plan"]),
-    ("finish", &["plan", "scan", "types", "quote"]),
+    ("merge", &["plan", "types"]),
+    ("finish", &["plan", "scan", "types", "text", "quote"]),
     ("export", &["text", "types"]),
     ("query", PIPELINE),
     ("cluster", PIPELINE),
@@ -58,6 +58,7 @@ const EVERYWHERE: [&str; 2] = ["error", "stream"];
 
 /// What the modules that wire the stages may import.
 const PIPELINE: &[&str] = &[
+    "catalog",
     "config",
     "types",
     "progress",

@@ -223,3 +223,6 @@ fn end_column(text: &str) -> usize {
         .last()
         .map_or(1, |line| line.chars().count() + 1)
 }
+
+// TEMPORARY
+pub(crate) fn prints_faithfully(_: &str, _: &ast::Query) -> std::result::Result<(), String> { Ok(()) }
