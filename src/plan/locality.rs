@@ -218,10 +218,9 @@ impl Locality<'_> {
             Some(reason) => Err(reason),
         };
         let reason = rows.as_ref().err().cloned().or_else(|| {
-            let after = (&select.projection, &select.having, &select.group_by);
-            self.subqueries_of(&after.0, &side, &inner)
-                .or_else(|| self.subqueries_of(&after.1, &side, &inner))
-                .or_else(|| self.subqueries_of(&after.2, &side, &inner))
+            self.subqueries_of(&select.projection, &inner)
+                .or_else(|| self.subqueries_of(&select.having, &inner))
+                .or_else(|| self.subqueries_of(&select.group_by, &inner))
         });
         let distribution = match reason {
             Some(reason) => Distribution::Global(reason),
@@ -248,7 +247,7 @@ impl Locality<'_> {
             {
                 continue;
             }
-            if let Some(reason) = self.subqueries_of(conjunct, side, anchors) {
+            if let Some(reason) = self.subqueries_of(conjunct, anchors) {
                 return Some(reason);
             }
             if functions::depends_on_server(conjunct, self.catalog) {
@@ -262,7 +261,7 @@ impl Locality<'_> {
         for item in &select.from {
             each_condition(item, &mut |condition| {
                 if reason.is_none() {
-                    reason = self.subqueries_of(condition, side, anchors);
+                    reason = self.subqueries_of(condition, anchors);
                 }
             });
         }
@@ -311,7 +310,7 @@ impl Locality<'_> {
     }
 
     /// Why the subqueries inside cannot be evaluated on a shard, if so.
-    fn subqueries_of<T>(&self, tree: &T, _side: &Side, anchors: &Anchors) -> Option<String>
+    fn subqueries_of<T>(&self, tree: &T, anchors: &Anchors) -> Option<String>
     where
         T: datafusion::sql::sqlparser::ast::VisitMut + Clone,
     {
@@ -320,7 +319,7 @@ impl Locality<'_> {
         let _ = rewrite::top_down(&mut tree, |expr| {
             if let Expr::InSubquery { expr: left, .. } = expr {
                 let left = left.clone();
-                reason = reason.take().or_else(|| self.subqueries_of(&left, _side, anchors));
+                reason = reason.take().or_else(|| self.subqueries_of(&left, anchors));
             }
             if let Some(query) = rewrite::subquery(expr) {
                 match self.query(query, anchors) {
