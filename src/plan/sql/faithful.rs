@@ -6,7 +6,8 @@
 //! [`Comparison::differs_in_spelling_only`] lists them all, each with the reason why PostgreSQL
 //! cannot tell the difference. Everything else counts as a difference.
 //!
-//! That the *tree* has PostgreSQL's shape does not follow: `-2 ^ 2` prints well from either shape.
+//! That the *tree* has PostgreSQL's shape does not follow: `-2 ^ 2` prints well from either shape. See
+//! the module `shape` for that.
 
 use std::iter;
 
@@ -14,7 +15,8 @@ use datafusion::sql::sqlparser::ast::Query;
 
 use super::tokens::{Lexed, Token, tokens};
 
-/// Compares the statement that `query` prints with the text that it was parsed from.
+/// Compares the statement that `query` prints with the text that it was parsed from, so before the
+/// tree is changed.
 ///
 /// # Errors
 /// The first place where they differ, for people.

@@ -154,8 +154,9 @@ fn precedence(expr: &Expr) -> Option<u8> {
     })
 }
 
-/// The operand with which the expression begins; as the operators after which there is another,
-/// or none.
+// Macros, because each list is needed for shared and for exclusive references.
+
+/// The operand with which the expression begins.
 macro_rules! left {
     ($expr:expr) => {
         match $expr {
