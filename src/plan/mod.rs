@@ -14,6 +14,7 @@ mod aggregate;
 mod bind;
 mod build;
 mod functions;
+mod instant;
 mod locality;
 mod lower;
 mod rewrite;
@@ -245,7 +246,7 @@ fn make(question: &Question<'_>) -> std::result::Result<Plan, Stop> {
             return Err(Stop::Need(Need::Evaluate(NOW.to_owned())));
         };
         let now = rows.first().and_then(|row| row.first()).cloned().flatten();
-        instant::pin_instant(&mut query, &now.unwrap_or_default());
+        instant::pin_instant(&mut query, &now.unwrap_or_default())?;
         text = None;
     }
     let bound = bind::bind(query, question.topology, question.catalog)?;
@@ -317,11 +318,4 @@ impl Merge {
             fetch: None,
         }
     }
-}
-
-// TEMPORARY
-mod instant {
-    use datafusion::sql::sqlparser::ast;
-    pub(super) fn reads_clock(_: &ast::Query) -> bool { false }
-    pub(super) fn pin_instant(_: &mut ast::Query, _: &str) {}
 }

@@ -5,11 +5,14 @@
 //!   └───────────── prints_faithfully: the unchanged tree prints the same statement ──────┘
 //! ```
 //!
-//! The parser is not PostgreSQL's. What it cannot read is refused, and whether it read a statement
-//! without losing anything is proven for each statement, token by token.
+//! The parser is not PostgreSQL's. What it cannot read is refused, what it groups otherwise is
+//! regrouped, and whether it read a statement without losing anything is proven for each statement,
+//! token by token.
 
 mod depth;
+mod faithful;
 mod names;
+mod shape;
 #[cfg(test)]
 pub(crate) mod tests;
 mod tokens;
@@ -24,6 +27,7 @@ use std::ops::ControlFlow;
 use crate::error::{Error, ErrorKind, Result};
 use crate::statement::Statement;
 use depth::depth_bound;
+pub(crate) use faithful::prints_faithfully;
 pub(crate) use names::{identifier_name, output_name};
 use tokens::tokens;
 
@@ -102,7 +106,8 @@ pub(crate) fn parse(text: &str) -> Result<ast::Query> {
     }
 }
 
-/// Refuses what is no query in any part of the statement, and makes string literals print rightly.
+/// Refuses what is no query in any part of the statement, groups expressions as PostgreSQL does, and
+/// makes string literals print rightly.
 struct Checks;
 
 impl VisitorMut for Checks {
@@ -142,6 +147,16 @@ impl VisitorMut for Checks {
             );
         }
         ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut ast::Expr) -> ControlFlow<Box<Error>> {
+        match shape::regroup(expr) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(sql) => refuse(
+                format!("the planner does not group these operators as PostgreSQL does: {sql}"),
+                "write parentheses to show which operator takes which operands, or use --fan-out",
+            ),
+        }
     }
 
     fn pre_visit_value(&mut self, value: &mut ValueWithSpan) -> ControlFlow<Box<Error>> {
@@ -223,6 +238,3 @@ fn end_column(text: &str) -> usize {
         .last()
         .map_or(1, |line| line.chars().count() + 1)
 }
-
-// TEMPORARY
-pub(crate) fn prints_faithfully(_: &str, _: &ast::Query) -> std::result::Result<(), String> { Ok(()) }

@@ -1,0 +1,625 @@
+//! One instant for a whole query: what reads the clock becomes a literal.
+//!
+//! Shards begin their transactions at different moments, so `now()` differs between them. One of
+//! them is asked for its `now()`, and all others work with that:
+//!
+//! ```text
+//! current_date - 7   becomes   '2026-01-31 10:20:30.123456+00'::TIMESTAMPTZ::DATE - 7
+//! ```
+//!
+//! The types, their modifiers and the names of columns stay as they were. `clock_timestamp()` and
+//! `timeofday()` are not meant to be one instant, and are left alone. So is a literal without a type,
+//! as in `column > 'today'`: whether that is a date depends on the column.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    self, ArrayElemTypeDef, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg,
+    FunctionArgExpr, FunctionArguments, Ident, ObjectName, ObjectNamePart, SelectItem, TableFactor,
+    TimezoneInfo, Value, Visit, VisitMut, Visitor, VisitorMut,
+};
+
+use super::sql::{identifier_name, output_name};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Replaces whatever reads the clock by what it gives at `instant`, and says whether there was any.
+///
+/// `instant` is a `timestamptz` as PostgreSQL prints it, with its offset from UTC. `age(x)` is taken
+/// for that of a date or timestamp; for a transaction number, PostgreSQL refuses what it becomes.
+///
+/// # Errors
+/// [`ErrorKind::Unsupported`] for what reads the clock in a way that has no such replacement.
+pub(crate) fn pin_instant(query: &mut ast::Query, instant: &str) -> Result<bool> {
+    let mut pin = Pin {
+        instant,
+        names: Vec::new(),
+        changed: false,
+    };
+    match VisitMut::visit(query, &mut pin) {
+        ControlFlow::Continue(()) => Ok(pin.changed),
+        ControlFlow::Break(error) => Err(*error),
+    }
+}
+
+/// Whether the query reads the clock anywhere: whether [`pin_instant`] would change or refuse it.
+pub(crate) fn reads_clock(query: &ast::Query) -> bool {
+    struct Search;
+    impl Visitor for Search {
+        type Break = ();
+
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            match reading(expr) {
+                Some(_) => ControlFlow::Break(()),
+                None => ControlFlow::Continue(()),
+            }
+        }
+
+        fn pre_visit_table_factor(&mut self, table: &TableFactor) -> ControlFlow<()> {
+            match is_clock_in_from(table) {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        }
+    }
+    Visit::visit(query, &mut Search).is_break()
+}
+
+struct Pin<'a> {
+    instant: &'a str,
+    /// The names of the unnamed columns of the SELECTs around the current place.
+    names: Vec<Vec<Option<String>>>,
+    changed: bool,
+}
+
+impl VisitorMut for Pin<'_> {
+    type Break = Box<Error>;
+
+    fn pre_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<Box<Error>> {
+        self.names
+            .push(select.projection.iter().map(unnamed).collect());
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<Box<Error>> {
+        let names = self.names.pop().unwrap_or_default();
+        for (item, before) in select.projection.iter_mut().zip(names) {
+            let (Some(name), Some(now)) = (before, unnamed(item)) else {
+                continue;
+            };
+            if name != now
+                && let SelectItem::UnnamedExpr(expr) = item
+            {
+                *item = SelectItem::ExprWithAlias {
+                    expr: take(expr),
+                    alias: Ident::with_quote('"', name),
+                };
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<Box<Error>> {
+        match is_clock_in_from(table) {
+            true => unpinnable(
+                table.to_string(),
+                "write it as a subquery: (SELECT now()) AS x",
+            ),
+            false => ControlFlow::Continue(()),
+        }
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Box<Error>> {
+        match reading(expr) {
+            None => return ControlFlow::Continue(()),
+            Some(Reading::Of(stamp)) => *expr = stamp.at(self.instant),
+            Some(Reading::Age) => {
+                if let Expr::Function(Function {
+                    args: FunctionArguments::List(list),
+                    ..
+                }) = expr
+                {
+                    let today = Stamp::new(Type::Date).at(self.instant);
+                    let today = FunctionArg::Unnamed(FunctionArgExpr::Expr(today));
+                    list.args.insert(0, today);
+                }
+            }
+            Some(Reading::Unclear) => {
+                return unpinnable(
+                    expr.to_string(),
+                    "write it with current_date, current_timestamp and the like",
+                );
+            }
+        }
+        self.changed = true;
+        ControlFlow::Continue(())
+    }
+}
+
+fn unpinnable(sql: String, hint: &str) -> ControlFlow<Box<Error>> {
+    let error = Error::new(
+        ErrorKind::Unsupported,
+        format!("cannot give every shard the same time for {sql}"),
+    );
+    ControlFlow::Break(Box::new(error.with_hint(hint)))
+}
+
+/// The name of a column without an alias, where it is known.
+fn unnamed(item: &SelectItem) -> Option<String> {
+    match item {
+        SelectItem::UnnamedExpr(expr) => output_name(expr),
+        _ => None,
+    }
+}
+
+/// How an expression reads the clock.
+enum Reading {
+    Of(Stamp),
+    /// `age(x)`, which is `age(current_date, x)`.
+    Age,
+    /// `timestamp 'today 12:00'` and the like.
+    Unclear,
+}
+
+fn reading(expr: &Expr) -> Option<Reading> {
+    match expr {
+        Expr::Function(function) => reading_function(function),
+        Expr::TypedString(typed) => {
+            let text = typed.value.value.clone().into_string()?;
+            reading_literal(&text, &typed.data_type)
+        }
+        Expr::Cast {
+            expr, data_type, ..
+        } => reading_literal(literal(expr)?, data_type),
+        _ => None,
+    }
+}
+
+fn reading_function(function: &Function) -> Option<Reading> {
+    let name = system_name(&function.name)?;
+    let args = match &function.args {
+        FunctionArguments::None => None,
+        FunctionArguments::List(list) => Some(list.args.as_slice()),
+        FunctionArguments::Subquery(_) => return None,
+    };
+    // The keywords of the standard are no functions of a schema, and not quoted.
+    let is_keyword = matches!(
+        function.name.0.as_slice(),
+        [ObjectNamePart::Identifier(Ident {
+            quote_style: None,
+            ..
+        })]
+    );
+    let keyword = match name.as_str() {
+        "current_date" => Some(Type::Date),
+        "current_time" => Some(Type::TimeTz),
+        "current_timestamp" => Some(Type::TimestampTz),
+        "localtime" => Some(Type::Time),
+        "localtimestamp" => Some(Type::Timestamp),
+        _ => None,
+    };
+    if let Some(data_type) = keyword.filter(|_| is_keyword) {
+        let mut stamp = Stamp::new(data_type);
+        if let Some(args) = args {
+            let [FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(precision)))] = args else {
+                return Some(Reading::Unclear);
+            };
+            let Value::Number(precision, _) = &precision.value else {
+                return Some(Reading::Unclear);
+            };
+            let Ok(precision) = precision.parse() else {
+                return Some(Reading::Unclear);
+            };
+            stamp.precision = Some(precision);
+        }
+        return Some(Reading::Of(stamp));
+    }
+    match (name.as_str(), args?) {
+        ("now" | "transaction_timestamp" | "statement_timestamp", []) => {
+            Some(Reading::Of(Stamp::new(Type::TimestampTz)))
+        }
+        ("age", [_]) => Some(Reading::Age),
+        // A cast that looks like a call: `date('today')`.
+        (name, [FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))]) => {
+            let data_type = Type::named(name)?;
+            reading_text(literal(argument)?, data_type, None)
+        }
+        _ => None,
+    }
+}
+
+fn reading_literal(text: &str, data_type: &DataType) -> Option<Reading> {
+    let (data_type, precision) = match data_type {
+        DataType::Date => (Type::Date, None),
+        DataType::Time(precision, zone) => (
+            match zone {
+                TimezoneInfo::None | TimezoneInfo::WithoutTimeZone => Type::Time,
+                TimezoneInfo::WithTimeZone | TimezoneInfo::Tz => Type::TimeTz,
+            },
+            *precision,
+        ),
+        DataType::Timestamp(precision, zone) => (
+            match zone {
+                TimezoneInfo::None | TimezoneInfo::WithoutTimeZone => Type::Timestamp,
+                TimezoneInfo::WithTimeZone | TimezoneInfo::Tz => Type::TimestampTz,
+            },
+            *precision,
+        ),
+        DataType::Array(ArrayElemTypeDef::SquareBracket(element, _)) => {
+            // `'{today}'::date[]`.
+            return reading_literal(text, element).map(|_| Reading::Unclear);
+        }
+        DataType::Custom(name, modifiers) => {
+            let name = system_name(name)?;
+            match (Type::named(&name), modifiers.as_slice()) {
+                (Some(data_type), []) => (data_type, None),
+                (Some(_), _) => return has_special_word(text).then_some(Reading::Unclear),
+                (None, _) => {
+                    let is_range = [
+                        "daterange",
+                        "tsrange",
+                        "tstzrange",
+                        "datemultirange",
+                        "tsmultirange",
+                        "tstzmultirange",
+                    ]
+                    .contains(&name.as_str());
+                    return (is_range && has_special_word(text)).then_some(Reading::Unclear);
+                }
+            }
+        }
+        _ => return None,
+    };
+    reading_text(text, data_type, precision)
+}
+
+fn reading_text(text: &str, data_type: Type, precision: Option<u64>) -> Option<Reading> {
+    let word = text.trim_matches(|c: char| c.is_ascii_whitespace() || c == '\x0b');
+    let day = match word.to_ascii_lowercase().as_str() {
+        "now" => Day::Now,
+        "today" => Day::Midnight(0),
+        "tomorrow" => Day::Midnight(1),
+        "yesterday" => Day::Midnight(-1),
+        _ => return has_special_word(text).then_some(Reading::Unclear),
+    };
+    // A time has no day: PostgreSQL refuses `time 'today'`.
+    if matches!(data_type, Type::Time | Type::TimeTz) && day != Day::Now {
+        return None;
+    }
+    Some(Reading::Of(Stamp {
+        data_type,
+        precision,
+        day,
+    }))
+}
+
+fn has_special_word(text: &str) -> bool {
+    text.split(|c: char| !c.is_ascii_alphabetic()).any(|word| {
+        ["now", "today", "tomorrow", "yesterday"]
+            .iter()
+            .any(|special| word.eq_ignore_ascii_case(special))
+    })
+}
+
+/// The text of a literal; also of one in parentheses, or that is cast to text first.
+fn literal(expr: &Expr) -> Option<&str> {
+    match expr {
+        Expr::Nested(inner)
+        | Expr::Cast {
+            expr: inner,
+            data_type: DataType::Text | DataType::Varchar(None),
+            ..
+        } => literal(inner),
+        Expr::Value(value) => match &value.value {
+            Value::SingleQuotedString(text)
+            | Value::EscapedStringLiteral(text)
+            | Value::UnicodeStringLiteral(text) => Some(text),
+            Value::DollarQuotedString(text) => Some(&text.value),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The last part of a name without a schema, or with `pg_catalog`.
+fn system_name(name: &ObjectName) -> Option<String> {
+    match name.0.as_slice() {
+        [ObjectNamePart::Identifier(name)] => Some(identifier_name(name)),
+        [
+            ObjectNamePart::Identifier(schema),
+            ObjectNamePart::Identifier(name),
+        ] if identifier_name(schema) == "pg_catalog" => Some(identifier_name(name)),
+        _ => None,
+    }
+}
+
+/// `FROM now()`, `FROM current_date`: what stands there names a table and a column too.
+fn is_clock_in_from(table: &TableFactor) -> bool {
+    let (name, is_call, arguments) = match table {
+        TableFactor::Table { name, args, .. } => {
+            let arguments = args.as_ref().map_or(0, |args| args.args.len());
+            (name, args.is_some(), arguments)
+        }
+        TableFactor::Function { name, args, .. } => (name, true, args.len()),
+        _ => return false,
+    };
+    let is_quoted = matches!(name.0.as_slice(), [ObjectNamePart::Identifier(name)] if name.quote_style.is_some());
+    let Some(name) = system_name(name) else {
+        return false;
+    };
+    match name.as_str() {
+        "now" | "transaction_timestamp" | "statement_timestamp" => is_call && arguments == 0,
+        "age" => is_call && arguments == 1,
+        // Reserved words: no table has such a name without quotes.
+        "current_date" | "current_time" | "current_timestamp" | "localtime" | "localtimestamp" => {
+            !is_quoted
+        }
+        _ => false,
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Type {
+    Date,
+    Time,
+    TimeTz,
+    Timestamp,
+    TimestampTz,
+}
+
+impl Type {
+    fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "date" => Self::Date,
+            "time" => Self::Time,
+            "timetz" => Self::TimeTz,
+            "timestamp" => Self::Timestamp,
+            "timestamptz" => Self::TimestampTz,
+            _ => return None,
+        })
+    }
+
+    fn with(self, precision: Option<u64>) -> DataType {
+        match self {
+            Self::Date => DataType::Date,
+            Self::Time => DataType::Time(precision, TimezoneInfo::WithoutTimeZone),
+            Self::TimeTz => DataType::Time(precision, TimezoneInfo::WithTimeZone),
+            Self::Timestamp => DataType::Timestamp(precision, TimezoneInfo::WithoutTimeZone),
+            Self::TimestampTz => DataType::Timestamp(precision, TimezoneInfo::WithTimeZone),
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Day {
+    Now,
+    /// The beginning of the day, so many days from now.
+    Midnight(i8),
+}
+
+/// A value of a date or time type that depends on the instant.
+struct Stamp {
+    data_type: Type,
+    precision: Option<u64>,
+    day: Day,
+}
+
+impl Stamp {
+    fn new(data_type: Type) -> Self {
+        Self {
+            data_type,
+            precision: None,
+            day: Day::Now,
+        }
+    }
+
+    /// The value as an expression over a literal. PostgreSQL computes the others of these types from
+    /// the same `timestamptz` by the same conversions, in the session's time zone.
+    fn at(&self, instant: &str) -> Expr {
+        let literal = Expr::Value(Value::SingleQuotedString(instant.to_owned()).into());
+        let now = cast(literal, Type::TimestampTz.with(None));
+        let wanted = self.data_type.with(self.precision);
+        match self.day {
+            Day::Now if self.data_type == Type::TimestampTz && self.precision.is_none() => now,
+            Day::Now => cast(now, wanted),
+            Day::Midnight(days) => {
+                let today = cast(now, DataType::Date);
+                let day = match days {
+                    0 => today,
+                    _ => Expr::Nested(Box::new(Expr::BinaryOp {
+                        left: Box::new(today),
+                        op: match days > 0 {
+                            true => BinaryOperator::Plus,
+                            false => BinaryOperator::Minus,
+                        },
+                        right: Box::new(Expr::Value(
+                            Value::Number(days.unsigned_abs().to_string(), false).into(),
+                        )),
+                    })),
+                };
+                match self.data_type {
+                    Type::Date => day,
+                    _ => cast(day, wanted),
+                }
+            }
+        }
+    }
+}
+
+fn cast(expr: Expr, data_type: DataType) -> Expr {
+    Expr::Cast {
+        kind: CastKind::DoubleColon,
+        expr: Box::new(expr),
+        data_type,
+        array: false,
+        format: None,
+    }
+}
+
+fn take(expr: &mut Expr) -> Expr {
+    std::mem::replace(expr, Expr::Value(Value::Null.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sql::{parse, with_deep_stack};
+    use super::*;
+
+    fn pinned(sql: &str, instant: &str) -> Result<Option<String>> {
+        with_deep_stack(|| {
+            let mut query = parse(sql)?;
+            let reads = reads_clock(&query);
+            let result = pin_instant(&mut query, instant);
+            assert_eq!(reads, *result.as_ref().unwrap_or(&true), "{sql}");
+            let changed = result?;
+            assert!(!reads_clock(&query) || sql.contains("age"), "{sql}");
+            Ok(changed.then(|| query.to_string()))
+        })
+    }
+
+    #[test]
+    fn names_stay_and_nothing_else_changes() {
+        for (sql, expected) in [
+            (
+                "select now(), current_date - 7 from t where d < localtimestamp(2)",
+                "SELECT 'T'::TIMESTAMP WITH TIME ZONE AS \"now\", \
+                 'T'::TIMESTAMP WITH TIME ZONE::DATE - 7 FROM t \
+                 WHERE d < 'T'::TIMESTAMP WITH TIME ZONE::TIMESTAMP(2) WITHOUT TIME ZONE",
+            ),
+            (
+                "select (select statement_timestamp()), now() as x, date 'tomorrow'",
+                "SELECT (SELECT 'T'::TIMESTAMP WITH TIME ZONE AS \"statement_timestamp\"), \
+                 'T'::TIMESTAMP WITH TIME ZONE AS x, \
+                 ('T'::TIMESTAMP WITH TIME ZONE::DATE + 1) AS \"date\"",
+            ),
+        ] {
+            assert_eq!(pinned(sql, "T").unwrap().as_deref(), Some(expected));
+        }
+        for sql in [
+            "select 'now', 'today'::text, now from t",
+            "select s.now(), \"Now\"(), clock_timestamp(), age(a, b), now(1)",
+            "select date '2020-01-01', 'epoch'::timestamp, 'knowing'::date",
+            "select \"current_date\" from \"current_date\"",
+            "select date(d), timestamptz(d) from now",
+        ] {
+            assert_eq!(pinned(sql, "T").unwrap(), None, "{sql}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_replacement_is_refused() {
+        for sql in [
+            "select timestamp 'today 12:00'",
+            "select '{now}'::date[]",
+            "select '[yesterday,)'::daterange",
+            "select * from now()",
+            "select * from current_date",
+            "select * from t, age(t.d) a",
+        ] {
+            let error = pinned(sql, "T").unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unsupported, "{sql}");
+            assert!(error.message().contains("same time"), "{error}");
+        }
+    }
+
+    /// What reads the clock in a transaction, where all of it is the same instant.
+    #[cfg(feature = "local")]
+    const READERS: &[&str] = &[
+        "now()",
+        "NOW()",
+        "pg_catalog.now()",
+        "now() + interval '1 day'",
+        "now()::date",
+        "now() at time zone 'Asia/Tokyo'",
+        "extract(epoch from now())",
+        "transaction_timestamp()",
+        "current_timestamp",
+        "CURRENT_TIMESTAMP(0)",
+        "current_timestamp(3)",
+        "current_date",
+        "current_date - 1",
+        "- (current_date - date '2020-01-01')",
+        "current_time",
+        "current_time(0)",
+        "current_time(4)",
+        "localtime",
+        "localtime(2)",
+        "localtimestamp",
+        "localtimestamp(0)",
+        "localtimestamp(5)::text",
+        "array[current_date, 'today']",
+        "case when current_date > '2020-01-01' then now() end",
+        "coalesce(null, current_date)",
+        "(select current_date)",
+        "(select max(x) from (values (now())) v(x))",
+        "(with q as (select now()) select now from q)",
+        "to_char(current_timestamp, 'YYYY-MM-DD HH24:MI:SS.US TZ')",
+        "date_trunc('day', now())",
+        "age(timestamp '2001-02-03 04:05:06')",
+        "age(timestamptz '2001-02-03 04:05:06+05')",
+        "age(date '2001-02-03')",
+        "age(now())",
+        "pg_catalog.age(localtimestamp)",
+        "'now'::timestamptz",
+        "' NOW '::timestamp",
+        "'now'::timestamp(0)",
+        "'now'::timestamptz(2)",
+        "cast('now' as date)",
+        "'now'::time",
+        "'now'::time(1)",
+        "'now'::timetz",
+        "'now'::pg_catalog.timestamptz",
+        "'now'::text::timestamptz",
+        "('now')::date",
+        "E'now'::timestamp",
+        "$$now$$::timestamp",
+        "date 'today'",
+        "date 'Tomorrow'",
+        "date 'yesterday' - 3",
+        "timestamp 'today'",
+        "timestamp 'tomorrow'",
+        "timestamptz 'today'",
+        "timestamptz 'yesterday'",
+        "timestamp(0) with time zone 'now'",
+        "timestamp with time zone 'tomorrow'",
+        "time 'now'",
+        "timetz 'now'",
+        "time with time zone 'now'",
+        "date('today')",
+        "timestamptz('now')",
+        "\"timestamp\"('tomorrow')",
+    ];
+
+    #[cfg(feature = "local")]
+    #[test]
+    fn values_types_and_names_are_those_of_a_server() {
+        let Some(client) = super::super::sql::tests::Client::new() else {
+            return;
+        };
+        let mut faults = Vec::new();
+        for zone in ["UTC", "America/New_York", "Asia/Kolkata", "Pacific/Chatham"] {
+            client
+                .rows(&format!("BEGIN; SET LOCAL TimeZone = '{zone}'"))
+                .unwrap();
+            let instant = client.rows("SELECT now()").unwrap();
+            let instant = instant[1][0].clone().unwrap();
+            for reader in READERS {
+                let sql = format!("SELECT {reader}");
+                let pinned = match pinned(&sql, &instant) {
+                    Ok(Some(pinned)) => pinned,
+                    other => {
+                        faults.push(format!("{sql}: {other:?}"));
+                        continue;
+                    }
+                };
+                let all = |sql: &str| (client.rows(sql), client.types(sql));
+                // Errors end the transaction, and then all that follows is an error too.
+                let (expected, found) = (all(&sql), all(&pinned));
+                if expected != found || expected.0.is_err() {
+                    faults.push(format!("{sql}\n{pinned}\n{expected:?}\n{found:?}"));
+                }
+            }
+            client.rows("ROLLBACK").unwrap();
+        }
+        assert!(faults.is_empty(), "{}", faults.join("\n"));
+    }
+}
