@@ -37,7 +37,7 @@ select id from sale s where qty = (select max(qty) from sale t where t.customer_
 
 select i.sale_id, i.line from item i where i.amount > (select avg(amount) * 1.5 from item j where j.sale_id = i.sale_id);
 
-select i.sale_id, i.line from item i where i.amount > (select avg(amount) * 1.8 from item j where j.product_id = i.product_id);
+select i.sale_id, i.line from item i where i.amount > (select avg(amount) * 1.8 from item j where j.product_id = i.product_id) and i.sale_id < 150;
 
 select kind, count(*) from sale where price > (select avg(price) from sale) group by kind;
 

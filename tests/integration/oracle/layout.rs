@@ -189,6 +189,8 @@ impl Databases {
             "enable_hashjoin = off",
             "enable_seqscan = off",
             "enable_material = off",
+            // What is disabled counts as dear, and what is dear is compiled.
+            "jit = off",
         ] {
             // Copies of a database do not get its settings.
             let sql = format!("alter database oracle_reversed set {setting}");
