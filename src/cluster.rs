@@ -6,6 +6,18 @@ use crate::config::{Environment, Topology};
 use crate::connect::{Pools, Session};
 use crate::error::{Error, ErrorKind, Result};
 use crate::query::Query;
+#[cfg(feature = "datafusion")]
+use crate::{
+    catalog::{self, Catalog},
+    config::Finish,
+    types::Column,
+};
+#[cfg(feature = "datafusion")]
+use std::{
+    collections::HashMap,
+    sync::atomic::{AtomicUsize, Ordering},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 /// All shards of a topology, with a pool of connections for each. Cheap to clone.
 ///
@@ -22,7 +34,29 @@ use crate::query::Query;
 pub struct Cluster {
     topology: Arc<Topology>,
     pools: Arc<Pools>,
+    #[cfg(feature = "datafusion")]
+    planning: Arc<Planning>,
 }
+
+/// What planned queries share.
+#[cfg(feature = "datafusion")]
+#[derive(Default)]
+struct Planning {
+    /// The pool of the server of `[finish] url`.
+    finish: Option<Arc<Pools>>,
+    catalog: tokio::sync::OnceCell<Arc<Catalog>>,
+    described: Described,
+    /// How many queries there were, so that they take turns with the shards.
+    turn: AtomicUsize,
+}
+
+/// What a shard said of statements that planning asked about.
+#[cfg(feature = "datafusion")]
+type Described = Mutex<HashMap<String, Vec<Column>>>;
+
+/// As many descriptions are kept.
+#[cfg(feature = "datafusion")]
+const MOST_DESCRIBED: usize = 1000;
 
 /// Makes a [`Cluster`] with other than the usual options.
 #[derive(Debug, Clone)]
@@ -71,9 +105,26 @@ impl ClusterBuilder {
             })
             .collect::<Result<Vec<_>>>()?;
         let pools = Pools::new(shards, self.connections_per_shard, session)?;
+        #[cfg(feature = "datafusion")]
+        let finish = match self.topology.finish() {
+            Finish::Server(url) => {
+                let params = url
+                    .resolve(&environment)
+                    .map_err(|error| error.with_shard(FINISH))?;
+                let server = [(FINISH.to_owned(), params)];
+                let pools = Pools::new(server, self.connections_per_shard, session)?;
+                Some(Arc::new(pools))
+            }
+            Finish::AnyShard | Finish::Off => None,
+        };
         Ok(Cluster {
             topology: Arc::new(self.topology),
             pools: Arc::new(pools),
+            #[cfg(feature = "datafusion")]
+            planning: Arc::new(Planning {
+                finish,
+                ..Planning::default()
+            }),
         })
     }
 }
@@ -110,6 +161,21 @@ impl Cluster {
         Query::new(self.clone(), sql.into())
     }
 
+    /// The SQL as if one PostgreSQL held all rows: what is sent to which shard, and how the answers
+    /// become one, is planned.
+    ///
+    /// The answer has the values, NULLs, types, names and, where the query orders, the order of that
+    /// one PostgreSQL; or the query is refused with [`ErrorKind::Unsupported`] and the reason. The
+    /// shards do not share a snapshot: each gives the rows that it has at the moment of its first
+    /// step.
+    ///
+    /// What is left of a query after the merge runs on one shard, or on the server of the
+    /// topology's `[finish]`: that server sees rows of the others.
+    #[cfg(feature = "datafusion")]
+    pub fn query(&self, sql: impl Into<String>) -> Query {
+        Query::planned(self.clone(), sql.into())
+    }
+
     /// Closes all connections, once queries that were dropped are cancelled on their servers and
     /// streams that still run have come to their end. New queries, on any clone of this cluster,
     /// fail from the call on.
@@ -118,6 +184,10 @@ impl Cluster {
     /// May be dropped and called again; what is under way goes on.
     pub async fn close(&self) {
         self.pools.close().await;
+        #[cfg(feature = "datafusion")]
+        if let Some(finish) = &self.planning.finish {
+            finish.close().await;
+        }
     }
 
     pub(crate) fn pools(&self) -> &Arc<Pools> {
@@ -133,6 +203,49 @@ impl Cluster {
         }
     }
 }
+
+/// For planned queries.
+#[cfg(feature = "datafusion")]
+impl Cluster {
+    /// The pool of the server that finishes, if it is none of the shards.
+    pub(crate) fn finish_pool(&self) -> Option<&Arc<Pools>> {
+        self.planning.finish.as_ref()
+    }
+
+    /// The shard whose turn it is to do what any of them can do.
+    pub(crate) fn next_shard(&self) -> usize {
+        self.planning.turn.fetch_add(1, Ordering::Relaxed) % self.pools.len().max(1)
+    }
+
+    /// What the shards' databases have in common, read once. Takes a connection of each shard, so
+    /// nobody who asks may hold one.
+    pub(crate) async fn catalog(&self) -> Result<Arc<Catalog>> {
+        let load = || async { Ok(Arc::new(catalog::load(&self.pools).await?)) };
+        self.planning.catalog.get_or_try_init(load).await.cloned()
+    }
+
+    /// The columns of a statement that planning asked about before.
+    pub(crate) fn described(&self, sql: &str) -> Option<Vec<Column>> {
+        self.descriptions().get(sql).cloned()
+    }
+
+    pub(crate) fn remember_described(&self, sql: String, columns: Vec<Column>) {
+        let mut described = self.descriptions();
+        if described.len() >= MOST_DESCRIBED {
+            described.clear();
+        }
+        described.insert(sql, columns);
+    }
+
+    fn descriptions(&self) -> MutexGuard<'_, HashMap<String, Vec<Column>>> {
+        let described = self.planning.described.lock();
+        described.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What errors call the server of `[finish] url`.
+#[cfg(feature = "datafusion")]
+const FINISH: &str = "finish";
 
 impl std::fmt::Debug for Cluster {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -58,6 +58,8 @@ pub enum Phase {
     Stream,
     /// Combining the rows of the shards.
     Merge,
+    /// Running what is left of the query over the merged rows, on one server.
+    Finish,
     /// Writing the result.
     Write,
 }
@@ -73,6 +75,7 @@ impl fmt::Display for Phase {
             Self::Describe => "describe",
             Self::Stream => "stream",
             Self::Merge => "merge",
+            Self::Finish => "finish",
             Self::Write => "write",
         })
     }
@@ -158,6 +161,14 @@ impl Error {
         self
     }
 
+    /// The same error, seen as one of another phase.
+    #[must_use]
+    #[cfg(feature = "datafusion")]
+    pub(crate) fn replace_phase(mut self, phase: Phase) -> Self {
+        self.0.phase = Some(phase);
+        self
+    }
+
     /// The same error with another hint.
     #[must_use]
     pub(crate) fn replace_hint(mut self, hint: String) -> Self {
@@ -238,7 +249,13 @@ impl Error {
                 self.kind() == ErrorKind::Connect
                     && matches!(
                         self.phase(),
-                        Some(Phase::Resolve | Phase::Connect | Phase::Stream | Phase::Session)
+                        Some(
+                            Phase::Resolve
+                                | Phase::Connect
+                                | Phase::Stream
+                                | Phase::Session
+                                | Phase::Finish
+                        )
                     )
             }
         }

@@ -39,6 +39,8 @@
 //! - `local` (with `cli`): throw-away PostgreSQL servers with TPC-H data.
 
 pub mod blocking;
+#[cfg(feature = "datafusion")]
+mod catalog;
 mod cluster;
 pub mod config;
 mod connect;
@@ -46,6 +48,8 @@ mod cursor;
 pub mod decode;
 mod error;
 pub mod export;
+#[cfg(feature = "datafusion")]
+mod finish;
 pub mod inspect;
 #[cfg(feature = "local")]
 pub mod local;
@@ -66,7 +70,11 @@ pub use cluster::{Cluster, ClusterBuilder, DEFAULT_CONNECTIONS_PER_SHARD};
 pub use config::Topology;
 pub use cursor::{Cursor, Row};
 pub use error::{Error, ErrorKind, Phase, Result};
+#[cfg(feature = "datafusion")]
+pub use finish::{DEFAULT_FINISH_BYTES, DEFAULT_FINISH_ROWS};
 pub use merge::Order;
+#[cfg(feature = "datafusion")]
+pub use plan::{Arm, Exactness, MergeMode, Plan};
 pub use progress::{ScanProgress, ShardProgress, ShardState};
 pub use query::{DEFAULT_MEMORY, Query};
 pub use stream::QueryStream;

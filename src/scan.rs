@@ -2,25 +2,26 @@
 //!
 //! The only file that knows both sockets and the decoder.
 
+mod rows;
+#[cfg(feature = "datafusion")]
+mod sql_type;
+
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::Schema;
-use futures::StreamExt;
-use futures::stream;
-use tokio::sync::mpsc;
 use tokio_postgres::types::{Kind, Type};
 
-use crate::connect::{Connection, CopyEvent, Session, error_position};
-use crate::decode::{Decoder, DecoderBuilder};
+use crate::connect::{Connection, Session, error_position};
 use crate::error::{Error, ErrorKind, Phase, Result};
-use crate::progress::{Counters, ShardState};
 use crate::quote;
 use crate::statement::{self, Statement};
-use crate::stream::QueryStream;
-use crate::types::{Column, PgType, TypeModifiers, TypeOptions, Unrepresentable};
+use crate::types::{Column, PgType, TypeModifiers, TypeOptions};
+#[cfg(feature = "datafusion")]
+use crate::types::{NumericAs, Unrepresentable};
+
+pub(crate) use rows::{BatchOptions, rows};
+#[cfg(feature = "datafusion")]
+pub(crate) use sql_type::{SqlType, sql_types};
 
 /// What a shard says of a statement before it runs.
 #[derive(Debug, Clone)]
@@ -29,6 +30,49 @@ pub(crate) struct Description {
     pub(crate) columns: Vec<Column>,
     /// For each parameter, its type as SQL for a cast.
     parameters: Vec<String>,
+    /// For each column, what the shard's catalog knows it by.
+    #[cfg_attr(not(feature = "datafusion"), allow(dead_code))]
+    references: Vec<Reference>,
+}
+
+/// What the catalog of one shard knows a column by; other shards have other numbers.
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(not(feature = "datafusion"), allow(dead_code))]
+struct Reference {
+    /// The OID of its type; of a domain, that of the base type.
+    type_oid: u32,
+    modifier: i32,
+    /// The column of a table whose values it has, if it is no expression.
+    origin: Origin,
+}
+
+/// How the columns of a description are to be read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Reading {
+    /// As the user wants the types with more than one mapping.
+    Options(TypeOptions),
+    /// Likewise, but columns of type `numeric(p,s)` are decimals in any case, to be added up.
+    #[cfg(feature = "datafusion")]
+    Aggregate(TypeOptions),
+}
+
+impl Reading {
+    /// Every value can be read, and nothing of it is lost.
+    #[cfg(feature = "datafusion")]
+    pub(crate) const LOSSLESS: TypeOptions = TypeOptions {
+        numeric: NumericAs::Text,
+        unrepresentable: Unrepresentable::Text,
+    };
+
+    fn apply(self, pg_type: PgType) -> PgType {
+        match self {
+            Self::Options(options) => pg_type.with_options(&options),
+            #[cfg(feature = "datafusion")]
+            Self::Aggregate(_) if pg_type.is_decimal() => pg_type,
+            #[cfg(feature = "datafusion")]
+            Self::Aggregate(options) => pg_type.with_options(&options),
+        }
+    }
 }
 
 /// Asks the shard for the columns and parameters of a statement (Parse and Describe).
@@ -38,7 +82,7 @@ pub(crate) struct Description {
 pub(crate) async fn describe(
     session: &mut Session,
     statement: &Statement,
-    options: &TypeOptions,
+    reading: Reading,
 ) -> Result<Description> {
     let shard = session.shard().to_owned();
     let connection = session.begin_query()?;
@@ -66,12 +110,21 @@ pub(crate) async fn describe(
                 dimensions,
                 &modifiers,
             );
-            Column::new(column.name(), pg_type.with_options(options))
+            Column::new(column.name(), reading.apply(pg_type))
         })
         .collect();
     Ok(Description {
         columns,
         parameters: prepared.params().iter().map(cast_target).collect(),
+        references: prepared
+            .columns()
+            .iter()
+            .map(|column| Reference {
+                type_oid: column.type_().oid(),
+                modifier: column.type_modifier(),
+                origin: (column.table_oid(), column.column_id()),
+            })
+            .collect(),
     })
 }
 
@@ -275,23 +328,37 @@ pub(crate) fn copy_sql(
     values: &[Option<String>],
 ) -> Result<String> {
     let sql = with_values(statement, description, values)?;
-    let columns = &description.columns;
+    Ok(copy_of(&sql, &description.columns))
+}
+
+/// The COPY command for a query with these columns.
+fn copy_of(sql: &str, columns: &[Column]) -> String {
+    let (before, after) = copy_frame(columns, &[]);
+    format!("{before}{sql}{after}")
+}
+
+/// What stands before and behind a query with these columns to make a COPY command of it. A column
+/// is cast to the type that `casts` has for it, if any.
+pub(crate) fn copy_frame(columns: &[Column], casts: &[Option<String>]) -> (String, String) {
     let names: Vec<_> = (1..=columns.len()).map(|n| format!("c{n}")).collect();
     let selected: Vec<_> = columns
         .iter()
         .zip(&names)
-        .map(|(column, name)| column.select_expression(name))
+        .enumerate()
+        .map(|(index, (column, name))| match casts.get(index) {
+            Some(Some(cast)) => column.select_expression(&format!("{name}::{cast}")),
+            _ => column.select_expression(name),
+        })
         .collect();
     // The statement may end in a comment of one line, so the parenthesis is on a line of its own.
-    let query = match selected == names {
-        true => sql,
-        false => format!(
-            "SELECT {} FROM (\n{sql}\n) AS q({})",
-            selected.join(", "),
-            names.join(", ")
+    let end = "\n) TO STDOUT (FORMAT binary)";
+    match selected == names {
+        true => ("COPY (\n".to_owned(), end.to_owned()),
+        false => (
+            format!("COPY (\nSELECT {} FROM (\n", selected.join(", ")),
+            format!("\n) AS q({}){end}", names.join(", ")),
         ),
-    };
-    Ok(format!("COPY (\n{query}\n) TO STDOUT (FORMAT binary)"))
+    }
 }
 
 /// Checks that all shards give the same columns; returns them.
@@ -349,201 +416,3 @@ pub(crate) fn agree(shards: &[(String, Description)]) -> Result<Vec<Column>> {
 fn shown(column: &Column) -> String {
     format!("{:?} {}", column.name, column.pg_type.details())
 }
-
-/// How rows become batches.
-#[derive(Debug, Clone)]
-pub(crate) struct BatchOptions {
-    pub(crate) rows: usize,
-    pub(crate) bytes: usize,
-    pub(crate) unrepresentable: Unrepresentable,
-}
-
-/// Streams the rows of a COPY. Nothing runs before the stream is polled; dropping it cancels the
-/// query.
-///
-/// The stream ends only when the trailer, CopyDone, CommandComplete with the right row count, and
-/// ReadyForQuery have been seen; anything else is an error.
-pub(crate) fn rows(
-    session: Session,
-    copy_sql: String,
-    columns: Vec<Column>,
-    options: &BatchOptions,
-    counters: Arc<Counters>,
-) -> QueryStream {
-    let schema = Schema::new(columns.iter().map(Column::to_field).collect::<Vec<_>>());
-    let decoder = DecoderBuilder::new(columns)
-        .with_batch_rows(options.rows)
-        .with_batch_bytes(options.bytes)
-        .with_unrepresentable(options.unrepresentable)
-        .build();
-    let shard = session.shard().to_owned();
-    let scan = Scan {
-        session,
-        decoder,
-        counters: counters.clone(),
-        chunk: Vec::new(),
-        taken: 0,
-        counted: 0,
-    };
-    let batches = stream::try_unfold(Step::Start(Box::new(scan), copy_sql), Step::next);
-    let batches = batches.map(move |batch| {
-        batch.map_err(|error| {
-            counters.set(ShardState::Failed);
-            error.with_shard(&shard).with_phase(Phase::Stream)
-        })
-    });
-    QueryStream::new(Arc::new(schema), batches)
-}
-
-/// Where a scan is.
-enum Step {
-    Start(Box<Scan>, String),
-    Running(Box<Scan>, Copy),
-    /// The rows are complete; the last batch was handed out.
-    End,
-}
-
-/// A COPY under way.
-struct Copy {
-    events: mpsc::Receiver<CopyEvent>,
-    /// The client library's side, which has the error if there is one.
-    driver: std::pin::Pin<Box<tokio_postgres::CopyOutStream>>,
-}
-
-struct Scan {
-    session: Session,
-    decoder: Decoder,
-    counters: Arc<Counters>,
-    /// Bytes received; `chunk[taken..]` are not decoded yet.
-    chunk: Vec<u8>,
-    taken: usize,
-    /// Rows that the counters know of.
-    counted: u64,
-}
-
-impl Step {
-    async fn next(self) -> Result<Option<(RecordBatch, Self)>> {
-        let (mut scan, mut copy) = match self {
-            Self::Start(mut scan, sql) => {
-                let copy = scan.start(&sql).await?;
-                (scan, copy)
-            }
-            Self::Running(scan, copy) => (scan, copy),
-            Self::End => return Ok(None),
-        };
-        match scan.next_batch(&mut copy).await? {
-            Some(batch) => Ok(Some((batch, Self::Running(scan, copy)))),
-            None => {
-                // The library has messages of the COPY to hand over still, for which it may wait,
-                // and with it every answer behind them.
-                drop(copy);
-                let Scan {
-                    session,
-                    decoder,
-                    counters,
-                    ..
-                } = *scan;
-                let last = decoder.finish()?;
-                session.finish().await;
-                counters.set(ShardState::Done);
-                Ok(last.map(|batch| (batch, Self::End)))
-            }
-        }
-    }
-}
-
-impl Scan {
-    async fn start(&mut self, sql: &str) -> Result<Copy> {
-        self.counters.set(ShardState::Executing);
-        let connection = self.session.begin_query()?;
-        let events = connection.tap.open();
-        match connection.client.copy_out(sql).await {
-            Ok(driver) => Ok(Copy {
-                events,
-                driver: Box::pin(driver),
-            }),
-            Err(error) => self.server_error(error),
-        }
-    }
-
-    /// The next full batch; `None` when all data has come and is decoded.
-    async fn next_batch(&mut self, copy: &mut Copy) -> Result<Option<RecordBatch>> {
-        loop {
-            while self.taken < self.chunk.len() {
-                self.taken += self.decoder.decode(&self.chunk[self.taken..])?;
-                let rows = self.decoder.rows();
-                self.counters.add(rows - self.counted, 0);
-                self.counted = rows;
-                if self.taken < self.chunk.len()
-                    && let Some(batch) = self.decoder.flush()?
-                {
-                    return Ok(Some(batch));
-                }
-            }
-            match copy.events.recv().await {
-                Some(CopyEvent::Data(chunk)) => {
-                    if self.counted == 0 {
-                        self.counters.set(ShardState::Streaming);
-                    }
-                    self.counters.add(0, chunk.len() as u64);
-                    self.chunk = chunk;
-                    self.taken = 0;
-                }
-                Some(CopyEvent::Complete { rows }) => {
-                    self.session.done();
-                    if rows != self.decoder.rows() {
-                        return Err(Error::new(
-                            ErrorKind::Decode,
-                            format!(
-                                "the server says it sent {rows} rows, but {} were received",
-                                self.decoder.rows()
-                            ),
-                        ));
-                    }
-                    return Ok(None);
-                }
-                // The client library knows what happened.
-                None => return self.failure(copy).await,
-            }
-        }
-    }
-
-    /// The reason why the data ended early.
-    async fn failure<T>(&mut self, copy: &mut Copy) -> Result<T> {
-        // The library's stream ends at CopyDone, behind which an error may still come; polled
-        // again, it gives what came, and an error of its own for what it does not expect there.
-        let mut unexpected = None;
-        for _ in 0..LAST_MESSAGES {
-            match copy.driver.next().await {
-                Some(Err(error)) if error.as_db_error().is_some() => {
-                    return self.server_error(error);
-                }
-                Some(Err(error)) if error.is_closed() => {
-                    // Either the connection ended, or only the messages of this query.
-                    let lost = self.session.begin_query()?.is_closed();
-                    let error = unexpected.filter(|_| !lost).unwrap_or(error);
-                    return self.server_error(error);
-                }
-                Some(Err(error)) => unexpected = Some(error),
-                Some(Ok(_)) | None => {}
-            }
-        }
-        Err(Error::new(
-            ErrorKind::Decode,
-            "the server did not confirm the rows",
-        ))
-    }
-
-    /// The error that ended a query. One that the server sent needs no cancelling.
-    fn server_error<T>(&mut self, error: tokio_postgres::Error) -> Result<T> {
-        let answered = error.as_db_error().is_some();
-        let ours = self.session.begin_query()?.error(error, Phase::Stream);
-        if answered {
-            self.session.done();
-        }
-        Err(ours)
-    }
-}
-
-/// CopyDone, CommandComplete, ReadyForQuery, and the end of the messages.
-const LAST_MESSAGES: usize = 4;

@@ -257,6 +257,56 @@ impl PgType {
         }
     }
 
+    /// Whether this is a `numeric` of declared precision and scale, read as a decimal.
+    #[cfg(feature = "datafusion")]
+    pub(crate) fn is_decimal(&self) -> bool {
+        matches!(self.shape, Shape::Decimal { .. })
+    }
+
+    /// Whether the server makes the text of the values, or the text is all that is read of them.
+    #[cfg(feature = "datafusion")]
+    pub(crate) fn is_read_as_text(&self) -> bool {
+        matches!(self.shape, Shape::Cast | Shape::NumericText)
+    }
+
+    /// Whether both are the same type, but for the modifiers that decide how it is read (precision
+    /// and scale, and dimensions): the values of one can be read as those of the other, or do not
+    /// fit.
+    #[cfg(feature = "datafusion")]
+    pub(crate) fn is_same_but_for_modifiers(&self, other: &Self) -> bool {
+        match (&self.shape, &other.shape) {
+            (Shape::Composite { fields: left }, Shape::Composite { fields: right }) => {
+                self.name == other.name
+                    && left.len() == right.len()
+                    && left.iter().zip(right).all(|(left, right)| {
+                        left.name == right.name
+                            && left.pg_type.is_same_but_for_modifiers(&right.pg_type)
+                    })
+            }
+            (
+                Shape::Array {
+                    element: left,
+                    lower_bound: left_bound,
+                    ..
+                },
+                Shape::Array {
+                    element: right,
+                    lower_bound: right_bound,
+                    ..
+                },
+            ) => left_bound == right_bound && left.is_same_but_for_modifiers(right),
+            (Shape::Range { element: left }, Shape::Range { element: right })
+            | (Shape::Multirange { element: left }, Shape::Multirange { element: right }) => {
+                self.name == other.name && left.is_same_but_for_modifiers(right)
+            }
+            (Shape::Vector { .. }, Shape::Vector { .. }) | (Shape::Cast, Shape::Cast) => {
+                without_modifiers(&self.name) == without_modifiers(&other.name)
+            }
+            (left, right) if left.is_numeric() && right.is_numeric() => true,
+            _ => self == other,
+        }
+    }
+
     /// Applies the options, and turns types that hold a part without binary form into their text.
     #[must_use]
     pub(crate) fn with_options(self, options: &TypeOptions) -> Self {
@@ -307,6 +357,24 @@ impl PgType {
         };
         Some(Self::new(self.name, shape))
     }
+}
+
+#[cfg(feature = "datafusion")]
+impl Shape {
+    fn is_numeric(&self) -> bool {
+        matches!(
+            self,
+            Self::Numeric | Self::Decimal { .. } | Self::NumericText | Self::NumericFloat
+        )
+    }
+}
+
+/// `numeric[]` of `numeric(15,2)[][]`.
+#[cfg(feature = "datafusion")]
+fn without_modifiers(name: &str) -> (&str, bool) {
+    let element = name.trim_end_matches("[]");
+    let bare = element.split('(').next().unwrap_or(element);
+    (bare, element.len() != name.len())
 }
 
 impl fmt::Display for PgType {

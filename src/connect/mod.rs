@@ -20,6 +20,8 @@ use tokio_postgres::config::SslMode as DriverSslMode;
 use tokio_postgres::error::{DbError, ErrorPosition, SqlState};
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
+#[cfg(feature = "datafusion")]
+pub(crate) use self::pool::Permit;
 pub(crate) use self::pool::{Pools, Session};
 use self::socket::{Address, Socket};
 pub(crate) use self::tap::CopyEvent;

@@ -119,6 +119,24 @@ impl Pools {
         Ok(permits)
     }
 
+    /// The right to one connection of each of these shards, if all can be had at once; `None` where
+    /// one would have to wait. Whoever holds a connection already may ask for others in this way,
+    /// without regard to the order.
+    #[cfg(feature = "datafusion")]
+    pub(crate) fn try_permits(
+        &self,
+        shards: impl IntoIterator<Item = usize>,
+    ) -> Option<Vec<Permit>> {
+        shards
+            .into_iter()
+            .map(|shard| {
+                let permit = self.shards[shard].permits.clone().try_acquire_owned();
+                let permit = permit.ok()?;
+                Some(Permit { shard, permit })
+            })
+            .collect()
+    }
+
     /// A connection of the shard, in a read-only transaction with the pinned settings.
     ///
     /// # Cancel safety

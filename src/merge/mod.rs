@@ -5,6 +5,8 @@
 //! shard 1 --task--> [queue, bounded in bytes] ---+--> union --> one stream
 //! shard 2 --task--> [queue, bounded in bytes] --'
 //!
+//! shard 0..n, each sorted --> ordered, limit --> one stream
+//!
 //! shard 0..n --> table `shards` --> reaggregate(SQL) --> one stream
 //! ```
 //!
@@ -12,6 +14,10 @@
 //! merge: the first error in time ends everything, because the rows of the other shards alone are
 //! not an answer.
 
+#[cfg(feature = "datafusion")]
+mod limit;
+#[cfg(feature = "datafusion")]
+mod ordered;
 #[cfg(feature = "datafusion")]
 mod reaggregate;
 #[cfg(test)]
@@ -21,6 +27,10 @@ mod union;
 use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
 
+#[cfg(feature = "datafusion")]
+pub(crate) use limit::{Rest, limit};
+#[cfg(feature = "datafusion")]
+pub(crate) use ordered::{is_orderable, ordered};
 #[cfg(feature = "datafusion")]
 pub(crate) use reaggregate::{ReaggregateOptions, reaggregate};
 pub(crate) use union::union;

@@ -33,7 +33,9 @@ use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use futures::stream::StreamExt;
 
-use self::error::{execution, planning};
+pub(super) use self::error::execution;
+use self::error::planning;
+pub(super) use self::source::{from_datafusion, to_datafusion};
 use super::{Order, same_schema, union};
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::stream::QueryStream;

@@ -185,6 +185,38 @@ impl Readers {
     }
 }
 
+/// One stream, read in a task of its own from the first poll on, which may be ahead of the reader by
+/// `queue_bytes`.
+///
+/// An error goes to `errors`, unless another one is there already; the stream then ends with an
+/// error without meaning.
+#[cfg(feature = "datafusion")]
+pub(super) fn ahead(stream: QueryStream, errors: Sender<Error>, queue_bytes: usize) -> QueryStream {
+    let schema = stream.schema();
+    let room = kibibytes(queue_bytes);
+    let places = usize::try_from(room).unwrap_or(MOST_MESSAGES) + 1;
+    let start = move || {
+        let (sender, receiver) = mpsc::channel(places.min(MOST_MESSAGES));
+        let mut tasks = JoinSet::new();
+        tasks.spawn(read(stream, sender, errors, room));
+        (receiver, tasks)
+    };
+    // The tasks are part of the state: dropping them aborts them.
+    let state = (Some(start), None);
+    let batches = futures::stream::unfold(state, |(start, running)| async move {
+        let (mut receiver, tasks) = match start {
+            Some(start) => start(),
+            None => running?,
+        };
+        match receiver.recv().await {
+            Some(Message::Batch(batch, _)) => Some((Ok(batch), (None, Some((receiver, tasks))))),
+            Some(Message::End) => None,
+            None => Some((Err(lost_reader()), (None, None))),
+        }
+    });
+    QueryStream::new(schema, batches)
+}
+
 /// The task of one shard.
 async fn read(mut stream: QueryStream, queue: Sender<Message>, errors: Sender<Error>, room: u32) {
     let budget = Arc::new(Semaphore::new(

@@ -12,7 +12,10 @@
 
 use std::collections::HashMap;
 
-use crate::types::Column;
+use crate::catalog::Catalog;
+use crate::config::Topology;
+use crate::error::{Error, ErrorKind, Result};
+use crate::types::{Column, TypeOptions};
 
 /// What runs where to answer one query.
 #[derive(Debug, Clone)]
@@ -144,4 +147,50 @@ pub(crate) enum Need {
 pub(crate) struct Answers {
     pub(crate) described: HashMap<String, Vec<Column>>,
     pub(crate) evaluated: HashMap<String, Vec<Vec<Option<String>>>>,
+}
+
+/// Which merge a query may take.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum MergeMode {
+    /// The cheapest that is exact.
+    #[default]
+    Auto,
+    /// Rows of sharded tables are collected, whatever else were possible, and the query runs over
+    /// them as it is written.
+    Gather,
+}
+
+/// What is to be planned, and all that is known for it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Question<'a> {
+    /// One statement, with values in place of its parameters.
+    pub(crate) sql: &'a str,
+    pub(crate) topology: &'a Topology,
+    pub(crate) catalog: &'a Catalog,
+    pub(crate) merge: MergeMode,
+    /// How the columns of the answer are read.
+    pub(crate) types: &'a TypeOptions,
+    /// The statement's columns, as a shard describes them.
+    pub(crate) columns: &'a [Column],
+    /// What servers have answered so far. Columns are described with the default type options.
+    pub(crate) answers: &'a Answers,
+}
+
+/// A plan, or what has to be known for one.
+#[derive(Debug, Clone)]
+pub(crate) enum Planned {
+    Plan(Plan),
+    Need(Need),
+}
+
+/// Plans a query.
+///
+/// # Errors
+/// [`ErrorKind::Unsupported`] for a query that cannot be answered exactly.
+pub(crate) fn plan(_question: &Question<'_>) -> Result<Planned> {
+    Err(Error::new(
+        ErrorKind::Unsupported,
+        "no query can be planned",
+    ))
 }

@@ -18,7 +18,8 @@ const TABLE: &[(&str, &[&str])] = &[
     ("quote", &[]),
     ("statement", &[]),
     ("text", &["types"]),
-    ("plan", &["config", "types"]),
+    ("catalog", &["connect"]),
+    ("plan", &["catalog", "config", "types"]),
     ("connect", &["config", "quote"]),
     ("decode", &["types"]),
     (
@@ -32,8 +33,8 @@ const TABLE: &[(&str, &[&str])] = &[
             "statement",
         ],
     ),
-    ("merge", &["plan"]),
-    ("finish", &["plan", "scan", "types", "quote"]),
+    ("merge", &["plan", "types"]),
+    ("finish", &["plan", "scan", "types", "text", "quote"]),
     ("export", &["text", "types"]),
     ("query", PIPELINE),
     ("cluster", PIPELINE),
@@ -52,6 +53,7 @@ const EVERYWHERE: [&str; 2] = ["error", "stream"];
 
 /// What the modules that wire the stages may import.
 const PIPELINE: &[&str] = &[
+    "catalog",
     "config",
     "types",
     "progress",

@@ -34,7 +34,7 @@ pub(super) fn planning(error: DataFusionError, columns: &Schema) -> Error {
 }
 
 /// An error of running the plan.
-pub(super) fn execution(error: DataFusionError) -> Error {
+pub(in crate::merge) fn execution(error: DataFusionError) -> Error {
     let error = match ours(error) {
         Ok(error) => return error.with_phase(Phase::Merge),
         Err(error) => error,

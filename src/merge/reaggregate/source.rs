@@ -68,13 +68,13 @@ impl fmt::Debug for OneShot {
 }
 
 /// Our errors travel inside DataFusion's; [`execution`] takes them out again.
-pub(super) fn to_datafusion(stream: QueryStream) -> SendableRecordBatchStream {
+pub(in crate::merge) fn to_datafusion(stream: QueryStream) -> SendableRecordBatchStream {
     let schema = stream.schema();
     let batches = stream.map_err(|error| DataFusionError::External(error.into()));
     Box::pin(RecordBatchStreamAdapter::new(schema, batches))
 }
 
-pub(super) fn from_datafusion(stream: SendableRecordBatchStream) -> QueryStream {
+pub(in crate::merge) fn from_datafusion(stream: SendableRecordBatchStream) -> QueryStream {
     QueryStream::new(
         stream.schema(),
         stream.map(|batch| batch.map_err(execution)),

@@ -1,23 +1,33 @@
 //! A query to come: what to run, and how.
 
+#[cfg(feature = "datafusion")]
+mod answer;
+mod deadline;
+#[cfg(feature = "datafusion")]
+mod execute;
+mod fan_out;
+#[cfg(feature = "datafusion")]
+mod planned;
+mod settle;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::RecordBatchWriter;
-use futures::StreamExt;
-use futures::stream::{self, FuturesUnordered};
-use tokio::time::{Instant, timeout_at};
 
+use self::deadline::Deadline;
+use self::settle::settle;
 use crate::cluster::Cluster;
-use crate::connect::Session;
 use crate::decode::{DEFAULT_BATCH_BYTES, DEFAULT_BATCH_ROWS};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::export;
 use crate::merge::{self, Order};
-use crate::progress::{Counters, ScanProgress, ShardState};
-use crate::scan::{self, BatchOptions, Description};
+#[cfg(feature = "datafusion")]
+use crate::plan::MergeMode;
+use crate::progress::ScanProgress;
+use crate::scan::{self, Reading};
 use crate::statement::Statement;
 use crate::stream::QueryStream;
 use crate::types::{Column, TypeOptions};
@@ -31,6 +41,8 @@ use crate::types::{Column, TypeOptions};
 pub struct Query {
     cluster: Cluster,
     sql: String,
+    #[cfg(feature = "datafusion")]
+    planning: Option<Planning>,
     parameters: Vec<Option<String>>,
     merge_sql: Option<String>,
     types: TypeOptions,
@@ -40,6 +52,15 @@ pub struct Query {
     memory: usize,
     timeout: Option<Duration>,
     progress: ScanProgress,
+}
+
+/// How a query is planned.
+#[cfg(feature = "datafusion")]
+#[derive(Debug, Clone, Copy)]
+struct Planning {
+    merge: MergeMode,
+    finish_rows: u64,
+    finish_bytes: u64,
 }
 
 /// The memory budget unless set otherwise: 1 GiB.
@@ -52,6 +73,8 @@ impl Query {
         Self {
             cluster,
             sql,
+            #[cfg(feature = "datafusion")]
+            planning: None,
             parameters: Vec::new(),
             merge_sql: None,
             types: TypeOptions::default(),
@@ -161,7 +184,8 @@ impl Query {
         self
     }
 
-    /// The schema of the shards' rows, without running the query; every shard is asked.
+    /// The schema of the rows, without running the query. For a fan-out every shard is asked, and a
+    /// planned query is planned.
     ///
     /// # Errors
     /// As [`stream`](Self::stream), before the first row.
@@ -169,6 +193,10 @@ impl Query {
         let deadline = self.deadline();
         deadline
             .within(async {
+                #[cfg(feature = "datafusion")]
+                if let Some(planning) = self.planning {
+                    return self.planned_schema(planning).await;
+                }
                 let prepared = self.prepare().await?;
                 for (session, _) in prepared.shards {
                     session.finish().await;
@@ -191,7 +219,8 @@ impl Query {
             .within(async {
                 let statement = Statement::parse(&self.sql)?;
                 let mut session = self.cluster.session(0).await?;
-                let description = scan::describe(&mut session, &statement, &self.types).await?;
+                let reading = Reading::Options(self.types);
+                let description = scan::describe(&mut session, &statement, reading).await?;
                 session.finish().await;
                 scan::with_values(&statement, &description, &self.parameters)
             })
@@ -200,7 +229,8 @@ impl Query {
 
     /// Starts the query; the rows as they come, in bounded memory.
     ///
-    /// Every shard is asked for its columns first; only when all agree does the query run.
+    /// Every shard is asked for its columns first; only when all agree does the query run. A planned
+    /// query has run by then up to its last step.
     ///
     /// # Errors
     /// - [`ErrorKind::Syntax`]: no statement, or several; or DataFusion does not understand the
@@ -209,10 +239,16 @@ impl Query {
     /// - [`ErrorKind::Connect`]: a shard cannot be reached or does not let us in; where several
     ///   fail, all are named.
     /// - [`ErrorKind::Server`]: a shard does not accept the SQL.
-    /// - [`ErrorKind::Unsupported`]: not a query; or the shards disagree on its columns.
+    /// - [`ErrorKind::Unsupported`]: not a query; or the shards disagree on its columns; or a planned
+    ///   query whose answer would not be exact, or that has more intermediate rows than are allowed.
     /// - [`ErrorKind::Timeout`]: the deadline passed.
     pub async fn stream(self) -> Result<QueryStream> {
         let deadline = self.deadline();
+        #[cfg(feature = "datafusion")]
+        if let Some(planning) = self.planning {
+            let rows = deadline.within(self.start_planned(planning)).await?;
+            return Ok(deadline.bound(rows));
+        }
         let (order, memory) = (self.order, self.memory);
         let count = self.cluster.pools().len();
         #[cfg(feature = "datafusion")]
@@ -245,6 +281,10 @@ impl Query {
     /// # Memory
     /// Holds the whole result.
     pub async fn collect(self) -> Result<Vec<RecordBatch>> {
+        #[cfg(feature = "datafusion")]
+        if self.planning.is_some() {
+            return self.stream().await?.collect().await;
+        }
         if self.merge_sql.is_some() {
             return self.stream().await?.collect().await;
         }
@@ -278,215 +318,6 @@ impl Query {
     }
 
     fn deadline(&self) -> Deadline {
-        Deadline {
-            end: self
-                .timeout
-                .map(|timeout| (Instant::now() + timeout, timeout)),
-            progress: self.progress.clone(),
-        }
-    }
-
-    /// The rows of each shard, ready to be read.
-    async fn scan(self) -> Result<Vec<QueryStream>> {
-        let prepared = self.prepare().await?;
-        let options = BatchOptions {
-            rows: self.batch_rows,
-            bytes: self.batch_bytes,
-            unrepresentable: self.types.unrepresentable,
-        };
-        let statement = &prepared.statement;
-        prepared
-            .shards
-            .into_iter()
-            .zip(prepared.descriptions)
-            .map(|((session, counters), description)| {
-                let sql = scan::copy_sql(statement, &description, &self.parameters)?;
-                let columns = prepared.columns.clone();
-                Ok(scan::rows(session, sql, columns, &options, counters))
-            })
-            .collect()
-    }
-
-    /// Connects to all shards, describes the statement on each, and compares.
-    async fn prepare(&self) -> Result<Prepared> {
-        let statement = Statement::parse(&self.sql)?;
-        let pools = self.cluster.pools();
-        let names: Vec<_> = (0..pools.len())
-            .map(|shard| pools.name(shard).clone())
-            .collect();
-        let counters = self.progress.begin(names.iter().map(|name| &**name));
-        let permits = pools.permits(0..pools.len()).await?;
-        let described = permits
-            .into_iter()
-            .zip(&counters)
-            .map(|(permit, counters)| {
-                let statement = &statement;
-                async move {
-                    counters.set(ShardState::Connecting);
-                    let described = async {
-                        let mut session = pools.session(permit).await?;
-                        let description =
-                            scan::describe(&mut session, statement, &self.types).await?;
-                        Ok((session, description))
-                    };
-                    let result = described.await;
-                    if result.is_err() {
-                        counters.set(ShardState::Failed);
-                    }
-                    result
-                }
-            });
-        let (sessions, descriptions): (Vec<_>, Vec<_>) =
-            settle(described).await?.into_iter().unzip();
-        let named: Vec<_> = names
-            .iter()
-            .map(|name| name.to_string())
-            .zip(descriptions)
-            .collect();
-        let columns = scan::agree(&named)?;
-        Ok(Prepared {
-            statement,
-            columns,
-            shards: sessions.into_iter().zip(counters).collect(),
-            descriptions: named
-                .into_iter()
-                .map(|(_, description)| description)
-                .collect(),
-        })
+        Deadline::new(self.timeout, self.progress.clone())
     }
 }
-
-/// A query that every shard has described.
-struct Prepared {
-    statement: Statement,
-    columns: Vec<Column>,
-    shards: Vec<(Session, Arc<Counters>)>,
-    descriptions: Vec<Description>,
-}
-
-/// All values, or the first shard's error; where several could not be reached, it names them.
-fn all_or_first_error<T>(results: impl Iterator<Item = Result<T>>) -> Result<Vec<T>> {
-    let mut values = Vec::new();
-    let mut errors = Vec::new();
-    for result in results {
-        match result {
-            Ok(value) => values.push(value),
-            Err(error) => errors.push(error),
-        }
-    }
-    let others: Vec<_> = errors
-        .iter()
-        .skip(1)
-        .filter(|error| error.kind() == ErrorKind::Connect)
-        .filter_map(Error::shard)
-        .map(|shard| format!("{shard:?}"))
-        .collect();
-    match errors.into_iter().next() {
-        None => Ok(values),
-        Some(first) if others.is_empty() || first.kind() != ErrorKind::Connect => Err(first),
-        Some(first) => Err(first.with_more(&format!("also failing: {}", others.join(", ")))),
-    }
-}
-
-/// When the query has to be done.
-#[derive(Clone)]
-struct Deadline {
-    /// The moment, and the time that was given.
-    end: Option<(Instant, Duration)>,
-    /// Tells which shards were late.
-    progress: ScanProgress,
-}
-
-impl Deadline {
-    async fn within<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        let Some((at, limit)) = self.end else {
-            return work.await;
-        };
-        match timeout_at(at, work).await {
-            Ok(result) => result,
-            Err(_) => Err(self.passed(limit)),
-        }
-    }
-
-    fn passed(&self, limit: Duration) -> Error {
-        let late: Vec<_> = self
-            .progress
-            .shards()
-            .into_iter()
-            .filter(|shard| shard.state != ShardState::Done)
-            .map(|shard| format!("{:?}", shard.shard))
-            .collect();
-        let waiting = match late.is_empty() {
-            true => String::new(),
-            false => format!("; not done: {}", late.join(", ")),
-        };
-        Error::new(
-            ErrorKind::Timeout,
-            format!(
-                "the query did not end within {} s{waiting}",
-                limit.as_secs_f64()
-            ),
-        )
-        .with_hint("give it more time (--timeout on the command line), or ask for less")
-    }
-
-    /// The stream, with an error in place of what does not come in time.
-    fn bound(self, stream: QueryStream) -> QueryStream {
-        if self.end.is_none() {
-            return stream;
-        }
-        let schema = stream.schema();
-        let batches = stream::unfold(Some((stream, self)), |state| async move {
-            let (mut stream, deadline) = state?;
-            let next = deadline
-                .within(async { stream.next().await.transpose() })
-                .await;
-            match next.transpose()? {
-                Ok(batch) => Some((Ok(batch), Some((stream, deadline)))),
-                Err(error) => Some((Err(error), None)),
-            }
-        });
-        QueryStream::new(schema, batches)
-    }
-}
-
-/// Waits for all shards; once one has failed, for the others only so long.
-///
-/// Long enough that shards which fail in the same way are all known, so that the first of them is
-/// named, and those that cannot be reached are all listed; but a shard that hangs does not hide the
-/// error of another.
-async fn settle<T>(
-    work: impl IntoIterator<Item = impl Future<Output = Result<T>>>,
-) -> Result<Vec<T>> {
-    let mut pending: FuturesUnordered<_> = work
-        .into_iter()
-        .enumerate()
-        .map(|(index, work)| async move { (index, work.await) })
-        .collect();
-    let mut results = Vec::new();
-    let mut until: Option<Instant> = None;
-    loop {
-        let next = match until {
-            None => pending.next().await,
-            // Whoever is late is given up.
-            Some(until) => timeout_at(until, pending.next()).await.unwrap_or(None),
-        };
-        let Some((index, result)) = next else { break };
-        if let Err(error) = &result {
-            let patience = match error.kind() {
-                ErrorKind::Connect => UNREACHABLE_PATIENCE,
-                _ => FAILED_PATIENCE,
-            };
-            until.get_or_insert(Instant::now() + patience);
-        }
-        results.push((index, result));
-    }
-    results.sort_by_key(|(index, _)| *index);
-    all_or_first_error(results.into_iter().map(|(_, result)| result))
-}
-
-/// How long the other shards are waited for when one could not be reached: the usual limit on
-/// connecting.
-const UNREACHABLE_PATIENCE: Duration = Duration::from_secs(10);
-/// How long the other shards are waited for when one does not accept the query.
-const FAILED_PATIENCE: Duration = Duration::from_secs(1);

@@ -1,0 +1,523 @@
+//! Running a plan: its steps, one after the other, in one session for each server.
+//!
+//! ```text
+//! step 1: describe, run on its shards, merge --> relation m1 --.
+//! step 2: describe, run on its shards, merge --> relation m2 --+--> SQL of later steps
+//! last:   describe, run, merge --> the answer, streamed
+//! ```
+//! Each server that any step needs has one transaction, and with it one snapshot, for all of them.
+
+mod route;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::datatypes::Schema;
+use futures::future::join_all;
+use futures::stream::{self, StreamExt};
+use tokio::sync::oneshot;
+
+use self::route::{Route, Server};
+use super::answer::{aggregated, fitted};
+use super::{Planning, QUEUE_SHARE, Query, settle};
+use crate::cluster::Cluster;
+use crate::connect::{Permit, Pools, Session};
+use crate::error::{Error, ErrorKind, Phase, Result};
+use crate::finish::{Budget, Relation, RelationBuilder, aggregated_types};
+use crate::merge::{self, ReaggregateOptions, Rest};
+use crate::plan::{Merge, Place, Plan, Sql, Step};
+use crate::progress::{Counters, ShardState};
+use crate::scan::{self, BatchOptions, Description, Reading};
+use crate::statement::Statement;
+use crate::stream::QueryStream;
+use crate::types::{Column, Unrepresentable};
+
+/// The session in which a query was planned.
+pub(super) struct Held {
+    pub(super) shard: usize,
+    pub(super) session: Session,
+}
+
+/// Runs all steps but the last, and starts that one; its rows are the answer.
+pub(super) async fn run(
+    query: &Query,
+    planning: Planning,
+    plan: &Plan,
+    held: Held,
+) -> Result<QueryStream> {
+    let Some((last, steps)) = plan.steps.split_last() else {
+        return Err(fault("the plan has no step"));
+    };
+    let route = Route::new(plan, query.cluster.topology(), held.shard)?;
+    let mut execution = Execution {
+        query,
+        sites: open(query, &route, held).await?,
+        route,
+        relations: Vec::new(),
+        budget: Budget::new(planning.finish_rows, planning.finish_bytes),
+    };
+    for (index, step) in steps.iter().enumerate() {
+        let relation = execution.relation(index, step).await?;
+        execution.relations.push(Some(relation));
+        execution.release(plan, index).await;
+    }
+    execution.answer(last, &plan.columns).await
+}
+
+/// A server that takes part, and its session while no step has it.
+struct Site {
+    name: String,
+    session: Option<Session>,
+    counters: Arc<Counters>,
+}
+
+struct Execution<'a> {
+    query: &'a Query,
+    route: Route,
+    sites: BTreeMap<Server, Site>,
+    /// What the steps before have given, as long as it is needed.
+    relations: Vec<Option<Relation>>,
+    budget: Budget,
+}
+
+/// The rows of each server of a step, with its name; and where each session comes back to.
+type Scans = (
+    Vec<(String, QueryStream)>,
+    Vec<(Server, oneshot::Receiver<Session>)>,
+);
+
+impl Execution<'_> {
+    /// Runs a step whose rows other steps read.
+    async fn relation(&mut self, index: usize, step: &Step) -> Result<Relation> {
+        let reading = match step.merge {
+            Merge::Aggregate { .. } => Reading::Aggregate(Reading::LOSSLESS),
+            _ => Reading::Options(Reading::LOSSLESS),
+        };
+        let (columns, first) = self.describe(index, step, reading).await?;
+        let first_server = self.route.describes(index).first().copied();
+        let session = first_server
+            .and_then(|server| self.sites.get_mut(&server))
+            .and_then(|site| site.session.as_mut())
+            .ok_or_else(|| fault("a step has no session"))?;
+        let mut types = scan::sql_types(session, &first).await?;
+
+        let unrepresentable = match step.merge {
+            Merge::Aggregate { .. } => Unrepresentable::Error,
+            _ => Unrepresentable::Text,
+        };
+        let copy = self.copy_sql(step, &columns, &[])?;
+        let (shards, returns) = self.scan(index, step, copy, &columns, unrepresentable, true)?;
+        let shard_schema = schema_of(&columns);
+        let mut rows = self.merge(step, shards, &columns, Rest::Read).await?;
+        types = match &step.merge {
+            Merge::Aggregate { .. } => aggregated_types(&shard_schema, types, &rows.schema())?,
+            Merge::Ordered { visible, .. } => {
+                types.truncate(*visible);
+                types
+            }
+            Merge::Concatenate { .. } => types,
+        };
+        let mut builder = RelationBuilder::try_new(&step.name, &step.columns, types)?;
+        // Leaving this early drops the streams, which cancels the shards.
+        while let Some(batch) = rows.next().await {
+            let batch = batch?;
+            let bytes = builder.push(&batch)?;
+            self.budget
+                .take(&step.name, batch.num_rows() as u64, bytes)?;
+        }
+        drop(rows);
+        for (server, session) in returns {
+            let session = session.await.map_err(|_| fault("a session was lost"))?;
+            if let Some(site) = self.sites.get_mut(&server) {
+                site.session = Some(session);
+            }
+        }
+        Ok(builder.finish())
+    }
+
+    /// Starts the last step.
+    async fn answer(mut self, step: &Step, columns: &[Column]) -> Result<QueryStream> {
+        let index = self.relations.len();
+        let user = self.query.types;
+        if let Merge::Aggregate { .. } = step.merge {
+            let (described, _) = self.describe(index, step, Reading::Aggregate(user)).await?;
+            // A NULL in place of a value would be left out of a sum, and join another group.
+            let unrepresentable = match user.unrepresentable {
+                Unrepresentable::Null => Unrepresentable::Error,
+                other => other,
+            };
+            let copy = self.copy_sql(step, &described, &[])?;
+            let (shards, _) = self.scan(index, step, copy, &described, unrepresentable, false)?;
+            self.give_back_all().await;
+            let rows = self.merge(step, shards, &described, Rest::Cancel).await?;
+            return aggregated(rows, columns);
+        }
+        let (described, _) = self.describe(index, step, Reading::Options(user)).await?;
+        let visible = match step.merge {
+            Merge::Ordered { visible, .. } => visible,
+            _ => described.len(),
+        };
+        let fitted = fitted(columns, &described, visible)?;
+        let copy = self.copy_sql(step, &fitted.columns, &fitted.casts)?;
+        let (shards, _) = self.scan(
+            index,
+            step,
+            copy,
+            &fitted.columns,
+            user.unrepresentable,
+            false,
+        )?;
+        self.give_back_all().await;
+        self.merge(step, shards, &fitted.columns, Rest::Cancel)
+            .await
+    }
+
+    /// Asks every server of the step for its columns, and compares; also the first one's own
+    /// description. The rows of relations play no part in that, and are left out.
+    async fn describe(
+        &mut self,
+        index: usize,
+        step: &Step,
+        reading: Reading,
+    ) -> Result<(Vec<Column>, Description)> {
+        let mut sql = String::new();
+        self.write_query(step, false, &mut sql)?;
+        let statement = Statement::parse(&sql)?;
+        let statement = &statement;
+        let servers = self.route.describes(index);
+        let work = self
+            .sites
+            .iter_mut()
+            .filter(|(server, _)| servers.contains(server))
+            .map(|(_, site)| async move {
+                let described = async {
+                    let session = site.session.as_mut();
+                    let session = session.ok_or_else(|| fault("a step has no session"))?;
+                    scan::describe(session, statement, reading).await
+                };
+                match described.await {
+                    Ok(description) => Ok((site.name.clone(), description)),
+                    Err(error) => {
+                        site.counters.set(ShardState::Failed);
+                        Err(in_place(error, &step.place))
+                    }
+                }
+            });
+        let named = settle(work).await?;
+        let columns = match &step.merge {
+            Merge::Aggregate { columns, .. } => renamed(scan::agree(&named)?, columns)?,
+            _ => scan::agree(&named)?,
+        };
+        match named.into_iter().next() {
+            Some((_, first)) => Ok((columns, first)),
+            None => Err(fault("a step has no server")),
+        }
+    }
+
+    /// The COPY command of a step that gives these columns.
+    fn copy_sql(
+        &self,
+        step: &Step,
+        columns: &[Column],
+        casts: &[Option<String>],
+    ) -> Result<Arc<str>> {
+        let (before, after) = scan::copy_frame(columns, casts);
+        let mut sql = before;
+        self.write_query(step, true, &mut sql)?;
+        sql.push_str(&after);
+        Ok(sql.into())
+    }
+
+    /// The step's query with the relations that it uses in front of its own.
+    fn write_query(&self, step: &Step, with_rows: bool, out: &mut String) -> Result<()> {
+        let Sql {
+            recursive,
+            with,
+            body,
+        } = &step.sql;
+        let mut separator = match recursive {
+            true => "WITH RECURSIVE ",
+            false => "WITH ",
+        };
+        for used in &step.uses {
+            let relation = self.relations.get(*used).and_then(Option::as_ref);
+            let relation = relation.ok_or_else(|| fault("a step uses rows that are not there"))?;
+            out.push_str(separator);
+            relation.write_sql(with_rows, out);
+            separator = ",\n";
+        }
+        for expression in with {
+            out.push_str(separator);
+            out.push_str(expression);
+            separator = ",\n";
+        }
+        if !(step.uses.is_empty() && with.is_empty()) {
+            out.push('\n');
+        }
+        out.push_str(body);
+        Ok(())
+    }
+
+    /// The rows of every server of the step; nothing runs before they are polled.
+    fn scan(
+        &mut self,
+        index: usize,
+        step: &Step,
+        copy: Arc<str>,
+        columns: &[Column],
+        unrepresentable: Unrepresentable,
+        needed_again: bool,
+    ) -> Result<Scans> {
+        let options = BatchOptions {
+            rows: self.query.batch_rows,
+            bytes: self.query.batch_bytes,
+            unrepresentable,
+        };
+        let mut shards = Vec::new();
+        let mut returns = Vec::new();
+        for server in self.route.runs(index) {
+            let site = self.sites.get_mut(server);
+            let site = site.ok_or_else(|| fault("a step has no session"))?;
+            let session = site.session.take();
+            let session = session.ok_or_else(|| fault("a step has no session"))?;
+            let back = needed_again.then(|| {
+                let (sender, receiver) = oneshot::channel();
+                returns.push((*server, receiver));
+                sender
+            });
+            let rows = scan::rows(
+                session,
+                copy.clone(),
+                columns.to_vec(),
+                &options,
+                site.counters.clone(),
+                back,
+            );
+            shards.push((site.name.clone(), stream_in_place(rows, &step.place)));
+        }
+        if shards.is_empty() {
+            let schema = Arc::new(schema_of(columns));
+            shards.push((String::new(), QueryStream::new(schema, stream::empty())));
+        }
+        Ok((shards, returns))
+    }
+
+    async fn merge(
+        &self,
+        step: &Step,
+        shards: Vec<(String, QueryStream)>,
+        columns: &[Column],
+        rest: Rest,
+    ) -> Result<QueryStream> {
+        let Query { order, memory, .. } = *self.query;
+        let queue = memory / QUEUE_SHARE / shards.len().max(1);
+        match &step.merge {
+            Merge::Concatenate { skip, fetch } => {
+                let streams = shards.into_iter().map(|(_, rows)| rows).collect();
+                let rows = merge::union(streams, order, queue)?;
+                Ok(merge::limit(rows, *skip, *fetch, rest))
+            }
+            Merge::Ordered {
+                keys,
+                skip,
+                fetch,
+                visible,
+            } => {
+                // No more rows are merged than are wanted.
+                let wanted = fetch
+                    .and_then(|fetch| fetch.checked_add(*skip))
+                    .and_then(|wanted| usize::try_from(wanted).ok())
+                    .unwrap_or(usize::MAX);
+                let batch_rows = self.query.batch_rows.min(wanted);
+                let rows = merge::ordered(shards, columns, keys, *visible, queue, batch_rows)?;
+                Ok(merge::limit(rows, *skip, *fetch, rest))
+            }
+            Merge::Aggregate { sql, .. } => {
+                let streams = shards.into_iter().map(|(_, rows)| rows).collect();
+                let options = ReaggregateOptions {
+                    order,
+                    batch_rows: self.query.batch_rows,
+                    ..ReaggregateOptions::new(memory)
+                };
+                merge::reaggregate(streams, sql, options).await
+            }
+        }
+    }
+
+    /// Gives back what no step behind this one needs: sessions, and relations.
+    async fn release(&mut self, plan: &Plan, index: usize) {
+        let later = plan.steps.get(index + 1..).unwrap_or_default();
+        for (number, relation) in self.relations.iter_mut().enumerate() {
+            if !later.iter().any(|step| step.uses.contains(&number)) {
+                *relation = None;
+            }
+        }
+        let route = &self.route;
+        let done: Vec<_> = self
+            .sites
+            .iter_mut()
+            .filter(|(server, _)| !route.is_needed_after(index, **server))
+            .filter_map(|(_, site)| site.session.take())
+            .collect();
+        join_all(done.into_iter().map(Session::finish)).await;
+    }
+
+    /// Gives back the sessions that no stream has.
+    async fn give_back_all(&mut self) {
+        let sessions: Vec<_> = self
+            .sites
+            .values_mut()
+            .filter_map(|site| {
+                let session = site.session.take()?;
+                site.counters.set(ShardState::Done);
+                Some(session)
+            })
+            .collect();
+        join_all(sessions.into_iter().map(Session::finish)).await;
+    }
+}
+
+/// A session of every server that takes part, all at the same time.
+async fn open(query: &Query, route: &Route, held: Held) -> Result<BTreeMap<Server, Site>> {
+    let cluster = &query.cluster;
+    let pools = cluster.pools();
+    let names = route.servers().map(|server| match server {
+        Server::Shard(shard) => pools.name(shard).to_string(),
+        Server::Finish => finish_pool(cluster).map_or_else(|_| String::new(), |(_, name)| name),
+    });
+    let names: Vec<_> = names.collect();
+    let counters = query.progress.begin(names.iter().map(String::as_str));
+    let mut sites: BTreeMap<_, _> = route
+        .servers()
+        .zip(names)
+        .zip(counters)
+        .map(|((server, name), counters)| {
+            let site = Site {
+                name,
+                session: None,
+                counters,
+            };
+            (server, site)
+        })
+        .collect();
+
+    let (held, permits) = permits(cluster, route, held).await?;
+    if let Some(held) = held
+        && let Some(site) = sites.get_mut(&Server::Shard(held.shard))
+    {
+        site.session = Some(held.session);
+    }
+    let mut permits: BTreeMap<_, _> = permits.into_iter().collect();
+    let opened = sites
+        .iter_mut()
+        .filter_map(|(server, site)| Some((site, permits.remove(server)?)))
+        .map(|(site, (pools, permit))| async move {
+            site.counters.set(ShardState::Connecting);
+            match pools.session(permit).await {
+                Ok(session) => {
+                    site.session = Some(session);
+                    Ok(())
+                }
+                Err(error) => {
+                    site.counters.set(ShardState::Failed);
+                    Err(error)
+                }
+            }
+        });
+    settle(opened).await?;
+    Ok(sites)
+}
+
+type Permits = Vec<(Server, (Arc<Pools>, Permit))>;
+
+/// The rights to the sessions that are missing, and the session that is there already if it is
+/// needed.
+///
+/// Whoever holds a session may not wait for another: two queries that do would wait for each other.
+/// So it is given back where the others are not to be had at once.
+async fn permits(cluster: &Cluster, route: &Route, held: Held) -> Result<(Option<Held>, Permits)> {
+    let pools = cluster.pools();
+    let shards: Vec<_> = route
+        .servers()
+        .filter_map(|server| match server {
+            Server::Shard(shard) => Some(shard),
+            Server::Finish => None,
+        })
+        .collect();
+    let held_shard = held.shard;
+    let others = shards.iter().copied().filter(|shard| *shard != held_shard);
+    let at_once = match shards.contains(&held.shard) {
+        true => pools.try_permits(others.clone()),
+        false => None,
+    };
+    let (held, taken): (_, Vec<_>) = match at_once {
+        Some(permits) => (Some(held), others.zip(permits).collect()),
+        None => {
+            held.session.finish().await;
+            let permits = pools.permits(shards.iter().copied()).await?;
+            (None, shards.iter().copied().zip(permits).collect())
+        }
+    };
+    let mut permits: Permits = taken
+        .into_iter()
+        .map(|(shard, permit)| (Server::Shard(shard), (pools.clone(), permit)))
+        .collect();
+    if route.servers().any(|server| server == Server::Finish) {
+        // Behind all shards, by everybody.
+        let (pool, _) = finish_pool(cluster)?;
+        for permit in pool.permits([0]).await? {
+            permits.push((Server::Finish, (pool.clone(), permit)));
+        }
+    }
+    Ok((held, permits))
+}
+
+fn finish_pool(cluster: &Cluster) -> Result<(&Arc<Pools>, String)> {
+    let pool = cluster.finish_pool();
+    let pool = pool.ok_or_else(|| fault("there is no server that finishes"))?;
+    Ok((pool, pool.name(0).to_string()))
+}
+
+fn schema_of(columns: &[Column]) -> Schema {
+    Schema::new(columns.iter().map(Column::to_field).collect::<Vec<_>>())
+}
+
+/// The columns as the merge's SQL calls them.
+fn renamed(columns: Vec<Column>, names: &[String]) -> Result<Vec<Column>> {
+    if columns.len() != names.len() {
+        return Err(fault("a merge is planned for another number of columns"));
+    }
+    let columns = columns.into_iter().zip(names);
+    Ok(columns
+        .map(|(column, name)| Column::new(name.as_str(), column.pg_type))
+        .collect())
+}
+
+/// Errors of the step that finishes say so.
+fn in_place(error: Error, place: &Place) -> Error {
+    match place {
+        Place::Finish => error.replace_phase(Phase::Finish),
+        Place::Shards(_) | Place::AnyShard => error,
+    }
+}
+
+fn stream_in_place(rows: QueryStream, place: &Place) -> QueryStream {
+    match place {
+        Place::Finish => {
+            let place = place.clone();
+            let schema = rows.schema();
+            let rows = rows.map(move |batch| batch.map_err(|error| in_place(error, &place)));
+            QueryStream::new(schema, rows)
+        }
+        Place::Shards(_) | Place::AnyShard => rows,
+    }
+}
+
+/// The plan does not fit what is there: a fault of planning.
+pub(super) fn fault(message: &str) -> Error {
+    Error::new(ErrorKind::Execute, message)
+        .with_hint("this is a fault of merganser: please report it with the query")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,304 @@
+//! Plans made by hand, on one server with a database for each shard.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use arrow::array::RecordBatch;
+
+use super::*;
+use crate::config::Topology;
+use crate::export::{self, Destination, ExportOptions, Format, Progress};
+use crate::local::Server as LocalServer;
+use crate::plan::{Arm, Exactness, SortKey, StepColumn};
+use crate::types::TypeOptions;
+
+/// One server for all tests; its watchdog ends it with the process. `None` without PostgreSQL.
+fn server() -> Option<&'static LocalServer> {
+    static SERVER: OnceLock<Option<LocalServer>> = OnceLock::new();
+    let start = || match crate::local::Binaries::find() {
+        Ok(_) => Some(LocalServer::builder().start().unwrap()),
+        Err(_) => None,
+    };
+    SERVER.get_or_init(start).as_ref()
+}
+
+/// The names and URLs of new databases, each of which has run this SQL; `{shard}` is its number.
+fn databases(count: usize, sql: &str) -> Option<Vec<(String, String)>> {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let server = server()?;
+    let made = (0..count).map(|shard| {
+        let name = format!("execute{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let url = server.create_database(&name).unwrap();
+        server
+            .execute(&name, &sql.replace("{shard}", &shard.to_string()))
+            .unwrap();
+        (name, url)
+    });
+    Some(made.collect())
+}
+
+/// Three shards; `t(k, v, x)` has the ten rows whose `k % 3` is the shard's number.
+const NUMBERS: &str = "CREATE TABLE t AS SELECT k, 'v' || k % 4 AS v, k::numeric(10,2) / 4 AS x \
+                       FROM generate_series(0, 29) k WHERE k % 3 = {shard};
+                       CREATE TABLE names AS SELECT 'v' || n AS v, n FROM generate_series(0, 2) n";
+
+fn cluster(databases: &[(String, String)]) -> Cluster {
+    let urls = databases.iter().map(|(_, url)| url.clone());
+    Cluster::new(Topology::from_urls(urls).unwrap()).unwrap()
+}
+
+fn sql(body: &str) -> Sql {
+    Sql {
+        recursive: false,
+        with: Vec::new(),
+        body: body.to_owned(),
+    }
+}
+
+fn union() -> Merge {
+    Merge::Concatenate {
+        skip: 0,
+        fetch: None,
+    }
+}
+
+fn step(name: &str, body: &str, place: Place, merge: Merge, columns: &[&str]) -> Step {
+    Step {
+        name: name.to_owned(),
+        sql: sql(body),
+        uses: Vec::new(),
+        place,
+        merge,
+        columns: columns
+            .iter()
+            .map(|name| StepColumn {
+                name: (*name).to_owned(),
+                collation: None,
+            })
+            .collect(),
+    }
+}
+
+fn all() -> Place {
+    Place::Shards(vec![0, 1, 2])
+}
+
+/// Runs a plan as the answer to `user`, which shard 0 describes.
+async fn start(query: &Query, user: &str, steps: Vec<Step>) -> Result<QueryStream> {
+    let planning = query.planning.unwrap();
+    let mut held = Held {
+        shard: 0,
+        session: query.cluster.session(0).await?,
+    };
+    let statement = Statement::parse(user)?;
+    let reading = Reading::Options(query.types);
+    let description = scan::describe(&mut held.session, &statement, reading).await?;
+    let plan = Plan {
+        steps,
+        columns: description.columns,
+        exactness: Exactness::Exact,
+        arm: Arm::Gather,
+        reasons: Vec::new(),
+    };
+    run(query, planning, &plan, held).await
+}
+
+async fn csv(rows: QueryStream) -> Result<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rows.csv");
+    let output = Destination::from(path.to_str().unwrap()).open()?;
+    let options = ExportOptions::new();
+    export::write(rows, output, Format::Csv, &options, &Progress::default()).await?;
+    Ok(std::fs::read_to_string(&path).unwrap())
+}
+
+async fn answer(query: &Query, user: &str, steps: Vec<Step>) -> Result<String> {
+    csv(start(query, user, steps).await?).await
+}
+
+/// All connections are back in their pools, and no query runs.
+async fn assert_idle(cluster: &Cluster, databases: &[(String, String)]) {
+    tokio::time::timeout(Duration::from_secs(5), cluster.pools().idle())
+        .await
+        .expect("a session is still out");
+    let until = Instant::now() + Duration::from_secs(5);
+    for (name, _) in databases {
+        let active = format!(
+            "SELECT query FROM pg_stat_activity WHERE datname = '{name}' AND state <> 'idle' \
+             AND pid <> pg_backend_pid()"
+        );
+        loop {
+            let rows = server().unwrap().query(name, &active).unwrap();
+            if rows.is_empty() {
+                break;
+            }
+            assert!(Instant::now() < until, "{rows:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+fn connections(databases: &[(String, String)]) -> Vec<Option<String>> {
+    let server = server().unwrap();
+    databases
+        .iter()
+        .flat_map(|(name, _)| {
+            let pids = format!(
+                "SELECT string_agg(pid::text, ' ' ORDER BY pid) FROM pg_stat_activity \
+                 WHERE datname = '{name}' AND pid <> pg_backend_pid()"
+            );
+            server.query(name, &pids).unwrap().remove(0)
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn a_query_reaches_the_planner_and_gives_its_session_back() {
+    let Some(databases) = databases(3, NUMBERS) else {
+        return;
+    };
+    let cluster = cluster(&databases);
+    let error = cluster.query("SELECT 1 WHERE").collect().await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.phase()),
+        (ErrorKind::Server, Some(Phase::Describe))
+    );
+    assert_idle(&cluster, &databases).await;
+}
+
+#[tokio::test]
+async fn rows_of_all_shards_become_a_relation_of_the_finish() {
+    let Some(databases) = databases(3, NUMBERS) else {
+        return;
+    };
+    let cluster = cluster(&databases);
+    let user = "SELECT v, count(*), sum(x), max(v COLLATE \"C\") FROM t GROUP BY v ORDER BY 1";
+    let gather = step("m1", "SELECT v, x FROM t", all(), union(), &["v", "x"]);
+    let mut finish = step(
+        "m2",
+        "SELECT v, count(*), sum(x), max(v COLLATE \"C\") FROM m1 AS t GROUP BY v ORDER BY 1",
+        Place::Finish,
+        union(),
+        &[],
+    );
+    finish.uses = vec![0];
+    let query = cluster.query("");
+    let gathered = answer(&query, user, vec![gather, finish]).await.unwrap();
+    let expected = "v,count,sum,max\n\
+                    v0,8,28.00000000000000000000,v0\n\
+                    v1,8,30.00000000000000000000,v1\n\
+                    v2,7,24.50000000000000000000,v2\n\
+                    v3,7,26.25000000000000000000,v3\n";
+    assert_eq!(gathered, expected);
+    assert_idle(&cluster, &databases).await;
+    let before = connections(&databases);
+
+    let partial = step(
+        "m1",
+        "SELECT v, count(*), sum(x)::numeric(30,2) FROM t GROUP BY v",
+        all(),
+        Merge::Aggregate {
+            sql: "SELECT g, sum(a) AS a, sum(b) AS b FROM shards GROUP BY g".to_owned(),
+            columns: ["g", "a", "b"].map(str::to_owned).to_vec(),
+        },
+        &["g", "a", "b"],
+    );
+    let mut finish = step(
+        "m2",
+        "SELECT g AS v, sum(a)::int8, sum(b), max(g COLLATE \"C\") FROM m1 GROUP BY g ORDER BY 1",
+        Place::Finish,
+        union(),
+        &[],
+    );
+    finish.uses = vec![0];
+    let combined = answer(&query, user, vec![partial, finish]).await.unwrap();
+    assert_eq!(combined, expected);
+    assert_idle(&cluster, &databases).await;
+    assert_eq!(
+        connections(&databases),
+        before,
+        "connections are used again"
+    );
+}
+
+#[tokio::test]
+async fn rows_of_a_step_go_into_the_sql_of_shards() {
+    let Some(databases) = databases(3, NUMBERS) else {
+        return;
+    };
+    let cluster = cluster(&databases);
+    let user =
+        "SELECT k FROM t WHERE k > (SELECT avg(k) + 12 FROM t) ORDER BY k DESC LIMIT 2 OFFSET 1";
+    let partial = step(
+        "m1",
+        "SELECT sum(k), count(*) FROM t",
+        all(),
+        union(),
+        &["s", "n"],
+    );
+    let mut main = step(
+        "m2",
+        "SELECT k FROM t WHERE k > (SELECT sum(s) / sum(n) + 12 FROM m1) ORDER BY k DESC LIMIT 3",
+        all(),
+        Merge::Ordered {
+            keys: vec![SortKey {
+                column: 0,
+                descending: true,
+                nulls_first: true,
+            }],
+            skip: 1,
+            fetch: Some(2),
+            visible: 1,
+        },
+        &[],
+    );
+    main.uses = vec![0];
+    let query = cluster.query("");
+    let rows = answer(&query, user, vec![partial, main]).await.unwrap();
+    assert_eq!(rows, "k\n28\n27\n");
+    assert_idle(&cluster, &databases).await;
+}
+
+#[tokio::test]
+async fn a_step_without_shards_has_no_rows_but_types() {
+    let Some(databases) = databases(2, NUMBERS) else {
+        return;
+    };
+    let cluster = cluster(&databases);
+    let query = cluster.query("");
+    let user = "SELECT count(*), max(x) FROM t WHERE false";
+    let nothing = step(
+        "m1",
+        "SELECT x FROM t",
+        Place::Shards(vec![]),
+        union(),
+        &["x"],
+    );
+    let mut finish = step(
+        "m2",
+        "SELECT count(*), max(x) FROM m1",
+        Place::Finish,
+        union(),
+        &[],
+    );
+    finish.uses = vec![0];
+    assert_eq!(
+        answer(&query, user, vec![nothing, finish]).await.unwrap(),
+        "count,max\n0,\n"
+    );
+    let last = step(
+        "m1",
+        "SELECT v, v FROM t",
+        Place::Shards(vec![]),
+        union(),
+        &[],
+    );
+    assert_eq!(
+        answer(&query, "SELECT v, v FROM t", vec![last])
+            .await
+            .unwrap(),
+        "v,v\n"
+    );
+    assert_idle(&cluster, &databases).await;
+}

@@ -1,0 +1,171 @@
+//! Queries that are planned: the SQL as if one PostgreSQL held all rows.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arrow::datatypes::{Schema, SchemaRef};
+
+use super::execute::{self, Held};
+use super::{Planning, Query};
+use crate::cluster::Cluster;
+use crate::error::{Error, ErrorKind, Result};
+use crate::finish::{DEFAULT_FINISH_BYTES, DEFAULT_FINISH_ROWS};
+use crate::plan::{self, Answers, MergeMode, Need, Plan, Planned, Question};
+use crate::scan::{self, Reading};
+use crate::statement::Statement;
+use crate::stream::QueryStream;
+use crate::types::{Column, TypeOptions};
+
+impl Query {
+    pub(crate) fn planned(cluster: Cluster, sql: String) -> Self {
+        Self {
+            planning: Some(Planning {
+                merge: MergeMode::default(),
+                finish_rows: DEFAULT_FINISH_ROWS,
+                finish_bytes: DEFAULT_FINISH_BYTES,
+            }),
+            ..Self::new(cluster, sql)
+        }
+    }
+
+    /// Which merge a planned query may take; without effect on a fan-out.
+    pub fn with_merge(mut self, merge: MergeMode) -> Self {
+        if let Some(planning) = &mut self.planning {
+            planning.merge = merge;
+        }
+        self
+    }
+
+    /// The most rows that a planned query may hand from one of its steps to another server, all
+    /// steps together; [`DEFAULT_FINISH_ROWS`] unless set. More are an error of kind
+    /// [`ErrorKind::Unsupported`]. Without effect on a fan-out.
+    pub fn with_finish_rows(mut self, rows: u64) -> Self {
+        if let Some(planning) = &mut self.planning {
+            planning.finish_rows = rows;
+        }
+        self
+    }
+
+    /// The most bytes of SQL text that these rows may become; [`DEFAULT_FINISH_BYTES`] unless set.
+    /// PostgreSQL takes no text of 1 GiB or more. Without effect on a fan-out.
+    ///
+    /// # Memory
+    /// About three times as many bytes are held here, and some more on the server.
+    pub fn with_finish_bytes(mut self, bytes: u64) -> Self {
+        if let Some(planning) = &mut self.planning {
+            planning.finish_bytes = bytes;
+        }
+        self
+    }
+
+    /// How the query would run, without running it. One shard is asked for its columns, and what
+    /// else only a server knows.
+    ///
+    /// # Errors
+    /// As [`stream`](Self::stream), before the first row; [`ErrorKind::Config`] for a fan-out, which
+    /// has no plan.
+    pub async fn plan(self) -> Result<Plan> {
+        self.deadline()
+            .within(async {
+                let planning = self.planning.ok_or_else(|| {
+                    Error::new(
+                        ErrorKind::Config,
+                        "a fan-out has no plan: its SQL runs on every shard as it is",
+                    )
+                    .with_hint("ask for the plan of Cluster::query")
+                })?;
+                let (plan, held) = self.make_plan(planning).await?;
+                held.session.finish().await;
+                Ok(plan)
+            })
+            .await
+    }
+
+    /// The schema of the answer.
+    pub(super) async fn planned_schema(&self, planning: Planning) -> Result<SchemaRef> {
+        let (plan, held) = self.make_plan(planning).await?;
+        held.session.finish().await;
+        let fields: Vec<_> = plan.columns.iter().map(Column::to_field).collect();
+        Ok(Arc::new(Schema::new(fields)))
+    }
+
+    /// Plans the query and runs it up to its last step.
+    pub(super) async fn start_planned(&self, planning: Planning) -> Result<QueryStream> {
+        if self.merge_sql.is_some() {
+            return Err(Error::new(
+                ErrorKind::Config,
+                "a planned query has no merge SQL of its own",
+            )
+            .with_hint("use merge SQL with a fan-out, or write it into the query"));
+        }
+        let (plan, held) = self.make_plan(planning).await?;
+        execute::run(self, planning, &plan, held).await
+    }
+
+    /// The plan, and the session of the shard that answered what had to be known for it.
+    async fn make_plan(&self, planning: Planning) -> Result<(Plan, Held)> {
+        let statement = Statement::parse(&self.sql)?;
+        // Before a session is held: it takes one of each shard.
+        let catalog = self.cluster.catalog().await?;
+        let shard = self.cluster.next_shard();
+        let mut held = Held {
+            shard,
+            session: self.cluster.session(shard).await?,
+        };
+        // PostgreSQL's own errors, with their places in the text, come from here.
+        let reading = Reading::Options(self.types);
+        let description = scan::describe(&mut held.session, &statement, reading).await?;
+        let sql = scan::with_values(&statement, &description, &self.parameters)?;
+        let mut answers = Answers::default();
+        let mut asked = HashSet::new();
+        loop {
+            let question = Question {
+                sql: &sql,
+                topology: self.cluster.topology(),
+                catalog: &catalog,
+                merge: planning.merge,
+                types: &self.types,
+                columns: &description.columns,
+                answers: &answers,
+            };
+            let need = match plan::plan(&question)? {
+                Planned::Plan(plan) => return Ok((plan, held)),
+                Planned::Need(need) => need,
+            };
+            if !asked.insert(need.clone()) {
+                return Err(Error::new(
+                    ErrorKind::Execute,
+                    format!("planning asks the same a second time: {need:?}"),
+                )
+                .with_hint("this is a fault of merganser: please report it with the query"));
+            }
+            self.answer(need, &mut held, &mut answers).await?;
+        }
+    }
+
+    async fn answer(&self, need: Need, held: &mut Held, answers: &mut Answers) -> Result<()> {
+        match need {
+            Need::Describe(sql) => {
+                let columns = match self.cluster.described(&sql) {
+                    Some(columns) => columns,
+                    None => {
+                        let statement = Statement::parse(&sql)?;
+                        let reading = Reading::Options(TypeOptions::default());
+                        let described =
+                            scan::describe(&mut held.session, &statement, reading).await?;
+                        self.cluster
+                            .remember_described(sql.clone(), described.columns.clone());
+                        described.columns
+                    }
+                };
+                answers.described.insert(sql, columns);
+            }
+            // Not remembered beyond this query: the next one's now() is another.
+            Need::Evaluate(sql) => {
+                let rows = held.session.query(&sql).await?;
+                answers.evaluated.insert(sql, rows);
+            }
+        }
+        Ok(())
+    }
+}

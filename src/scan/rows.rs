@@ -1,0 +1,224 @@
+//! The rows of a query on one shard: a COPY, decoded as it comes.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::Schema;
+use futures::StreamExt;
+use futures::stream;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::connect::{CopyEvent, Session};
+use crate::decode::{Decoder, DecoderBuilder};
+use crate::error::{Error, ErrorKind, Phase, Result};
+use crate::progress::{Counters, ShardState};
+use crate::stream::QueryStream;
+use crate::types::{Column, Unrepresentable};
+
+/// How rows become batches.
+#[derive(Debug, Clone)]
+pub(crate) struct BatchOptions {
+    pub(crate) rows: usize,
+    pub(crate) bytes: usize,
+    pub(crate) unrepresentable: Unrepresentable,
+}
+
+/// Streams the rows of a COPY. Nothing runs before the stream is polled; dropping it cancels the
+/// query.
+///
+/// The stream ends only when the trailer, CopyDone, CommandComplete with the right row count, and
+/// ReadyForQuery have been seen; anything else is an error. The session, which is ready for another
+/// query then, goes back to the pool, or to `back` if somebody waits for it.
+pub(crate) fn rows(
+    session: Session,
+    copy_sql: impl Into<Arc<str>>,
+    columns: Vec<Column>,
+    options: &BatchOptions,
+    counters: Arc<Counters>,
+    back: Option<oneshot::Sender<Session>>,
+) -> QueryStream {
+    let schema = Schema::new(columns.iter().map(Column::to_field).collect::<Vec<_>>());
+    let decoder = DecoderBuilder::new(columns)
+        .with_batch_rows(options.rows)
+        .with_batch_bytes(options.bytes)
+        .with_unrepresentable(options.unrepresentable)
+        .build();
+    let shard = session.shard().to_owned();
+    let scan = Scan {
+        session,
+        decoder,
+        back,
+        counters: counters.clone(),
+        chunk: Vec::new(),
+        taken: 0,
+        counted: 0,
+    };
+    let batches = stream::try_unfold(Step::Start(Box::new(scan), copy_sql.into()), Step::next);
+    let batches = batches.map(move |batch| {
+        batch.map_err(|error| {
+            counters.set(ShardState::Failed);
+            error.with_shard(&shard).with_phase(Phase::Stream)
+        })
+    });
+    QueryStream::new(Arc::new(schema), batches)
+}
+
+/// Where a scan is.
+enum Step {
+    Start(Box<Scan>, Arc<str>),
+    Running(Box<Scan>, Copy),
+    /// The rows are complete; the last batch was handed out.
+    End,
+}
+
+/// A COPY under way.
+struct Copy {
+    events: mpsc::Receiver<CopyEvent>,
+    /// The client library's side, which has the error if there is one.
+    driver: std::pin::Pin<Box<tokio_postgres::CopyOutStream>>,
+}
+
+struct Scan {
+    session: Session,
+    decoder: Decoder,
+    /// Who takes the session once the rows are complete.
+    back: Option<oneshot::Sender<Session>>,
+    counters: Arc<Counters>,
+    /// Bytes received; `chunk[taken..]` are not decoded yet.
+    chunk: Vec<u8>,
+    taken: usize,
+    /// Rows that the counters know of.
+    counted: u64,
+}
+
+impl Step {
+    async fn next(self) -> Result<Option<(RecordBatch, Self)>> {
+        let (mut scan, mut copy) = match self {
+            Self::Start(mut scan, sql) => {
+                let copy = scan.start(&sql).await?;
+                (scan, copy)
+            }
+            Self::Running(scan, copy) => (scan, copy),
+            Self::End => return Ok(None),
+        };
+        match scan.next_batch(&mut copy).await? {
+            Some(batch) => Ok(Some((batch, Self::Running(scan, copy)))),
+            None => {
+                // The library has messages of the COPY to hand over still, for which it may wait,
+                // and with it every answer behind them.
+                drop(copy);
+                let Scan {
+                    session,
+                    decoder,
+                    back,
+                    counters,
+                    ..
+                } = *scan;
+                let last = decoder.finish()?;
+                match back {
+                    // Dropped where nobody waits for it any more, it goes back to the pool as well.
+                    Some(back) => drop(back.send(session)),
+                    None => session.finish().await,
+                }
+                counters.set(ShardState::Done);
+                Ok(last.map(|batch| (batch, Self::End)))
+            }
+        }
+    }
+}
+
+impl Scan {
+    async fn start(&mut self, sql: &str) -> Result<Copy> {
+        self.counters.set(ShardState::Executing);
+        let connection = self.session.begin_query()?;
+        let events = connection.tap.open();
+        match connection.client.copy_out(sql).await {
+            Ok(driver) => Ok(Copy {
+                events,
+                driver: Box::pin(driver),
+            }),
+            Err(error) => self.server_error(error),
+        }
+    }
+
+    /// The next full batch; `None` when all data has come and is decoded.
+    async fn next_batch(&mut self, copy: &mut Copy) -> Result<Option<RecordBatch>> {
+        loop {
+            while self.taken < self.chunk.len() {
+                self.taken += self.decoder.decode(&self.chunk[self.taken..])?;
+                let rows = self.decoder.rows();
+                self.counters.add(rows - self.counted, 0);
+                self.counted = rows;
+                if self.taken < self.chunk.len()
+                    && let Some(batch) = self.decoder.flush()?
+                {
+                    return Ok(Some(batch));
+                }
+            }
+            match copy.events.recv().await {
+                Some(CopyEvent::Data(chunk)) => {
+                    if self.counted == 0 {
+                        self.counters.set(ShardState::Streaming);
+                    }
+                    self.counters.add(0, chunk.len() as u64);
+                    self.chunk = chunk;
+                    self.taken = 0;
+                }
+                Some(CopyEvent::Complete { rows }) => {
+                    self.session.done();
+                    if rows != self.decoder.rows() {
+                        return Err(Error::new(
+                            ErrorKind::Decode,
+                            format!(
+                                "the server says it sent {rows} rows, but {} were received",
+                                self.decoder.rows()
+                            ),
+                        ));
+                    }
+                    return Ok(None);
+                }
+                // The client library knows what happened.
+                None => return self.failure(copy).await,
+            }
+        }
+    }
+
+    /// The reason why the data ended early.
+    async fn failure<T>(&mut self, copy: &mut Copy) -> Result<T> {
+        // The library's stream ends at CopyDone, behind which an error may still come; polled
+        // again, it gives what came, and an error of its own for what it does not expect there.
+        let mut unexpected = None;
+        for _ in 0..LAST_MESSAGES {
+            match copy.driver.next().await {
+                Some(Err(error)) if error.as_db_error().is_some() => {
+                    return self.server_error(error);
+                }
+                Some(Err(error)) if error.is_closed() => {
+                    // Either the connection ended, or only the messages of this query.
+                    let lost = self.session.begin_query()?.is_closed();
+                    let error = unexpected.filter(|_| !lost).unwrap_or(error);
+                    return self.server_error(error);
+                }
+                Some(Err(error)) => unexpected = Some(error),
+                Some(Ok(_)) | None => {}
+            }
+        }
+        Err(Error::new(
+            ErrorKind::Decode,
+            "the server did not confirm the rows",
+        ))
+    }
+
+    /// The error that ended a query. One that the server sent needs no cancelling.
+    fn server_error<T>(&mut self, error: tokio_postgres::Error) -> Result<T> {
+        let answered = error.as_db_error().is_some();
+        let ours = self.session.begin_query()?.error(error, Phase::Stream);
+        if answered {
+            self.session.done();
+        }
+        Err(ours)
+    }
+}
+
+/// CopyDone, CommandComplete, ReadyForQuery, and the end of the messages.
+const LAST_MESSAGES: usize = 4;

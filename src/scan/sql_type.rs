@@ -1,0 +1,113 @@
+//! What SQL calls the types of a query's columns, so that values can be written as literals.
+
+use std::fmt::Write as _;
+
+use super::{Description, Reference};
+use crate::connect::Session;
+use crate::error::{Error, ErrorKind, Phase, Result};
+
+/// A column's type as SQL that PostgreSQL understands whatever the `search_path` is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SqlType {
+    /// With its modifier: `numeric(15,2)`, `sales."Mood"[]`. Of a domain it is the base type.
+    pub(crate) name: String,
+    /// The domain that a table declares the column with; the protocol tells only its base type.
+    pub(crate) domain: Option<String>,
+    /// What stands between the elements of an array of this type; `None` if there is no such type,
+    /// as PostgreSQL has no arrays of arrays.
+    pub(crate) delimiter: Option<char>,
+    /// A type such as `record`, of which no literals can be written.
+    pub(crate) pseudo: bool,
+}
+
+impl SqlType {
+    /// A built-in type that is no array.
+    pub(crate) fn builtin(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            domain: None,
+            delimiter: Some(','),
+            pseudo: false,
+        }
+    }
+}
+
+/// Asks the shard that gave the description for the names of the types of its columns.
+///
+/// # Errors
+/// Those of the connection.
+pub(crate) async fn sql_types(
+    session: &mut Session,
+    description: &Description,
+) -> Result<Vec<SqlType>> {
+    if description.references.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = session.query(&query(&description.references)).await?;
+    let types: Vec<_> = rows
+        .iter()
+        .map(|row| sql_type(row))
+        .collect::<Result<_>>()?;
+    match types.len() == description.references.len() {
+        true => Ok(types),
+        false => Err(unexpected()),
+    }
+}
+
+/// `format_type` leaves the schema out where the `search_path` has it, but the next server's may
+/// lead elsewhere. The names that it gives for types of `pg_catalog` are SQL's own or found first
+/// anyway.
+fn query(references: &[Reference]) -> String {
+    let mut values = String::new();
+    for (index, reference) in references.iter().enumerate() {
+        let comma = if index == 0 { "" } else { ", " };
+        let (relation, attribute) = match reference.origin {
+            (Some(relation), Some(attribute)) => (relation, attribute),
+            _ => (0, 0),
+        };
+        // Writing to a String does not fail.
+        let _ = write!(
+            values,
+            "{comma}({index}, {}::pg_catalog.oid, {}, {relation}::pg_catalog.oid, {attribute})",
+            reference.type_oid, reference.modifier
+        );
+    }
+    format!(
+        "SELECT CASE WHEN n.nspname = 'pg_catalog' \
+                THEN pg_catalog.format_type(t.oid, v.modifier) \
+                ELSE pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(e.typname) \
+                     || pg_catalog.substr(pg_catalog.format_type(e.oid, v.modifier), \
+                        1 + pg_catalog.length(pg_catalog.format_type(e.oid, NULL))) \
+                     || CASE WHEN e.oid = t.oid THEN '' ELSE '[]' END \
+                END, \
+                pg_catalog.quote_ident(dn.nspname) || '.' || pg_catalog.quote_ident(d.typname), \
+                CASE WHEN t.typarray <> 0 THEN t.typdelim END, \
+                t.typtype \
+         FROM (VALUES {values}) AS v(number, type, modifier, relation, attribute) \
+         JOIN pg_catalog.pg_type t ON t.oid = v.type \
+         LEFT JOIN pg_catalog.pg_type x ON x.oid = t.typelem AND x.typarray = t.oid \
+         JOIN pg_catalog.pg_type e ON e.oid = COALESCE(x.oid, t.oid) \
+         JOIN pg_catalog.pg_namespace n ON n.oid = e.typnamespace \
+         LEFT JOIN pg_catalog.pg_attribute a \
+                ON a.attrelid = v.relation AND a.attnum = v.attribute \
+         LEFT JOIN pg_catalog.pg_type d ON d.oid = a.atttypid AND d.typtype = 'd' \
+         LEFT JOIN pg_catalog.pg_namespace dn ON dn.oid = d.typnamespace \
+         ORDER BY v.number"
+    )
+}
+
+fn sql_type(row: &[Option<String>]) -> Result<SqlType> {
+    let [Some(name), domain, delimiter, Some(kind)] = row else {
+        return Err(unexpected());
+    };
+    Ok(SqlType {
+        name: name.clone(),
+        domain: domain.clone(),
+        delimiter: delimiter.as_ref().and_then(|text| text.chars().next()),
+        pseudo: kind == "p",
+    })
+}
+
+fn unexpected() -> Error {
+    Error::new(ErrorKind::Decode, "unexpected answer of the catalog").with_phase(Phase::Describe)
+}
