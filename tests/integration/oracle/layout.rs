@@ -6,9 +6,8 @@ use std::thread;
 
 use merganser::config::{SessionSettings, Shard, TableKind};
 use merganser::local::Server;
-use merganser::{Cluster, Topology};
+use merganser::{Cluster, MergeMode, Topology};
 
-use super::planned::Merge;
 use crate::support;
 
 const SCHEMA: &str = include_str!("../../../testdata/oracle/schema.sql");
@@ -121,13 +120,13 @@ impl Layout {
 
 /// Whether `MERGANSER_LAYOUT` names this layout, or none at all; `gather` stands for all that are
 /// gathered.
-pub(super) fn is_selected(name: &str, merge: Merge) -> bool {
+pub(super) fn is_selected(name: &str, merge: MergeMode) -> bool {
     let wanted = env::var("MERGANSER_LAYOUT").unwrap_or_default();
     let mut wanted = wanted.split(',').filter(|name| !name.is_empty()).peekable();
     wanted.peek().is_none()
         || wanted.any(|wanted| match merge {
-            Merge::Auto => wanted == name,
-            Merge::Gather => wanted == "gather",
+            MergeMode::Gather => wanted == "gather",
+            _ => wanted == name,
         })
 }
 

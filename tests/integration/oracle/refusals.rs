@@ -1,10 +1,9 @@
 //! What is not answered: errors that say what is wrong, where, and what to do.
 
 use merganser::config::{Shard, TableKind};
-use merganser::{Cluster, Error, ErrorKind, Topology};
+use merganser::{Cluster, Error, ErrorKind, MergeMode, Query, Topology};
 
 use super::layout::{Databases, REPLICATED};
-use super::planned::{self, Merge};
 use crate::support;
 
 use ErrorKind::{Server, Syntax, Unsupported};
@@ -245,12 +244,9 @@ async fn bad_input_is_an_error_that_says_why_and_what_to_do() {
         .map(|(sql, part, hint)| (*sql, Unsupported, None, std::slice::from_ref(part), *hint));
     let mut failures = Vec::new();
     for (sql, kind, state, parts, hint) in invalid.chain(no_query).chain(refused) {
-        let Some(found) = error_of(&cluster, sql).await else {
-            return;
-        };
-        let wrong = match found {
-            Err(answer) => answer,
-            Ok(error) => {
+        let wrong = match cluster.query(sql).collect().await {
+            Ok(_) => "answered".to_owned(),
+            Err(error) => {
                 let says =
                     |text: &str, part: &str| text.to_lowercase().contains(&part.to_lowercase());
                 let cure = error.hint().unwrap_or_default();
@@ -311,10 +307,7 @@ async fn deep_nesting_is_an_error_or_an_answer_but_never_a_crash() {
             ),
             format!("select {}", "- ".repeat(depth) + "1"),
         ] {
-            let Some(query) = planned::query(&cluster, &sql, Merge::Auto) else {
-                return;
-            };
-            if let Err(error) = query.collect().await {
+            if let Err(error) = cluster.query(&sql).collect().await {
                 let expected = [Unsupported, Syntax, Server];
                 assert!(expected.contains(&error.kind()), "{error:?}");
                 assert!(
@@ -328,9 +321,8 @@ async fn deep_nesting_is_an_error_or_an_answer_but_never_a_crash() {
     // Long, but not deep.
     let ids: Vec<_> = (0..10_000).map(|id| id.to_string()).collect();
     let sql = format!("select count(*) from sale where id in ({})", ids.join(", "));
-    if let Some(query) = planned::query(&cluster, &sql, Merge::Auto) {
-        assert_eq!(query.collect().await.unwrap()[0].num_rows(), 1);
-    }
+    let batches = cluster.query(sql).collect().await.unwrap();
+    assert_eq!(batches[0].num_rows(), 1);
     cluster.close().await;
 }
 
@@ -382,11 +374,9 @@ async fn shards_that_disagree_are_an_error_that_names_the_thing() {
                 ),
             );
         }
-        let cluster = two(&urls, &["t", "u"], &[]);
-        let Some(found) = error_of(&cluster, sql).await else {
-            return;
-        };
-        let error = found.unwrap_or_else(|answer| panic!("{one} / {other}: {answer}"));
+        let cluster = of(&urls, &["t", "u"], &[]);
+        let found = cluster.query(*sql).collect().await;
+        let error = found.expect_err(&format!("{one} / {other}"));
         assert!(
             matches!(error.kind(), Unsupported | Server),
             "{one} / {other}: {error:?}"
@@ -394,7 +384,7 @@ async fn shards_that_disagree_are_an_error_that_names_the_thing() {
         for part in *parts {
             assert!(error.to_string().contains(part), "{one} / {other}: {error}");
         }
-        let count = planned::query(&cluster, "select count(*) from u", Merge::Auto).unwrap();
+        let count = cluster.query("select count(*) from u");
         let batches = count.collect().await.unwrap();
         assert_eq!(batches[0].num_rows(), 1, "{one} / {other}");
         cluster.close().await;
@@ -417,23 +407,19 @@ async fn functions_and_views_that_differ_are_not_sent_to_shards() {
             ),
         );
     }
-    let cluster = two(&urls, &["t"], &["r"]);
+    let cluster = of(&urls, &["t"], &["r"]);
     for (sql, name) in [
         ("select sum(f(v)) from t", "f"),
         ("select k from t where f(v) = 1", "f"),
         ("select v from w", "w"),
     ] {
-        let Some(found) = error_of(&cluster, sql).await else {
-            return;
-        };
-        let error = found.expect_err_or(sql);
+        let error = refused(cluster.query(sql)).await;
         assert_eq!(error.kind(), Unsupported, "{sql}: {error}");
         assert!(error.message().contains(name), "{sql}: {error}");
     }
     cluster.close().await;
 }
 
-/// With row security, a shard shows the rows of the role, not of the table: as PostgreSQL does.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failing_shard_is_an_error_and_not_the_others_rows() {
     let Some(urls) = support::shards(3) else {
@@ -449,24 +435,74 @@ async fn a_failing_shard_is_an_error_and_not_the_others_rows() {
             ),
         );
     }
-    let cluster = two(&urls, &["t"], &[]);
+    let cluster = of(&urls, &["t"], &[]);
     for sql in [
         "select 1 / v from t",
         "select sum(1 / v) from t",
         "select k from t where 1 / v > 0 order by k",
         "select k, count(*) over () from t where 1 / v > 0",
     ] {
-        let Some(found) = error_of(&cluster, sql).await else {
-            return;
-        };
-        let error = found.expect_err_or(sql);
+        let error = refused(cluster.query(sql)).await;
         assert_eq!(error.sql_state(), Some("22012"), "{sql}: {error}");
         assert_eq!(error.shard(), Some("s2"), "{sql}: {error}");
     }
     cluster.close().await;
 }
 
-fn two(urls: &[String], sharded: &[&str], replicated: &[&str]) -> Cluster {
+/// What a query may carry to another server has bounds, which the user can raise, and can be
+/// forbidden.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_over_a_bound_or_against_the_topology_are_not_carried_to_another_server() {
+    let Some(databases) = Databases::get() else {
+        return;
+    };
+    let layout = databases.layout("three");
+    let cluster = layout.cluster();
+    let sql = "select id, note, count(*) over () from sale";
+    let gathered = || cluster.query(sql).with_merge(MergeMode::Gather);
+    for query in [
+        cluster.query(sql).with_finish_rows(100),
+        gathered().with_finish_rows(100),
+        gathered().with_finish_bytes(500),
+    ] {
+        let error = refused(query).await;
+        assert_eq!(error.kind(), Unsupported, "{error}");
+        let hint = error.hint().unwrap_or_default();
+        assert!(hint.contains("finish"), "{error}; hint: {hint}");
+    }
+    // What carries no rows is within any bound.
+    for sql in [
+        "select id from sale",
+        "select id from sale order by id limit 3",
+        "select count(*) from region",
+    ] {
+        let query = cluster.query(sql).with_finish_rows(0).with_finish_bytes(0);
+        query.collect().await.unwrap();
+    }
+    cluster.close().await;
+
+    let text = layout.topology().to_toml();
+    let off = Topology::from_toml(&format!("[finish]\nmode = \"off\"\n\n{text}")).unwrap();
+    let cluster = Cluster::new(off).unwrap();
+    for sql in [
+        sql,
+        "select avg(price) from sale",
+        "select 1 from sale having max(id) > 0",
+    ] {
+        let error = refused(cluster.query(sql)).await;
+        assert_eq!(error.kind(), Unsupported, "{error}");
+        let said = format!("{error}; {}", error.hint().unwrap_or_default());
+        assert!(said.contains("finish"), "{said}");
+    }
+    cluster
+        .query("select id from sale")
+        .collect()
+        .await
+        .unwrap();
+    cluster.close().await;
+}
+
+fn of(urls: &[String], sharded: &[&str], replicated: &[&str]) -> Cluster {
     let mut builder = Topology::builder();
     for (number, url) in urls.iter().enumerate() {
         builder = builder.with_shard(Shard::new(&format!("s{number}"), url));
@@ -480,27 +516,12 @@ fn two(urls: &[String], sharded: &[&str], replicated: &[&str]) -> Cluster {
     Cluster::new(builder.build().unwrap()).unwrap()
 }
 
-/// The error, or `Err` with what was answered instead; `None` where planned queries are not built
-/// in.
-async fn error_of(cluster: &Cluster, sql: &str) -> Option<Result<Error, String>> {
-    let query = planned::query(cluster, sql, Merge::Auto)?;
-    Some(match query.collect().await {
-        Ok(batches) => {
-            let rows: usize = batches.iter().map(|batch| batch.num_rows()).sum();
-            Err(format!("answered, with {rows} rows"))
-        }
-        Err(error) => Ok(error),
-    })
-}
-
-trait ExpectErrOr {
-    /// The error; fails with the statement that was answered.
-    fn expect_err_or(self, sql: &str) -> Error;
-}
-
-impl ExpectErrOr for Result<Error, String> {
-    fn expect_err_or(self, sql: &str) -> Error {
-        self.unwrap_or_else(|answer| panic!("{sql}: {answer}"))
+/// The error of a query that must have one.
+async fn refused(query: Query) -> Error {
+    let text = format!("{query:?}");
+    match query.collect().await {
+        Ok(_) => panic!("answered: {text}"),
+        Err(error) => error,
     }
 }
 
