@@ -99,6 +99,35 @@ async fn the_oracle_itself_is_sure() {
     other.close().await;
 }
 
+/// Otherwise a case could be right by what a layout lacks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_layout_has_each_row_once() {
+    let Some(databases) = Databases::get() else {
+        return;
+    };
+    let oracle = databases.oracle();
+    for layout in databases.layouts() {
+        let cluster = layout.cluster();
+        for (table, copies) in layout::tables(layout.size) {
+            let sql = format!("select * from {table}");
+            let mut all = Answer::of(oracle.fan_out(&sql)).await.unwrap();
+            all.rows = vec![all.rows; copies].concat();
+            let found = Answer::of(cluster.fan_out(&sql)).await.unwrap();
+            assert_eq!(
+                all.rows.len(),
+                found.rows.len(),
+                "{table} on {}",
+                layout.name
+            );
+            if let Err(difference) = compare::subset(&all, &found) {
+                panic!("{table} on {}: {difference}", layout.name);
+            }
+        }
+        cluster.close().await;
+    }
+    oracle.close().await;
+}
+
 #[test]
 fn there_are_enough_cases_and_every_trap_has_one() {
     let cases = case::load();

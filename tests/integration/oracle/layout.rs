@@ -118,6 +118,12 @@ impl Layout {
     }
 }
 
+/// Each table, and how many copies of its rows this many shards hold.
+pub(super) fn tables(shards: usize) -> impl Iterator<Item = (&'static str, usize)> {
+    let sharded = SHARDED.iter().map(|(table, ..)| (*table, 1));
+    sharded.chain(REPLICATED.map(|table| (table, shards)))
+}
+
 /// Whether `MERGANSER_LAYOUT` names this layout, or none at all; `gather` stands for all that are
 /// gathered.
 pub(super) fn is_selected(name: &str, merge: MergeMode) -> bool {
@@ -154,6 +160,10 @@ impl Databases {
     /// It again, with the rows of every table in another order, and planned differently.
     pub(super) fn reversed(&self) -> Cluster {
         single(&self.reversed)
+    }
+
+    pub(super) fn layouts(&self) -> &[Layout] {
+        &self.layouts
     }
 
     pub(super) fn layout(&self, name: &str) -> &Layout {
