@@ -12,6 +12,8 @@ mod fan_out;
 mod inspect;
 mod layering;
 mod local;
+#[cfg(feature = "datafusion")]
+mod oracle;
 mod support;
 mod texts;
 mod type_values;

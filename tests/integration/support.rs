@@ -18,8 +18,8 @@ use std::time::Duration;
 
 use merganser::local::{Binaries, Server, Tpch};
 
-/// The scale factor of [`tpch`]: 1,500 orders.
-pub(crate) const SCALE_FACTOR: f64 = 0.001;
+/// The scale factor of [`tpch`] in thousandths: 1,500 orders.
+const TPCH_THOUSANDTHS: u32 = 1;
 
 /// The installation to test with. Without one it says so and returns `None`: the test counts as
 /// passed, unless `CI` or `MERGANSER_REQUIRE_POSTGRES` is set; then it fails.
@@ -32,11 +32,9 @@ pub(crate) fn binaries() -> Option<&'static Binaries> {
     });
     if found.is_none() {
         let test = thread::current().name().unwrap_or("a test").to_owned();
-        // Not eprintln: the test harness would swallow it.
-        let _ = std::io::Write::write_all(
-            &mut std::io::stderr(),
-            format!("SKIPPED: no PostgreSQL for {test}; `./dev test` installs it\n").as_bytes(),
-        );
+        tell(&format!(
+            "SKIPPED: no PostgreSQL for {test}; `./dev test` installs it"
+        ));
     }
     found.as_ref()
 }
@@ -93,35 +91,50 @@ pub(crate) struct TpchData {
 
 /// TPC-H data on one database and split over `n`, loaded when first asked for.
 pub(crate) fn tpch(n: usize) -> Option<&'static TpchData> {
-    static LOADED: Mutex<Option<HashMap<usize, &'static TpchData>>> = Mutex::new(None);
-    static ORACLE: OnceLock<String> = OnceLock::new();
+    tpch_of(TPCH_THOUSANDTHS, n)
+}
+
+/// The same of this scale factor, in thousandths: 10 is a scale factor of 0.01.
+pub(crate) fn tpch_of(thousandths: u32, n: usize) -> Option<&'static TpchData> {
+    static LOADED: Mutex<Option<HashMap<(u32, usize), &'static TpchData>>> = Mutex::new(None);
     server()?;
-    let oracle = ORACLE.get_or_init(|| load(1).remove(0));
     // A test that failed while it loaded must not fail all others.
     let mut loaded = LOADED
         .lock()
         .unwrap_or_else(|poisoned| poisoned.into_inner());
-    let data = loaded.get_or_insert_default().entry(n).or_insert_with(|| {
-        Box::leak(Box::new(TpchData {
-            oracle: oracle.clone(),
-            shards: load(n),
-        }))
-    });
+    let loaded = loaded.get_or_insert_default();
+    if let Some(&data) = loaded.get(&(thousandths, n)) {
+        return Some(data);
+    }
+    let same = loaded.iter().find(|((other, _), _)| *other == thousandths);
+    let oracle = match same {
+        Some((_, data)) => data.oracle.clone(),
+        None => load(thousandths, 1).remove(0),
+    };
+    let shards = load(thousandths, n);
+    let data: &TpchData = Box::leak(Box::new(TpchData { oracle, shards }));
+    loaded.insert((thousandths, n), data);
     Some(data)
 }
 
-fn load(n: usize) -> Vec<String> {
+fn load(thousandths: u32, n: usize) -> Vec<String> {
     let urls = shards(n).expect("a server");
+    let data = Tpch::new(f64::from(thousandths) / 1000.0);
     // On a thread of its own: the caller may be a task of a runtime already.
     thread::scope(|scope| {
         scope.spawn(|| {
             tokio::runtime::Runtime::new()
                 .expect("a runtime")
-                .block_on(Tpch::new(SCALE_FACTOR).load(&urls))
+                .block_on(data.load(&urls))
                 .expect("TPC-H data loads");
         });
     });
     urls
+}
+
+/// Writes past the test harness, which would keep it until the test fails.
+pub(crate) fn tell(text: &str) {
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{text}\n").as_bytes());
 }
 
 fn unique_name() -> String {

@@ -1,0 +1,212 @@
+-- ORDER BY, LIMIT, OFFSET, FETCH.
+
+-- arm: ordered
+select id, qty from sale order by id;
+
+-- arm: ordered
+select id from sale order by id desc limit 10;
+
+-- arm: ordered
+-- shipped 5
+select id from sale order by id limit 10 offset 25;
+
+-- arm: ordered
+-- trap 11
+select id, qty from sale order by qty, id;
+
+-- arm: ordered
+-- trap 11
+select id, qty from sale order by qty desc, id;
+
+-- trap 11
+select id, qty from sale order by qty nulls first, id;
+
+-- trap 11
+select id, qty, kind from sale order by qty desc nulls last, kind nulls first, id desc;
+
+-- trap 10, shipped 8
+select id, note, city from sale order by city, id;
+
+-- trap 10, shipped 8
+select id, tx from (select k as id, tx from zoo) z order by tx, id;
+
+-- trap 10
+select k, ti from zoo order by ti desc, k;
+
+-- trap 10
+select k, tc from zoo order by tc, k;
+
+-- trap 10
+select id, city from sale order by city collate "C" desc nulls last, id limit 60;
+
+-- trap 10
+select id from sale order by lower(note) collate "de-x-icu", id limit 60;
+
+-- trap 8
+select k, tn from zoo order by tn, k;
+
+-- trap 8
+select k, ci from zoo order by ci, k;
+
+-- trap 8
+select k, bp from zoo order by bp, k;
+
+-- trap 9
+select k, f8 from zoo order by f8, k;
+
+-- trap 9
+select k, f4 from zoo order by f4 desc, k;
+
+-- trap 9
+select k, num from zoo order by num, k;
+
+-- trap 9
+select k, d from zoo order by d, k;
+
+-- trap 9
+select k, ts, tt from zoo order by ts desc nulls last, tt, k;
+
+-- trap 8
+select k, iv from zoo order by iv, k;
+
+-- trap 22
+select k, en from zoo order by en, k;
+
+select k, tm, tz from zoo order by tm, tz, k;
+
+select k, uu, by from zoo order by by, uu, k;
+
+select k, ip, ci4, mac from zoo order by ip, ci4, mac, k;
+
+select k, ia from zoo order by ia, k;
+
+select k, ta from zoo order by ta desc, k;
+
+select k, jb from zoo order by jb, k;
+
+select k, comp from zoo order by comp, k;
+
+select k, r4, mr from zoo order by r4, mr, k;
+
+select k, bi, vb, bo from zoo order by vb, bi, bo, k;
+
+select k, cash, oi, dec from zoo order by cash, oi, dec, k;
+
+select k, ec, nm from zoo order by ec, nm, k;
+
+-- arm: ordered
+-- shipped 4: a key that is not in the output
+select id from sale order by price desc nulls last, id;
+
+-- shipped 4
+select note from sale order by price, id limit 40;
+
+select id, price * qty as total from sale order by total desc nulls last, id limit 20;
+
+select id from sale order by price * qty, id limit 20;
+
+select id, qty from sale order by 2, 1 limit 30;
+
+select id as qty, qty as id from sale order by qty limit 10;
+
+select -id as id from sale order by id limit 10;
+
+select id from sale order by -id limit 10;
+
+select id from sale order by paid, kind desc, day, id limit 30;
+
+select id from sale order by paid is null, coalesce(qty, 100), id limit 30;
+
+select id from sale order by case kind when 'ok' then 0 when 'sad' then 1 else 2 end, id limit 30;
+
+-- arm: ordered
+select s.id, i.line from sale s join item i on i.sale_id = s.id order by i.amount desc nulls last, s.id, i.line limit 15;
+
+select s.id, c.name from sale s left join customer c on c.id = s.customer_id order by c.name nulls first, s.id limit 30;
+
+-- trap 12
+select kind, count(*) as n from sale group by kind order by n desc, kind limit 2;
+
+-- trap 12
+select customer_id, sum(price) from sale group by customer_id order by sum(price) desc nulls last, customer_id limit 5;
+
+-- trap 12
+select customer_id from sale group by customer_id order by count(*) desc, max(price) desc, customer_id limit 5 offset 2;
+
+-- trap 12
+select city, count(*) from sale group by city order by city limit 3;
+
+-- subset of: select id from sale
+-- trap 12, shipped 5
+select id from sale limit 7;
+
+-- subset of: select id from sale
+-- shipped 5
+select id from sale limit 7 offset 995;
+
+-- subset of: select id from sale where paid
+select id from sale where paid offset 20;
+
+-- subset of: select id, qty from sale
+select id, qty from sale limit 100000;
+
+select id from sale limit 0;
+
+select count(*) from (select id from sale limit 50) x;
+
+select id from sale order by id limit 0;
+
+select id from sale order by id limit all offset 990;
+
+select id from sale order by id offset 995;
+
+select id from sale order by id offset 5000;
+
+select id from sale order by id limit null;
+
+select id from sale order by id fetch first 3 rows only;
+
+select id from sale order by id offset 2 rows fetch next row only;
+
+-- unordered
+-- trap 12
+select qty, id from sale order by qty desc nulls last fetch first 10 rows with ties;
+
+-- unordered
+select quantity, count(*) from item group by quantity order by quantity / 4 fetch first 2 rows with ties;
+
+select id from sale order by id limit 2 + 3;
+
+select id from sale order by id limit (select count(*) from region);
+
+select id from sale order by id limit (select count(*) / 200 from sale) offset (select 1);
+
+-- error: 2201W
+select id from sale order by id limit -1;
+
+-- error: 22P02
+select id from sale order by id limit 'x';
+
+select x.id from (select id from sale order by price desc nulls last, id limit 30) x order by x.id;
+
+-- ordered
+select x.id from (select id from sale order by id limit 10) x;
+
+select id from sale where id < 20 order by id using >;
+
+select max(id) from sale order by 1;
+
+select count(*) from sale order by max(qty);
+
+-- arm: single
+select id, name from customer order by name collate "C", id limit 5;
+
+select device, seq from reading order by taken, device limit 30;
+
+select device, seq from reading order by value, device, seq limit 60 offset 250;
+
+select n from visit order by started desc, n limit 20;
+
+select n, fee from visit order by fee desc, n limit 20;
+
+select n, span from visit order by span nulls first, n limit 250;

@@ -1,0 +1,147 @@
+-- One more case, or the first, for each trap and each wrong result of others.
+
+-- trap 1: a sum of counts is a bigint
+select sum(n), pg_typeof(sum(n)), count(*) from (select count(*) as n from sale group by kind) x;
+
+-- trap 2: averages of averages
+select avg(price), avg(qty), avg(id), sum(price) / count(price) from sale;
+
+-- trap 3: a sum of real in real
+-- tolerance: 1e-6
+select sum(f::float4), avg(f::float4), corr(f::float4, id) from (select id, id / 7.0 as f from sale) x;
+
+-- trap 4: variances about large means
+select variance(1000000000 + qty), stddev(qty + 0.5), var_pop(price * 1000000) from sale;
+
+-- trap 5: sums of doubles in any order are near
+-- tolerance: 1e-9
+select sum(f), avg(f) from (select case id % 3 when 0 then 1e8 when 1 then 1e-8 else 0.1 end as f from sale) x;
+
+-- trap 5
+select kind, sum(ratio), avg(factor) from sale group by kind;
+
+-- trap 6: no shard, one row
+select count(*), sum(qty), count(distinct kind), bool_or(paid), array_agg(id) from sale where id in (99997, 99998);
+
+-- trap 7: one group of NULLs
+select customer_id, kind, paid, count(*) from sale where customer_id is null group by customer_id, kind, paid;
+
+-- representative
+-- trap 8: zeros of both signs are one group
+select f8, count(*) from zoo where f8 = 0 group by f8;
+
+-- trap 8
+select count(*) from (select distinct iv from zoo) x;
+
+-- trap 9: NaN is the greatest number and equal to itself
+select count(*), max(value), count(distinct value) from reading where value = 'NaN' or value > 1e300;
+
+-- trap 9
+select value, count(*) from reading where value in ('NaN', 'Infinity', '-Infinity') group by value order by value desc;
+
+-- trap 10: minimum of text under ICU is another one than under C
+select min(t), min(t collate "C"), max(t), max(t collate "C") from (select coalesce(code, city) collate "en-US-x-icu" as t from sale) x;
+
+-- trap 11: NULLs come last, descending first
+select qty from sale where id < 100 order by qty desc, id limit 15;
+
+-- trap 12: the group that is first overall may be first nowhere
+select day, count(*), sum(price) from sale group by day order by sum(price) desc nulls last, day limit 3;
+
+-- trap 13: DISTINCT ON over all shards
+select distinct on (status) status, id, price from sale order by status, price desc nulls last, id;
+
+-- trap 14: the average of all shards, not of each
+select count(*) from item where amount > (select avg(amount) from item) and quantity >= (select percentile_disc(0.5) within group (order by quantity) from item);
+
+-- trap 15: a replicated table beside sharded ones, in UNION ALL
+select 'c' as t, count(*) from customer union all select 's', count(*) from sale union all select 'r', count(*) from region;
+
+-- trap 16: pairs across shards
+select count(*) from sale a join sale b on a.day = b.day and a.id < b.id;
+
+-- trap 17: distinct values on several shards
+select day, count(distinct customer_id), sum(distinct qty) from sale group by day order by day limit 20;
+
+-- trap 18: totals beside groups of NULL
+select customer_id, kind, grouping(customer_id, kind), count(*) from sale where id < 120 group by rollup (customer_id, kind) order by 3, 1, 2;
+
+-- trap 19: sorted aggregates by a column that is not shown
+select kind, array_agg(note order by price desc nulls last, id), string_agg(code, '>' order by day desc, id) from sale where id between 200 and 260 group by kind;
+
+-- trap 20: the same settings everywhere
+select distinct current_setting('extra_float_digits'), current_setting('IntervalStyle'), current_setting('DateStyle') from sale;
+
+-- trap 21
+select distinct extract(timezone from taken), taken::date from reading;
+
+-- trap 22: labels by their own order, under OIDs that differ
+select kind, state, count(*) from (select kind, row_number() over (order by id) as n from sale) s join (select state, row_number() over (order by device, seq) as n from reading) r using (n) group by kind, state order by kind, state;
+
+-- trap 23: literals with everything that has to be quoted
+select id, 'a''b\c"d{e},(f)' as odd, e'\\ \' \n' as esc from sale where note <> 'x''y' and code is distinct from '\' and id < 5;
+
+-- trap 24
+select count(*), sum(qty), count(*) from (select 1 as "?column?", qty from sale) x;
+
+-- trap 25
+select sum(qty) / 3, count(*) / 3, avg(qty)::int4, (sum(price) / 3)::numeric(12,1), null || count(*)::text from sale;
+
+-- trap 26: a NOT NULL column is NULL behind an outer join
+select c.id, s.id, s.day from customer c left join sale s on s.customer_id = c.id and s.id < 0 where c.id < 15;
+
+-- trap 27: int4 here, int8 there
+select id from region union all select id from sale where id < 5 union all select line from item where sale_id < 3;
+
+-- error: 22P02
+-- trap 28: only one shard has the row that fails
+select case when id = 777 then 'x'::text else '1' end::int4 from sale;
+
+-- trap 29, trap 30: all parts of a query see the same rows of a shard
+select (select count(*) from sale) = (select count(*) from sale where id is not null), (select sum(id) from sale) = sum(id), count(*) from sale;
+
+-- shipped 1
+select sum(price) - sum(qty), (max(id) - min(id)) / count(*), sum(qty) * 1.0 / count(*) from sale;
+
+-- shipped 2
+select distinct kind, status from sale order by kind, status;
+
+-- shipped 3
+select sum(qty), sum(price), sum(qty) from sale group by paid;
+
+-- shipped 4
+select note from sale where id < 100 order by day desc, id;
+
+-- shipped 5
+select id from sale order by day, id limit 5 offset 40;
+
+-- shipped 6
+select day, count(*) from sale group by day having count(*) > 2 order by day;
+
+-- shipped 7
+select count(price), sum(price), min(day) from sale where note = 'no such note';
+
+-- shipped 8
+select city from sale where city is not null order by city, city collate "C" limit 200;
+
+-- shipped 9
+select kind, avg(price), stddev(price), var_pop(qty) from sale group by kind;
+
+-- shipped 10
+select id from sale where id in (2, 3, 4, 7, 100, 500, 900);
+
+-- shipped 11
+select k, num from zoo where num = 'NaN' or num = 'Infinity';
+
+-- shipped 12: no row twice, none missing
+select count(*), count(distinct id), min(id), max(id) from (select id from sale union all select null where false) x;
+
+-- shipped 13
+select max(at), min(at), max(taken) from sale, reading where sale.id = 5;
+
+-- shipped 14
+select r.name, s.id from region r left join sale s on s.qty = r.id and s.id < 0;
+
+-- error: 22012
+-- shipped 15
+select sum(100 / (id - 333)) from sale;

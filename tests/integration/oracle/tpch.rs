@@ -1,0 +1,97 @@
+//! The 22 queries of TPC-H on four shards, equal to the same on one database.
+
+use std::fs;
+use std::path::Path;
+
+use merganser::config::{Shard, TableKind};
+use merganser::{Cluster, MergeMode, Topology};
+
+use super::case::{Case, Expect};
+use super::compare::{self, Answer};
+use super::planned;
+use crate::support;
+
+/// The scale factor in thousandths.
+const THOUSANDTHS: u32 = 10;
+
+/// Tables of which every shard has all rows.
+const REPLICATED: [&str; 6] = [
+    "region", "nation", "supplier", "customer", "part", "partsupp",
+];
+
+/// How many of the queries may be answered by collecting rows.
+const MOST_GATHERED: usize = 3;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tpch_equals_the_oracle_and_is_hardly_gathered() {
+    let Some(data) = support::tpch_of(THOUSANDTHS, 4) else {
+        return;
+    };
+    let oracle = Cluster::new(Topology::from_urls([&data.oracle]).unwrap()).unwrap();
+    let cluster = Cluster::new(topology(&data.shards)).unwrap();
+    let mut failures = Vec::new();
+    let mut gathered = Vec::new();
+    for case in queries() {
+        let expected = Answer::of(oracle.fan_out(&case.sql)).await;
+        let expected = expected.unwrap_or_else(|error| panic!("{}: {error}", case.file));
+        let query = planned::query(&cluster, &case.sql, MergeMode::Auto);
+        let found = Answer::of(query.clone()).await;
+        let verdict = found
+            .map_err(|error| error.to_string())
+            .and_then(|found| compare::compare(&case, &expected, &found));
+        if let Err(difference) = verdict {
+            failures.push(format!("{}: {difference}", case.file));
+        }
+        match planned::arm(query).await {
+            Ok(arm) if arm == "gather" => gathered.push(case.file),
+            Ok(_) => {}
+            Err(error) => failures.push(format!("{}: no plan: {error}", case.file)),
+        }
+    }
+    oracle.close().await;
+    cluster.close().await;
+    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+    assert!(gathered.len() <= MOST_GATHERED, "gathered: {gathered:?}");
+}
+
+fn topology(urls: &[String]) -> Topology {
+    let mut builder = Topology::builder();
+    for (number, url) in urls.iter().enumerate() {
+        builder = builder.with_shard(Shard::new(&format!("s{number}"), url));
+    }
+    for (table, key) in [("orders", "o_orderkey"), ("lineitem", "l_orderkey")] {
+        let kind = TableKind::Sharded {
+            key: key.into(),
+            colocation: Some("order".into()),
+            shard_index: Some(format!("{key} % {}", urls.len())),
+        };
+        builder = builder.with_table(table, kind);
+    }
+    for table in REPLICATED {
+        builder = builder.with_table(table, TableKind::Replicated);
+    }
+    builder.build().unwrap()
+}
+
+fn queries() -> Vec<Case> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/tpch");
+    (1..=22)
+        .map(|number| {
+            let file = format!("q{number:02}");
+            let sql = fs::read_to_string(folder.join(format!("{file}.sql"))).expect("a query");
+            Case {
+                file,
+                number: 1,
+                line: 1,
+                ordered: sql.contains("\norder by"),
+                sql,
+                arm: None,
+                expect: Expect::Answer,
+                representative: false,
+                superset: None,
+                tolerance: 0.0,
+                comments: Vec::new(),
+            }
+        })
+        .collect()
+}
