@@ -19,6 +19,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+
 /// All shards of a topology, with a pool of connections for each. Cheap to clone.
 ///
 /// ```no_run
@@ -44,7 +45,8 @@ pub struct Cluster {
 struct Planning {
     /// The pool of the server of `[finish] url`.
     finish: Option<Arc<Pools>>,
-    catalog: tokio::sync::OnceCell<Arc<Catalog>>,
+    /// What is known of the shards' catalogs; a new cell with every [`Cluster::refresh`].
+    catalog: tokio::sync::Mutex<Arc<tokio::sync::OnceCell<Arc<Catalog>>>>,
     described: Described,
     /// How many queries there were, so that they take turns with the shards.
     turn: AtomicUsize,
@@ -161,6 +163,27 @@ impl Cluster {
         Query::new(self.clone(), sql.into())
     }
 
+    /// Forgets what is known of the shards' tables, views, types, functions and collations.
+    ///
+    /// It is read once, for the first planned query of this cluster or of any clone of it. After
+    /// `CREATE`, `ALTER` or `DROP` on the shards, this lets the next query read it again; queries
+    /// that are being planned meanwhile may still go by what was known before.
+    #[cfg(feature = "datafusion")]
+    pub async fn refresh(&self) {
+        *self.planning.catalog.lock().await = Arc::default();
+        self.descriptions().clear();
+    }
+
+    /// The catalog that all shards have in common, read when first asked for; those who ask
+    /// meanwhile wait for the same reading. Nobody may hold a session while waiting for it. An
+    /// error is not kept.
+    #[cfg(feature = "datafusion")]
+    pub(crate) async fn catalog(&self) -> Result<Arc<Catalog>> {
+        let cell = self.planning.catalog.lock().await.clone();
+        let load = async || catalog::load(&self.pools).await.map(Arc::new);
+        cell.get_or_try_init(load).await.cloned()
+    }
+
     /// The SQL as if one PostgreSQL held all rows: what is sent to which shard, and how the answers
     /// become one, is planned.
     ///
@@ -215,13 +238,6 @@ impl Cluster {
     /// The shard whose turn it is to do what any of them can do.
     pub(crate) fn next_shard(&self) -> usize {
         self.planning.turn.fetch_add(1, Ordering::Relaxed) % self.pools.len().max(1)
-    }
-
-    /// What the shards' databases have in common, read once. Takes a connection of each shard, so
-    /// nobody who asks may hold one.
-    pub(crate) async fn catalog(&self) -> Result<Arc<Catalog>> {
-        let load = || async { Ok(Arc::new(catalog::load(&self.pools).await?)) };
-        self.planning.catalog.get_or_try_init(load).await.cloned()
     }
 
     /// The columns of a statement that planning asked about before.

@@ -54,6 +54,8 @@ pub enum Phase {
     Session,
     /// Asking the shard for the columns and parameters of the query.
     Describe,
+    /// Finding out what runs where.
+    Plan,
     /// Reading rows.
     Stream,
     /// Combining the rows of the shards.
@@ -73,6 +75,7 @@ impl fmt::Display for Phase {
             Self::Auth => "auth",
             Self::Session => "session",
             Self::Describe => "describe",
+            Self::Plan => "plan",
             Self::Stream => "stream",
             Self::Merge => "merge",
             Self::Finish => "finish",

@@ -279,13 +279,13 @@ impl Lexer<'_> {
 }
 
 /// `space` of `scan.l`.
-fn is_space(c: char) -> bool {
+pub(crate) fn is_space(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\n' | '\r' | '\x0b' | '\x0c')
 }
 
 /// How many blanks and comments lie between a literal's end and the quote with which it goes on:
 /// there has to be a line break among them (`quotecontinue` in `scan.l`).
-fn continuation(behind: &str) -> Option<usize> {
+pub(crate) fn continuation(behind: &str) -> Option<usize> {
     let (mut at, mut line_break) = (0, false);
     loop {
         let rest = &behind[at..];
@@ -301,7 +301,7 @@ fn continuation(behind: &str) -> Option<usize> {
     }
 }
 
-fn is_word_start(c: char) -> bool {
+pub(crate) fn is_word_start(c: char) -> bool {
     c.is_ascii_alphabetic() || c == '_' || !c.is_ascii()
 }
 

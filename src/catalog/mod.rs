@@ -1,16 +1,427 @@
-//! What planning has to know of the shards' databases.
+//! What planning has to know of the shards' databases: relations, functions, types, collations.
+//!
+//! ```text
+//! facts ── one document per shard
+//! load ─── reads them, from all shards at once
+//! compare ─ makes one catalog of them, and notes where shards differ
+//! ```
+//! Shards that differ are no error here: each thing has a `difference`, a sentence that says how
+//! the shards differ on it. Whoever uses the thing refuses the query with it.
 
-use std::sync::Arc;
+mod compare;
+pub(crate) mod facts;
+mod load;
 
-use crate::connect::Pools;
-use crate::error::Result;
+use std::collections::HashMap;
+
+use serde::Deserialize;
+
+pub(crate) use self::compare::{differences, name_list};
+#[cfg(feature = "datafusion")]
+pub(crate) use self::load::load;
+pub(crate) use self::load::read;
 
 /// The catalog that all shards have in common.
 #[derive(Debug, Clone)]
-pub(crate) struct Catalog;
+pub(crate) struct Catalog {
+    /// Where names without a schema are looked up.
+    search_path: Vec<String>,
+    default_collation: Collation,
+    difference: Option<String>,
+    relations: Objects<Relation>,
+    functions: Objects<Function>,
+    types: Objects<DataType>,
+    collations: Objects<Collation>,
+}
 
-/// The catalogs of all shards as one. Takes a connection of each shard, so nobody who waits for it
-/// may hold one.
-pub(crate) async fn load(_: &Arc<Pools>) -> Result<Catalog> {
-    Ok(Catalog)
+impl Catalog {
+    /// A catalog without anything in it. `search_path` has `pg_catalog` in its place, by default
+    /// the first.
+    pub(crate) fn new(search_path: Vec<String>, default_collation: Collation) -> Self {
+        Self {
+            search_path,
+            difference: default_collation.difference.clone(),
+            default_collation,
+            relations: Objects::default(),
+            functions: Objects::default(),
+            types: Objects::default(),
+            collations: Objects::default(),
+        }
+    }
+
+    pub(crate) fn with_relation(mut self, relation: Relation) -> Self {
+        self.relations.add(relation);
+        self
+    }
+
+    pub(crate) fn with_function(mut self, function: Function) -> Self {
+        self.functions.add(function);
+        self
+    }
+
+    pub(crate) fn with_type(mut self, data_type: DataType) -> Self {
+        self.types.add(data_type);
+        self
+    }
+
+    pub(crate) fn with_collation(mut self, collation: Collation) -> Self {
+        self.collations.add(collation);
+        self
+    }
+
+    /// The relation that a name means; without a schema, by the search path. Names are as the
+    /// catalog has them: without quotes, and folded to lower case where SQL would.
+    pub(crate) fn relation(&self, schema: Option<&str>, name: &str) -> Option<&Relation> {
+        self.relations.first(&self.search_path, schema, name)
+    }
+
+    /// The functions that a name may mean, in the order of the search path where it has no schema.
+    /// Which one of several, the arguments decide, which are not known here.
+    pub(crate) fn functions(
+        &self,
+        schema: Option<&str>,
+        name: &str,
+    ) -> impl Iterator<Item = &Function> {
+        self.functions
+            .all(&self.search_path, schema, name)
+            .into_iter()
+    }
+
+    /// An enum, domain, range or composite type of users; `None` for all others.
+    pub(crate) fn data_type(&self, schema: Option<&str>, name: &str) -> Option<&DataType> {
+        self.types.first(&self.search_path, schema, name)
+    }
+
+    /// The collation that a name after `COLLATE` means.
+    pub(crate) fn collation(&self, schema: Option<&str>, name: &str) -> Option<&Collation> {
+        let is_system = schema.is_none_or(|schema| schema == "pg_catalog");
+        if is_system && name == "default" {
+            return Some(&self.default_collation);
+        }
+        self.collations.first(&self.search_path, schema, name)
+    }
+
+    /// The collation of the database, which text has unless told otherwise.
+    pub(crate) fn default_collation(&self) -> &Collation {
+        &self.default_collation
+    }
+
+    /// How shards differ in what concerns all text: encoding or default collation. Versions of
+    /// PostgreSQL may differ.
+    pub(crate) fn difference(&self) -> Option<&str> {
+        self.difference.as_deref()
+    }
+}
+
+/// Anything that a query can read rows from, as all shards have it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Relation {
+    pub(crate) schema: String,
+    pub(crate) name: String,
+    pub(crate) kind: RelationKind,
+    /// In their order, without system columns. Empty for the relations of `pg_catalog` and
+    /// `information_schema`, of which only the names are known.
+    pub(crate) columns: Vec<ColumnFacts>,
+    /// The columns of unique keys, none of which is ever NULL; the primary key first. They hold on
+    /// each shard, not over all of them.
+    pub(crate) keys: Vec<Vec<String>>,
+    /// Whether any shard has row-level security on it.
+    pub(crate) row_security: bool,
+    /// Schema and name of the table that it is a partition of.
+    pub(crate) parent: Option<(String, String)>,
+    /// How the shards differ on it.
+    pub(crate) difference: Option<String>,
+}
+
+impl Relation {
+    /// The column of this name.
+    pub(crate) fn column(&self, name: &str) -> Option<&ColumnFacts> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+}
+
+/// What a relation is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum RelationKind {
+    /// Ordinary, or partitioned.
+    Table,
+    View {
+        /// The query, in which all names but those of `pg_catalog` have their schema.
+        definition: String,
+    },
+    MaterializedView,
+    Foreign,
+    Sequence,
+    /// A relation of `pg_catalog` or `information_schema`, whatever it is.
+    Other,
+}
+
+/// A column of a relation, as all shards have it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ColumnFacts {
+    pub(crate) name: String,
+    /// The type with its modifiers, as SQL writes it anywhere: types outside `pg_catalog` have
+    /// their schema.
+    pub(crate) type_name: String,
+    /// The type below all domains.
+    pub(crate) base_type: BaseType,
+    /// What an array is made of, which may be a domain; `None` if `base_type` is no array.
+    pub(crate) element: Option<BaseType>,
+    /// The domain that it has, as SQL writes it.
+    pub(crate) domain: Option<String>,
+    /// `atttypmod` of `base_type`; -1: none.
+    pub(crate) type_modifier: i32,
+    /// The dimensions that an array was declared with, to which PostgreSQL does not hold values.
+    pub(crate) dimensions: i32,
+    /// On every shard.
+    pub(crate) not_null: bool,
+    /// Whether it is computed from other columns.
+    pub(crate) is_generated: bool,
+    /// `None`: the type has no collation.
+    pub(crate) collation: Option<Collation>,
+}
+
+/// A type by its name in the catalog.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct BaseType {
+    pub(crate) schema: String,
+    /// That of `pg_type`: `int4`, `_text`.
+    pub(crate) name: String,
+    /// `typtype`: `b` base, `c` composite, `d` domain, `e` enum, `m` multirange, `r` range.
+    pub(crate) kind: char,
+}
+
+/// A type of users.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DataType {
+    pub(crate) schema: String,
+    pub(crate) name: String,
+    /// As in [`BaseType`].
+    pub(crate) kind: char,
+    /// How the shards differ on it, or on a type that it is made of.
+    pub(crate) difference: Option<String>,
+}
+
+/// A rule by which texts are equal, and come one before the other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Collation {
+    pub(crate) schema: String,
+    pub(crate) name: String,
+    /// The name to write after `COLLATE`; `None` for that of the database.
+    pub(crate) sql: Option<String>,
+    /// Whether texts are equal only when their bytes are.
+    pub(crate) deterministic: bool,
+    /// Whether the order is that of the bytes in UTF-8.
+    pub(crate) bytewise: bool,
+    /// How the shards differ on it, which concerns order, and equality too if it is not
+    /// deterministic.
+    pub(crate) difference: Option<String>,
+}
+
+impl Collation {
+    /// A default collation of databases: that of `C`, or of some language.
+    #[cfg(test)]
+    pub(crate) fn database(bytewise: bool) -> Self {
+        Self {
+            schema: "pg_catalog".to_owned(),
+            name: "default".to_owned(),
+            sql: None,
+            deterministic: true,
+            bytewise,
+            difference: None,
+        }
+    }
+}
+
+/// Functions of one name with equal properties.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Function {
+    pub(crate) schema: String,
+    pub(crate) name: String,
+    pub(crate) kind: FunctionKind,
+    pub(crate) volatility: Volatility,
+    pub(crate) origin: Origin,
+    /// How the shards differ on the functions of this name; `None` unless `origin` is `User`, or
+    /// the name has no schema and search paths differ.
+    pub(crate) difference: Option<String>,
+}
+
+/// `prokind`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum FunctionKind {
+    Normal,
+    Aggregate,
+    Window,
+    Procedure,
+}
+
+/// `provolatile`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Volatility {
+    Immutable,
+    Stable,
+    Volatile,
+}
+
+/// Where a function comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Origin {
+    /// `pg_catalog` or `information_schema`.
+    System,
+    Extension,
+    User,
+}
+
+/// What has a name in a schema.
+trait Object: Clone {
+    fn schema(&self) -> &str;
+    fn name(&self) -> &str;
+    fn difference_mut(&mut self) -> &mut Option<String>;
+}
+
+macro_rules! object {
+    ($($type:ty),*) => {$(
+        impl Object for $type {
+            fn schema(&self) -> &str { &self.schema }
+            fn name(&self) -> &str { &self.name }
+            fn difference_mut(&mut self) -> &mut Option<String> { &mut self.difference }
+        }
+    )*};
+}
+
+object!(Relation, Function, DataType, Collation);
+
+/// Things of one kind, by name.
+#[derive(Debug, Clone)]
+struct Objects<T> {
+    by_name: HashMap<String, Vec<T>>,
+    /// What names without a schema mean where that is not the same on all shards; each with the
+    /// difference.
+    unclear: HashMap<String, Vec<T>>,
+}
+
+impl<T> Default for Objects<T> {
+    fn default() -> Self {
+        Self {
+            by_name: HashMap::new(),
+            unclear: HashMap::new(),
+        }
+    }
+}
+
+impl<T: Object> Objects<T> {
+    fn add(&mut self, object: T) {
+        let same = self.by_name.entry(object.name().to_owned()).or_default();
+        same.push(object);
+    }
+
+    /// All that a name may mean, nearest first.
+    fn all(&self, search_path: &[String], schema: Option<&str>, name: &str) -> Vec<&T> {
+        let same = || self.by_name.get(name).into_iter().flatten();
+        match (schema, self.unclear.get(name)) {
+            (Some(schema), _) => same().filter(|object| object.schema() == schema).collect(),
+            (None, Some(unclear)) => unclear.iter().collect(),
+            (None, None) => search_path
+                .iter()
+                .flat_map(|schema| same().filter(move |object| object.schema() == schema))
+                .collect(),
+        }
+    }
+
+    fn first(&self, search_path: &[String], schema: Option<&str>, name: &str) -> Option<&T> {
+        self.all(search_path, schema, name).into_iter().next()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn relation(schema: &str, name: &str) -> Relation {
+        Relation {
+            schema: schema.to_owned(),
+            name: name.to_owned(),
+            kind: RelationKind::Table,
+            columns: Vec::new(),
+            keys: Vec::new(),
+            row_security: false,
+            parent: None,
+            difference: None,
+        }
+    }
+
+    fn function(schema: &str, name: &str, volatility: Volatility) -> Function {
+        Function {
+            schema: schema.to_owned(),
+            name: name.to_owned(),
+            kind: FunctionKind::Normal,
+            volatility,
+            origin: Origin::User,
+            difference: None,
+        }
+    }
+
+    fn path(schemas: &[&str]) -> Vec<String> {
+        schemas.iter().map(|schema| (*schema).to_owned()).collect()
+    }
+
+    #[test]
+    fn names_without_a_schema_follow_the_search_path() {
+        let make = |schemas: &[&str]| {
+            Catalog::new(path(schemas), Collation::database(true))
+                .with_relation(relation("public", "t"))
+                .with_relation(relation("app", "t"))
+                .with_relation(relation("other", "u"))
+                .with_relation(relation("public", "pg_class"))
+                .with_relation(relation("pg_catalog", "pg_class"))
+        };
+        let catalog = make(&["pg_catalog", "app", "public"]);
+        let schema = |schema, name| {
+            let found = catalog.relation(schema, name);
+            found.map(|relation| relation.schema.as_str())
+        };
+        assert_eq!(schema(None, "t"), Some("app"));
+        assert_eq!(schema(Some("public"), "t"), Some("public"));
+        assert_eq!(schema(None, "u"), None);
+        assert_eq!(schema(Some("other"), "u"), Some("other"));
+        assert_eq!(schema(None, "T"), None);
+        assert_eq!(schema(None, "pg_class"), Some("pg_catalog"));
+        // A path may name pg_catalog, and then it is where it is named.
+        let catalog = make(&["public", "pg_catalog"]);
+        let found = catalog.relation(None, "pg_class").unwrap();
+        assert_eq!(found.schema, "public");
+    }
+
+    #[test]
+    fn functions_of_all_schemas_in_the_path_are_candidates() {
+        let catalog = Catalog::new(
+            path(&["pg_catalog", "app", "public"]),
+            Collation::database(true),
+        )
+        .with_function(function("public", "f", Volatility::Stable))
+        .with_function(function("app", "f", Volatility::Immutable))
+        .with_function(function("app", "f", Volatility::Volatile))
+        .with_function(function("hidden", "f", Volatility::Volatile));
+        let schemas = |schema| -> Vec<String> {
+            let found = catalog.functions(schema, "f");
+            found.map(|function| function.schema.clone()).collect()
+        };
+        assert_eq!(schemas(None), ["app", "app", "public"]);
+        assert_eq!(schemas(Some("hidden")), ["hidden"]);
+        assert_eq!(catalog.functions(None, "g").count(), 0);
+    }
+
+    #[test]
+    fn the_default_collation_has_a_name_too() {
+        let mut c = Collation::database(true);
+        c.name = "C".to_owned();
+        c.sql = Some("pg_catalog.\"C\"".to_owned());
+        let catalog =
+            Catalog::new(path(&["pg_catalog"]), Collation::database(false)).with_collation(c);
+        assert!(!catalog.collation(None, "default").unwrap().bytewise);
+        assert!(!catalog.default_collation().bytewise);
+        assert!(catalog.collation(None, "C").unwrap().bytewise);
+        assert!(catalog.collation(Some("pg_catalog"), "C").is_some());
+        assert_eq!(catalog.collation(Some("public"), "default"), None);
+    }
 }

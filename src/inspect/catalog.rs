@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::shards::Shards;
+use crate::catalog::facts::{Collation, Column, Database, Facts, Type};
 use crate::error::{Error, ErrorKind, Phase, Result};
 
-/// The query behind [`read`].
+/// The query for what [`Facts`] lack.
 const QUERY: &str = include_str!("catalog.sql");
 
-/// The facts about one database on which answers depend.
-#[derive(Debug, Clone, Deserialize)]
+/// The facts about one database that are compared.
+#[derive(Debug, Clone)]
 pub(super) struct Catalog {
     /// `server_version_num`: 150004 is 15.4.
     pub(super) version: u32,
@@ -26,41 +27,12 @@ pub(super) struct Catalog {
     pub(super) types: BTreeMap<String, Type>,
     pub(super) relations: Vec<Relation>,
     /// The schemas of the search path that exist, in its order.
-    #[serde(default)]
     pub(super) search_path: Vec<String>,
 }
 
-/// `pg_database`: the collation that most text has.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub(super) struct Database {
-    pub(super) encoding: String,
-    pub(super) collate: Option<String>,
-    pub(super) ctype: Option<String>,
-    /// `c` is the C library, `i` ICU, `b` PostgreSQL's own.
-    pub(super) provider: String,
-    pub(super) locale: Option<String>,
-    pub(super) version: Option<String>,
-}
-
-/// `pg_collation`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub(super) struct Collation {
-    pub(super) provider: String,
-    pub(super) locale: Option<String>,
-    pub(super) deterministic: bool,
-    pub(super) version: Option<String>,
-}
-
-/// `pg_type`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub(super) struct Type {
-    pub(super) kind: String,
-    /// An enum's labels in their order, a composite type's attributes, else one base type.
-    pub(super) definition: Option<Vec<String>>,
-}
-
-/// `pg_class`: anything that a query can read rows from, but for partitions.
-#[derive(Debug, Clone, Deserialize)]
+/// `pg_class`: anything that a query can read rows from, but for partitions, sequences, and what
+/// belongs to an extension.
+#[derive(Debug, Clone)]
 pub(super) struct Relation {
     pub(super) schema: String,
     pub(super) name: String,
@@ -80,24 +52,6 @@ pub(super) struct Relation {
     pub(super) foreign_keys: Vec<ForeignKey>,
 }
 
-/// `pg_attribute`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub(super) struct Column {
-    pub(super) name: String,
-    /// The name as SQL writes it.
-    pub(super) quoted: String,
-    #[serde(rename = "type")]
-    pub(super) data_type: String,
-    /// The type without modifiers, below a domain.
-    pub(super) base: String,
-    #[serde(rename = "enum")]
-    pub(super) is_enum: bool,
-    pub(super) not_null: bool,
-    /// The expression of a generated column.
-    pub(super) generated: Option<String>,
-    pub(super) collation: Option<String>,
-}
-
 /// One column of a foreign key.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(super) struct ForeignKey {
@@ -107,22 +61,31 @@ pub(super) struct ForeignKey {
     pub(super) target: String,
 }
 
+/// What [`QUERY`] gives.
+#[derive(Deserialize)]
+struct More {
+    settings: BTreeMap<String, Option<String>>,
+    extensions: BTreeMap<String, String>,
+    relations: Vec<MoreOfRelation>,
+}
+
+#[derive(Deserialize)]
+struct MoreOfRelation {
+    schema: String,
+    name: String,
+    readable: bool,
+    estimate: f64,
+    foreign_keys: Vec<ForeignKey>,
+}
+
 /// Reads the catalog of one shard.
 pub(super) async fn read(shards: &Shards, shard: usize) -> Result<Catalog> {
     // A session of its own: it leaves the search path changed.
     let mut session = shards.open(shard).await?;
-    let paths = session
-        .query("SELECT pg_catalog.array_to_json(pg_catalog.current_schemas(false))")
-        .await?;
-    session.query("SET LOCAL search_path = pg_catalog").await?;
+    let facts = crate::catalog::read(&mut session).await?;
     let answer = session.query(QUERY).await?;
     session.finish().await;
-    let parse = || -> Result<Catalog, serde_json::Error> {
-        let mut catalog: Catalog = serde_json::from_str(first(&answer))?;
-        catalog.search_path = serde_json::from_str(first(&paths))?;
-        Ok(catalog)
-    };
-    parse().map_err(|error| {
+    let more = serde_json::from_str(first(&answer)).map_err(|error| {
         Error::new(
             ErrorKind::Decode,
             "the catalog did not have the expected form",
@@ -130,7 +93,64 @@ pub(super) async fn read(shards: &Shards, shard: usize) -> Result<Catalog> {
         .with_phase(Phase::Stream)
         .with_shard(shards.name(shard))
         .with_source(error)
-    })
+    })?;
+    Ok(join(facts, more))
+}
+
+fn join(facts: Facts, more: More) -> Catalog {
+    let mut relations: BTreeMap<(String, String), _> = facts
+        .relations
+        .into_iter()
+        .map(|relation| {
+            let name = (relation.schema.clone(), relation.name.clone());
+            (name, relation)
+        })
+        .collect();
+    // The second query has those that are inspected.
+    let relations = more.relations.into_iter().filter_map(|more| {
+        let MoreOfRelation {
+            schema,
+            name,
+            readable,
+            estimate,
+            foreign_keys,
+        } = more;
+        let facts = relations.remove(&(schema, name))?;
+        Some(Relation {
+            schema: facts.schema,
+            name: facts.name,
+            kind: facts.kind,
+            readable,
+            row_security: facts.row_security,
+            estimate,
+            definition: facts.definition,
+            columns: facts.columns,
+            has_primary_key: facts.keys.iter().any(|key| key.is_primary),
+            keys: facts.keys.into_iter().map(|key| key.columns).collect(),
+            foreign_keys,
+        })
+    });
+    Catalog {
+        relations: relations.collect(),
+        version: facts.version,
+        database: facts.database,
+        settings: more.settings,
+        extensions: more.extensions,
+        collations: only(facts.collations, |collation| collation.is_used),
+        // A multirange type comes with its range type.
+        types: only(facts.types, |data_type| data_type.kind != 'm'),
+        // It is everywhere.
+        search_path: facts
+            .search_path
+            .into_iter()
+            .filter(|schema| schema != "pg_catalog")
+            .collect(),
+    }
+}
+
+fn only<T>(mut things: BTreeMap<String, T>, keep: impl Fn(&T) -> bool) -> BTreeMap<String, T> {
+    things.retain(|_, thing| keep(thing));
+    things
 }
 
 /// The only value of an answer; empty where there is none.

@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::catalog::{Catalog, Column, ForeignKey, Relation};
+use super::catalog::{Catalog, ForeignKey, Relation};
 use super::report::{Drift, DriftKind, RelationKind};
+use crate::catalog::facts::{Collation, Column, Type};
+use crate::catalog::{differences, name_list};
 use crate::quote::identifier;
 
 /// A table as all shards have it.
@@ -124,7 +126,7 @@ fn merge_columns(
             name: column.name.clone(),
             quoted: column.quoted.clone(),
             base: column.base.clone(),
-            is_enum: column.is_enum,
+            is_enum: column.base_kind == 'e',
             not_null: all.iter().all(|other| other.not_null),
             same_type: all.iter().all(|other| other.base == column.base),
             deterministic,
@@ -151,34 +153,14 @@ pub(super) fn drift(names: &[String], catalogs: &[Catalog]) -> Vec<Drift> {
         DriftKind::Collation,
         "collation",
         catalogs.iter().map(|catalog| &catalog.collations),
-        |collation| {
-            format!(
-                "provider {}, locale {}, version {}{}",
-                collation.provider,
-                optional(collation.locale.as_deref()),
-                optional(collation.version.as_deref()),
-                match collation.deterministic {
-                    true => "",
-                    false => ", not deterministic",
-                }
-            )
-        },
+        Collation::describe,
         Absence::Ignored,
     );
     found.named(
         DriftKind::Type,
         "type",
         catalogs.iter().map(|catalog| &catalog.types),
-        |definition| {
-            let (kind, separator) = match definition.kind.as_str() {
-                "e" => ("enum", ", "),
-                "d" => ("domain over", ", "),
-                "r" => ("range of", ", "),
-                _ => ("composite", ", "),
-            };
-            let parts = definition.definition.clone().unwrap_or_default();
-            format!("{kind} {}", parts.join(separator))
-        },
+        Type::describe,
         Absence::Ignored,
     );
     for ((schema, name), shards) in by_name(catalogs) {
@@ -213,17 +195,9 @@ impl Findings<'_> {
                 .map(|catalog| Some(catalog.database.encoding.clone()))
         });
         self.compare(DriftKind::Collation, None, "collation of the database", {
-            catalogs.iter().map(|catalog| {
-                let database = &catalog.database;
-                Some(format!(
-                    "provider {}, locale {}, collate {}, ctype {}, version {}",
-                    database.provider,
-                    optional(database.locale.as_deref()),
-                    optional(database.collate.as_deref()),
-                    optional(database.ctype.as_deref()),
-                    optional(database.version.as_deref()),
-                ))
-            })
+            catalogs
+                .iter()
+                .map(|catalog| Some(catalog.database.collation()))
         });
         self.compare(DriftKind::Setting, None, "schemas of the search path", {
             catalogs
@@ -391,44 +365,8 @@ impl Findings<'_> {
     }
 }
 
-/// Which shards have which value, where not all have the same; shards with `None` have no say.
-pub(super) fn differences(names: &[String], values: &[Option<String>]) -> Option<String> {
-    let mut groups: Vec<(&str, Vec<usize>)> = Vec::new();
-    for (shard, value) in values.iter().enumerate() {
-        let Some(value) = value else { continue };
-        match groups.iter_mut().find(|(other, _)| other == value) {
-            Some((_, shards)) => shards.push(shard),
-            None => groups.push((value, vec![shard])),
-        }
-    }
-    if groups.len() < 2 {
-        return None;
-    }
-    let shown = groups
-        .iter()
-        .map(|(value, shards)| format!("{value} on {}", name_list(names, shards)));
-    Some(shown.collect::<Vec<_>>().join("; "))
-}
-
-/// `s0, s1 and s2`.
-pub(super) fn name_list(names: &[String], shards: &[usize]) -> String {
-    let shown: Vec<&str> = shards
-        .iter()
-        .filter_map(|shard| names.get(*shard).map(String::as_str))
-        .collect();
-    match shown.split_last() {
-        Some((last, [])) => (*last).to_owned(),
-        Some((last, others)) => format!("{} and {last}", others.join(", ")),
-        None => String::new(),
-    }
-}
-
 fn label(schema: &str, name: &str) -> String {
     format!("{schema}.{name}")
-}
-
-fn optional(value: Option<&str>) -> &str {
-    value.unwrap_or("none")
 }
 
 fn places(
@@ -457,7 +395,7 @@ fn by_name(catalogs: &[Catalog]) -> BTreeMap<(&str, &str), Vec<Option<&Relation>
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::inspect::catalog::{Collation, Database, Type};
+    use crate::catalog::facts::Database;
 
     pub(in crate::inspect) fn column(name: &str, data_type: &str) -> Column {
         Column {
@@ -465,7 +403,13 @@ pub(super) mod tests {
             quoted: name.to_owned(),
             data_type: data_type.to_owned(),
             base: data_type.to_owned(),
-            is_enum: false,
+            base_schema: "pg_catalog".to_owned(),
+            base_name: data_type.to_owned(),
+            base_kind: 'b',
+            element: None,
+            domain: None,
+            modifier: -1,
+            dimensions: 0,
             not_null: true,
             generated: None,
             collation: None,
@@ -566,10 +510,18 @@ pub(super) mod tests {
         there.database.encoding = "LATIN1".to_owned();
         there.database.version = Some("2.36".to_owned());
         let enumeration = |labels: &[&str]| Type {
-            kind: "e".to_owned(),
+            schema: "app".to_owned(),
+            name: "mood".to_owned(),
+            kind: 'e',
+            parts: None,
             definition: Some(labels.iter().map(|label| (*label).to_owned()).collect()),
         };
         let collation = |version: &str| Collation {
+            schema: "public".to_owned(),
+            name: "x".to_owned(),
+            ctype: None,
+            rules: None,
+            is_used: true,
             provider: "i".to_owned(),
             locale: Some("de".to_owned()),
             deterministic: true,

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::compare::{Merged, differences};
+use super::compare::Merged;
 use super::report::{Rows, count_rows};
 use super::shards::{Refusal, Shards, column, number, value};
+use crate::catalog::differences;
 use crate::error::Result;
 use crate::quote::identifier;
 

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::compare::{Merged, differences, name_list};
+use super::compare::Merged;
 use super::contents::{self, Contents, Reading, Verdict};
 use super::keys::{self, Disjoint, Key, Sample, Stray, Together};
 use super::report::{self, Drift, DriftKind, RelationKind, Rows, TableReport};
 use super::rule::{self, Rule};
 use super::shards::{Refusal, Shards};
+use crate::catalog::{differences, name_list};
 use crate::config::TableKind;
 use crate::error::Result;
 

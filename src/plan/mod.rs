@@ -10,11 +10,24 @@
 //! knows (the type of an expression, the shard of a key) is asked for with [`Need`], and planning
 //! starts again with the answer.
 
+mod aggregate;
+mod bind;
+mod build;
+mod functions;
+mod locality;
+mod lower;
+mod rewrite;
+mod route;
+mod sql;
+
 use std::collections::HashMap;
+use std::fmt;
+
+use datafusion::sql::sqlparser::ast;
 
 use crate::catalog::Catalog;
 use crate::config::Topology;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::types::{Column, TypeOptions};
 
 /// What runs where to answer one query.
@@ -188,9 +201,127 @@ pub(crate) enum Planned {
 ///
 /// # Errors
 /// [`ErrorKind::Unsupported`] for a query that cannot be answered exactly.
-pub(crate) fn plan(_question: &Question<'_>) -> Result<Planned> {
-    Err(Error::new(
-        ErrorKind::Unsupported,
-        "no query can be planned",
-    ))
+pub(crate) fn plan(question: &Question<'_>) -> Result<Planned> {
+    sql::with_deep_stack(|| match make(question) {
+        Ok(plan) => Ok(Planned::Plan(plan)),
+        Err(Stop::Need(need)) => Ok(Planned::Need(need)),
+        Err(Stop::Refused(error)) => Err(error),
+    })
+}
+
+/// Why planning stops.
+#[derive(Debug)]
+enum Stop {
+    /// Until this is known.
+    Need(Need),
+    /// For good.
+    Refused(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
+fn make(question: &Question<'_>) -> std::result::Result<Plan, Stop> {
+    if let Some(difference) = question.catalog.difference() {
+        return Err(refused(
+            format!("the databases differ: {difference}"),
+            "make them alike; `merganser inspect` lists all differences",
+        )
+        .into());
+    }
+    let mut query = sql::parse(question.sql)?;
+    sql::prints_faithfully(question.sql, &query).map_err(|reason| {
+        refused(
+            format!("the planner cannot read the query exactly: {reason}"),
+            build::FAN_OUT_HINT,
+        )
+    })?;
+    let mut text = Some(question.sql);
+    if instant::reads_clock(&query) {
+        let Some(rows) = question.answers.evaluated.get(NOW) else {
+            return Err(Stop::Need(Need::Evaluate(NOW.to_owned())));
+        };
+        let now = rows.first().and_then(|row| row.first()).cloned().flatten();
+        instant::pin_instant(&mut query, &now.unwrap_or_default());
+        text = None;
+    }
+    let bound = bind::bind(query, question.topology, question.catalog)?;
+    functions::check(&bound.query, question.catalog)?;
+    let lowered = lower::lower(question, bound, text)?;
+    Ok(Plan {
+        steps: lowered.steps,
+        columns: question.columns.to_vec(),
+        exactness: match lowered.float_order {
+            true => Exactness::ExactUpToFloatOrder,
+            false => Exactness::Exact,
+        },
+        arm: lowered.arm,
+        reasons: lowered.reasons,
+    })
+}
+
+/// The moment that all shards take for now.
+const NOW: &str = "SELECT pg_catalog.now()";
+
+/// A query that cannot be planned: the construct with the reason, and what to do instead.
+fn refused(what: String, hint: &str) -> Error {
+    Error::new(ErrorKind::Unsupported, format!("refused: {what}"))
+        .with_phase(Phase::Plan)
+        .with_hint(hint)
+}
+
+impl Sql {
+    /// A statement as the user wrote it.
+    fn verbatim(text: &str) -> Self {
+        Self {
+            recursive: false,
+            with: Vec::new(),
+            body: text.trim().to_owned(),
+        }
+    }
+
+    /// A query, printed.
+    fn of(query: &ast::Query) -> Self {
+        let mut query = query.clone();
+        let with = query.with.take();
+        Self {
+            recursive: with.as_ref().is_some_and(|with| with.recursive),
+            with: with
+                .into_iter()
+                .flat_map(|with| with.cte_tables)
+                .map(|cte| cte.to_string())
+                .collect(),
+            body: query.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for Sql {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.with.is_empty() {
+            let recursive = if self.recursive { "RECURSIVE " } else { "" };
+            write!(f, "WITH {recursive}{} ", self.with.join(", "))?;
+        }
+        f.write_str(&self.body)
+    }
+}
+
+impl Merge {
+    /// All rows, one shard after the other.
+    fn all() -> Self {
+        Self::Concatenate {
+            skip: 0,
+            fetch: None,
+        }
+    }
+}
+
+// TEMPORARY
+mod instant {
+    use datafusion::sql::sqlparser::ast;
+    pub(super) fn reads_clock(_: &ast::Query) -> bool { false }
+    pub(super) fn pin_instant(_: &mut ast::Query, _: &str) {}
 }

@@ -18,8 +18,11 @@ const TABLE: &[(&str, &[&str])] = &[
     ("quote", &[]),
     ("statement", &[]),
     ("text", &["types"]),
-    ("catalog", &["connect"]),
-    ("plan", &["catalog", "config", "types"]),
+    ("catalog", &["config", "connect", "types", "quote"]),
+    (
+        "plan",
+        &["catalog", "config", "types", "quote", "statement"],
+    ),
     ("connect", &["config", "quote"]),
     ("decode", &["types"]),
     (
@@ -41,7 +44,9 @@ const TABLE: &[(&str, &[&str])] = &[
     ("provider", PIPELINE),
     (
         "inspect",
-        &["config", "connect", "types", "quote", "scan", "cluster"],
+        &[
+            "catalog", "config", "connect", "types", "quote", "scan", "cluster",
+        ],
     ),
     ("blocking", &["config", "export", "query", "cluster"]),
     ("cursor", &["text", "blocking"]),
@@ -60,6 +65,7 @@ const PIPELINE: &[&str] = &[
     "statement",
     "quote",
     "text",
+    "catalog",
     "plan",
     "connect",
     "decode",

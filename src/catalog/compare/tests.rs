@@ -1,0 +1,397 @@
+use super::*;
+use crate::catalog::{BaseType, Function, FunctionKind, Origin, RelationKind, Volatility};
+
+fn column(name: &str, data_type: &str) -> facts::Column {
+    facts::Column {
+        name: name.to_owned(),
+        quoted: name.to_owned(),
+        data_type: data_type.to_owned(),
+        base: data_type.to_owned(),
+        base_schema: "pg_catalog".to_owned(),
+        base_name: data_type.to_owned(),
+        base_kind: 'b',
+        element: None,
+        domain: None,
+        modifier: -1,
+        dimensions: 0,
+        not_null: true,
+        generated: None,
+        collation: None,
+    }
+}
+
+fn key(columns: &[&str]) -> facts::Key {
+    facts::Key {
+        columns: columns.iter().map(|name| (*name).to_owned()).collect(),
+        is_primary: false,
+        is_plain: true,
+    }
+}
+
+fn relation(name: &str, columns: &[facts::Column]) -> facts::Relation {
+    facts::Relation {
+        schema: "public".to_owned(),
+        name: name.to_owned(),
+        kind: 'r',
+        parent: None,
+        row_security: false,
+        definition: None,
+        columns: columns.to_vec(),
+        keys: Vec::new(),
+    }
+}
+
+fn function(name: &str, volatility: char, fingerprint: &str) -> facts::Function {
+    facts::Function {
+        schema: "app".to_owned(),
+        name: name.to_owned(),
+        kind: 'f',
+        volatility,
+        is_member: false,
+        signature: Some("(integer) returns integer".to_owned()),
+        fingerprint: Some(fingerprint.to_owned()),
+    }
+}
+
+fn facts(relations: &[facts::Relation]) -> Facts {
+    Facts {
+        version: 150_004,
+        database: facts::Database {
+            encoding: "UTF8".to_owned(),
+            collate: Some("C".to_owned()),
+            ctype: Some("C".to_owned()),
+            provider: "c".to_owned(),
+            locale: None,
+            version: None,
+        },
+        collations: BTreeMap::new(),
+        types: BTreeMap::new(),
+        relations: relations.to_vec(),
+        system_relations: BTreeMap::from([("pg_catalog".to_owned(), vec!["pg_class".to_owned()])]),
+        system_functions: vec![facts::SystemFunctions {
+            schema: "pg_catalog".to_owned(),
+            kind: 'a',
+            volatility: 'i',
+            names: vec!["sum".to_owned(), "avg".to_owned()],
+        }],
+        functions: Vec::new(),
+        search_path: vec!["pg_catalog".to_owned(), "public".to_owned()],
+    }
+}
+
+fn compared(facts: &[Facts]) -> Catalog {
+    let names: Vec<String> = (0..facts.len()).map(|shard| format!("s{shard}")).collect();
+    compare(&names, facts)
+}
+
+/// How the shards differ on the relation `t`.
+fn difference(relations: &[&facts::Relation]) -> Option<String> {
+    let facts: Vec<Facts> = relations
+        .iter()
+        .map(|relation| facts(&[(*relation).clone()]))
+        .collect();
+    let catalog = compared(&facts);
+    catalog.relation(None, "t").unwrap().difference.clone()
+}
+
+#[test]
+fn equal_shards_do_not_differ() {
+    let mut t = relation("t", &[column("a", "integer")]);
+    t.keys = vec![key(&["a"])];
+    let catalog = compared(&[
+        facts(std::slice::from_ref(&t)),
+        facts(std::slice::from_ref(&t)),
+        facts(&[t]),
+    ]);
+    assert_eq!(catalog.difference(), None);
+    assert!(catalog.default_collation().bytewise);
+    let t = catalog.relation(None, "t").unwrap();
+    assert_eq!((&t.kind, &t.difference), (&RelationKind::Table, &None));
+    assert_eq!(t.keys, [["a"]]);
+    let a = t.column("a").unwrap();
+    assert_eq!((&*a.type_name, a.not_null), ("integer", true));
+    let system = catalog.relation(None, "pg_class").unwrap();
+    assert_eq!(system.kind, RelationKind::Other);
+    let sum: Vec<&Function> = catalog.functions(None, "sum").collect();
+    assert_eq!(sum.len(), 1);
+    assert_eq!(
+        (sum[0].kind, sum[0].volatility, sum[0].origin),
+        (
+            FunctionKind::Aggregate,
+            Volatility::Immutable,
+            Origin::System
+        )
+    );
+}
+
+#[test]
+fn differences_of_relations_name_shards_and_values() {
+    let t = relation("t", &[column("a", "integer"), column("b", "text")]);
+    let shorter = relation("t", &[column("a", "integer")]);
+    let other_type = relation("t", &[column("a", "bigint"), column("b", "text")]);
+    let mut collated = t.clone();
+    collated.columns[1].collation = Some("\"C\"".to_owned());
+    let mut view = t.clone();
+    view.kind = 'v';
+    view.definition = Some("SELECT 1\n  FROM a;".to_owned());
+    let mut other_view = view.clone();
+    other_view.definition = Some("SELECT 1\n  FROM b;".to_owned());
+    for (shards, expected) in [
+        (
+            [&t, &t, &shorter],
+            "public.t: list of columns differs: a, b on s0 and s1; a on s2",
+        ),
+        (
+            [&t, &other_type, &t],
+            "public.t: type of column a differs: integer on s0 and s2; bigint on s1",
+        ),
+        (
+            [&t, &collated, &collated],
+            "public.t: collation of column b differs: none on s0; \"C\" on s1 and s2",
+        ),
+        (
+            [&t, &t, &view],
+            "public.t: kind of relation differs: table on s0 and s1; view on s2",
+        ),
+        (
+            [&view, &other_view, &view],
+            "public.t: line 2 of the view's query differs: FROM a on s0 and s2; FROM b on s1",
+        ),
+    ] {
+        assert_eq!(difference(&shards).as_deref(), Some(expected));
+    }
+    let catalog = compared(&[facts(&[t]), facts(&[]), facts(&[])]);
+    assert_eq!(
+        catalog.relation(None, "t").unwrap().difference.as_deref(),
+        Some("public.t is missing on s1 and s2")
+    );
+}
+
+#[test]
+fn only_what_all_shards_promise_is_promised() {
+    let mut here = relation("t", &[column("a", "integer"), column("b", "integer")]);
+    here.keys = vec![key(&["a", "b"]), key(&["a"]), key(&["b"])];
+    let mut there = here.clone();
+    there.columns[1].not_null = false;
+    there.keys = vec![key(&["b"]), key(&["a"])];
+    there.row_security = true;
+    assert_eq!(difference(&[&here, &there]), None);
+    let catalog = compared(&[facts(std::slice::from_ref(&here)), facts(&[there])]);
+    let t = catalog.relation(None, "t").unwrap();
+    assert_eq!(t.keys, [["a"]]);
+    assert!(t.row_security && !t.columns[1].not_null);
+
+    let mut deferred = here.clone();
+    deferred.keys[1].is_plain = false;
+    let catalog = compared(&[facts(&[here]), facts(&[deferred])]);
+    let t = catalog.relation(None, "t").unwrap();
+    assert_eq!(t.keys, [vec!["a", "b"], vec!["b"]]);
+}
+
+#[test]
+fn tables_differ_with_the_types_of_their_columns() {
+    let enumeration = |labels: &[&str]| facts::Type {
+        schema: "app".to_owned(),
+        name: "mood".to_owned(),
+        kind: 'e',
+        definition: Some(labels.iter().map(|label| (*label).to_owned()).collect()),
+        parts: None,
+    };
+    let pair = facts::Type {
+        schema: "app".to_owned(),
+        name: "pair".to_owned(),
+        kind: 'c',
+        definition: Some(vec!["a app.mood[]".to_owned()]),
+        parts: Some(vec!["app.mood[]".to_owned(), "app.pair[]".to_owned()]),
+    };
+    let make = |labels: &[&str]| {
+        let mut row = column("r", "public.t");
+        (row.base_schema, row.base_name) = ("public".to_owned(), "_t".to_owned());
+        row.element = Some(BaseType {
+            schema: "public".to_owned(),
+            name: "t".to_owned(),
+            kind: 'c',
+        });
+        let mut facts = facts(&[
+            relation("t", &[column("p", "app.pair[]")]),
+            relation("u", &[row]),
+            relation("v", &[column("a", "integer")]),
+        ]);
+        facts
+            .types
+            .insert("app.mood".to_owned(), enumeration(labels));
+        facts.types.insert("app.pair".to_owned(), pair.clone());
+        facts
+    };
+    let catalog = compared(&[make(&["a", "b"]), make(&["b", "a"])]);
+    let difference = |name: &str| catalog.relation(None, name).unwrap().difference.clone();
+    let mood = "type app.mood differs: enum a, b on s0; enum b, a on s1";
+    assert_eq!(difference("t"), Some(format!("public.t: column p: {mood}")));
+    assert_eq!(
+        difference("u"),
+        Some(format!("public.u: column r: public.t: column p: {mood}"))
+    );
+    assert_eq!(difference("v"), None);
+    let pair = catalog.data_type(Some("app"), "pair").unwrap();
+    assert_eq!((pair.kind, pair.difference.as_deref()), ('c', Some(mood)));
+    assert_eq!(catalog.data_type(None, "pair"), None);
+}
+
+#[test]
+fn collations_are_compared_with_their_versions() {
+    let make = |version: &str, encoding: &str| {
+        let icu = |locale: &str, deterministic, version: &str| facts::Collation {
+            schema: "app".to_owned(),
+            name: locale.to_owned(),
+            provider: "i".to_owned(),
+            locale: Some(locale.to_owned()),
+            ctype: None,
+            rules: None,
+            deterministic,
+            version: Some(version.to_owned()),
+            is_used: true,
+        };
+        let c = facts::Collation {
+            provider: "c".to_owned(),
+            locale: Some("C".to_owned()),
+            ..icu("C", true, "")
+        };
+        let mut text = column("a", "text");
+        text.collation = Some("app.de".to_owned());
+        let mut plain = column("b", "text");
+        plain.collation = Some(DEFAULT_COLLATION.to_owned());
+        let mut facts = facts(&[
+            relation("t", &[text]),
+            relation("u", std::slice::from_ref(&plain)),
+        ]);
+        facts.database.encoding = encoding.to_owned();
+        facts
+            .collations
+            .insert("app.de".to_owned(), icu("de", false, version));
+        facts.collations.insert("app.\"C\"".to_owned(), c);
+        facts
+    };
+    let catalog = compared(&[make("1", "UTF8"), make("2", "UTF8")]);
+    let expected = "collation app.de differs: provider i, locale de, version 1, not deterministic \
+                    on s0; provider i, locale de, version 2, not deterministic on s1";
+    let t = catalog.relation(None, "t").unwrap();
+    assert_eq!(
+        t.difference,
+        Some(format!("public.t: column a: {expected}"))
+    );
+    let de = catalog.collation(Some("app"), "de").unwrap();
+    assert_eq!(t.columns[0].collation.as_ref(), Some(de));
+    assert_eq!(de.sql.as_deref(), Some("\"app\".\"de\""));
+    assert_eq!(de.difference.as_deref(), Some(expected));
+    assert!(!de.deterministic && !de.bytewise);
+    assert!(catalog.collation(Some("app"), "C").unwrap().bytewise);
+    let u = catalog.relation(None, "u").unwrap();
+    assert_eq!(
+        u.columns[0].collation.as_ref(),
+        Some(catalog.default_collation())
+    );
+    assert_eq!(
+        (u.difference.as_deref(), catalog.difference()),
+        (None, None)
+    );
+
+    let catalog = compared(&[make("1", "UTF8"), make("1", "EUC_JP")]);
+    assert_eq!(
+        catalog.difference(),
+        Some("encoding of the databases differs: UTF8 on s0; EUC_JP on s1")
+    );
+    // Its bytes have another order than those of UTF-8.
+    assert!(!catalog.collation(Some("app"), "C").unwrap().bytewise);
+    assert!(!catalog.default_collation().bytewise);
+}
+
+#[test]
+fn the_default_collation_is_compared_and_versions_of_servers_are_not() {
+    let mut there = facts(&[]);
+    there.version = 170_001;
+    assert_eq!(compared(&[facts(&[]), there.clone()]).difference(), None);
+    there.database.collate = Some("de_DE.utf8".to_owned());
+    let catalog = compared(&[facts(&[]), there.clone()]);
+    let expected = "collation of the databases differs: provider c, locale none, collate C, ctype \
+                    C, version none on s0; provider c, locale none, collate de_DE.utf8, ctype C, \
+                    version none on s1";
+    assert_eq!(catalog.difference(), Some(expected));
+    assert_eq!(
+        catalog.default_collation().difference.as_deref(),
+        Some(expected)
+    );
+    assert!(!catalog.default_collation().bytewise);
+    // PostgreSQL's own provider compares bytes in all of its locales.
+    there.database.provider = "b".to_owned();
+    assert!(compared(&[there]).default_collation().bytewise);
+}
+
+#[test]
+fn functions_of_users_are_compared() {
+    let with = |functions: &[facts::Function]| {
+        let mut facts = facts(&[]);
+        facts.functions = functions.to_vec();
+        facts
+    };
+    let mut member = function("m", 'v', "");
+    (member.is_member, member.fingerprint) = (true, None);
+    let catalog = compared(&[
+        with(&[
+            function("same", 'i', "0123456789"),
+            function("body", 'i', "0123456789"),
+            function("kind", 'i', "0123456789"),
+            function("gone", 'i', "0123456789"),
+            member,
+        ]),
+        with(&[
+            function("same", 'i', "0123456789"),
+            function("body", 'i', "abcdef0123"),
+            function("kind", 'v', "0123456789"),
+        ]),
+    ]);
+    let differences = |name: &str| -> Vec<Option<&str>> {
+        let found = catalog.functions(Some("app"), name);
+        found.map(|it| it.difference.as_deref()).collect()
+    };
+    assert_eq!(differences("same"), [None]);
+    assert_eq!(
+        differences("body"),
+        [Some(
+            "definition of function app.body differs: hash 01234567 on s0; hash abcdef01 on s1"
+        )]
+    );
+    assert_eq!(
+        differences("kind"),
+        [Some(
+            "function app.kind differs: (integer) returns integer immutable on s0; (integer) \
+             returns integer volatile on s1"
+        ); 2]
+    );
+    assert_eq!(
+        differences("gone"),
+        [Some("function app.gone is missing on s1")]
+    );
+    assert_eq!(differences("m"), [None]);
+    let member = catalog.functions(Some("app"), "m").next().unwrap();
+    assert_eq!(member.origin, Origin::Extension);
+}
+
+#[test]
+fn names_that_mean_different_things_without_a_schema_are_noted() {
+    let mut other = relation("t", &[]);
+    other.schema = "app".to_owned();
+    let here = facts(&[relation("t", &[]), other, relation("u", &[])]);
+    let mut there = here.clone();
+    there.search_path.insert(1, "app".to_owned());
+    let catalog = compared(&[here, there]);
+    let difference = |schema, name| {
+        let relation = catalog.relation(schema, name).unwrap();
+        relation.difference.as_deref()
+    };
+    assert_eq!(
+        difference(None, "t"),
+        Some("what the search path makes of t differs: public.t on s0; app.t on s1")
+    );
+    assert_eq!(difference(Some("app"), "t"), None);
+    assert_eq!(difference(None, "u"), None);
+}

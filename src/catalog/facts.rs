@@ -1,0 +1,221 @@
+//! What the catalog of one database says, as it is read.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+/// The query that gives all of it but the search path, as one JSON document.
+pub(super) const QUERY: &str = include_str!("facts.sql");
+
+/// The facts about one database on which answers depend.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Facts {
+    /// `server_version_num`: 150004 is 15.4.
+    pub(crate) version: u32,
+    pub(crate) database: Database,
+    /// All collations but the database's own, by their name in SQL.
+    pub(crate) collations: BTreeMap<String, Collation>,
+    /// Enums, domains, ranges and composite types of users, by their name in SQL.
+    pub(crate) types: BTreeMap<String, Type>,
+    /// The relations of users and extensions.
+    pub(crate) relations: Vec<Relation>,
+    /// The names of the relations that every server has, by schema.
+    #[serde(default)]
+    pub(crate) system_relations: BTreeMap<String, Vec<String>>,
+    /// The names of the functions that every server has.
+    pub(crate) system_functions: Vec<SystemFunctions>,
+    /// The functions of users and extensions.
+    pub(crate) functions: Vec<Function>,
+    /// The schemas in which names without one are looked up, in this order; `pg_catalog` is one of
+    /// them.
+    #[serde(default)]
+    pub(crate) search_path: Vec<String>,
+}
+
+impl Facts {
+    /// Reads the document that [`QUERY`] gives, and the search path as a JSON array.
+    pub(super) fn parse(document: &str, search_path: &str) -> serde_json::Result<Self> {
+        let mut facts: Self = serde_json::from_str(document)?;
+        facts.search_path = serde_json::from_str(search_path)?;
+        Ok(facts)
+    }
+}
+
+/// `pg_database`: the collation that most text has.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct Database {
+    pub(crate) encoding: String,
+    pub(crate) collate: Option<String>,
+    pub(crate) ctype: Option<String>,
+    /// `c` is the C library, `i` ICU, `b` PostgreSQL's own.
+    pub(crate) provider: String,
+    pub(crate) locale: Option<String>,
+    pub(crate) version: Option<String>,
+}
+
+impl Database {
+    /// The default collation, for people.
+    pub(crate) fn collation(&self) -> String {
+        format!(
+            "provider {}, locale {}, collate {}, ctype {}, version {}",
+            self.provider,
+            optional(self.locale.as_deref()),
+            optional(self.collate.as_deref()),
+            optional(self.ctype.as_deref()),
+            optional(self.version.as_deref()),
+        )
+    }
+}
+
+/// `pg_collation`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct Collation {
+    pub(crate) schema: String,
+    pub(crate) name: String,
+    pub(crate) provider: String,
+    pub(crate) locale: Option<String>,
+    pub(crate) ctype: Option<String>,
+    pub(crate) rules: Option<String>,
+    pub(crate) deterministic: bool,
+    /// That of the library, where it tells one.
+    pub(crate) version: Option<String>,
+    /// Whether a column has it.
+    pub(crate) is_used: bool,
+}
+
+impl Collation {
+    /// All that makes two collations differ, for people.
+    pub(crate) fn describe(&self) -> String {
+        let mut text = format!(
+            "provider {}, locale {}, version {}",
+            self.provider,
+            optional(self.locale.as_deref()),
+            optional(self.version.as_deref()),
+        );
+        if self.ctype.is_some() && self.ctype != self.locale {
+            text += &format!(", ctype {}", optional(self.ctype.as_deref()));
+        }
+        if let Some(rules) = &self.rules {
+            text += &format!(", rules {rules}");
+        }
+        if !self.deterministic {
+            text += ", not deterministic";
+        }
+        text
+    }
+}
+
+/// `pg_type`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct Type {
+    pub(crate) schema: String,
+    pub(crate) name: String,
+    /// `typtype`.
+    pub(crate) kind: char,
+    /// An enum's labels in their order, a composite type's attributes, else one base type.
+    pub(crate) definition: Option<Vec<String>>,
+    /// The types that it is made of, by their name in SQL.
+    pub(crate) parts: Option<Vec<String>>,
+}
+
+impl Type {
+    /// All that makes two types differ, for people.
+    pub(crate) fn describe(&self) -> String {
+        let kind = match self.kind {
+            'e' => "enum",
+            'd' => "domain over",
+            'r' => "range of",
+            'm' => "multirange of",
+            _ => "composite",
+        };
+        let parts = self.definition.as_deref().unwrap_or_default();
+        format!("{kind} {}", parts.join(", "))
+    }
+}
+
+/// `pg_class`: anything that a query can read rows from.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Relation {
+    pub(crate) schema: String,
+    pub(crate) name: String,
+    /// `relkind`.
+    pub(crate) kind: char,
+    /// Schema and name of the table that it is a partition of.
+    pub(crate) parent: Option<(String, String)>,
+    pub(crate) row_security: bool,
+    /// The query of a view.
+    pub(crate) definition: Option<String>,
+    pub(crate) columns: Vec<Column>,
+    /// Unique indexes over all rows, that of the primary key first.
+    pub(crate) keys: Vec<Key>,
+}
+
+/// `pg_attribute`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct Column {
+    pub(crate) name: String,
+    /// The name as SQL writes it.
+    pub(crate) quoted: String,
+    #[serde(rename = "type")]
+    pub(crate) data_type: String,
+    /// The type without modifiers, below all domains.
+    pub(crate) base: String,
+    pub(crate) base_schema: String,
+    pub(crate) base_name: String,
+    /// `typtype`; never `d`.
+    pub(crate) base_kind: char,
+    /// What an array is made of.
+    pub(crate) element: Option<super::BaseType>,
+    /// The domain above the base type.
+    pub(crate) domain: Option<String>,
+    /// That of the base type.
+    pub(crate) modifier: i32,
+    /// Declared ones; PostgreSQL does not hold values to them.
+    pub(crate) dimensions: i32,
+    pub(crate) not_null: bool,
+    /// The expression of a generated column.
+    pub(crate) generated: Option<String>,
+    pub(crate) collation: Option<String>,
+}
+
+/// `pg_index`, of a unique index over all rows and without expressions.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct Key {
+    pub(crate) columns: Vec<String>,
+    pub(crate) is_primary: bool,
+    /// Whether it is checked at once, for all rows that a query of the table reads, and by the
+    /// equality that the columns have in queries.
+    pub(crate) is_plain: bool,
+}
+
+/// Names of functions.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct SystemFunctions {
+    pub(crate) schema: String,
+    /// `prokind`.
+    pub(crate) kind: char,
+    /// `provolatile`.
+    pub(crate) volatility: char,
+    pub(crate) names: Vec<String>,
+}
+
+/// `pg_proc`.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Function {
+    pub(crate) schema: String,
+    pub(crate) name: String,
+    /// `prokind`.
+    pub(crate) kind: char,
+    /// `provolatile`.
+    pub(crate) volatility: char,
+    /// Whether it belongs to an extension.
+    pub(crate) is_member: bool,
+    /// Types of arguments and result; `None` for those of extensions.
+    pub(crate) signature: Option<String>,
+    /// A hash of all on which its results may depend; `None` for those of extensions.
+    pub(crate) fingerprint: Option<String>,
+}
+
+fn optional(value: Option<&str>) -> &str {
+    value.unwrap_or("none")
+}

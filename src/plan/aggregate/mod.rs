@@ -1,0 +1,608 @@
+//! How an aggregate call splits: what each shard computes per group, and the expression that makes
+//! the aggregate's value of that.
+//!
+//! ```text
+//! avg(x) FILTER (WHERE f)
+//!   on the shards  count(x) FILTER (WHERE f), sum(x) FILTER (WHERE f)
+//!   over m1        sum(m1.c2) / sum(m1.c1)
+//! ```
+//!
+//! The combining expression is made of aggregates too. It is right for any number of rows for a
+//! group, none included, so it stands where the user's call stood, under the user's own GROUP BY,
+//! ROLLUP and HAVING, and PostgreSQL groups again under its own equality. It skips rows in which
+//! all partials are NULL. Its type and numeric scale are those of the user's call.
+//!
+//! A pure function of the call, the types of its arguments, and the types of columns. Names are
+//! taken to be those of PostgreSQL's own aggregates: the caller has resolved them.
+
+mod bounds;
+mod moments;
+mod template;
+
+#[cfg(test)]
+mod tests;
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    CaseWhen, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentClause, FunctionArgumentList, FunctionArguments, ObjectNamePart, Value,
+    helpers::attached_token::AttachedToken, visit_expressions,
+};
+
+use self::moments::{Regression, Variance};
+use crate::types::PgType;
+
+pub(crate) use self::bounds::{Columns, decimal_bounds};
+
+/// How one aggregate call splits.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Split {
+    /// What the shards compute for each group, in the order of [`combine`](Self::combine).
+    ///
+    /// Two partials with equal `expr` and `kind`, of this call or another, are one column.
+    pub(crate) partials: Vec<Partial>,
+    /// The result depends on the order in which floating-point numbers are added.
+    pub(crate) float_order: bool,
+    /// There is one partial, and what DataFusion merges it to is the call's value. A count over no
+    /// rows at all is 0 all the same.
+    pub(crate) direct: bool,
+    /// With `$n` for the n-th partial.
+    combine: Expr,
+}
+
+/// A column of the rows that the shards give.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Partial {
+    /// The SQL on the shard, with the call's FILTER.
+    pub(crate) expr: Expr,
+    pub(crate) kind: PartialKind,
+    /// How DataFusion merges it exactly; `None`: only PostgreSQL does.
+    pub(crate) merge: Option<Reaggregate>,
+}
+
+/// What kind of a column of the shard query a partial is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum PartialKind {
+    /// An aggregate call, or an expression over such calls.
+    ///
+    /// Where there are also [`Distinct`](Self::Distinct) partials, it has to be NULL in all grouping
+    /// sets but that of the keys alone: each set counts every row.
+    Aggregate,
+    /// An expression to group by.
+    ///
+    /// All partials of this kind of one call make one more grouping set together: the shard query
+    /// has `GROUP BY GROUPING SETS ((keys), (keys, d1), (keys, d2, d3))`. They are NULL in rows of
+    /// other sets, or what the keys are where they equal a key; neither does harm.
+    ///
+    /// Its collation counts, as does that of `min` and `max`.
+    Distinct,
+}
+
+/// The aggregates of DataFusion that merge a partial as PostgreSQL would.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Reaggregate {
+    /// Of `bigint`, where an overflow is an error, or of `numeric(p,s)`.
+    ///
+    /// A `numeric(p,s)` may be NaN, which Arrow's decimals cannot hold.
+    Sum,
+    Min,
+    Max,
+    BoolAnd,
+    BoolOr,
+    BitAnd,
+    BitOr,
+    BitXor,
+}
+
+impl Split {
+    /// The expression over the merged rows, given what each partial is called there. It can be put
+    /// anywhere in place of the call.
+    pub(crate) fn combine(&self, columns: &[Expr]) -> Expr {
+        let expr = template::fill(&self.combine, columns);
+        match expr {
+            Expr::Function(_) | Expr::Subquery(_) | Expr::Cast { .. } => expr,
+            other => Expr::Nested(Box::new(other)),
+        }
+    }
+}
+
+/// Splits a call of one of PostgreSQL's own aggregates.
+///
+/// `arguments` are the types of the call's arguments as PostgreSQL describes them (none for `*`),
+/// `columns` tells those of columns. The arguments are evaluated more often than in the call, so
+/// volatile ones are the caller's to refuse.
+///
+/// # Errors
+/// Why it cannot be split, for people: `array_agg gives back every value it is given`.
+pub(crate) fn split(
+    call: &Function,
+    arguments: &[PgType],
+    columns: &Columns<'_>,
+) -> Result<Split, String> {
+    let call = Call::read(call, arguments, columns)?;
+    if call.distinct && !IDEMPOTENT.contains(&call.name.as_str()) {
+        return call.split_distinct();
+    }
+    match call.name.as_str() {
+        "count" => call.split_count(),
+        "sum" => call.split_sum(),
+        "avg" => call.split_avg(),
+        "regr_count" => call.regr_count(),
+        name => {
+            if let Some(variance) = Variance::named(name) {
+                call.split_variance(variance)
+            } else if let Some(regression) = Regression::named(name) {
+                call.split_regression(regression)
+            } else {
+                call.split_same()
+            }
+        }
+    }
+}
+
+/// Aggregates whose value is that of the values' set: DISTINCT changes nothing.
+const IDEMPOTENT: [&str; 10] = [
+    "min",
+    "max",
+    "bool_and",
+    "every",
+    "bool_or",
+    "bit_and",
+    "bit_or",
+    "any_value",
+    "range_agg",
+    "range_intersect_agg",
+];
+
+/// More digits than the values have: a sum of up to 10^10 of them fits.
+const SUM_DIGITS: u32 = 10;
+
+/// The most digits of an Arrow decimal.
+const MOST_DIGITS: u32 = 76;
+
+/// An aggregate call, taken apart.
+struct Call<'a> {
+    name: String,
+    distinct: bool,
+    ordered: bool,
+    /// What the parentheses hold: `*`, `t.*`, expressions.
+    written: &'a [FunctionArg],
+    /// The expressions among them.
+    args: Vec<Expr>,
+    /// Their types, without modifiers, as `pg_type` has them.
+    types: Vec<&'a str>,
+    filter: Option<&'a Expr>,
+    columns: &'a Columns<'a>,
+}
+
+impl<'a> Call<'a> {
+    fn read(
+        call: &'a Function,
+        arguments: &'a [PgType],
+        columns: &'a Columns<'a>,
+    ) -> Result<Self, String> {
+        let name = match call.name.0.last() {
+            Some(ObjectNamePart::Identifier(name)) if name.quote_style.is_some() => {
+                name.value.clone()
+            }
+            Some(ObjectNamePart::Identifier(name)) => name.value.to_lowercase(),
+            _ => return Err(format!("{} is no name of a function", call.name)),
+        };
+        if let Some(reason) = keeps_every_value(&name) {
+            return Err(format!("{name} {reason}"));
+        }
+        let plain = call.over.is_none()
+            && call.null_treatment.is_none()
+            && call.within_group.is_empty()
+            && matches!(call.parameters, FunctionArguments::None)
+            && !call.uses_odbc_syntax;
+        let FunctionArguments::List(list) = &call.args else {
+            return Err(format!("{call} is no plain aggregate call"));
+        };
+        if !plain {
+            return Err(format!("{call} is no plain aggregate call"));
+        }
+        let ordered = match list.clauses.as_slice() {
+            [] => false,
+            [FunctionArgumentClause::OrderBy(_)] => true,
+            _ => return Err(format!("{call} is no plain aggregate call")),
+        };
+        let mut args = Vec::new();
+        for arg in &list.args {
+            match arg {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => args.push(expr.clone()),
+                FunctionArg::Unnamed(
+                    FunctionArgExpr::Wildcard | FunctionArgExpr::QualifiedWildcard(_),
+                ) => {}
+                _ => return Err(format!("an argument of {call} is given by name")),
+            }
+        }
+        Ok(Self {
+            name,
+            distinct: list.duplicate_treatment == Some(DuplicateTreatment::Distinct),
+            ordered,
+            written: &list.args,
+            args,
+            types: arguments.iter().map(base_name).collect(),
+            filter: call.filter.as_deref(),
+            columns,
+        })
+    }
+
+    fn split_count(&self) -> Result<Split, String> {
+        // `*` and `t.*` are no expressions.
+        let count = self.partial("count($1)", Some(Reaggregate::Sum))?;
+        let count = match (self.written, &count.expr) {
+            ([FunctionArg::Unnamed(FunctionArgExpr::Expr(_))], _) => count,
+            (written, Expr::Function(function)) => Partial {
+                expr: Expr::Function(with_arguments(function, written.to_vec())),
+                ..count
+            },
+            _ => return Err("count takes one argument".to_owned()),
+        };
+        Ok(Split {
+            direct: true,
+            ..combined(vec![count], COUNT)?
+        })
+    }
+
+    fn regr_count(&self) -> Result<Split, String> {
+        let count = self.partial("regr_count($1, $2)", Some(Reaggregate::Sum))?;
+        Ok(Split {
+            direct: true,
+            ..combined(vec![count], COUNT)?
+        })
+    }
+
+    fn split_sum(&self) -> Result<Split, String> {
+        let sum = self.sum()?;
+        let direct = sum.merge.is_some();
+        let (combine, float) = match self.argument_type()? {
+            "int2" | "int4" => ("sum($1)::int8", false),
+            "float4" => ("sum($1)::float4", true),
+            "float8" => ("sum($1)", true),
+            _ => ("sum($1)", false),
+        };
+        self.check_order(float)?;
+        Ok(Split {
+            float_order: float,
+            direct,
+            ..combined(vec![sum], combine)?
+        })
+    }
+
+    fn split_avg(&self) -> Result<Split, String> {
+        let (combine, float) = match self.argument_type()? {
+            "int2" | "int4" | "int8" | "numeric" => ("sum($2) / sum($1)", false),
+            "float4" | "float8" => ("sum($2) / sum($1)::float8", true),
+            "interval" => ("sum($2) / sum($1)::float8", false),
+            other => return Err(format!("there is no rule for avg({other})")),
+        };
+        self.check_order(float)?;
+        Ok(Split {
+            float_order: float,
+            ..combined(vec![self.count()?, self.sum()?], combine)?
+        })
+    }
+
+    fn split_variance(&self, variance: Variance) -> Result<Split, String> {
+        let float = match self.argument_type()? {
+            "int2" | "int4" | "int8" | "numeric" => false,
+            "float4" | "float8" => true,
+            other => return Err(format!("there is no rule for {}({other})", self.name)),
+        };
+        self.check_order(float)?;
+        if float {
+            let squares = self.partial("regr_sxx($1, $1)", None)?;
+            return Ok(Split {
+                float_order: true,
+                ..combined(
+                    vec![self.count()?, self.sum()?, squares],
+                    &variance.of_float(),
+                )?
+            });
+        }
+        let squares = match self.bounds().map(|(p, s)| (2 * p + SUM_DIGITS, 2 * s)) {
+            Some((precision, scale)) if precision <= MOST_DIGITS => self.partial(
+                &format!("sum(($1)::numeric * ($1)::numeric)::numeric({precision},{scale})"),
+                Some(Reaggregate::Sum),
+            )?,
+            _ => self.partial("sum(($1)::numeric * ($1)::numeric)", None)?,
+        };
+        combined(
+            vec![self.count()?, self.sum()?, squares],
+            &variance.of_numeric(),
+        )
+    }
+
+    fn split_regression(&self, regression: Regression) -> Result<Split, String> {
+        self.check_order(true)?;
+        let partials = regression
+            .partials()
+            .map(|template| {
+                // The first of them is the count.
+                let count = template.starts_with("regr_count(");
+                self.partial(template, count.then_some(Reaggregate::Sum))
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Split {
+            float_order: true,
+            ..combined(partials, &regression.combine())?
+        })
+    }
+
+    /// Aggregates that combine themselves.
+    fn split_same(&self) -> Result<Split, String> {
+        let name = self.name.as_str();
+        let integer = matches!(self.argument_type()?, "int2" | "int4" | "int8");
+        let merge = match name {
+            "min" => integer.then_some(Reaggregate::Min),
+            "max" => integer.then_some(Reaggregate::Max),
+            "bool_and" | "every" => Some(Reaggregate::BoolAnd),
+            "bool_or" => Some(Reaggregate::BoolOr),
+            "bit_and" => integer.then_some(Reaggregate::BitAnd),
+            "bit_or" => integer.then_some(Reaggregate::BitOr),
+            "bit_xor" => integer.then_some(Reaggregate::BitXor),
+            "any_value" => {
+                self.check_order(true)?;
+                None
+            }
+            "range_agg" | "range_intersect_agg" => None,
+            _ => return Err(format!("there is no rule that splits {name}")),
+        };
+        if self.argument_type()?.starts_with("record") {
+            return Err(format!("{name} of a row without a type cannot be sent"));
+        }
+        let template = format!("{name}($1)");
+        Ok(Split {
+            direct: merge.is_some(),
+            ..combined(vec![self.partial(&template, merge)?], &template)?
+        })
+    }
+
+    /// The shards give the distinct values, and PostgreSQL aggregates those that are distinct
+    /// overall, in the order of its own DISTINCT.
+    fn split_distinct(&self) -> Result<Split, String> {
+        self.check_order(true)?;
+        if !DISTINCT.contains(&self.name.as_str()) {
+            return Err(format!("there is no rule that splits {}", self.name));
+        }
+        if self.args.len() != self.written.len() {
+            return Err("the values of whole rows cannot be sent".to_owned());
+        }
+        let mut partials = Vec::new();
+        let mut send = |expr: &Expr| -> Expr {
+            // A constant is no column, and a number in GROUP BY is a position.
+            if is_constant(expr) {
+                return expr.clone();
+            }
+            partials.push(self.distinct_partial(expr));
+            placeholder(partials.len())
+        };
+        let name = &self.name;
+        let combine = match (self.args.as_slice(), row_elements(&self.args)) {
+            (_, Some(elements)) => {
+                let sent: Vec<_> = elements.iter().map(&mut send).collect();
+                // A row counts even if all of it is NULL, but not where it is of another set.
+                let list: Vec<_> = (1..=elements.len()).map(|n| format!("${n}")).collect();
+                let there = template::parse(&format!("num_nulls({}) >= 0", list.join(", ")))?;
+                let there = send(&template::fill(&there, &elements));
+                let list: Vec<_> = sent.iter().map(Expr::to_string).collect();
+                format!(
+                    "{name}(DISTINCT ROW({})) FILTER (WHERE {there})",
+                    list.join(", ")
+                )
+            }
+            (args, None) => {
+                let sent: Vec<_> = args.iter().map(|arg| send(arg).to_string()).collect();
+                format!("{name}(DISTINCT {})", sent.join(", "))
+            }
+        };
+        if self.types.iter().any(|name| name.starts_with("record"))
+            && row_elements(&self.args).is_none()
+        {
+            return Err(format!(
+                "{name}(DISTINCT) of a row without a type cannot be sent"
+            ));
+        }
+        if partials.is_empty() {
+            return Err(format!("{name}(DISTINCT) of a constant"));
+        }
+        combined(partials, &combine)
+    }
+
+    fn distinct_partial(&self, expr: &Expr) -> Partial {
+        let expr = match self.filter {
+            // What the filter keeps out is NULL, which all of these aggregates skip.
+            Some(filter) => case_when(filter.clone(), expr.clone()),
+            None => expr.clone(),
+        };
+        Partial {
+            expr,
+            kind: PartialKind::Distinct,
+            merge: None,
+        }
+    }
+
+    /// The number of values, which is that of rows where the sum counts.
+    fn count(&self) -> Result<Partial, String> {
+        self.partial("count($1)", Some(Reaggregate::Sum))
+    }
+
+    /// The sum, with every digit: `real` numbers are added as `double precision`.
+    fn sum(&self) -> Result<Partial, String> {
+        match self.argument_type()? {
+            "int2" | "int4" => self.partial("sum($1)", Some(Reaggregate::Sum)),
+            "int8" | "numeric" => match self.bounds().map(|(p, s)| (p + SUM_DIGITS, s)) {
+                Some((precision, scale)) if precision <= MOST_DIGITS => self.partial(
+                    &format!("sum($1)::numeric({precision},{scale})"),
+                    Some(Reaggregate::Sum),
+                ),
+                _ => self.partial("sum($1)", None),
+            },
+            "float4" => self.partial("sum(($1)::float8)", None),
+            "float8" | "interval" | "money" => self.partial("sum($1)", None),
+            other => Err(format!("there is no rule for {}({other})", self.name)),
+        }
+    }
+
+    /// A partial by its template over the arguments.
+    fn partial(&self, sql: &str, merge: Option<Reaggregate>) -> Result<Partial, String> {
+        let mut template = template::parse(sql)?;
+        if let Some(filter) = self.filter {
+            template::with_filter(&mut template, filter);
+        }
+        Ok(Partial {
+            expr: template::fill(&template, &self.args),
+            kind: PartialKind::Aggregate,
+            merge,
+        })
+    }
+
+    fn argument_type(&self) -> Result<&'a str, String> {
+        match self.types.as_slice() {
+            [one] if self.args.len() == 1 => Ok(one),
+            _ => Err(format!("{} does not take one argument", self.name)),
+        }
+    }
+
+    fn bounds(&self) -> Option<(u32, u32)> {
+        match self.types.as_slice() {
+            ["int2"] => Some((5, 0)),
+            ["int4"] => Some((10, 0)),
+            ["int8"] => Some((19, 0)),
+            _ => decimal_bounds(self.args.first()?, self.columns),
+        }
+    }
+
+    /// An ORDER BY inside the call is of no account, unless the result depends on it.
+    fn check_order(&self, matters: bool) -> Result<(), String> {
+        match self.ordered && matters {
+            true => Err(format!("{} takes its values in an order", self.name)),
+            false => Ok(()),
+        }
+    }
+}
+
+/// `coalesce`: over no rows at all, a count is 0.
+const COUNT: &str = "coalesce(sum($1), 0)::int8";
+
+/// Aggregates for which DISTINCT makes a difference.
+const DISTINCT: [&str; 22] = [
+    "count",
+    "sum",
+    "avg",
+    "bit_xor",
+    "variance",
+    "var_pop",
+    "var_samp",
+    "stddev",
+    "stddev_pop",
+    "stddev_samp",
+    "corr",
+    "covar_pop",
+    "covar_samp",
+    "regr_avgx",
+    "regr_avgy",
+    "regr_count",
+    "regr_intercept",
+    "regr_r2",
+    "regr_slope",
+    "regr_sxx",
+    "regr_sxy",
+    "regr_syy",
+];
+
+/// Why an aggregate cannot be split, if it needs all values at once.
+fn keeps_every_value(name: &str) -> Option<&'static str> {
+    match name {
+        "array_agg" | "string_agg" | "xmlagg" => Some("gives back every value it is given"),
+        "mode" | "percentile_cont" | "percentile_disc" => {
+            Some("needs all values of a group in one place")
+        }
+        "rank" | "dense_rank" | "percent_rank" | "cume_dist" => {
+            Some("needs all values of a group in one place")
+        }
+        _ if name.starts_with("json") => Some("gives back every value it is given"),
+        _ => None,
+    }
+}
+
+fn combined(partials: Vec<Partial>, combine: &str) -> Result<Split, String> {
+    Ok(Split {
+        partials,
+        float_order: false,
+        direct: false,
+        combine: template::parse(combine)?,
+    })
+}
+
+/// A type's name without modifiers; `int4[]` stays.
+fn base_name(pg_type: &PgType) -> &str {
+    let name = pg_type.name();
+    match name.split_once('(') {
+        Some((base, rest)) if rest.ends_with(')') => base,
+        _ => name,
+    }
+}
+
+fn with_arguments(function: &Function, args: Vec<FunctionArg>) -> Function {
+    Function {
+        args: FunctionArguments::List(FunctionArgumentList {
+            duplicate_treatment: None,
+            args,
+            clauses: Vec::new(),
+        }),
+        ..function.clone()
+    }
+}
+
+/// The elements of the one argument if it is a row: `(a, b)` or `ROW(a, b)`.
+fn row_elements(args: &[Expr]) -> Option<Vec<Expr>> {
+    match args {
+        [Expr::Tuple(elements)] => Some(elements.clone()),
+        [Expr::Nested(inner)] => row_elements(std::slice::from_ref(inner)),
+        [Expr::Function(function)] => match (&function.args, function.name.0.as_slice()) {
+            (FunctionArguments::List(list), [ObjectNamePart::Identifier(name)])
+                if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("row") =>
+            {
+                list.args
+                    .iter()
+                    .map(|arg| match arg {
+                        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
+                        _ => None,
+                    })
+                    .collect()
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Whether an expression names no column.
+fn is_constant(expr: &Expr) -> bool {
+    visit_expressions(expr, |part| match part {
+        Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Subquery(_) => {
+            ControlFlow::Break(())
+        }
+        _ => ControlFlow::Continue(()),
+    })
+    .is_continue()
+}
+
+fn placeholder(number: usize) -> Expr {
+    Expr::value(Value::Placeholder(format!("${number}")))
+}
+
+/// The result where the condition holds, else NULL.
+fn case_when(condition: Expr, result: Expr) -> Expr {
+    Expr::Case {
+        case_token: AttachedToken::empty(),
+        end_token: AttachedToken::empty(),
+        operand: None,
+        conditions: vec![CaseWhen { condition, result }],
+        else_result: None,
+    }
+}

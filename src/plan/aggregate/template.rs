@@ -1,0 +1,67 @@
+//! SQL with `$1`, `$2`, ... where expressions are to be filled in.
+//!
+//! The rules for aggregates are written as SQL, which is what people review them against. A
+//! placeholder that is an operand stands in parentheses there, so that whatever is filled in keeps
+//! its meaning: `($1) * ($1)`.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{Expr, Function, Value, visit_expressions_mut};
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::parser::Parser;
+
+/// Parses one expression.
+pub(super) fn parse(sql: &str) -> Result<Expr, String> {
+    Parser::new(&PostgreSqlDialect {})
+        .try_with_sql(sql)
+        .and_then(|mut parser| parser.parse_expr())
+        .map_err(|error| format!("the rule {sql} cannot be read: {error}"))
+}
+
+/// The expression with each `$n` replaced by the n-th of `values`; a placeholder beyond them stays.
+pub(super) fn fill(template: &Expr, values: &[Expr]) -> Expr {
+    let mut filled = template.clone();
+    // Children come before their parents, so what has been filled in is not visited.
+    let _ = visit_expressions_mut(&mut filled, |expr| {
+        if let Some(value) = placeholder(expr).and_then(|number| values.get(number - 1)) {
+            *expr = value.clone();
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    filled
+}
+
+/// Puts a condition on every aggregate call of a template that holds no other function.
+pub(super) fn with_filter(template: &mut Expr, filter: &Expr) {
+    let _ = visit_expressions_mut(template, |expr| {
+        if let Expr::Function(Function {
+            filter: present, ..
+        }) = expr
+        {
+            let condition = match present.take() {
+                Some(own) => Expr::BinaryOp {
+                    left: own,
+                    op: datafusion::sql::sqlparser::ast::BinaryOperator::And,
+                    right: Box::new(Expr::Nested(Box::new(filter.clone()))),
+                },
+                None => filter.clone(),
+            };
+            *present = Some(Box::new(condition));
+        }
+        ControlFlow::<()>::Continue(())
+    });
+}
+
+/// The n of `$n`.
+fn placeholder(expr: &Expr) -> Option<usize> {
+    match expr {
+        Expr::Value(value) => match &value.value {
+            Value::Placeholder(text) => text
+                .strip_prefix('$')
+                .and_then(|number| number.parse().ok())
+                .filter(|number| *number > 0),
+            _ => None,
+        },
+        _ => None,
+    }
+}

@@ -1,0 +1,182 @@
+//! Walking and replacing parts of expressions.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    Expr, FunctionArguments, Ident, Query, Visit, VisitMut, VisitorMut, visit_expressions,
+    visit_expressions_mut,
+};
+
+use crate::error::Result;
+
+/// What becomes of an expression that a walk has come to.
+pub(super) enum Walk {
+    /// Go on with its parts.
+    Into,
+    /// It is done: its parts are not looked at.
+    Done,
+}
+
+/// Walks an expression, or anything that holds expressions, from the top down; what `step` has
+/// replaced or declared [`Walk::Done`] is not walked again.
+///
+/// Queries inside are not entered unless `step` lets the expression that holds them pass, so a step
+/// that knows [`subqueries`] sees each of them once.
+pub(super) fn top_down<T, F>(tree: &mut T, step: F) -> Result<()>
+where
+    T: VisitMut,
+    F: FnMut(&mut Expr) -> Result<Walk>,
+{
+    let mut walker = Walker {
+        step,
+        taken: Vec::new(),
+        error: None,
+    };
+    let _ = tree.visit(&mut walker);
+    let Walker {
+        mut taken, error, ..
+    } = walker;
+    let _ = visit_expressions_mut(tree, |expr| {
+        if let Expr::Identifier(ident) = expr
+            && let Some(index) = ident.value.strip_prefix('\0')
+            && let Some(done) = index.parse().ok().and_then(|i: usize| taken.get_mut(i))
+        {
+            *expr = std::mem::replace(done, Expr::Identifier(Ident::new("")));
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    error.map_or(Ok(()), Err)
+}
+
+/// A visitor always goes on into what it has just seen. What is done is therefore taken out
+/// meanwhile, and a leaf stands in its place: no statement has a name with a zero byte.
+struct Walker<F> {
+    step: F,
+    taken: Vec<Expr>,
+    error: Option<crate::error::Error>,
+}
+
+impl<F: FnMut(&mut Expr) -> Result<Walk>> VisitorMut for Walker<F> {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        match (self.step)(expr) {
+            Ok(Walk::Into) => ControlFlow::Continue(()),
+            Ok(Walk::Done) => {
+                let leaf = Expr::Identifier(Ident::new(format!("\0{}", self.taken.len())));
+                self.taken.push(std::mem::replace(expr, leaf));
+                ControlFlow::Continue(())
+            }
+            Err(error) => {
+                self.error = Some(error);
+                ControlFlow::Break(())
+            }
+        }
+    }
+}
+
+/// The query that an expression holds itself, not by way of its parts.
+pub(super) fn subquery(expr: &mut Expr) -> Option<&mut Query> {
+    match expr {
+        Expr::Subquery(query)
+        | Expr::Exists {
+            subquery: query, ..
+        }
+        | Expr::InSubquery {
+            subquery: query, ..
+        } => Some(query),
+        Expr::Function(function) => match &mut function.args {
+            FunctionArguments::Subquery(query) => Some(query),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Calls `f` for every expression, those inside queries too.
+pub(super) fn each<T: Visit>(tree: &T, mut f: impl FnMut(&Expr)) {
+    let _ = visit_expressions(tree, |expr| {
+        f(expr);
+        ControlFlow::<()>::Continue(())
+    });
+}
+
+/// Whether any expression, those inside queries too, is what `f` looks for.
+pub(super) fn any<T: Visit>(tree: &T, mut f: impl FnMut(&Expr) -> bool) -> bool {
+    visit_expressions(tree, |expr| match f(expr) {
+        true => ControlFlow::Break(()),
+        false => ControlFlow::Continue(()),
+    })
+    .is_break()
+}
+
+/// The expressions that `AND` connects.
+pub(super) fn conjuncts(expr: &Expr) -> Vec<&Expr> {
+    use datafusion::sql::sqlparser::ast::BinaryOperator;
+    let mut found = Vec::new();
+    let mut pending = vec![expr];
+    while let Some(expr) = pending.pop() {
+        match expr {
+            Expr::BinaryOp {
+                left,
+                op: BinaryOperator::And,
+                right,
+            } => {
+                pending.push(right);
+                pending.push(left);
+            }
+            Expr::Nested(inner) => match &**inner {
+                Expr::BinaryOp {
+                    op: BinaryOperator::And,
+                    ..
+                } => pending.push(inner),
+                _ => found.push(expr),
+            },
+            _ => found.push(expr),
+        }
+    }
+    found
+}
+
+/// The expressions, connected by `AND`.
+pub(super) fn all_of(conjuncts: impl IntoIterator<Item = Expr>) -> Option<Expr> {
+    use datafusion::sql::sqlparser::ast::BinaryOperator;
+    conjuncts.into_iter().map(in_and).reduce(|left, right| Expr::BinaryOp {
+        left: Box::new(left),
+        op: BinaryOperator::And,
+        right: Box::new(right),
+    })
+}
+
+/// An expression that may stand beside `AND`.
+fn in_and(expr: Expr) -> Expr {
+    use datafusion::sql::sqlparser::ast::BinaryOperator;
+    match expr {
+        Expr::BinaryOp {
+            op: BinaryOperator::Or | BinaryOperator::Xor,
+            ..
+        } => Expr::Nested(Box::new(expr)),
+        other => other,
+    }
+}
+
+/// The expression inside any parentheses.
+pub(super) fn bare(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Nested(inner) => bare(inner),
+        other => other,
+    }
+}
+
+/// Calls `f` for every query inside, the outer ones first.
+pub(super) fn each_query<T: VisitMut>(tree: &mut T, f: impl FnMut(&mut Query)) {
+    struct Queries<F>(F);
+    impl<F: FnMut(&mut Query)> VisitorMut for Queries<F> {
+        type Break = ();
+        fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+            (self.0)(query);
+            ControlFlow::Continue(())
+        }
+    }
+    let _ = tree.visit(&mut Queries(f));
+}

@@ -1,0 +1,430 @@
+//! Which shards a statement has to ask: those of the shard keys that its conditions let pass.
+//!
+//! A sharded table of a statement is *pinned* if a condition that all of its rows in the answer
+//! meet is `key = constant`, `key IN (constants)`, or an equality with a column that is pinned. The
+//! topology's `shard_index` gives the shard of a constant, and PostgreSQL evaluates it.
+
+use std::collections::{BTreeSet, HashMap};
+
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, CastKind, Expr, Query, Select, SelectItem, SetExpr, TableFactor,
+    TableWithJoins, UnaryOperator, Value,
+};
+
+use super::bind::{self, Outer, Relation, Sharding, Source, as_column};
+use super::locality::{self, ColumnName, Equalities};
+use super::rewrite::{self, bare, conjuncts};
+use super::{Need, Stop};
+use crate::catalog::ColumnFacts;
+use crate::error::{Error, ErrorKind};
+
+/// Finds the shards.
+pub(super) struct Router<'a> {
+    pub(super) relations: &'a HashMap<String, Relation>,
+    pub(super) shards: usize,
+    pub(super) answers: &'a super::Answers,
+}
+
+/// The shards that the rows with one value of each column may be on.
+type Pins = HashMap<ColumnName, BTreeSet<usize>>;
+
+/// Whether values of the column's type that `=` calls equal are one and the same.
+pub(super) fn is_exact(column: &ColumnFacts) -> bool {
+    let known = [
+        "bool", "int2", "int4", "int8", "oid", "uuid", "date", "timestamp", "timestamptz", "text",
+        "varchar", "bpchar", "name", "bytea",
+    ];
+    let base = &column.base_type;
+    let collation = column.collation.as_ref();
+    base.schema == "pg_catalog"
+        && known.contains(&&*base.name)
+        && collation.is_none_or(|collation| collation.deterministic)
+        || base.kind == 'e'
+}
+
+impl Router<'_> {
+    /// The shards that hold rows of the sharded tables of a query; `None`: not all are pinned.
+    pub(super) fn of(&self, query: &Query) -> Result<Option<BTreeSet<usize>>, Stop> {
+        self.query(query, &Pins::new())
+    }
+
+    /// The shards of one table of a SELECT.
+    pub(super) fn of_table(
+        &self,
+        select: &Select,
+        alias: &str,
+    ) -> Result<Option<BTreeSet<usize>>, Stop> {
+        let pins = self.pins(select, &Pins::new())?;
+        Ok(self
+            .sharding(alias)
+            .and_then(|sharding| pins.get(&(alias.to_owned(), sharding.key.clone())))
+            .cloned())
+    }
+
+    fn query(&self, query: &Query, outer: &Pins) -> Result<Option<BTreeSet<usize>>, Stop> {
+        let mut found = Some(BTreeSet::new());
+        for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
+            unite(&mut found, self.query(&cte.query, &Pins::new())?);
+        }
+        unite(&mut found, self.body(&query.body, outer, &Pins::new())?);
+        if let Some(order_by) = &query.order_by {
+            unite(&mut found, self.subqueries(order_by, outer)?);
+        }
+        Ok(found)
+    }
+
+    /// `pinned`: columns of FROM of which an outer query lets only some values pass.
+    fn body(&self, body: &SetExpr, outer: &Pins, pinned: &Pins) -> Result<Option<BTreeSet<usize>>, Stop> {
+        match body {
+            SetExpr::Select(select) => self.select(select, outer, pinned),
+            SetExpr::Query(query) => self.query(query, outer),
+            SetExpr::SetOperation { left, right, .. } => {
+                let mut found = self.body(left, outer, pinned)?;
+                unite(&mut found, self.body(right, outer, pinned)?);
+                Ok(found)
+            }
+            _ => Ok(Some(BTreeSet::new())),
+        }
+    }
+
+    fn select(&self, select: &Select, outer: &Pins, pinned: &Pins) -> Result<Option<BTreeSet<usize>>, Stop> {
+        let mut known = outer.clone();
+        known.extend(pinned.clone());
+        let pins = self.pins(select, &known)?;
+        let mut found = Some(BTreeSet::new());
+        for tree in &select.from {
+            unite(&mut found, self.tree(tree, &pins)?);
+        }
+        unite(&mut found, self.subqueries(&select.projection, &pins)?);
+        unite(&mut found, self.subqueries(&select.selection, &pins)?);
+        unite(&mut found, self.subqueries(&select.having, &pins)?);
+        unite(&mut found, self.subqueries(&select.group_by, &pins)?);
+        Ok(found)
+    }
+
+    fn subqueries<T>(&self, tree: &T, pins: &Pins) -> Result<Option<BTreeSet<usize>>, Stop>
+    where
+        T: datafusion::sql::sqlparser::ast::VisitMut + Clone,
+    {
+        let mut found = Some(BTreeSet::new());
+        let mut stop = None;
+        let mut queries = Vec::new();
+        collect_subqueries(&mut tree.clone(), &mut queries);
+        for query in &queries {
+            match self.query(query, pins) {
+                Ok(more) => unite(&mut found, more),
+                Err(error) => stop = Some(error),
+            }
+        }
+        match stop {
+            Some(stop) => Err(stop),
+            None => Ok(found),
+        }
+    }
+
+    fn tree(&self, tree: &TableWithJoins, pins: &Pins) -> Result<Option<BTreeSet<usize>>, Stop> {
+        let mut found = self.factor(&tree.relation, pins)?;
+        for join in &tree.joins {
+            unite(&mut found, self.factor(&join.relation, pins)?);
+            if let Some(condition) = locality::condition(&join.join_operator) {
+                unite(&mut found, self.subqueries(condition, pins)?);
+            }
+        }
+        Ok(found)
+    }
+
+    fn factor(&self, factor: &TableFactor, pins: &Pins) -> Result<Option<BTreeSet<usize>>, Stop> {
+        let alias = locality::factor_alias(factor).unwrap_or_default();
+        match factor {
+            TableFactor::NestedJoin { table_with_joins, .. } => self.tree(table_with_joins, pins),
+            TableFactor::Derived { subquery, .. } => {
+                let inner = self.into_derived(&alias, subquery, pins);
+                let mut found = Some(BTreeSet::new());
+                if let Some(with) = &subquery.with {
+                    for cte in &with.cte_tables {
+                        unite(&mut found, self.query(&cte.query, &Pins::new())?);
+                    }
+                }
+                unite(&mut found, self.body(&subquery.body, pins, &inner)?);
+                Ok(found)
+            }
+            _ => Ok(match self.sharding(&alias) {
+                None => Some(BTreeSet::new()),
+                Some(sharding) => pins.get(&(alias, sharding.key.clone())).cloned(),
+            }),
+        }
+    }
+
+    /// What pins on the output of a derived table say of the columns that it passes on.
+    fn into_derived(&self, alias: &str, query: &Query, pins: &Pins) -> Pins {
+        let mut inner = Pins::new();
+        // Rows that do not pass later would still count in a limit or a window.
+        if locality::is_limited(query) {
+            return inner;
+        }
+        let Some(columns) = self.relations.get(alias).and_then(|r| r.columns.as_ref()) else {
+            return inner;
+        };
+        let mut pending = vec![&*query.body];
+        while let Some(body) = pending.pop() {
+            match body {
+                SetExpr::SetOperation { left, right, .. } => pending.extend([&**left, &**right]),
+                SetExpr::Select(select) => {
+                    let has_window = rewrite::any(&select.projection, |expr| {
+                        matches!(expr, Expr::Function(function) if function.over.is_some())
+                    });
+                    if has_window || matches!(select.distinct, Some(datafusion::sql::sqlparser::ast::Distinct::On(_))) {
+                        continue;
+                    }
+                    for (item, column) in select.projection.iter().zip(columns) {
+                        let (SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = item
+                        else {
+                            break;
+                        };
+                        if let Some(name) = as_column(expr)
+                            && let Some(shards) = pins.get(&(alias.to_owned(), column.name.clone()))
+                        {
+                            inner.insert(name, shards.clone());
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        inner
+    }
+
+    fn sharding(&self, alias: &str) -> Option<&Sharding> {
+        match &self.relations.get(alias)?.source {
+            Source::Table(base) => base.sharding.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// What the conditions of a SELECT say of its columns, added to what is known.
+    fn pins(&self, select: &Select, known: &Pins) -> Result<Pins, Stop> {
+        let equal = Equalities::of(select);
+        let mut conditions: Vec<&Expr> = select.selection.iter().flat_map(conjuncts).collect();
+        let mut sided = Vec::new();
+        for tree in &select.from {
+            inner_conditions(tree, &mut conditions, &mut sided);
+        }
+        let mut pins = known.clone();
+        // Any key that is compared with constants pins all columns that it is equal to.
+        for sharding in self.relations.iter().filter_map(|(alias, relation)| match &relation.source {
+            Source::Table(base) => Some((alias.clone(), base.sharding.as_ref()?)),
+            _ => None,
+        }) {
+            let (alias, sharding) = sharding;
+            let key = (alias, sharding.key.clone());
+            let class = equal.class(&key);
+            let mut shards: Option<BTreeSet<usize>> = None;
+            for condition in &conditions {
+                if let Some(constants) = constants(condition, &class)
+                    && let Some(found) = self.shards_of(sharding, &constants)?
+                {
+                    narrow(&mut shards, found);
+                }
+            }
+            for column in &class {
+                if let Some(found) = pins.get(column) {
+                    narrow(&mut shards, found.clone());
+                }
+            }
+            if let Some(shards) = shards {
+                for column in class {
+                    pins.insert(column, shards.clone());
+                }
+            }
+        }
+        // The rows that a LEFT JOIN adds: only those that match a row on the left.
+        for condition in sided {
+            if let Expr::BinaryOp { left, op: BinaryOperator::Eq, right } = bare(condition)
+                && let (Some(left), Some(right)) = (as_column(left), as_column(right))
+            {
+                for (from, to) in [(&left, &right), (&right, &left)] {
+                    if let Some(shards) = pins.get(from).cloned() {
+                        pins.entry(to.clone()).or_insert(shards);
+                    }
+                }
+            }
+        }
+        Ok(pins)
+    }
+
+    fn shards_of(&self, sharding: &Sharding, constants: &[Expr]) -> Result<Option<BTreeSet<usize>>, Stop> {
+        let Some(index) = &sharding.shard_index else {
+            return Ok(None);
+        };
+        if !sharding.key_is_exact {
+            return Ok(None);
+        }
+        let mut found = BTreeSet::new();
+        for constant in constants {
+            let Some(value) = typed(constant, &sharding.key_type) else {
+                return Ok(None);
+            };
+            if let Value::Null = value.0 {
+                continue;
+            }
+            let sql = format!(
+                "SELECT ({index})::pg_catalog.int8 FROM (SELECT {}::{} AS {}) AS key",
+                value.1,
+                sharding.key_type,
+                bind::ident(&sharding.key_column),
+            );
+            let Some(rows) = self.answers.evaluated.get(&sql) else {
+                return Err(Stop::Need(Need::Evaluate(sql)));
+            };
+            let number = rows.first().and_then(|row| row.first()).and_then(|value| value.as_ref());
+            // PostgreSQL could not evaluate it, so it narrows nothing.
+            let Some(number) = number else { return Ok(None) };
+            match number.parse::<usize>().ok().filter(|index| *index < self.shards) {
+                Some(index) => found.insert(index),
+                None => {
+                    return Err(Error::new(
+                        ErrorKind::Config,
+                        format!(
+                            "shard_index {index:?} gives {number} for {constant}, but the shards are 0 to {}",
+                            self.shards - 1
+                        ),
+                    )
+                    .with_hint("correct the table's shard_index in the topology (a remainder of a negative number is negative)")
+                    .into());
+                }
+            };
+        }
+        Ok(Some(found))
+    }
+}
+
+/// A constant as a literal that may be cast to the key's type without becoming another value.
+fn typed(constant: &Expr, key_type: &str) -> Option<(Value, String)> {
+    // 'today' is another date tomorrow, and answers are kept.
+    if key_type.starts_with("date") || key_type.starts_with("timestamp") {
+        return None;
+    }
+    let integer = ["smallint", "integer", "bigint"].contains(&key_type);
+    match bare(constant) {
+        Expr::Value(value) => match &value.value {
+            Value::Number(digits, _) => {
+                let whole = digits.bytes().all(|b| b.is_ascii_digit());
+                (integer && whole).then(|| (value.value.clone(), digits.clone()))
+            }
+            Value::SingleQuotedString(_) | Value::EscapedStringLiteral(_) => {
+                Some((value.value.clone(), value.value.to_string()))
+            }
+            Value::Null => Some((Value::Null, "NULL".to_owned())),
+            _ => None,
+        },
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => {
+            let (value, digits) = typed(expr, key_type)?;
+            matches!(value, Value::Number(..)).then(|| (value, format!("(-{digits})")))
+        }
+        // A parameter that has become a literal, or what the user has cast.
+        Expr::Cast { kind: CastKind::DoubleColon | CastKind::Cast, expr, data_type, .. } => {
+            let (value, literal) = match bare(expr) {
+                Expr::Value(value) => (value.value.clone(), value.value.to_string()),
+                _ => return None,
+            };
+            let name = data_type.to_string().to_ascii_lowercase().replace('"', "");
+            let name = name.trim_start_matches("pg_catalog.");
+            let integers = ["smallint", "integer", "bigint", "int", "int2", "int4", "int8"];
+            let texts = ["text", "varchar", "character varying"];
+            let same = name == key_type
+                || integer && integers.contains(&name)
+                || (key_type == "text" || key_type.starts_with("character varying")) && texts.contains(&name)
+                || key_type == "uuid" && name == "uuid";
+            let quoted = matches!(value, Value::SingleQuotedString(_) | Value::EscapedStringLiteral(_));
+            let digits = matches!(&value, Value::Number(d, _) if integer && d.bytes().all(|b| b.is_ascii_digit()));
+            (same && (quoted || digits)).then_some((value, literal))
+        }
+        _ => None,
+    }
+}
+
+/// The constants that a condition compares one of the columns with; `None` if it is no such
+/// condition.
+fn constants(condition: &Expr, class: &[ColumnName]) -> Option<Vec<Expr>> {
+    let is_key = |expr: &Expr| as_column(expr).is_some_and(|column| class.contains(&column));
+    match bare(condition) {
+        Expr::BinaryOp { left, op, right } => match op {
+            BinaryOperator::Eq if is_key(left) => Some(vec![(**right).clone()]),
+            BinaryOperator::Eq if is_key(right) => Some(vec![(**left).clone()]),
+            BinaryOperator::Or => {
+                let mut found = constants(left, class)?;
+                found.extend(constants(right, class)?);
+                Some(found)
+            }
+            BinaryOperator::And => constants(left, class).or_else(|| constants(right, class)),
+            _ => None,
+        },
+        Expr::InList { expr, list, negated: false } if is_key(expr) => Some(list.clone()),
+        _ => None,
+    }
+    // A comparison with another column is no constant; `typed` says so.
+    .filter(|found| found.iter().all(|constant| as_column(constant).is_none()))
+}
+
+/// The conditions that hold for all rows of a tree, and those of its LEFT JOINs.
+fn inner_conditions<'a>(tree: &'a TableWithJoins, all: &mut Vec<&'a Expr>, sided: &mut Vec<&'a Expr>) {
+    let plain = tree.joins.iter().all(|join| {
+        matches!(bind::outer_kind(&join.join_operator), Ok(Outer::None | Outer::Left))
+    });
+    if !plain {
+        return;
+    }
+    if let TableFactor::NestedJoin { table_with_joins, .. } = &tree.relation {
+        inner_conditions(table_with_joins, all, sided);
+    }
+    for join in &tree.joins {
+        let found = locality::condition(&join.join_operator).into_iter().flat_map(conjuncts);
+        match bind::outer_kind(&join.join_operator) {
+            Ok(Outer::None) => all.extend(found),
+            _ => {
+                // Only what the right side is equal to on the left; its left side keeps all rows.
+                let right = locality::factor_alias(&join.relation);
+                sided.extend(found.filter(|condition| match (bare(condition), &right) {
+                    (Expr::BinaryOp { left, right: other, .. }, Some(alias)) => [left, other]
+                        .iter()
+                        .any(|side| as_column(side).is_some_and(|column| column.0 == *alias)),
+                    _ => false,
+                }));
+            }
+        }
+    }
+}
+
+fn collect_subqueries<T: datafusion::sql::sqlparser::ast::VisitMut>(tree: &mut T, found: &mut Vec<Query>) {
+    let _ = rewrite::top_down(tree, |expr| {
+        if let Expr::InSubquery { expr: left, .. } = expr {
+            collect_subqueries(&mut **left, found);
+        }
+        Ok(match rewrite::subquery(expr) {
+            Some(query) => {
+                found.push(query.clone());
+                rewrite::Walk::Done
+            }
+            None => rewrite::Walk::Into,
+        })
+    });
+}
+
+/// Both must hold.
+fn narrow(shards: &mut Option<BTreeSet<usize>>, found: BTreeSet<usize>) {
+    *shards = Some(match shards.take() {
+        None => found,
+        Some(known) => known.intersection(&found).copied().collect(),
+    });
+}
+
+/// The shards of both; of all, if either is of all.
+fn unite(shards: &mut Option<BTreeSet<usize>>, found: Option<BTreeSet<usize>>) {
+    *shards = match (shards.take(), found) {
+        (Some(mut known), Some(found)) => {
+            known.extend(found);
+            Some(known)
+        }
+        _ => None,
+    };
+}
