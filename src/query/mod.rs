@@ -21,7 +21,7 @@ use self::deadline::Deadline;
 use self::settle::settle;
 use crate::cluster::Cluster;
 use crate::decode::{DEFAULT_BATCH_BYTES, DEFAULT_BATCH_ROWS};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::export;
 use crate::merge::{self, Order};
 #[cfg(feature = "datafusion")]
@@ -246,6 +246,13 @@ impl Query {
         let deadline = self.deadline();
         #[cfg(feature = "datafusion")]
         if let Some(planning) = self.planning {
+            if self.merge_sql.is_some() {
+                return Err(Error::new(
+                    ErrorKind::Config,
+                    "a planned query has no merge SQL of its own",
+                )
+                .with_hint("use merge SQL with a fan-out, or write it into the query"));
+            }
             let rows = deadline.within(self.start_planned(planning)).await?;
             return Ok(deadline.bound(rows));
         }

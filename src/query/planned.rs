@@ -91,13 +91,6 @@ impl Query {
 
     /// Plans the query and runs it up to its last step.
     pub(super) async fn start_planned(&self, planning: Planning) -> Result<QueryStream> {
-        if self.merge_sql.is_some() {
-            return Err(Error::new(
-                ErrorKind::Config,
-                "a planned query has no merge SQL of its own",
-            )
-            .with_hint("use merge SQL with a fan-out, or write it into the query"));
-        }
         let (plan, held) = self.make_plan(planning).await?;
         execute::run(self, planning, &plan, held).await
     }
