@@ -533,6 +533,119 @@ async fn rows_are_sorted_limited_and_relieved_of_their_keys() {
 }
 
 #[tokio::test]
+async fn every_type_sorts_as_postgresql_sorts_it_however_it_is_read() {
+    let values = [
+        ("bool", "true, false"),
+        ("int2", "-32768, 0, 5"),
+        ("int8", "-1, 0, 9223372036854775807"),
+        ("oid", "0, 4294967295"),
+        ("float4", "'-Infinity', -1, '-0', 0, 'Infinity', 'NaN'"),
+        ("float8", "'-Infinity', -1, '-0', 0, 'Infinity', 'NaN'"),
+        (
+            "numeric",
+            "'-Infinity', -1, 0.0, 1, 1.00, 1e30, 'Infinity', 'NaN'",
+        ),
+        ("numeric(20,2)", "-1.5, 0, 1.25, 'NaN'"),
+        ("text COLLATE \"C\"", "'', '_', 'B', 'a', 'ab', 'é', 'Ω'"),
+        ("char(3) COLLATE \"C\"", "'', 'a', E'a\\t', 'ab'"),
+        ("bytea", "'', '\\x00', '\\x0001', '\\xff'"),
+        (
+            "uuid",
+            "'00000000-0000-0000-0000-000000000000', 'ffffffff-0000-0000-0000-000000000000'",
+        ),
+        (
+            "date",
+            "'-infinity', '0044-03-15 BC', '1999-01-01', '2001-01-01', 'infinity'",
+        ),
+        ("time", "'00:00', '12:00:00.000001', '24:00'"),
+        (
+            "timestamp",
+            "'-infinity', '0044-03-15 BC', '1999-01-01', '294276-12-31', 'infinity'",
+        ),
+        (
+            "timestamptz",
+            "'-infinity', '1999-01-01', '2001-01-01', 'infinity'",
+        ),
+        (
+            "interval",
+            "'-1 mon', '29 days 23:59', '30 days', '1 mon', '720:00', '178000000 years'",
+        ),
+        ("varbit", "'', '0', '1', '10', '100', '11'"),
+        ("mood", "'z', 'm', 'a'"),
+    ];
+    // Each shard has some of the values, and a NULL.
+    let mut setup = "CREATE TYPE mood AS ENUM ('z', 'm', 'a');".to_owned();
+    for (index, (name, list)) in values.iter().enumerate() {
+        setup.push_str(&format!(
+            "CREATE TABLE o{index} (v {name}, n int, i int); \
+             INSERT INTO o{index} SELECT v, n, n + 100 * s.s \
+             FROM unnest(ARRAY[{list}, NULL]::{}[]) WITH ORDINALITY AS u(v, n), \
+                  generate_series(0, 2) s(s) \
+             WHERE s = {{shard}} AND (v IS NULL OR n % 3 <> s);",
+            name.replace(" COLLATE \"C\"", "")
+        ));
+    }
+    let Some(databases) = databases(3, &setup) else {
+        return;
+    };
+    let cluster = cluster(&databases);
+    for (index, (name, _)) in values.iter().enumerate() {
+        for (descending, nulls_first) in [(false, false), (true, true), (false, true)] {
+            let direction = if descending { "DESC" } else { "ASC" };
+            let nulls = if nulls_first { "FIRST" } else { "LAST" };
+            let order = format!("v {direction} NULLS {nulls}, i");
+            let key = |column| SortKey {
+                column,
+                descending: descending && column == 2,
+                nulls_first: nulls_first && column == 2,
+            };
+            let merged = |fetch| {
+                let merge = Merge::Ordered {
+                    keys: vec![key(2), key(1)],
+                    skip: 1,
+                    fetch,
+                    visible: 2,
+                };
+                let body = format!("SELECT v, i, v FROM o{index} ORDER BY {order}");
+                step("m1", &body, all(), merge, &["v", "i"])
+            };
+            // What PostgreSQL makes of the same rows.
+            let mut sorted = step(
+                "m2",
+                &format!("SELECT v, i FROM m1 ORDER BY {order} OFFSET 1"),
+                Place::Finish,
+                union(),
+                &[],
+            );
+            sorted.uses = vec![0];
+            let body = format!("SELECT v, i FROM o{index}");
+            let mut gathered = step("m1", &body, all(), union(), &["v", "i"]);
+            if name.contains("COLLATE") {
+                gathered.columns[0].collation = Some("\"C\"".to_owned());
+            }
+            for options in [Reading::LOSSLESS, TypeOptions::default()] {
+                let query = cluster.query("").with_types(options);
+                let user = format!("SELECT v, i FROM o{index}");
+                let expected = answer(&query, &user, vec![gathered.clone(), sorted.clone()]).await;
+                let found = answer(&query, &user, vec![merged(None)]).await;
+                match expected {
+                    Ok(expected) => assert_eq!(found.unwrap(), expected, "{name} {order}"),
+                    // Not representable.
+                    Err(_) => assert!(options != Reading::LOSSLESS && found.is_err(), "{name}"),
+                }
+            }
+            // As a relation, all is read without loss.
+            let mut last = step("m2", "SELECT i FROM m1", Place::Finish, union(), &[]);
+            last.uses = vec![0];
+            let user = format!("SELECT i FROM o{index}");
+            let rows = answer(&cluster.query(""), &user, vec![merged(Some(4)), last]).await;
+            assert_eq!(rows.unwrap().lines().count(), 5, "{name}");
+        }
+    }
+    assert_idle(&cluster, &databases).await;
+}
+
+#[tokio::test]
 async fn a_limit_takes_rows_of_as_many_shards_as_it_needs() {
     let Some(databases) = databases(3, NUMBERS) else {
         return;
