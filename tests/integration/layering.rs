@@ -43,7 +43,10 @@ const TABLE: &[(&str, &[&str])] = &[
         "inspect",
         &["config", "connect", "types", "quote", "scan", "cluster"],
     ),
-    ("blocking", &["config", "export", "query", "cluster"]),
+    (
+        "blocking",
+        &["config", "export", "plan", "query", "cluster"],
+    ),
     ("cursor", &["text", "blocking"]),
     ("local", &[]),
 ];
