@@ -48,7 +48,10 @@ const TABLE: &[(&str, &[&str])] = &[
             "catalog", "config", "connect", "types", "quote", "scan", "cluster",
         ],
     ),
-    ("blocking", &["config", "export", "query", "cluster"]),
+    (
+        "blocking",
+        &["config", "export", "plan", "query", "cluster"],
+    ),
     ("cursor", &["text", "blocking"]),
     ("local", &[]),
 ];
