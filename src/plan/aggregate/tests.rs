@@ -1,15 +1,28 @@
 //! The shapes of the rules, and that what they give is PostgreSQL's answer.
 
+#[cfg(feature = "local")]
+mod oracle;
+
 use datafusion::sql::sqlparser::ast::{Expr, Ident};
 
+use tokio_postgres::types::Type;
+
 use super::*;
+use crate::types::TypeModifiers;
 
 /// `CAST` of the parser's text back to a call, with what its arguments are.
 fn split_text(sql: &str, types: &[&str]) -> Result<Split, String> {
     let Expr::Function(call) = template::parse(sql)? else {
         return Err(format!("{sql} is no function"));
     };
-    let types: Vec<PgType> = types.iter().map(|name| name.parse().unwrap()).collect();
+    let types: Vec<PgType> = types
+        .iter()
+        .map(|name| match *name {
+            // Without an Arrow type of its own.
+            "money" => PgType::from_catalog(&Type::MONEY, -1, 0, &TypeModifiers::default()),
+            name => name.parse().unwrap(),
+        })
+        .collect();
     let columns = |names: &[Ident]| {
         let price = names.last()?.value == "price";
         price.then(|| "numeric(15,2)".to_owned())
