@@ -47,9 +47,7 @@ type Case = (String, &'static [&'static str], Near);
 
 #[test]
 fn split_aggregates_equal_those_of_one_table() {
-    let server = Server::builder().start().unwrap();
-    server.create_database("nasty").unwrap();
-    server.execute("nasty", include_str!("nasty.sql")).unwrap();
+    let server = nasty();
     let cases = cases();
     assert!(cases.len() > 150, "{} cases", cases.len());
     let mut wrong = Vec::new();
@@ -77,9 +75,7 @@ fn split_aggregates_equal_those_of_one_table() {
 /// Several aggregates share partials and grouping sets; HAVING and DISTINCT of keys.
 #[test]
 fn several_aggregates_of_one_query() {
-    let server = Server::builder().start().unwrap();
-    server.create_database("nasty").unwrap();
-    server.execute("nasty", include_str!("nasty.sql")).unwrap();
+    let server = nasty();
     fn case(sql: &str, types: &'static [&'static str], near: Near) -> Case {
         (sql.to_owned(), types, near)
     }
@@ -107,6 +103,107 @@ fn several_aggregates_of_one_query() {
             compare(&server, &calls, keys, &having, parts).unwrap();
         }
     }
+}
+
+/// What stands around a call keeps its meaning.
+#[test]
+fn combined_within_expressions() {
+    const NUMERIC: &[&str] = &["numeric"];
+    let server = nasty();
+    let expressions: [(&str, &str, &[&str]); 8] = [
+        ("-$1", "avg(n)", NUMERIC),
+        ("$1::int", "avg(n)", NUMERIC),
+        ("$1::text || 'x'", "stddev(n)", NUMERIC),
+        ("1 - $1 * 2", "avg(i4)", &["int4"]),
+        ("sum($1) OVER (ORDER BY g1)", "avg(n)", NUMERIC),
+        ("rank() OVER (ORDER BY $1, g1)", "var_pop(n)", NUMERIC),
+        (
+            "CASE WHEN $1 > 5 THEN g1 ELSE $1 END",
+            "count(DISTINCT n)",
+            NUMERIC,
+        ),
+        (
+            "(SELECT max(v) FROM (VALUES (1), ($1)) AS p (v))",
+            "stddev(n)",
+            NUMERIC,
+        ),
+    ];
+    for (expression, call, types) in expressions {
+        let splits = [split_text(call, types).unwrap()];
+        let (shards, combined) = shard_queries(&splits, &["g1"], PARTS[0].1);
+        let select = |call: &str, source: &str| {
+            let expression = expression.replace("$1", call);
+            format!("SELECT g1, {expression} FROM {source} GROUP BY g1 ORDER BY g1, {expression}")
+        };
+        let expected = select(call, "t");
+        let shards = shards.join(" UNION ALL ");
+        let actual = format!("WITH m1 AS ({shards}) {}", select(&combined[0], "m1"));
+        let run = |sql: &str| server.query("nasty", sql).unwrap();
+        assert_eq!(run(&actual), run(&expected), "{actual}");
+    }
+}
+
+/// Rows that are merged in between, as DataFusion would, give the same; alone, too, if they say so.
+#[test]
+fn merged_in_between() {
+    let server = nasty();
+    let (mut merged, mut direct) = (0, 0);
+    for (call, types, _) in cases() {
+        let split = split_text(&call, types).unwrap();
+        let partials: Option<Vec<_>> = split.partials.iter().map(|part| part.merge).collect();
+        let Some(partials) = partials else {
+            continue;
+        };
+        merged += 1;
+        let (shards, combined) = shard_queries(std::slice::from_ref(&split), &["g1"], PARTS[0].1);
+        let again: Vec<_> = partials
+            .iter()
+            .enumerate()
+            .map(|(index, merge)| {
+                let function = match merge {
+                    Reaggregate::Sum => "sum",
+                    Reaggregate::Min => "min",
+                    Reaggregate::Max => "max",
+                    Reaggregate::BoolAnd => "bool_and",
+                    Reaggregate::BoolOr => "bool_or",
+                    Reaggregate::BitAnd => "bit_and",
+                    Reaggregate::BitOr => "bit_or",
+                    Reaggregate::BitXor => "bit_xor",
+                };
+                format!("{function}(c{index}) AS c{index}")
+            })
+            .collect();
+        let with = format!(
+            "WITH m1 AS ({}), m2 AS (SELECT g1, {} FROM m1 GROUP BY g1)",
+            shards.join(" UNION ALL "),
+            again.join(", ")
+        );
+        let run = |sql: &str| server.query("nasty", sql).unwrap();
+        let expected = run(&format!("SELECT g1, {call} FROM t GROUP BY g1 ORDER BY 1"));
+        let combined = &combined[0];
+        let actual = format!("{with} SELECT g1, {combined} FROM m2 GROUP BY g1 ORDER BY 1");
+        assert_eq!(run(&actual), expected, "{actual}");
+        if split.direct {
+            direct += 1;
+            let actual = format!("{with} SELECT g1, c0 FROM m2 ORDER BY 1");
+            assert_eq!(run(&actual), expected, "{actual}");
+        }
+    }
+    assert!(
+        merged > 50 && direct > 30,
+        "{merged} merged, {direct} direct"
+    );
+}
+
+fn nasty() -> Server {
+    // Compiling the many expressions would take longer than all else.
+    let server = Server::builder()
+        .with_setting("jit", "off")
+        .start()
+        .unwrap();
+    server.create_database("nasty").unwrap();
+    server.execute("nasty", include_str!("nasty.sql")).unwrap();
+    server
 }
 
 fn cases() -> Vec<Case> {
