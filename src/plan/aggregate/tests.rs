@@ -8,6 +8,8 @@ use datafusion::sql::sqlparser::ast::{Expr, Ident};
 use tokio_postgres::types::Type;
 
 use super::*;
+#[cfg(feature = "local")]
+use crate::local::Server;
 use crate::types::TypeModifiers;
 
 /// `CAST` of the parser's text back to a call, with what its arguments are.

@@ -1,7 +1,5 @@
 //! Every rule against a server: the aggregate over a table, and its parts over parts of that table.
 
-use crate::local::Server;
-
 use super::*;
 
 /// A table, and those of its parts; some of q have no rows.
