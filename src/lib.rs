@@ -78,7 +78,7 @@ pub use merge::Order;
 pub use plan::{Arm, Exactness, MergeMode, Plan};
 pub use progress::{ScanProgress, ShardProgress, ShardState, StepProgress};
 #[cfg(feature = "datafusion")]
-pub use query::Analysis;
+pub use query::{Analysis, Verified, Verifier};
 pub use query::{DEFAULT_MEMORY, Query};
 pub use stream::QueryStream;
 
