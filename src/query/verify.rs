@@ -88,13 +88,16 @@ impl Verifier {
     /// `now()`, aggregates such as `array_agg` without an order.
     ///
     /// # Errors
-    /// Behind the last row: [`ErrorKind::Execute`] with the first differences; those of the other
+    /// At once: the columns differ, or the other PostgreSQL cannot be asked for them. Behind the last
+    /// row: [`ErrorKind::Execute`] with the first differences; those of the other
     /// PostgreSQL; [`ErrorKind::Unsupported`] when both answers do not fit into memory.
     ///
     /// # Memory
     /// Holds both answers as text, at most as much as [`Query::with_memory`] allows.
-    pub fn check(&self, rows: QueryStream) -> QueryStream {
+    pub async fn check(&self, rows: QueryStream) -> Result<QueryStream> {
         let schema = rows.schema();
+        // Before a long query, not after it.
+        same_columns(&*self.reference.clone().describe().await?, &schema)?;
         let found = Rows::new(schema.clone(), self.memory);
         let verifier = self.clone();
         let batches = stream::try_unfold(Some((rows, found)), move |state| {
@@ -112,7 +115,7 @@ impl Verifier {
                 }
             }
         });
-        QueryStream::new(schema, batches)
+        Ok(QueryStream::new(schema, batches))
     }
 
     /// What came of it; `None` before a stream has ended, and if it ended in an error.

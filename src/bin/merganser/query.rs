@@ -174,7 +174,7 @@ impl Job {
             false => (query.stream().await?, None),
         };
         if let Some(verifier) = verifier {
-            rows = verifier.check(rows);
+            rows = verifier.check(rows).await?;
         }
         if self.destination == Destination::Stdout && io::stdout().is_terminal() {
             rows = display.until_first_rows(rows);
@@ -215,7 +215,7 @@ enum Verifier {}
 
 #[cfg(not(feature = "datafusion"))]
 impl Verifier {
-    fn check(&self, _: QueryStream) -> QueryStream {
+    async fn check(&self, _: QueryStream) -> Result<QueryStream, Error> {
         match *self {}
     }
 
