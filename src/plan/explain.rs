@@ -303,14 +303,19 @@ impl Plan {
         let users: Vec<_> = (1..)
             .zip(&self.steps)
             .filter(|(_, user)| user.uses.contains(&index))
-            .map(|(number, _)| number.to_string())
             .collect();
-        let steps = if users.len() == 1 { "step" } else { "steps" };
+        let on_several = |step: &Step| matches!(&step.place, Place::Shards(on) if on.len() > 1);
+        let (servers, steps) = match &users[..] {
+            [(_, user)] if on_several(user) => ("servers", "step"),
+            [_] => ("server", "step"),
+            _ => ("servers", "steps"),
+        };
+        let numbers: Vec<_> = users.iter().map(|(number, _)| number.to_string()).collect();
         writeln!(
             out,
-            "  the rows are the relation {}, handed to the server of {steps} {}",
+            "  the rows are the relation {}, handed to the {servers} of {steps} {}",
             signature(step),
-            users.join(", ")
+            numbers.join(", ")
         )
     }
 }

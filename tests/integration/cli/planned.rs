@@ -260,7 +260,7 @@ fn flags_of_planned_queries_are_checked() {
     let Some(scene) = scene() else { return };
     for (arguments, part) in [
         (&["query", "--merge", "union", "SELECT 1"][..], "possible values"),
-        (&["query", "--finish-rows", "-1", "SELECT 1"], "--finish-rows"),
+        (&["query", "--finish-rows", "many", "SELECT 1"], "--finish-rows"),
         (&["query", "--fan-out", "--merge", "gather", "SELECT 1"], "cannot be used with"),
         (&["query", "--fan-out", "--verify", "postgresql://u:canary@h/d", "q"], "cannot be used"),
         (&["explain"], "required"),
