@@ -11,6 +11,7 @@ mod route;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::task::Poll;
 
 use arrow::datatypes::Schema;
 use futures::future::join_all;
@@ -26,7 +27,7 @@ use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::finish::{Budget, Relation, RelationBuilder, aggregated_types};
 use crate::merge::{self, Comparison, ReaggregateOptions, Rest};
 use crate::plan::{Merge, Place, Plan, Sql, Step};
-use crate::progress::{Counters, ShardState};
+use crate::progress::{Counters, ShardState, StepCounters};
 use crate::scan::{self, BatchOptions, Description, Reading};
 use crate::statement::Statement;
 use crate::stream::QueryStream;
@@ -54,14 +55,36 @@ pub(super) async fn run(
         sites: open(query, &route, held).await?,
         route,
         relations: Vec::new(),
+        steps: query.progress.begin_steps(plan.steps.len()),
         budget: Budget::new(planning.finish_rows, planning.finish_bytes),
     };
     for (index, step) in steps.iter().enumerate() {
+        let counters = execution.counters(index);
+        counters.begin();
         let relation = execution.relation(index, step).await?;
+        counters.end();
         execution.relations.push(Some(relation));
         execution.release(plan, index).await;
     }
-    execution.answer(last, &plan.columns).await
+    let counters = execution.counters(steps.len());
+    counters.begin();
+    let rows = execution.answer(last, &plan.columns).await?;
+    Ok(counted(rows, counters))
+}
+
+/// The answer, counted as it is taken.
+fn counted(mut rows: QueryStream, counters: Arc<StepCounters>) -> QueryStream {
+    let schema = rows.schema();
+    let batches = stream::poll_fn(move |context| {
+        let next = rows.poll_next_unpin(context);
+        match &next {
+            Poll::Ready(Some(Ok(batch))) => counters.add(batch.num_rows() as u64, 0),
+            Poll::Ready(_) => counters.end(),
+            Poll::Pending => {}
+        }
+        next
+    });
+    QueryStream::new(schema, batches)
 }
 
 /// A server that takes part, and its session while no step has it.
@@ -78,6 +101,8 @@ struct Execution<'a> {
     /// What the steps before have given, as long as it is needed.
     relations: Vec<Option<Relation>>,
     budget: Budget,
+    /// What each step does, for whoever looks.
+    steps: Vec<Arc<StepCounters>>,
 }
 
 /// The rows of each server of a step, with its name; and where each session comes back to.
@@ -96,6 +121,11 @@ struct Sent {
 }
 
 impl Execution<'_> {
+    /// The counters of a step.
+    fn counters(&self, step: usize) -> Arc<StepCounters> {
+        self.steps.get(step).cloned().unwrap_or_default()
+    }
+
     /// Runs a step whose rows other steps read.
     async fn relation(&mut self, index: usize, step: &Step) -> Result<Relation> {
         let reading = match step.merge {
@@ -131,8 +161,9 @@ impl Execution<'_> {
         while let Some(batch) = rows.next().await {
             let batch = batch?;
             let bytes = builder.push(&batch)?;
-            self.budget
-                .take(&step.name, batch.num_rows() as u64, bytes)?;
+            let count = batch.num_rows() as u64;
+            self.counters(index).add(count, bytes);
+            self.budget.take(&step.name, count, bytes)?;
         }
         drop(rows);
         for (server, session) in returns {
@@ -291,6 +322,7 @@ impl Execution<'_> {
             bytes: self.query.batch_bytes,
             unrepresentable,
         };
+        let counters = self.counters(index);
         let mut shards = Vec::new();
         let mut returns = Vec::new();
         for server in self.route.runs(index) {
@@ -308,7 +340,7 @@ impl Execution<'_> {
                 sent.copy.clone(),
                 sent.columns.clone(),
                 &options,
-                site.counters.clone(),
+                counters.shard(&site.counters),
                 back,
             );
             shards.push((site.name.clone(), stream_in_place(rows, &step.place)));

@@ -21,7 +21,14 @@ const TABLE: &[(&str, &[&str])] = &[
     ("catalog", &["config", "connect", "types", "quote"]),
     (
         "plan",
-        &["catalog", "config", "types", "quote", "statement"],
+        &[
+            "catalog",
+            "config",
+            "types",
+            "quote",
+            "statement",
+            "progress",
+        ],
     ),
     ("connect", &["config", "quote"]),
     ("decode", &["types"]),
