@@ -38,6 +38,8 @@ use crate::cluster::{self, ClusterBuilder};
 use crate::config::Topology;
 use crate::error::{Error, ErrorKind, Result};
 use crate::export::{self, ExportOptions, Format, Output, Progress, Summary};
+#[cfg(feature = "datafusion")]
+use crate::plan::Plan;
 use crate::query;
 use crate::stream::QueryStream;
 
@@ -78,6 +80,16 @@ impl Cluster {
     pub fn fan_out(&self, sql: impl Into<String>) -> Query {
         Query {
             query: self.0.cluster.fan_out(sql),
+            engine: self.0.clone(),
+        }
+    }
+
+    /// The SQL as if one PostgreSQL held all rows. See
+    /// [`merganser::Cluster::query`](crate::Cluster::query).
+    #[cfg(feature = "datafusion")]
+    pub fn query(&self, sql: impl Into<String>) -> Query {
+        Query {
+            query: self.0.cluster.query(sql),
             engine: self.0.clone(),
         }
     }
@@ -132,6 +144,15 @@ impl Query {
     /// As [`Query::describe`](crate::Query::describe); [`ErrorKind::Config`] in async code.
     pub fn describe(self) -> Result<SchemaRef> {
         self.engine.wait(self.query.describe())
+    }
+
+    /// How the query would run, without running it.
+    ///
+    /// # Errors
+    /// As [`Query::plan`](crate::Query::plan); [`ErrorKind::Config`] in async code.
+    #[cfg(feature = "datafusion")]
+    pub fn plan(self) -> Result<Plan> {
+        self.engine.wait(self.query.plan())
     }
 
     /// The SQL text as the first shard would run it, with the values in place of `$1`, `$2`, ...

@@ -76,7 +76,9 @@ pub use finish::{DEFAULT_FINISH_BYTES, DEFAULT_FINISH_ROWS};
 pub use merge::Order;
 #[cfg(feature = "datafusion")]
 pub use plan::{Arm, Exactness, MergeMode, Plan};
-pub use progress::{ScanProgress, ShardProgress, ShardState};
+pub use progress::{ScanProgress, ShardProgress, ShardState, StepProgress};
+#[cfg(feature = "datafusion")]
+pub use query::Analysis;
 pub use query::{DEFAULT_MEMORY, Query};
 pub use stream::QueryStream;
 

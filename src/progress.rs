@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// What a shard is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -33,6 +34,24 @@ pub struct ShardProgress {
     pub rows: u64,
     /// Bytes of COPY data received.
     pub bytes: u64,
+    /// From the moment at which SQL was first sent to the last row; until now, if that has not come.
+    pub elapsed: Duration,
+}
+
+/// How far one step of a planned query is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StepProgress {
+    /// The servers that run it, in the order of the topology; empty before the step begins.
+    pub shards: Vec<ShardProgress>,
+    /// Rows that the merge of the servers' rows has given.
+    pub rows: u64,
+    /// Bytes of SQL text that these rows became, to be handed to other servers; 0 for the last step,
+    /// whose rows are the answer.
+    pub handed_bytes: u64,
+    /// From the beginning of the step to its last row; until now, if that has not come. The last
+    /// step waits for whoever takes the answer.
+    pub elapsed: Duration,
 }
 
 /// A view of a running query, to be looked at from elsewhere. Clones see the same.
@@ -40,7 +59,13 @@ pub struct ShardProgress {
 /// Hand it to [`Query::with_progress`](crate::Query::with_progress), and look at
 /// [`shards`](Self::shards) as often as you like.
 #[derive(Debug, Clone, Default)]
-pub struct ScanProgress(Arc<Mutex<Vec<Arc<Counters>>>>);
+pub struct ScanProgress(Arc<Mutex<Seen>>);
+
+#[derive(Debug, Default)]
+struct Seen {
+    shards: Vec<Arc<Counters>>,
+    steps: Vec<Arc<StepCounters>>,
+}
 
 impl ScanProgress {
     /// A view of no query yet.
@@ -50,8 +75,18 @@ impl ScanProgress {
 
     /// How far each shard is, in the order of the topology; empty before the query begins.
     pub fn shards(&self) -> Vec<ShardProgress> {
-        let shards = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        shards.iter().map(|counters| counters.snapshot()).collect()
+        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.shards
+            .iter()
+            .map(|counters| counters.snapshot())
+            .collect()
+    }
+
+    /// How far each step of a planned query is, in the order in which they run; empty for a fan-out
+    /// and before the query begins.
+    pub fn steps(&self) -> Vec<StepProgress> {
+        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.steps.iter().map(|step| step.snapshot()).collect()
     }
 
     /// Begins anew with these shards.
@@ -61,11 +96,96 @@ impl ScanProgress {
     ) -> Vec<Arc<Counters>> {
         let counters: Vec<_> = shards
             .into_iter()
-            .map(|shard| Arc::new(Counters::new(shard)))
+            .map(|shard| Arc::new(Counters::new(shard, None)))
             .collect();
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = counters.clone();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Seen {
+            shards: counters.clone(),
+            steps: Vec::new(),
+        };
         counters
     }
+
+    /// The query that has begun has so many steps.
+    #[cfg(feature = "datafusion")]
+    pub(crate) fn begin_steps(&self, count: usize) -> Vec<Arc<StepCounters>> {
+        let steps: Vec<_> = (0..count).map(|_| Arc::default()).collect();
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.steps.clone_from(&steps);
+        steps
+    }
+}
+
+/// When something began, and when it ended.
+#[derive(Debug, Clone, Copy, Default)]
+struct Times {
+    began: Option<Instant>,
+    ended: Option<Instant>,
+}
+
+impl Times {
+    fn begin(&mut self) {
+        self.began.get_or_insert_with(Instant::now);
+        self.ended = None;
+    }
+
+    fn end(&mut self) {
+        self.ended = Some(Instant::now());
+    }
+
+    fn elapsed(&self) -> Duration {
+        let ended = self.ended.unwrap_or_else(Instant::now);
+        self.began.map_or(Duration::ZERO, |began| {
+            ended.saturating_duration_since(began)
+        })
+    }
+}
+
+/// The counters of one step of a planned query.
+#[cfg_attr(not(feature = "datafusion"), allow(dead_code))]
+#[derive(Debug, Default)]
+pub(crate) struct StepCounters {
+    shards: Mutex<Vec<Arc<Counters>>>,
+    rows: AtomicU64,
+    handed_bytes: AtomicU64,
+    times: Mutex<Times>,
+}
+
+#[cfg_attr(not(feature = "datafusion"), allow(dead_code))]
+impl StepCounters {
+    pub(crate) fn begin(&self) {
+        locked(&self.times).begin();
+    }
+
+    pub(crate) fn end(&self) {
+        locked(&self.times).end();
+    }
+
+    /// Counters of a server's part of this step, which are those of the whole query too.
+    pub(crate) fn shard(&self, whole: &Arc<Counters>) -> Arc<Counters> {
+        let counters = Arc::new(Counters::new(&whole.shard, Some(whole.clone())));
+        locked(&self.shards).push(counters.clone());
+        counters
+    }
+
+    /// The merge has given more rows, which became so many bytes of SQL.
+    pub(crate) fn add(&self, rows: u64, handed_bytes: u64) {
+        self.rows.fetch_add(rows, Ordering::Relaxed);
+        self.handed_bytes.fetch_add(handed_bytes, Ordering::Relaxed);
+    }
+
+    fn snapshot(&self) -> StepProgress {
+        let shards = locked(&self.shards);
+        StepProgress {
+            shards: shards.iter().map(|shard| shard.snapshot()).collect(),
+            rows: self.rows.load(Ordering::Relaxed),
+            handed_bytes: self.handed_bytes.load(Ordering::Relaxed),
+            elapsed: locked(&self.times).elapsed(),
+        }
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The counters of one shard.
@@ -75,6 +195,9 @@ pub(crate) struct Counters {
     state: AtomicU8,
     rows: AtomicU64,
     bytes: AtomicU64,
+    times: Mutex<Times>,
+    /// Those of the whole query, where these are of one step.
+    whole: Option<Arc<Counters>>,
 }
 
 const STATES: [ShardState; 6] = [
@@ -87,12 +210,14 @@ const STATES: [ShardState; 6] = [
 ];
 
 impl Counters {
-    fn new(shard: &str) -> Self {
+    fn new(shard: &str, whole: Option<Arc<Self>>) -> Self {
         Self {
             shard: shard.to_owned(),
             state: AtomicU8::new(0),
             rows: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
+            times: Mutex::default(),
+            whole,
         }
     }
 
@@ -101,12 +226,23 @@ impl Counters {
         let index = index.and_then(|index| u8::try_from(index).ok());
         self.state
             .store(index.unwrap_or_default(), Ordering::Relaxed);
+        match state {
+            ShardState::Executing => locked(&self.times).begin(),
+            ShardState::Done | ShardState::Failed => locked(&self.times).end(),
+            ShardState::Waiting | ShardState::Connecting | ShardState::Streaming => {}
+        }
+        if let Some(whole) = &self.whole {
+            whole.set(state);
+        }
     }
 
     /// More rows and bytes have come.
     pub(crate) fn add(&self, rows: u64, bytes: u64) {
         self.rows.fetch_add(rows, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.add(rows, bytes);
+        }
     }
 
     fn snapshot(&self) -> ShardProgress {
@@ -116,6 +252,7 @@ impl Counters {
             state: STATES.get(state).copied().unwrap_or(ShardState::Waiting),
             rows: self.rows.load(Ordering::Relaxed),
             bytes: self.bytes.load(Ordering::Relaxed),
+            elapsed: locked(&self.times).elapsed(),
         }
     }
 }
@@ -138,5 +275,28 @@ mod tests {
             (shards[1].state, shards[1].rows, shards[1].bytes),
             (ShardState::Streaming, 7, 101)
         );
+    }
+    #[test]
+    fn what_a_step_counts_counts_for_the_query_too() {
+        let view = ScanProgress::new();
+        let counters = view.begin(["s0"]);
+        let step = StepCounters::default();
+        step.begin();
+        for rows in [2, 3] {
+            let shard = step.shard(&counters[0]);
+            shard.set(ShardState::Executing);
+            shard.add(rows, 10);
+            shard.set(ShardState::Done);
+        }
+        step.add(5, 7);
+        step.end();
+        let (step, shard) = (step.snapshot(), view.shards().remove(0));
+        assert_eq!((step.rows, step.handed_bytes), (5, 7));
+        assert_eq!((step.shards[0].rows, step.shards[1].rows), (2, 3));
+        assert_eq!(
+            (shard.rows, shard.bytes, shard.state),
+            (5, 20, ShardState::Done)
+        );
+        assert!(step.elapsed >= step.shards[1].elapsed);
     }
 }

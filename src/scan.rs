@@ -30,6 +30,9 @@ pub(crate) struct Description {
     pub(crate) columns: Vec<Column>,
     /// For each parameter, its type as SQL for a cast.
     parameters: Vec<String>,
+    /// The types of the columns before it was decided how they are read.
+    #[cfg_attr(not(feature = "datafusion"), allow(dead_code))]
+    pub(crate) raw_types: Vec<PgType>,
     /// For each column, what the shard's catalog knows it by.
     #[cfg_attr(not(feature = "datafusion"), allow(dead_code))]
     references: Vec<Reference>,
@@ -98,24 +101,30 @@ pub(crate) async fn describe(
     let prepared = prepared?;
     let modifiers = type_modifiers(session, prepared.columns()).await?;
     let dimensions = array_dimensions(session, prepared.columns()).await?;
-    let columns = prepared
+    let raw_types: Vec<_> = prepared
         .columns()
         .iter()
         .map(|column| {
             let origin = (column.table_oid(), column.column_id());
             let dimensions = dimensions.get(&origin).copied().unwrap_or(0);
-            let pg_type = PgType::from_catalog(
+            PgType::from_catalog(
                 column.type_(),
                 column.type_modifier(),
                 dimensions,
                 &modifiers,
-            );
-            Column::new(column.name(), reading.apply(pg_type))
+            )
         })
+        .collect();
+    let columns = prepared
+        .columns()
+        .iter()
+        .zip(&raw_types)
+        .map(|(column, raw)| Column::new(column.name(), reading.apply(raw.clone())))
         .collect();
     Ok(Description {
         columns,
         parameters: prepared.params().iter().map(cast_target).collect(),
+        raw_types,
         references: prepared
             .columns()
             .iter()
@@ -333,23 +342,32 @@ pub(crate) fn copy_sql(
 
 /// The COPY command for a query with these columns.
 fn copy_of(sql: &str, columns: &[Column]) -> String {
-    let (before, after) = copy_frame(columns, &[]);
+    let (before, after) = copy_frame(columns.len(), &selections(columns, &[]));
     format!("{before}{sql}{after}")
 }
 
-/// What stands before and behind a query with these columns to make a COPY command of it. A column
-/// is cast to the type that `casts` has for it, if any.
-pub(crate) fn copy_frame(columns: &[Column], casts: &[Option<String>]) -> (String, String) {
-    let names: Vec<_> = (1..=columns.len()).map(|n| format!("c{n}")).collect();
-    let selected: Vec<_> = columns
+/// What is selected to read these columns of a query. A column is cast to the type that `casts` has
+/// for it, if any.
+pub(crate) fn selections(columns: &[Column], casts: &[Option<String>]) -> Vec<String> {
+    columns
         .iter()
-        .zip(&names)
         .enumerate()
-        .map(|(index, (column, name))| match casts.get(index) {
-            Some(Some(cast)) => column.select_expression(&format!("{name}::{cast}")),
-            _ => column.select_expression(name),
+        .map(|(index, column)| match casts.get(index) {
+            Some(Some(cast)) => column.select_expression(&format!("{}::{cast}", reference(index))),
+            _ => column.select_expression(&reference(index)),
         })
-        .collect();
+        .collect()
+}
+
+/// What selected expressions call a column of the query.
+pub(crate) fn reference(column: usize) -> String {
+    format!("c{}", column + 1)
+}
+
+/// What stands before and behind a query of this many columns to make a COPY command of it, in
+/// which these expressions are selected.
+pub(crate) fn copy_frame(columns: usize, selected: &[String]) -> (String, String) {
+    let names: Vec<_> = (0..columns).map(reference).collect();
     // The statement may end in a comment of one line, so the parenthesis is on a line of its own.
     let end = "\n) TO STDOUT (FORMAT binary)";
     match selected == names {

@@ -257,6 +257,26 @@ impl PgType {
         }
     }
 
+    #[cfg(feature = "datafusion")]
+    pub(crate) fn bytea() -> Self {
+        Self::new("bytea", Shape::Bytea)
+    }
+
+    #[cfg(feature = "datafusion")]
+    pub(crate) fn int2() -> Self {
+        Self::new("int2", Shape::Int2)
+    }
+
+    /// `numeric` as the decimal that has most room on both sides of the point.
+    #[cfg(feature = "datafusion")]
+    pub(crate) fn widest_decimal() -> Self {
+        let shape = Shape::Decimal {
+            precision: DECIMAL256_PRECISION,
+            scale: DECIMAL256_PRECISION / 2,
+        };
+        Self::new("numeric", shape)
+    }
+
     /// Whether this is a `numeric` of declared precision and scale, read as a decimal.
     #[cfg(feature = "datafusion")]
     pub(crate) fn is_decimal(&self) -> bool {

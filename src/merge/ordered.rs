@@ -1,6 +1,7 @@
 //! The rows of shards that each sort theirs, as one sorted stream.
 //!
-//! The keys of each row are encoded as bytes that compare as PostgreSQL compares the keys; by these
+//! Each shard sends the keys in a form that can be compared here, beside the columns that are read as
+//! the user wants them. The keys of each row are encoded as bytes that compare as PostgreSQL compares the keys; by these
 //! DataFusion merges. That a shard's rows do come in this order is checked, row by row: a collation
 //! or a type that compares otherwise than we think must end in an error, and never in a wrong order.
 
@@ -9,12 +10,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use arrow::array::{
-    ArrayRef, AsArray, Decimal128Array, RecordBatch, RecordBatchOptions, StringArray,
+    ArrayRef, AsArray, BinaryArray, Decimal128Array, RecordBatch, RecordBatchOptions, StringArray,
 };
 use arrow::compute::{SortOptions, cast};
-use arrow::datatypes::{
-    DataType, Field, Float32Type, Float64Type, IntervalMonthDayNanoType, Schema, SchemaRef,
-};
+use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::row::{OwnedRow, RowConverter, SortField};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, UnboundedMemoryPool};
@@ -33,44 +32,130 @@ use crate::plan::SortKey;
 use crate::stream::QueryStream;
 use crate::types::{Column, PgType, Shape};
 
-/// Whether [`ordered`] compares values of this type as PostgreSQL does; of text under a collation
-/// that compares bytes, which the type does not tell.
+/// Whether [`ordered`] can compare values of this type, before options, as PostgreSQL does; of text
+/// under a collation that compares bytes, which the type does not tell.
 pub(crate) fn is_orderable(pg_type: &PgType) -> bool {
-    match &pg_type.shape {
-        Shape::Bool
-        | Shape::Int2
-        | Shape::Int4
-        | Shape::Int8
-        | Shape::Oid
-        | Shape::Float4
-        | Shape::Float8
-        | Shape::Decimal { .. }
-        | Shape::Bytea
-        | Shape::Uuid
-        | Shape::Date
-        | Shape::Time
-        | Shape::Timestamp { .. }
-        | Shape::Interval
-        | Shape::Bit
-        | Shape::Enum { .. }
-        | Shape::Xid8 => true,
-        Shape::Text {
-            version: None,
-            json: false,
-        } => matches!(pg_type.name(), "text" | "varchar" | "bpchar" | "name"),
-        _ => false,
+    Form::of(pg_type).is_some()
+}
+
+/// What is compared, and what the shards have to send for it.
+#[derive(Debug)]
+pub(crate) struct Comparison {
+    /// Columns that are sent behind those of the query: what is selected, and how it is read.
+    pub(crate) extra: Vec<(String, Column)>,
+    keys: Vec<Key>,
+}
+
+/// A column of what the shards send that is compared.
+#[derive(Debug)]
+struct Key {
+    column: usize,
+    form: Form,
+    options: SortOptions,
+}
+
+impl Comparison {
+    /// The comparison of a query's rows by these keys. The columns have these types, and are read as
+    /// `read` says.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] for a type whose order only PostgreSQL knows.
+    pub(crate) fn try_new(
+        types: &[PgType],
+        read: &[Column],
+        keys: &[SortKey],
+        reference: impl Fn(usize) -> String,
+    ) -> Result<Self> {
+        let mut comparison = Self {
+            extra: Vec::new(),
+            keys: Vec::new(),
+        };
+        for key in keys {
+            let options = SortOptions::new(key.descending, key.nulls_first);
+            let (Some(pg_type), Some(column)) = (types.get(key.column), read.get(key.column))
+            else {
+                return Err(Error::new(
+                    ErrorKind::Execute,
+                    format!(
+                        "sort key {} of a result of {} columns",
+                        key.column + 1,
+                        read.len()
+                    ),
+                )
+                .with_phase(Phase::Merge));
+            };
+            let form = Form::of(pg_type).ok_or_else(|| {
+                Error::new(
+                    ErrorKind::Unsupported,
+                    format!(
+                        "rows cannot be merged in the order of column {:?}: type {pg_type} is not \
+                         compared here",
+                        column.name
+                    ),
+                )
+                .with_phase(Phase::Merge)
+                .with_hint("leave the order to PostgreSQL: --merge gather")
+            })?;
+            let reference = reference(key.column);
+            let mut add = |form, selected: String, pg_type: PgType| {
+                comparison.keys.push(Key {
+                    column: read.len() + comparison.extra.len(),
+                    form,
+                    options,
+                });
+                let column = Column::new("key", pg_type);
+                comparison.extra.push((selected, column));
+            };
+            match form {
+                Form::Sent { function } | Form::SentInterval { function } => add(
+                    form,
+                    format!("pg_catalog.{function}({reference})"),
+                    PgType::bytea(),
+                ),
+                Form::Numeric => {
+                    // What no decimal is comes apart. Infinity is no text that all versions read.
+                    add(
+                        Form::AsIs,
+                        format!(
+                            "CASE WHEN {reference} IS NOT NULL THEN \
+                             CASE {reference}::pg_catalog.text WHEN 'NaN' THEN 2::int2 \
+                             WHEN 'Infinity' THEN 1::int2 WHEN '-Infinity' THEN -1::int2 \
+                             ELSE 0::int2 END END"
+                        ),
+                        PgType::int2(),
+                    );
+                    add(
+                        Form::AsIs,
+                        format!(
+                            "CASE WHEN {reference}::pg_catalog.text NOT IN \
+                             ('NaN', 'Infinity', '-Infinity') THEN {reference} END"
+                        ),
+                        match pg_type.is_decimal() {
+                            true => pg_type.clone(),
+                            false => PgType::widest_decimal(),
+                        },
+                    );
+                }
+                _ if column.pg_type == *pg_type => comparison.keys.push(Key {
+                    column: key.column,
+                    form,
+                    options,
+                }),
+                _ => add(form, reference, pg_type.clone()),
+            }
+        }
+        Ok(comparison)
     }
 }
 
-/// Merges streams that are sorted by `keys` each; of rows with equal keys those of the first stream
+/// Merges streams that are sorted each; of rows with equal keys those of the first stream
 /// come first. Gives the first `visible` columns.
 ///
 /// From the first poll on, every stream is read in a task of its own, which may be ahead of the
 /// merge by `queue_bytes`.
 ///
 /// # Errors
-/// At once if there is no stream, if their schemas differ, or if a key cannot be compared. Later the
-/// first error of any stream, in time; [`ErrorKind::Execute`] when a stream is not sorted.
+/// At once if there is no stream, if their schemas differ. Later the first error of any stream, in time; [`ErrorKind::Execute`] when a stream is not sorted.
 ///
 /// # Cancel safety
 /// Dropping the stream aborts the tasks, which drops the streams that they read.
@@ -79,8 +164,7 @@ pub(crate) fn is_orderable(pg_type: &PgType) -> bool {
 /// `queue_bytes` and two batches for each stream, and a batch of the result.
 pub(crate) fn ordered(
     shards: Vec<(String, QueryStream)>,
-    columns: &[Column],
-    keys: &[SortKey],
+    comparison: Comparison,
     visible: usize,
     queue_bytes: usize,
     batch_rows: usize,
@@ -91,13 +175,13 @@ pub(crate) fn ordered(
         // There is one at least: the check above refuses none.
         Arc::new(Schema::empty())
     });
-    let keys = Arc::new(Keys::try_new(columns, keys)?);
-    if streams.len() == 1 || keys.fields.is_empty() {
+    if streams.len() == 1 || comparison.keys.is_empty() {
         // One shard has sorted already. Without keys, any order is right.
         let rows = union(streams, Order::Shard, queue_bytes)?;
         return Ok(project(rows, visible));
     }
 
+    let keys = Arc::new(comparison.keys);
     let (error_sender, errors) = mpsc::channel(1);
     let merged_schema = with_key(&schema);
     let inputs = names
@@ -187,17 +271,30 @@ fn with_key(schema: &Schema) -> SchemaRef {
 fn keyed(
     shard: String,
     rows: QueryStream,
-    keys: Arc<Keys>,
+    keys: Arc<Vec<Key>>,
     schema: SchemaRef,
 ) -> Result<QueryStream> {
-    let converter = RowConverter::new(keys.fields.clone()).map_err(fault)?;
+    let fields = keys
+        .iter()
+        .map(|key| {
+            let field = schema.fields().get(key.column).ok_or_else(changed)?;
+            let data_type = key.form.compared(field.data_type());
+            Ok(SortField::new_with_options(data_type, key.options))
+        })
+        .collect::<Result<_>>()?;
+    let converter = RowConverter::new(fields).map_err(fault)?;
     let promised = schema.clone();
     let mut last: Option<OwnedRow> = None;
     let batches = rows.map(move |batch| {
         let batch = batch?;
         let mut columns = batch.columns().to_vec();
         let encoded = keys
-            .normalized(&columns)
+            .iter()
+            .map(|key| {
+                let array = columns.get(key.column).ok_or_else(changed)?;
+                key.form.normalized(array)
+            })
+            .collect::<Result<Vec<_>>>()
             .and_then(|keys| converter.convert_columns(&keys).map_err(fault))
             .map_err(|error| error.with_shard(&shard))?;
         let before = last.iter().map(OwnedRow::row).chain(encoded.iter());
@@ -227,16 +324,9 @@ fn not_sorted(shard: &str) -> Error {
     )
 }
 
-/// The sort keys, by what is compared.
-struct Keys {
-    /// Which column, and how its values are made comparable.
-    columns: Vec<(usize, Normal)>,
-    fields: Vec<SortField>,
-}
-
-/// How the values of a key are made to compare as Arrow's row format compares.
+/// The form in which values are sent, and how that is made to compare as Arrow's row format does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Normal {
+enum Form {
     AsIs,
     /// NaN is the largest, whatever its sign, and all of them are equal; so are 0 and -0.
     Float4,
@@ -245,78 +335,73 @@ enum Normal {
     Enum,
     /// Without trailing blanks.
     Bpchar,
-    /// A month is 30 days, and a day 24 hours.
-    Interval,
+    /// What is no number apart, and the number.
+    Numeric,
+    /// The type's binary form, which is one signed number: infinity is the largest or smallest.
+    Sent {
+        function: &'static str,
+    },
+    /// The binary form of an interval. A month is 30 days, and a day 24 hours.
+    SentInterval {
+        function: &'static str,
+    },
 }
 
-impl Keys {
-    fn try_new(columns: &[Column], keys: &[SortKey]) -> Result<Self> {
-        let mut found = Self {
-            columns: Vec::with_capacity(keys.len()),
-            fields: Vec::with_capacity(keys.len()),
-        };
-        for key in keys {
-            let column = columns.get(key.column).ok_or_else(|| {
-                Error::new(
-                    ErrorKind::Execute,
-                    format!(
-                        "sort key {} of a result of {} columns",
-                        key.column + 1,
-                        columns.len()
-                    ),
-                )
-                .with_phase(Phase::Merge)
-            })?;
-            if !is_orderable(&column.pg_type) {
-                return Err(Error::new(
-                    ErrorKind::Unsupported,
-                    format!(
-                        "rows cannot be merged in the order of column {:?}: type {} is not \
-                         compared here",
-                        column.name,
-                        column.pg_type.name()
-                    ),
-                )
-                .with_phase(Phase::Merge)
-                .with_hint("leave the order to PostgreSQL: --merge gather"));
-            }
-            let normal = match &column.pg_type.shape {
-                Shape::Float4 => Normal::Float4,
-                Shape::Float8 => Normal::Float8,
-                Shape::Enum { .. } => Normal::Enum,
-                Shape::Interval => Normal::Interval,
-                Shape::Text { .. } if column.pg_type.name() == "bpchar" => Normal::Bpchar,
-                _ => Normal::AsIs,
-            };
-            let data_type = match normal {
-                Normal::Enum => DataType::Int32,
-                Normal::Interval => DataType::Decimal128(38, 0),
-                _ => column.pg_type.data_type(),
-            };
-            let options = SortOptions::new(key.descending, key.nulls_first);
-            found.columns.push((key.column, normal));
-            found
-                .fields
-                .push(SortField::new_with_options(data_type, options));
+impl Form {
+    fn of(pg_type: &PgType) -> Option<Self> {
+        Some(match &pg_type.shape {
+            Shape::Bool
+            | Shape::Int2
+            | Shape::Int4
+            | Shape::Int8
+            | Shape::Oid
+            | Shape::Xid8
+            | Shape::Bytea
+            | Shape::Uuid
+            | Shape::Bit => Self::AsIs,
+            Shape::Float4 => Self::Float4,
+            Shape::Float8 => Self::Float8,
+            Shape::Enum { .. } => Self::Enum,
+            Shape::Numeric | Shape::Decimal { .. } => Self::Numeric,
+            Shape::Date => Self::Sent {
+                function: "date_send",
+            },
+            Shape::Time => Self::Sent {
+                function: "time_send",
+            },
+            Shape::Timestamp { utc: false } => Self::Sent {
+                function: "timestamp_send",
+            },
+            Shape::Timestamp { utc: true } => Self::Sent {
+                function: "timestamptz_send",
+            },
+            Shape::Interval => Self::SentInterval {
+                function: "interval_send",
+            },
+            Shape::Text {
+                version: None,
+                json: false,
+            } => match pg_type.name() {
+                "text" | "varchar" | "name" => Self::AsIs,
+                "bpchar" => Self::Bpchar,
+                _ => return None,
+            },
+            _ => return None,
+        })
+    }
+
+    /// The Arrow type that is compared.
+    fn compared(self, sent: &DataType) -> DataType {
+        match self {
+            Self::Enum => DataType::Int32,
+            Self::SentInterval { .. } => DataType::Decimal128(38, 0),
+            _ => sent.clone(),
         }
-        Ok(found)
     }
 
-    fn normalized(&self, columns: &[ArrayRef]) -> Result<Vec<ArrayRef>> {
-        self.columns
-            .iter()
-            .map(|(index, normal)| {
-                let array = columns.get(*index).ok_or_else(changed)?;
-                normal.apply(array)
-            })
-            .collect()
-    }
-}
-
-impl Normal {
-    fn apply(self, array: &ArrayRef) -> Result<ArrayRef> {
+    fn normalized(self, array: &ArrayRef) -> Result<ArrayRef> {
         Ok(match self {
-            Self::AsIs => array.clone(),
+            Self::AsIs | Self::Numeric => array.clone(),
             Self::Float4 => {
                 let values = array
                     .as_primitive_opt::<Float32Type>()
@@ -350,26 +435,45 @@ impl Normal {
                     .map(|value| value.map(|text| text.trim_end_matches(' ')));
                 Arc::new(trimmed.collect::<StringArray>())
             }
-            Self::Interval => {
-                let values = array
-                    .as_primitive_opt::<IntervalMonthDayNanoType>()
-                    .ok_or_else(changed)?;
-                let lengths: Decimal128Array = values
+            Self::Sent { .. } => {
+                let values = array.as_binary_opt::<i32>().ok_or_else(changed)?;
+                let unsigned = values.iter().map(|value| {
+                    let mut bytes = value?.to_vec();
+                    // Negative numbers before the others.
+                    if let Some(first) = bytes.first_mut() {
+                        *first ^= 0x80;
+                    }
+                    Some(bytes)
+                });
+                Arc::new(unsigned.collect::<BinaryArray>())
+            }
+            Self::SentInterval { .. } => {
+                let values = array.as_binary_opt::<i32>().ok_or_else(changed)?;
+                let lengths = values
                     .iter()
                     .map(|value| {
-                        value.map(|value| {
-                            let days = i128::from(value.months) * 30 + i128::from(value.days);
-                            days * NANOSECONDS_PER_DAY + i128::from(value.nanoseconds)
-                        })
+                        value
+                            .map(|bytes| length(bytes).ok_or_else(changed))
+                            .transpose()
                     })
-                    .collect();
+                    .collect::<Result<Decimal128Array>>()?;
                 Arc::new(lengths.with_precision_and_scale(38, 0).map_err(fault)?)
             }
         })
     }
 }
 
-const NANOSECONDS_PER_DAY: i128 = 86_400_000_000_000;
+/// The microseconds of an interval as PostgreSQL compares it. Its binary form has microseconds, days
+/// and months; see `interval_send` and `interval_cmp_value` in `src/backend/utils/adt/timestamp.c`.
+fn length(sent: &[u8]) -> Option<i128> {
+    const MICROSECONDS_PER_DAY: i128 = 86_400_000_000;
+    let (time, rest) = sent.split_first_chunk()?;
+    let (days, rest) = rest.split_first_chunk()?;
+    let months: [u8; 4] = rest.try_into().ok()?;
+    let days = i128::from(i32::from_be_bytes(*days));
+    let days = days + i128::from(i32::from_be_bytes(months)) * 30;
+    Some(i128::from(i64::from_be_bytes(*time)) + days * MICROSECONDS_PER_DAY)
+}
 
 fn changed() -> Error {
     Error::new(

@@ -13,6 +13,7 @@
 mod aggregate;
 mod bind;
 mod build;
+mod explain;
 mod functions;
 mod instant;
 mod locality;
@@ -31,7 +32,11 @@ use crate::config::Topology;
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::types::{Column, TypeOptions};
 
+pub(crate) use explain::{Surroundings, seconds};
+
 /// What runs where to answer one query.
+///
+/// [`Display`](fmt::Display) is for people, [`to_json`](Self::to_json) for programs.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// In the order in which they run; the last one gives the answer.
@@ -44,6 +49,8 @@ pub struct Plan {
     pub(crate) arm: Arm,
     /// Why no cheaper arm was taken; one sentence for each.
     pub(crate) reasons: Vec<String>,
+    /// What it is about, for people.
+    pub(crate) surroundings: Surroundings,
 }
 
 /// How near the answer is to that of one PostgreSQL.
@@ -261,6 +268,7 @@ fn make(question: &Question<'_>) -> std::result::Result<Plan, Stop> {
         },
         arm: lowered.arm,
         reasons: lowered.reasons,
+        surroundings: Surroundings::default(),
     })
 }
 

@@ -11,6 +11,7 @@ mod route;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::task::Poll;
 
 use arrow::datatypes::Schema;
 use futures::future::join_all;
@@ -24,9 +25,9 @@ use crate::cluster::Cluster;
 use crate::connect::{Permit, Pools, Session};
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::finish::{Budget, Relation, RelationBuilder, aggregated_types};
-use crate::merge::{self, ReaggregateOptions, Rest};
+use crate::merge::{self, Comparison, ReaggregateOptions, Rest};
 use crate::plan::{Merge, Place, Plan, Sql, Step};
-use crate::progress::{Counters, ShardState};
+use crate::progress::{Counters, ShardState, StepCounters};
 use crate::scan::{self, BatchOptions, Description, Reading};
 use crate::statement::Statement;
 use crate::stream::QueryStream;
@@ -54,14 +55,36 @@ pub(super) async fn run(
         sites: open(query, &route, held).await?,
         route,
         relations: Vec::new(),
+        steps: query.progress.begin_steps(plan.steps.len()),
         budget: Budget::new(planning.finish_rows, planning.finish_bytes),
     };
     for (index, step) in steps.iter().enumerate() {
+        let counters = execution.counters(index);
+        counters.begin();
         let relation = execution.relation(index, step).await?;
+        counters.end();
         execution.relations.push(Some(relation));
         execution.release(plan, index).await;
     }
-    execution.answer(last, &plan.columns).await
+    let counters = execution.counters(steps.len());
+    counters.begin();
+    let rows = execution.answer(last, &plan.columns).await?;
+    Ok(counted(rows, counters))
+}
+
+/// The answer, counted as it is taken.
+fn counted(mut rows: QueryStream, counters: Arc<StepCounters>) -> QueryStream {
+    let schema = rows.schema();
+    let batches = stream::poll_fn(move |context| {
+        let next = rows.poll_next_unpin(context);
+        match &next {
+            Poll::Ready(Some(Ok(batch))) => counters.add(batch.num_rows() as u64, 0),
+            Poll::Ready(_) => counters.end(),
+            Poll::Pending => {}
+        }
+        next
+    });
+    QueryStream::new(schema, batches)
 }
 
 /// A server that takes part, and its session while no step has it.
@@ -78,6 +101,8 @@ struct Execution<'a> {
     /// What the steps before have given, as long as it is needed.
     relations: Vec<Option<Relation>>,
     budget: Budget,
+    /// What each step does, for whoever looks.
+    steps: Vec<Arc<StepCounters>>,
 }
 
 /// The rows of each server of a step, with its name; and where each session comes back to.
@@ -86,7 +111,21 @@ type Scans = (
     Vec<(Server, oneshot::Receiver<Session>)>,
 );
 
+/// What the servers of a step send.
+struct Sent {
+    /// The columns of its query, and behind them what is compared.
+    columns: Vec<Column>,
+    /// The COPY command that gives these.
+    copy: Arc<str>,
+    comparison: Option<Comparison>,
+}
+
 impl Execution<'_> {
+    /// The counters of a step.
+    fn counters(&self, step: usize) -> Arc<StepCounters> {
+        self.steps.get(step).cloned().unwrap_or_default()
+    }
+
     /// Runs a step whose rows other steps read.
     async fn relation(&mut self, index: usize, step: &Step) -> Result<Relation> {
         let reading = match step.merge {
@@ -105,10 +144,10 @@ impl Execution<'_> {
             Merge::Aggregate { .. } => Unrepresentable::Error,
             _ => Unrepresentable::Text,
         };
-        let copy = self.copy_sql(step, &columns, &[])?;
-        let (shards, returns) = self.scan(index, step, copy, &columns, unrepresentable, true)?;
-        let shard_schema = schema_of(&columns);
-        let mut rows = self.merge(step, shards, &columns, Rest::Read).await?;
+        let sent = self.sent(step, &first, columns, &[])?;
+        let shard_schema = schema_of(&sent.columns);
+        let (shards, returns) = self.scan(index, step, &sent, unrepresentable, true)?;
+        let mut rows = self.merge(step, shards, sent, Rest::Read).await?;
         types = match &step.merge {
             Merge::Aggregate { .. } => aggregated_types(&shard_schema, types, &rows.schema())?,
             Merge::Ordered { visible, .. } => {
@@ -122,8 +161,9 @@ impl Execution<'_> {
         while let Some(batch) = rows.next().await {
             let batch = batch?;
             let bytes = builder.push(&batch)?;
-            self.budget
-                .take(&step.name, batch.num_rows() as u64, bytes)?;
+            let count = batch.num_rows() as u64;
+            self.counters(index).add(count, bytes);
+            self.budget.take(&step.name, count, bytes)?;
         }
         drop(rows);
         for (server, session) in returns {
@@ -140,36 +180,29 @@ impl Execution<'_> {
         let index = self.relations.len();
         let user = self.query.types;
         if let Merge::Aggregate { .. } = step.merge {
-            let (described, _) = self.describe(index, step, Reading::Aggregate(user)).await?;
+            let reading = Reading::Aggregate(user);
+            let (described, first) = self.describe(index, step, reading).await?;
             // A NULL in place of a value would be left out of a sum, and join another group.
             let unrepresentable = match user.unrepresentable {
                 Unrepresentable::Null => Unrepresentable::Error,
                 other => other,
             };
-            let copy = self.copy_sql(step, &described, &[])?;
-            let (shards, _) = self.scan(index, step, copy, &described, unrepresentable, false)?;
+            let sent = self.sent(step, &first, described, &[])?;
+            let (shards, _) = self.scan(index, step, &sent, unrepresentable, false)?;
             self.give_back_all().await;
-            let rows = self.merge(step, shards, &described, Rest::Cancel).await?;
+            let rows = self.merge(step, shards, sent, Rest::Cancel).await?;
             return aggregated(rows, columns);
         }
-        let (described, _) = self.describe(index, step, Reading::Options(user)).await?;
+        let (described, first) = self.describe(index, step, Reading::Options(user)).await?;
         let visible = match step.merge {
             Merge::Ordered { visible, .. } => visible,
             _ => described.len(),
         };
         let fitted = fitted(columns, &described, visible)?;
-        let copy = self.copy_sql(step, &fitted.columns, &fitted.casts)?;
-        let (shards, _) = self.scan(
-            index,
-            step,
-            copy,
-            &fitted.columns,
-            user.unrepresentable,
-            false,
-        )?;
+        let sent = self.sent(step, &first, fitted.columns, &fitted.casts)?;
+        let (shards, _) = self.scan(index, step, &sent, user.unrepresentable, false)?;
         self.give_back_all().await;
-        self.merge(step, shards, &fitted.columns, Rest::Cancel)
-            .await
+        self.merge(step, shards, sent, Rest::Cancel).await
     }
 
     /// Asks every server of the step for its columns, and compares; also the first one's own
@@ -214,18 +247,35 @@ impl Execution<'_> {
         }
     }
 
-    /// The COPY command of a step that gives these columns.
-    fn copy_sql(
+    /// What the servers of a step have to send, whose query has these columns.
+    fn sent(
         &self,
         step: &Step,
-        columns: &[Column],
+        description: &Description,
+        mut columns: Vec<Column>,
         casts: &[Option<String>],
-    ) -> Result<Arc<str>> {
-        let (before, after) = scan::copy_frame(columns, casts);
+    ) -> Result<Sent> {
+        let width = columns.len();
+        let mut selected = scan::selections(&columns, casts);
+        let mut comparison = None;
+        if let Merge::Ordered { keys, .. } = &step.merge {
+            let types = &description.raw_types;
+            let compared = Comparison::try_new(types, &columns, keys, scan::reference)?;
+            for (expression, column) in &compared.extra {
+                selected.push(expression.clone());
+                columns.push(column.clone());
+            }
+            comparison = Some(compared);
+        }
+        let (before, after) = scan::copy_frame(width, &selected);
         let mut sql = before;
         self.write_query(step, true, &mut sql)?;
         sql.push_str(&after);
-        Ok(sql.into())
+        Ok(Sent {
+            columns,
+            copy: sql.into(),
+            comparison,
+        })
     }
 
     /// The step's query with the relations that it uses in front of its own.
@@ -263,8 +313,7 @@ impl Execution<'_> {
         &mut self,
         index: usize,
         step: &Step,
-        copy: Arc<str>,
-        columns: &[Column],
+        sent: &Sent,
         unrepresentable: Unrepresentable,
         needed_again: bool,
     ) -> Result<Scans> {
@@ -273,6 +322,7 @@ impl Execution<'_> {
             bytes: self.query.batch_bytes,
             unrepresentable,
         };
+        let counters = self.counters(index);
         let mut shards = Vec::new();
         let mut returns = Vec::new();
         for server in self.route.runs(index) {
@@ -287,16 +337,16 @@ impl Execution<'_> {
             });
             let rows = scan::rows(
                 session,
-                copy.clone(),
-                columns.to_vec(),
+                sent.copy.clone(),
+                sent.columns.clone(),
                 &options,
-                site.counters.clone(),
+                counters.shard(&site.counters),
                 back,
             );
             shards.push((site.name.clone(), stream_in_place(rows, &step.place)));
         }
         if shards.is_empty() {
-            let schema = Arc::new(schema_of(columns));
+            let schema = Arc::new(schema_of(&sent.columns));
             shards.push((String::new(), QueryStream::new(schema, stream::empty())));
         }
         Ok((shards, returns))
@@ -306,7 +356,7 @@ impl Execution<'_> {
         &self,
         step: &Step,
         shards: Vec<(String, QueryStream)>,
-        columns: &[Column],
+        sent: Sent,
         rest: Rest,
     ) -> Result<QueryStream> {
         let Query { order, memory, .. } = *self.query;
@@ -318,18 +368,20 @@ impl Execution<'_> {
                 Ok(merge::limit(rows, *skip, *fetch, rest))
             }
             Merge::Ordered {
-                keys,
                 skip,
                 fetch,
                 visible,
+                ..
             } => {
+                let comparison = sent.comparison;
+                let comparison = comparison.ok_or_else(|| fault("a merge has no keys"))?;
                 // No more rows are merged than are wanted.
                 let wanted = fetch
                     .and_then(|fetch| fetch.checked_add(*skip))
                     .and_then(|wanted| usize::try_from(wanted).ok())
                     .unwrap_or(usize::MAX);
                 let batch_rows = self.query.batch_rows.min(wanted);
-                let rows = merge::ordered(shards, columns, keys, *visible, queue, batch_rows)?;
+                let rows = merge::ordered(shards, comparison, *visible, queue, batch_rows)?;
                 Ok(merge::limit(rows, *skip, *fetch, rest))
             }
             Merge::Aggregate { sql, .. } => {

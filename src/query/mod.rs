@@ -1,6 +1,8 @@
 //! A query to come: what to run, and how.
 
 #[cfg(feature = "datafusion")]
+mod analysis;
+#[cfg(feature = "datafusion")]
 mod answer;
 mod deadline;
 #[cfg(feature = "datafusion")]
@@ -17,6 +19,8 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::RecordBatchWriter;
 
+#[cfg(feature = "datafusion")]
+pub use self::analysis::Analysis;
 use self::deadline::Deadline;
 use self::settle::settle;
 use crate::cluster::Cluster;
@@ -253,7 +257,7 @@ impl Query {
                 )
                 .with_hint("use merge SQL with a fan-out, or write it into the query"));
             }
-            let rows = deadline.within(self.start_planned(planning)).await?;
+            let (rows, _) = deadline.within(self.start_planned(planning)).await?;
             return Ok(deadline.bound(rows));
         }
         let (order, memory) = (self.order, self.memory);

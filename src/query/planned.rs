@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
 
-use super::execute::{self, Held};
+use super::analysis::no_plan;
+use super::execute::Held;
 use super::{Planning, Query};
 use crate::cluster::Cluster;
 use crate::error::{Error, ErrorKind, Result};
 use crate::finish::{DEFAULT_FINISH_BYTES, DEFAULT_FINISH_ROWS};
-use crate::plan::{self, Answers, MergeMode, Need, Plan, Planned, Question};
+use crate::plan::{self, Answers, MergeMode, Need, Plan, Planned, Question, Surroundings};
 use crate::scan::{self, Reading};
 use crate::statement::Statement;
-use crate::stream::QueryStream;
 use crate::types::{Column, TypeOptions};
 
 impl Query {
@@ -67,13 +67,7 @@ impl Query {
     pub async fn plan(self) -> Result<Plan> {
         self.deadline()
             .within(async {
-                let planning = self.planning.ok_or_else(|| {
-                    Error::new(
-                        ErrorKind::Config,
-                        "a fan-out has no plan: its SQL runs on every shard as it is",
-                    )
-                    .with_hint("ask for the plan of Cluster::query")
-                })?;
+                let planning = self.planning.ok_or_else(no_plan)?;
                 let (plan, held) = self.make_plan(planning).await?;
                 held.session.finish().await;
                 Ok(plan)
@@ -89,14 +83,8 @@ impl Query {
         Ok(Arc::new(Schema::new(fields)))
     }
 
-    /// Plans the query and runs it up to its last step.
-    pub(super) async fn start_planned(&self, planning: Planning) -> Result<QueryStream> {
-        let (plan, held) = self.make_plan(planning).await?;
-        execute::run(self, planning, &plan, held).await
-    }
-
     /// The plan, and the session of the shard that answered what had to be known for it.
-    async fn make_plan(&self, planning: Planning) -> Result<(Plan, Held)> {
+    pub(super) async fn make_plan(&self, planning: Planning) -> Result<(Plan, Held)> {
         let statement = Statement::parse(&self.sql)?;
         // Before a session is held: it takes one of each shard.
         let catalog = self.cluster.catalog().await?;
@@ -122,7 +110,14 @@ impl Query {
                 answers: &answers,
             };
             let need = match plan::plan(&question)? {
-                Planned::Plan(plan) => return Ok((plan, held)),
+                Planned::Plan(mut plan) => {
+                    plan.surroundings = Surroundings::new(
+                        self.cluster.topology(),
+                        planning.finish_rows,
+                        planning.finish_bytes,
+                    );
+                    return Ok((plan, held));
+                }
                 Planned::Need(need) => need,
             };
             if !asked.insert(need.clone()) {

@@ -21,7 +21,14 @@ const TABLE: &[(&str, &[&str])] = &[
     ("catalog", &["config", "connect", "types", "quote"]),
     (
         "plan",
-        &["catalog", "config", "types", "quote", "statement"],
+        &[
+            "catalog",
+            "config",
+            "types",
+            "quote",
+            "statement",
+            "progress",
+        ],
     ),
     ("connect", &["config", "quote"]),
     ("decode", &["types"]),
@@ -48,7 +55,10 @@ const TABLE: &[(&str, &[&str])] = &[
             "catalog", "config", "connect", "types", "quote", "scan", "cluster",
         ],
     ),
-    ("blocking", &["config", "export", "query", "cluster"]),
+    (
+        "blocking",
+        &["config", "export", "plan", "query", "cluster"],
+    ),
     ("cursor", &["text", "blocking"]),
     ("local", &[]),
 ];

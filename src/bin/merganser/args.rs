@@ -29,10 +29,13 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run one SQL statement on every shard, and write all rows to one output
+    /// Answer one SQL statement as if one database held all rows, or run it on every shard
     #[command(after_long_help = QUERY_HELP, after_help = "Examples, formats and types: merganser query --help")]
     // Boxed: it is much larger than the others.
     Query(Box<Query>),
+    /// Show how a statement would be answered, or why it is refused
+    #[command(after_long_help = EXPLAIN_HELP, after_help = "Examples: merganser explain --help")]
+    Explain(Box<Explain>),
     /// Compare the shards' tables, and write the topology file
     #[command(after_long_help = INSPECT_HELP)]
     Inspect(Inspect),
@@ -68,16 +71,58 @@ pub(crate) struct Shards {
     pub(crate) urls: Vec<String>,
 }
 
-/// The flags of `merganser query`.
+/// The statement and the values of its parameters.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Query {
+pub(crate) struct Statement {
     /// The statement: one SELECT, VALUES, TABLE or WITH
     #[arg(required_unless_present = "file", conflicts_with = "file")]
     pub(crate) sql: Option<String>,
     /// Read the statement from a file; - is standard input
     #[arg(short, long, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) params: Params,
+}
 
+/// How a statement is planned.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Planning {
+    /// How the rows of the shards become one answer
+    #[arg(long, value_enum, value_name = "HOW", help_heading = "Planning")]
+    pub(crate) merge: Option<Merge>,
+    /// The most rows that all steps of a query may hand to another server [default: 1000000]
+    #[arg(long, value_name = "N", value_parser = parse_rows, help_heading = "Planning")]
+    pub(crate) finish_rows: Option<u64>,
+    /// The most SQL text that these rows may become, such as 64MiB [default: 256MiB]
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes, help_heading = "Planning")]
+    pub(crate) finish_bytes: Option<usize>,
+}
+
+/// The flags of `merganser explain`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Explain {
+    #[command(flatten)]
+    pub(crate) statement: Statement,
+    #[command(flatten)]
+    pub(crate) shards: Shards,
+    #[command(flatten)]
+    pub(crate) planning: Planning,
+    /// Run the query too, drop its rows, and show what each step moved and how long it took
+    #[arg(long)]
+    pub(crate) analyze: bool,
+    /// Text for people, or JSON for programs
+    #[arg(long, value_enum, default_value_t = PlanFormat::Text)]
+    pub(crate) format: PlanFormat,
+    /// The longest that it may take, such as 30s or 5min [default: no limit]
+    #[arg(long, value_name = "TIME", value_parser = parse_timeout)]
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// The flags of `merganser query`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Query {
+    #[command(flatten)]
+    pub(crate) statement: Statement,
     #[command(flatten)]
     pub(crate) shards: Shards,
 
@@ -85,14 +130,17 @@ pub(crate) struct Query {
     ///
     /// This is UNION ALL: each shard counts, sorts and limits only its own rows. Combine partial
     /// results with --merge-sql.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["merge", "finish_rows", "finish_bytes", "analyze"])]
     pub(crate) fan_out: bool,
     /// Run this SQL, of Apache DataFusion, over the rows of all shards: a table named shards
     #[arg(long, value_name = "SQL", requires = "fan_out")]
     pub(crate) merge_sql: Option<String>,
     #[command(flatten)]
-    pub(crate) params: Params,
-    /// In which order the rows of the shards are appended
+    pub(crate) planning: Planning,
+    /// Show the plan on standard error behind the answer: what each step moved, and in which time
+    #[arg(long, help_heading = "Planning")]
+    pub(crate) analyze: bool,
+    /// In which order the rows of the shards are appended, where the statement leaves that open
     #[arg(long, value_enum, default_value_t = Order::Shard)]
     pub(crate) order: Order,
 
@@ -171,6 +219,24 @@ pub(crate) struct Demo {
     pub(crate) dir: Option<PathBuf>,
 }
 
+/// How the rows of the shards become one answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Merge {
+    /// The cheapest way that is exact
+    Auto,
+    /// Collect rows of the sharded tables, and run the statement over them as it is written
+    Gather,
+}
+
+/// How a plan is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PlanFormat {
+    /// For people
+    Text,
+    /// One object, with the fields that Plan::to_json of the library documents
+    Json,
+}
+
 /// In which order the rows of the shards are appended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Order {
@@ -242,6 +308,11 @@ fn parse_count(text: &str) -> Result<usize, String> {
     }
 }
 
+fn parse_rows(text: &str) -> Result<u64, String> {
+    text.parse()
+        .map_err(|_| "expected a whole number".to_owned())
+}
+
 fn parse_scale(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(scale) if (0.001..=100.0).contains(&scale) => Ok(scale),
@@ -269,10 +340,11 @@ Examples:
       --shard postgresql://app@db2/sales \\
       -o orders.parquet 'SELECT * FROM orders'
 
-  Write a topology file once, then leave the URLs out:
+  Write a topology file once, then ask as if it were one database:
     merganser inspect --shard postgresql://app@db0/sales --shard postgresql://app@db1/sales \\
       --shard-key orders=o_orderkey --write merganser.toml
-    merganser query --fan-out 'SELECT count(*) FROM orders'
+    merganser query 'SELECT o_orderstatus, count(*) FROM orders GROUP BY 1 ORDER BY 1'
+    merganser explain 'SELECT o_orderstatus, count(*) FROM orders GROUP BY 1 ORDER BY 1'
 
 Environment variables:
   PGHOST, PGPORT, PGUSER, PGPASSWORD, PGDATABASE, PGSSLMODE, ...
@@ -292,6 +364,9 @@ Exit codes:
 
 const QUERY_HELP: &str = "\
 Examples:
+  The answer of one database, from a topology file that says how tables are split:
+    merganser query -c merganser.toml 'SELECT count(*) AS n FROM orders'
+
   One count for each shard, and one for all of them:
     merganser query --fan-out 'SELECT count(*) AS n FROM orders'
     merganser query --fan-out 'SELECT count(*) AS n FROM orders' \\
@@ -307,6 +382,11 @@ Examples:
   How fast the shards deliver:
     merganser query --fan-out --format none 'SELECT * FROM lineitem'
 
+Planned queries:
+  Without --fan-out the answer is that of one PostgreSQL that holds all rows: values, types, names,
+  and the order where the statement orders. Or the query is refused, with the reason and exit code 3.
+  merganser explain shows how it would run.
+
 Output:
   Rows go to standard output or to -o FILE. Extensions: .csv .json .ndjson .jsonl .arrow .feather
   .ipc .arrows .parquet .pq. A file appears under its name when its last byte is on the disk; an
@@ -318,6 +398,21 @@ Types:
   see --numeric and --unrepresentable for the values that need a decision.
 
 Exit codes: see merganser --help
+";
+
+const EXPLAIN_HELP: &str = "\
+Examples:
+  How would it run?
+    merganser explain 'SELECT o_orderstatus, avg(o_totalprice) FROM orders GROUP BY 1'
+
+  Where does the time go?
+    merganser explain --analyze -f report.sql
+
+What it shows:
+  Whether the answer is EXACT, EXACT up to float summation order (PostgreSQL leaves that open too), or
+  REFUSED; the merge, from the cheapest: Single, Union, Ordered, Combine, Gather; why no cheaper one
+  would be right; then every step with its shards, its SQL, its merge and what moves to other servers.
+  The plan, or the refusal, goes to standard output. Exit code 3 for a refusal.
 ";
 
 const INSPECT_HELP: &str = "\
@@ -394,6 +489,11 @@ mod tests {
             "-f a q",
             "--merge-sql m q",
             "--fan-out",
+            "--fan-out --merge gather q",
+            "--fan-out --analyze q",
+            "--merge union q",
+            "--finish-rows many q",
+            "--finish-bytes 0 q",
         ] {
             let error = query(bad).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{bad}");

@@ -77,7 +77,7 @@ pub(crate) fn complain(text: &str) {
 }
 
 /// The documented exit code of each kind of error; `merganser --help` lists them.
-fn exit_code(kind: ErrorKind) -> u8 {
+pub(crate) fn exit_code(kind: ErrorKind) -> u8 {
     match kind {
         ErrorKind::Config | ErrorKind::Syntax => 2,
         ErrorKind::Unsupported => 3,
@@ -122,7 +122,7 @@ fn causes(error: &Error) -> impl Iterator<Item = &(dyn StdError + 'static)> {
 }
 
 /// A text of a server, or of a file, as lines that cannot move the cursor of a terminal.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let mut printable = String::with_capacity(text.len());
     for c in text.trim_end().chars() {
         match c {

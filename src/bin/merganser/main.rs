@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! args ── plain flags, checked ──► query ──► output: standard output or a file
+//!                                  explain
 //!                                  inspect
 //!                                  demo
 //! interrupt ── Ctrl-C, SIGTERM     progress ── display on a terminal     failure ── exit codes
@@ -11,6 +12,7 @@
 
 mod args;
 mod demo;
+mod explain;
 mod failure;
 mod inspect;
 mod interrupt;
@@ -18,6 +20,7 @@ mod params;
 mod progress;
 mod query;
 mod size;
+mod statement;
 mod topology;
 
 use std::io;
@@ -52,6 +55,7 @@ fn run(command: Command) -> Outcome<ExitCode> {
         let signals = Signals::listen().map_err(|error| system("cannot take signals", error))?;
         match command {
             Command::Query(args) => query::run(*args, signals).await,
+            Command::Explain(args) => explain::run(*args, signals).await,
             Command::Inspect(args) => inspect::run(args, signals).await,
             Command::Demo(args) => demo::run(args, signals).await,
             Command::Completions { shell } => completions(shell),

@@ -1,35 +1,23 @@
 //! `merganser query`.
 
-use std::fs;
-use std::io::{self, IsTerminal, Read};
-use std::path::Path;
+use std::fmt;
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use indicatif::{DecimalBytes, HumanCount};
 use merganser::export::{self, Destination, ExportOptions, Format, Progress, Summary};
 use merganser::types::{NumericAs, TypeOptions, Unrepresentable};
-use merganser::{Cluster, Error, ErrorKind, Query, ScanProgress};
+use merganser::{Cluster, Error, ErrorKind, Query, QueryStream, ScanProgress};
 
 use crate::args;
 use crate::failure::{Outcome, complain};
 use crate::interrupt::{Signals, clean_up};
 use crate::progress::Display;
+use crate::statement::{self, blocking};
 use crate::topology;
 
 pub(crate) async fn run(args: args::Query, signals: Signals) -> Outcome<ExitCode> {
-    if !args.fan_out {
-        return Err(Error::new(
-            ErrorKind::Unsupported,
-            "planned queries, answered as if one database held all rows, are not there yet",
-        )
-        .with_hint(
-            "add --fan-out: the text then runs as it is on every shard, and the rows are appended; \
-             each shard counts, groups, sorts and limits its own rows only, and --merge-sql \
-             combines partial results",
-        )
-        .into());
-    }
     let job = Job::new(args)?;
     let cluster = job.cluster()?;
     let outcome = signals.guard(job.run(&cluster)).await;
@@ -82,7 +70,11 @@ impl Job {
     }
 
     fn cluster(&self) -> Result<Cluster, Error> {
-        let builder = Cluster::builder(topology::load(&self.args.shards)?);
+        let topology = topology::load(&self.args.shards)?;
+        if !self.args.fan_out {
+            statement::check_tables(&topology)?;
+        }
+        let builder = Cluster::builder(topology);
         match self.args.connections_per_shard {
             Some(connections) => builder.with_connections_per_shard(connections),
             None => builder,
@@ -91,12 +83,12 @@ impl Job {
     }
 
     async fn run(&self, cluster: &Cluster) -> Outcome<()> {
-        let sql = read_sql(&self.args).await?;
+        let sql = statement::read(&self.args.statement).await?;
         let scan = ScanProgress::new();
         let query = self.query(cluster, sql)?.with_progress(scan.clone());
         let display = Display::new(scan, self.args.quiet);
         let started = Instant::now();
-        let summary = tokio::select! {
+        let (summary, analysis) = tokio::select! {
             written = self.write(query, &display) => written?,
             never = display.run() => match never {},
         };
@@ -106,14 +98,20 @@ impl Job {
         {
             complain(&line);
         }
+        if let Some(analysis) = analysis {
+            complain(&analysis.to_string());
+        }
         Ok(())
     }
 
     fn query(&self, cluster: &Cluster, sql: String) -> Result<Query, Error> {
         let args = &self.args;
-        let mut query = cluster
-            .fan_out(sql)
-            .with_params(args.params.0.iter().cloned())
+        let query = match args.fan_out {
+            true => cluster.fan_out(sql),
+            false => statement::planned(cluster, sql, &args.planning)?,
+        };
+        let mut query = query
+            .with_params(args.statement.params.0.iter().cloned())
             .with_order(args.order.into())
             .with_types(self.types());
         if let Some(timeout) = args.timeout {
@@ -148,22 +146,33 @@ impl Job {
         types
     }
 
-    async fn write(&self, query: Query, display: &Display) -> Result<Summary, Error> {
+    async fn write(
+        &self,
+        query: Query,
+        display: &Display,
+    ) -> Result<(Summary, Option<impl fmt::Display>), Error> {
         // On a thread of its own: to open a FIFO is to wait for its reader.
         let destination = self.destination.clone();
         let output = blocking(move || destination.open()).await?;
-        let mut rows = query.stream().await?;
+        let (mut rows, analysis) = match self.args.analyze {
+            true => {
+                let (rows, analysis) = analyzed(query).await?;
+                (rows, Some(analysis))
+            }
+            false => (query.stream().await?, None),
+        };
         if self.destination == Destination::Stdout && io::stdout().is_terminal() {
             rows = display.until_first_rows(rows);
         }
-        export::write(
+        let summary = export::write(
             rows,
             output,
             self.format,
             &self.options,
             &Progress::default(),
         )
-        .await
+        .await?;
+        Ok((summary, analysis))
     }
 
     /// `1,234 rows, 5.60 MB in 0.8 s -> out.parquet`; nothing where the rows themselves are seen.
@@ -185,47 +194,6 @@ impl Job {
     }
 }
 
-/// The statement, from the command line, a file or standard input.
-async fn read_sql(args: &args::Query) -> Result<String, Error> {
-    let path = match (&args.sql, &args.file) {
-        (Some(sql), _) => return Ok(sql.clone()),
-        (None, Some(path)) => path.clone(),
-        // clap asks for one of them.
-        (None, None) => return Err(Error::new(ErrorKind::Config, "no SQL text")),
-    };
-    blocking(move || read_text(&path)).await
-}
-
-fn read_text(path: &Path) -> Result<String, Error> {
-    let read = || match path.to_str() {
-        Some("-") => {
-            let mut text = String::new();
-            io::stdin().read_to_string(&mut text).map(|_| text)
-        }
-        _ => fs::read_to_string(path),
-    };
-    let text = read().map_err(|error| {
-        let message = format!("cannot read the SQL text from {}", path.display());
-        Error::new(ErrorKind::Config, message).with_source(error)
-    })?;
-    // Some editors begin a file with a mark that PostgreSQL takes for a character.
-    Ok(match text.strip_prefix('\u{feff}') {
-        Some(rest) => rest.to_owned(),
-        None => text,
-    })
-}
-
-/// Runs something that waits for files or people on a thread where that is allowed.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
-) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|panic| {
-            Err(Error::new(ErrorKind::Export, "a thread of this program failed").with_source(panic))
-        })
-}
-
 #[cfg(feature = "datafusion")]
 fn reaggregate(query: Query, merge_sql: &str) -> Result<Query, Error> {
     Ok(query.reaggregate(merge_sql))
@@ -233,9 +201,16 @@ fn reaggregate(query: Query, merge_sql: &str) -> Result<Query, Error> {
 
 #[cfg(not(feature = "datafusion"))]
 fn reaggregate(_: Query, _: &str) -> Result<Query, Error> {
-    Err(Error::new(
-        ErrorKind::Unsupported,
-        "this merganser was built without DataFusion, so it has no --merge-sql",
-    )
-    .with_hint("build it with the default features"))
+    Err(statement::without_datafusion("it has no --merge-sql"))
+}
+
+/// The rows, and a description of the plan with what its steps do.
+#[cfg(feature = "datafusion")]
+async fn analyzed(query: Query) -> Result<(QueryStream, impl fmt::Display), Error> {
+    query.stream_analyzed().await
+}
+
+#[cfg(not(feature = "datafusion"))]
+async fn analyzed(_: Query) -> Result<(QueryStream, String), Error> {
+    Err(statement::without_datafusion("it has no plans"))
 }

@@ -16,20 +16,16 @@
 //! taken to be those of PostgreSQL's own aggregates: the caller has resolved them.
 
 mod bounds;
+mod call;
 mod moments;
 mod template;
 
 #[cfg(test)]
 mod tests;
 
-use std::ops::ControlFlow;
+use datafusion::sql::sqlparser::ast::{Expr, Function, FunctionArg, FunctionArgExpr};
 
-use datafusion::sql::sqlparser::ast::{
-    CaseWhen, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentClause, FunctionArgumentList, FunctionArguments, ObjectNamePart, Value,
-    helpers::attached_token::AttachedToken, visit_expressions,
-};
-
+use self::call::{Call, case_when, is_constant, placeholder, row_elements, with_arguments};
 use self::moments::{Regression, Variance};
 use crate::types::PgType;
 
@@ -161,75 +157,7 @@ const SUM_DIGITS: u32 = 10;
 /// The most digits of an Arrow decimal.
 const MOST_DIGITS: u32 = 76;
 
-/// An aggregate call, taken apart.
-struct Call<'a> {
-    name: String,
-    distinct: bool,
-    ordered: bool,
-    /// What the parentheses hold: `*`, `t.*`, expressions.
-    written: &'a [FunctionArg],
-    /// The expressions among them.
-    args: Vec<Expr>,
-    /// Their types, without modifiers, as `pg_type` has them.
-    types: Vec<&'a str>,
-    filter: Option<&'a Expr>,
-    columns: &'a Columns<'a>,
-}
-
-impl<'a> Call<'a> {
-    fn read(
-        call: &'a Function,
-        arguments: &'a [PgType],
-        columns: &'a Columns<'a>,
-    ) -> Result<Self, String> {
-        let name = match call.name.0.last() {
-            Some(ObjectNamePart::Identifier(name)) if name.quote_style.is_some() => {
-                name.value.clone()
-            }
-            Some(ObjectNamePart::Identifier(name)) => name.value.to_lowercase(),
-            _ => return Err(format!("{} is no name of a function", call.name)),
-        };
-        if let Some(reason) = keeps_every_value(&name) {
-            return Err(format!("{name} {reason}"));
-        }
-        let plain = call.over.is_none()
-            && call.null_treatment.is_none()
-            && call.within_group.is_empty()
-            && matches!(call.parameters, FunctionArguments::None)
-            && !call.uses_odbc_syntax;
-        let FunctionArguments::List(list) = &call.args else {
-            return Err(format!("{call} is no plain aggregate call"));
-        };
-        if !plain {
-            return Err(format!("{call} is no plain aggregate call"));
-        }
-        let ordered = match list.clauses.as_slice() {
-            [] => false,
-            [FunctionArgumentClause::OrderBy(_)] => true,
-            _ => return Err(format!("{call} is no plain aggregate call")),
-        };
-        let mut args = Vec::new();
-        for arg in &list.args {
-            match arg {
-                FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => args.push(expr.clone()),
-                FunctionArg::Unnamed(
-                    FunctionArgExpr::Wildcard | FunctionArgExpr::QualifiedWildcard(_),
-                ) => {}
-                _ => return Err(format!("an argument of {call} is given by name")),
-            }
-        }
-        Ok(Self {
-            name,
-            distinct: list.duplicate_treatment == Some(DuplicateTreatment::Distinct),
-            ordered,
-            written: &list.args,
-            args,
-            types: arguments.iter().map(base_name).collect(),
-            filter: call.filter.as_deref(),
-            columns,
-        })
-    }
-
+impl Call<'_> {
     fn split_count(&self) -> Result<Split, String> {
         // `*` and `t.*` are no expressions.
         let count = self.partial("count($1)", Some(Reaggregate::Sum))?;
@@ -275,6 +203,7 @@ impl<'a> Call<'a> {
     fn split_avg(&self) -> Result<Split, String> {
         let (combine, float) = match self.argument_type()? {
             "int2" | "int4" | "int8" | "numeric" => ("sum($2) / sum($1)", false),
+            // PostgreSQL keeps the squares too, and reports it where those overflow; we do not.
             "float4" | "float8" => ("sum($2) / sum($1)::float8", true),
             "interval" => ("sum($2) / sum($1)::float8", false),
             other => return Err(format!("there is no rule for avg({other})")),
@@ -446,43 +375,6 @@ impl<'a> Call<'a> {
             other => Err(format!("there is no rule for {}({other})", self.name)),
         }
     }
-
-    /// A partial by its template over the arguments.
-    fn partial(&self, sql: &str, merge: Option<Reaggregate>) -> Result<Partial, String> {
-        let mut template = template::parse(sql)?;
-        if let Some(filter) = self.filter {
-            template::with_filter(&mut template, filter);
-        }
-        Ok(Partial {
-            expr: template::fill(&template, &self.args),
-            kind: PartialKind::Aggregate,
-            merge,
-        })
-    }
-
-    fn argument_type(&self) -> Result<&'a str, String> {
-        match self.types.as_slice() {
-            [one] if self.args.len() == 1 => Ok(one),
-            _ => Err(format!("{} does not take one argument", self.name)),
-        }
-    }
-
-    fn bounds(&self) -> Option<(u32, u32)> {
-        match self.types.as_slice() {
-            ["int2"] => Some((5, 0)),
-            ["int4"] => Some((10, 0)),
-            ["int8"] => Some((19, 0)),
-            _ => decimal_bounds(self.args.first()?, self.columns),
-        }
-    }
-
-    /// An ORDER BY inside the call is of no account, unless the result depends on it.
-    fn check_order(&self, matters: bool) -> Result<(), String> {
-        match self.ordered && matters {
-            true => Err(format!("{} takes its values in an order", self.name)),
-            false => Ok(()),
-        }
-    }
 }
 
 /// `coalesce`: over no rows at all, a count is 0.
@@ -514,21 +406,6 @@ const DISTINCT: [&str; 22] = [
     "regr_syy",
 ];
 
-/// Why an aggregate cannot be split, if it needs all values at once.
-fn keeps_every_value(name: &str) -> Option<&'static str> {
-    match name {
-        "array_agg" | "string_agg" | "xmlagg" => Some("gives back every value it is given"),
-        "mode" | "percentile_cont" | "percentile_disc" => {
-            Some("needs all values of a group in one place")
-        }
-        "rank" | "dense_rank" | "percent_rank" | "cume_dist" => {
-            Some("needs all values of a group in one place")
-        }
-        _ if name.starts_with("json") => Some("gives back every value it is given"),
-        _ => None,
-    }
-}
-
 fn combined(partials: Vec<Partial>, combine: &str) -> Result<Split, String> {
     Ok(Split {
         partials,
@@ -536,73 +413,4 @@ fn combined(partials: Vec<Partial>, combine: &str) -> Result<Split, String> {
         direct: false,
         combine: template::parse(combine)?,
     })
-}
-
-/// A type's name without modifiers; `int4[]` stays.
-fn base_name(pg_type: &PgType) -> &str {
-    let name = pg_type.name();
-    match name.split_once('(') {
-        Some((base, rest)) if rest.ends_with(')') => base,
-        _ => name,
-    }
-}
-
-fn with_arguments(function: &Function, args: Vec<FunctionArg>) -> Function {
-    Function {
-        args: FunctionArguments::List(FunctionArgumentList {
-            duplicate_treatment: None,
-            args,
-            clauses: Vec::new(),
-        }),
-        ..function.clone()
-    }
-}
-
-/// The elements of the one argument if it is a row: `(a, b)` or `ROW(a, b)`.
-fn row_elements(args: &[Expr]) -> Option<Vec<Expr>> {
-    match args {
-        [Expr::Tuple(elements)] => Some(elements.clone()),
-        [Expr::Nested(inner)] => row_elements(std::slice::from_ref(inner)),
-        [Expr::Function(function)] => match (&function.args, function.name.0.as_slice()) {
-            (FunctionArguments::List(list), [ObjectNamePart::Identifier(name)])
-                if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("row") =>
-            {
-                list.args
-                    .iter()
-                    .map(|arg| match arg {
-                        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
-                        _ => None,
-                    })
-                    .collect()
-            }
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-/// Whether an expression names no column.
-fn is_constant(expr: &Expr) -> bool {
-    visit_expressions(expr, |part| match part {
-        Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Subquery(_) => {
-            ControlFlow::Break(())
-        }
-        _ => ControlFlow::Continue(()),
-    })
-    .is_continue()
-}
-
-fn placeholder(number: usize) -> Expr {
-    Expr::value(Value::Placeholder(format!("${number}")))
-}
-
-/// The result where the condition holds, else NULL.
-fn case_when(condition: Expr, result: Expr) -> Expr {
-    Expr::Case {
-        case_token: AttachedToken::empty(),
-        end_token: AttachedToken::empty(),
-        operand: None,
-        conditions: vec![CaseWhen { condition, result }],
-        else_result: None,
-    }
 }

@@ -257,8 +257,8 @@ impl Regression {
     }
 }
 
-/// A distance whose square PostgreSQL can hold: what is less is nothing, where its operators would
-/// report an underflow.
+/// A distance whose square is more than nothing: its operators would report an underflow otherwise,
+/// where the aggregates of PostgreSQL go on with 0.
 fn distance(d: &str) -> String {
-    format!("CASE WHEN abs({d}) < 1e-150 THEN 0 ELSE {d} END")
+    format!("CASE WHEN abs({d}) < 1e-161 THEN 0 ELSE {d} END")
 }

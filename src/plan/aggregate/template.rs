@@ -6,7 +6,9 @@
 
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{Expr, Function, Value, visit_expressions_mut};
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, Expr, Function, Value, visit_expressions_mut,
+};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 
@@ -41,7 +43,7 @@ pub(super) fn with_filter(template: &mut Expr, filter: &Expr) {
             let condition = match present.take() {
                 Some(own) => Expr::BinaryOp {
                     left: own,
-                    op: datafusion::sql::sqlparser::ast::BinaryOperator::And,
+                    op: BinaryOperator::And,
                     right: Box::new(Expr::Nested(Box::new(filter.clone()))),
                 },
                 None => filter.clone(),

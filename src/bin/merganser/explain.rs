@@ -1,0 +1,87 @@
+//! `merganser explain`.
+
+use std::process::ExitCode;
+
+use merganser::{Cluster, Error, ErrorKind};
+
+use crate::args::{self, PlanFormat};
+use crate::failure::{Outcome, exit_code, printable, write_stdout};
+use crate::interrupt::{Signals, clean_up};
+use crate::{statement, topology};
+
+pub(crate) async fn run(args: args::Explain, signals: Signals) -> Outcome<ExitCode> {
+    let topology = topology::load(&args.shards)?;
+    statement::check_tables(&topology)?;
+    let cluster = Cluster::new(topology)?;
+    let outcome = signals
+        .guard(async { Ok(explain(&args, &cluster).await) })
+        .await;
+    clean_up(cluster.close()).await;
+    match outcome? {
+        Ok(text) => {
+            write_stdout(text.as_bytes())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        // That is an answer too, and so it goes where answers go.
+        Err(error) if error.kind() == ErrorKind::Unsupported => {
+            write_stdout(refusal(&error, args.format).as_bytes())?;
+            Ok(exit_code(error.kind()).into())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn explain(args: &args::Explain, cluster: &Cluster) -> Result<String, Error> {
+    let sql = statement::read(&args.statement).await?;
+    let mut query = statement::planned(cluster, sql, &args.planning)?
+        .with_params(args.statement.params.0.iter().cloned());
+    if let Some(timeout) = args.timeout {
+        query = query.with_timeout(timeout);
+    }
+    shown(query, args).await
+}
+
+#[cfg(feature = "datafusion")]
+async fn shown(query: merganser::Query, args: &args::Explain) -> Result<String, Error> {
+    if args.analyze {
+        // The rows are dropped: that one of them has no place in Arrow is of no interest.
+        let types = merganser::types::TypeOptions {
+            numeric: merganser::types::NumericAs::Text,
+            unrepresentable: merganser::types::Unrepresentable::Text,
+        };
+        let analysis = query.with_types(types).analyze().await?;
+        return Ok(match args.format {
+            PlanFormat::Text => analysis.to_string(),
+            PlanFormat::Json => analysis.to_json() + "\n",
+        });
+    }
+    let plan = query.plan().await?;
+    Ok(match args.format {
+        PlanFormat::Text => plan.to_string(),
+        PlanFormat::Json => plan.to_json() + "\n",
+    })
+}
+
+#[cfg(not(feature = "datafusion"))]
+async fn shown(_: merganser::Query, _: &args::Explain) -> Result<String, Error> {
+    Err(statement::without_datafusion("it has no plans"))
+}
+
+/// Why there is no plan.
+fn refusal(error: &Error, format: PlanFormat) -> String {
+    let reason = error.message();
+    let reason = reason.strip_prefix("refused: ").unwrap_or(reason);
+    match format {
+        PlanFormat::Json => {
+            let object = serde_json::json!({ "refused": reason, "hint": error.hint() });
+            format!("{object:#}\n")
+        }
+        PlanFormat::Text => {
+            let mut text = format!("REFUSED: {}\n", printable(reason));
+            if let Some(hint) = error.hint() {
+                text.push_str(&format!("  hint: {}\n", printable(hint)));
+            }
+            text
+        }
+    }
+}
