@@ -42,12 +42,16 @@ const SEEDS: u64 = 500;
 const AT_ONCE: usize = 4;
 
 /// How many statements may be tried to make one that fails smaller.
-const SHRINKS: usize = 400;
+const SHRINKS: usize = 150;
 
-/// How many failures are made smaller and shown.
-const SHOWN: usize = 25;
+/// How many failures of one kind are made smaller and shown.
+const SHOWN: usize = 4;
 
-const TIMEOUT: Duration = Duration::from_secs(60);
+/// How long that may take for one.
+const SHRINK_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long one answer may take.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn random_statements_equal_the_oracle() {
@@ -80,17 +84,23 @@ async fn random_statements_equal_the_oracle() {
             support::tell(&format!("{}\n{plan}\n{outcome:?}", statement.sql));
         }
         tally.add(statement, outcome);
+        if tally.all % 1_000 == 0 {
+            support::tell(&tally.summary(started.elapsed()));
+        }
     }
     drop(outcomes);
-    let mut text = String::new();
-    for (statement, place, reason) in tally.failures.iter().take(SHOWN) {
-        let small = field.smaller(statement, place, reason).await;
-        let _ = writeln!(text, "{small}\n");
-    }
     let summary = tally.summary(started.elapsed());
     support::tell(&summary);
+    let mut shown: BTreeMap<String, usize> = BTreeMap::new();
+    for (statement, place, reason) in &tally.failures {
+        let shown = shown.entry(class(reason)).or_default();
+        *shown += 1;
+        if *shown <= SHOWN {
+            support::tell(&field.smaller(statement, place, reason).await);
+        }
+    }
     field.close().await;
-    assert!(tally.failures.is_empty(), "{text}{summary}");
+    assert!(tally.failures.is_empty(), "{summary}");
     if count >= SEEDS {
         tally.check_shares(&summary);
     }
@@ -164,10 +174,9 @@ impl Statement {
 impl Field {
     async fn run(&self, seed: u64) -> (Statement, Outcome) {
         let statement = Statement::of_seed(seed);
-        let expected = Answer::of(self.oracle.fan_out(&statement.sql)).await;
-        let expected = match expected {
+        let expected = match self.expected(&statement).await {
             Ok(expected) => expected,
-            Err(error) => return (statement, Outcome::Invalid(error.to_string())),
+            Err(reason) => return (statement, Outcome::Invalid(reason)),
         };
         let pick = seed as usize % self.clusters.len();
         let other = (pick + 1 + seed as usize / self.clusters.len() % (self.clusters.len() - 1)) % self.clusters.len();
@@ -195,6 +204,15 @@ impl Field {
             None => Ok(String::new()),
         };
         (statement, Outcome::Equal(arm.unwrap_or_else(|error| error)))
+    }
+
+    async fn expected(&self, statement: &Statement) -> Result<Answer, String> {
+        let answer = Answer::of(self.oracle.fan_out(&statement.sql));
+        match tokio::time::timeout(TIMEOUT, answer).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err(format!("no answer within {TIMEOUT:?}")),
+        }
     }
 
     fn place(&self, place: usize, merge: MergeMode) -> String {
@@ -236,14 +254,16 @@ impl Field {
         };
         let difference = async |choices: Vec<usize>| {
             let smaller = Statement::of(seed, Choices::given(choices));
-            let expected = Answer::of(self.oracle.fan_out(&smaller.sql)).await.ok()?;
+            let expected = self.expected(&smaller).await.ok()?;
             match self.verdict(&smaller, &expected, at, merge).await {
                 Err(Verdict::Wrong(difference)) if class(&difference) == class(reason) => Some(difference),
                 _ => None,
             }
         };
         let difference = &difference;
-        let small = choices::shrink(statement.choices.clone(), parts_of, SHRINKS, |choices| async move { difference(choices).await.is_some() }).await;
+        let started = Instant::now();
+        let fails = |choices| async move { started.elapsed() < SHRINK_TIMEOUT && difference(choices).await.is_some() };
+        let small = choices::shrink(statement.choices.clone(), parts_of, SHRINKS, fails).await;
         let found = difference(small.clone()).await.unwrap_or_else(|| reason.to_owned());
         let small = Statement::of(seed, Choices::given(small));
         let plan = planned::explain(planned::query(&self.clusters[at].2, &small.sql, merge)).await;
@@ -278,11 +298,13 @@ enum Verdict {
 /// What is the same of the differences that one cause makes.
 fn class(difference: &str) -> String {
     let line = difference.lines().next().unwrap_or_default();
-    let line = line.split_once("SQLSTATE").map_or(line, |(_, rest)| rest);
     match line.split(' ').next() {
         Some("expected" | "row") => "other rows".into(),
         Some("column") => "other columns".into(),
-        _ => line.chars().filter(|c| !c.is_ascii_digit()).take(70).collect(),
+        _ => {
+            let unquoted: String = line.split('"').step_by(2).collect();
+            unquoted.chars().filter(|c| !c.is_ascii_digit()).take(80).collect()
+        }
     }
 }
 
