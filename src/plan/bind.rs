@@ -10,7 +10,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Cte, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    AccessExpr, BinaryOperator, Cte, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
     FunctionArguments, GroupByExpr, Ident, JoinConstraint, JoinOperator, ObjectName,
     ObjectNamePart, OrderByKind, Query, Select, SelectItem, SelectItemQualifiedWildcardKind,
     SetExpr, TableAlias, TableAliasColumnDef, TableFactor, TableWithJoins,
@@ -1097,7 +1097,8 @@ impl Binder<'_> {
             .map(|(index, name)| renamed.get(index).cloned().unwrap_or_else(|| ident(name)))
             .collect();
         let output = Self::renamed(output?, &names);
-        let unique = self.add(called, None, output, Source::Derived);
+        let schema = whole.split_once('.').map(|(schema, _)| schema.to_owned());
+        let unique = self.add(called, schema, output, Source::Derived);
         *factor = derived(query, &unique, names);
         Ok(())
     }
@@ -1173,6 +1174,19 @@ impl Binder<'_> {
                 ..
             }) => {
                 for arg in args {
+                    // The name of an argument is no column.
+                    if let FunctionArg::ExprNamed {
+                        name: Expr::Identifier(name),
+                        arg: value,
+                        operator,
+                    } = arg
+                    {
+                        *arg = FunctionArg::Named {
+                            name: name.clone(),
+                            arg: value.clone(),
+                            operator: operator.clone(),
+                        };
+                    }
                     if let FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(name)) = arg
                         && let Some(visible) = self.relation(&parts(name))
                     {
@@ -1180,10 +1194,20 @@ impl Binder<'_> {
                     }
                 }
             }
+            Expr::CompoundFieldAccess { root, access_chain } => {
+                self.expression(&mut **root)?;
+                for access in access_chain {
+                    // A field is no column.
+                    if let AccessExpr::Subscript(subscript) = access {
+                        self.expression(subscript)?;
+                    }
+                }
+                return Ok(Walk::Done);
+            }
             Expr::Exists { subquery, .. } => {
                 // What it selects does not matter, and should not be fetched.
                 if let SetExpr::Select(select) = &mut *subquery.body
-                    && let [SelectItem::Wildcard(_)] = &select.projection[..]
+                    && matches!(&select.projection[..], [] | [SelectItem::Wildcard(_)])
                     && select.distinct.is_none()
                 {
                     select.projection = vec![SelectItem::UnnamedExpr(build::number(1))];

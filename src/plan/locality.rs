@@ -117,24 +117,42 @@ impl Locality<'_> {
         found
     }
 
-    fn query(&self, query: &Query, anchors: &Anchors) -> Distribution {
-        if let Some(with) = &query.with {
-            for cte in &with.cte_tables {
-                if self.reads_sharded(&cte.query) {
-                    return Distribution::Global(format!(
-                        "the common table expression {} is recursive or volatile, and reads a sharded table",
-                        cte.alias.name
-                    ));
-                }
-                if functions::is_volatile(&*cte.query, self.catalog) {
-                    return Distribution::Global(format!(
-                        "the common table expression {} is volatile",
-                        cte.alias.name
-                    ));
-                }
+    /// Why the common table expressions of a query cannot be evaluated on every shard, if so.
+    pub(super) fn global_with(&self, query: &Query) -> Option<String> {
+        let ctes = query.with.iter().flat_map(|with| &with.cte_tables);
+        ctes.into_iter().find_map(|cte| {
+            let name = &cte.alias.name;
+            if self.reads_sharded(&cte.query) {
+                Some(format!(
+                    "the common table expression {name} is recursive or volatile, and reads a sharded table"
+                ))
+            } else if functions::is_volatile(&*cte.query, self.catalog) {
+                Some(format!("the common table expression {name} is volatile"))
+            } else {
+                None
             }
+        })
+    }
+
+    fn query(&self, query: &Query, anchors: &Anchors) -> Distribution {
+        let beside = self
+            .global_with(query)
+            .or_else(|| self.subqueries_of(&query.limit_clause, anchors))
+            .or_else(|| self.subqueries_of(&query.fetch, anchors))
+            .or_else(|| match &*query.body {
+                // Its subqueries see the rows of FROM, and are looked at with them.
+                SetExpr::Select(_) => None,
+                _ => self.subqueries_of(&query.order_by, anchors),
+            });
+        if let Some(reason) = beside {
+            return Distribution::Global(reason);
         }
-        let body = self.body(&query.body, anchors);
+        let body = match &*query.body {
+            SetExpr::Select(select) => {
+                self.select(&with_order(select, query), anchors).distribution
+            }
+            body => self.body(body, anchors),
+        };
         if !is_limited(query) {
             return body;
         }
@@ -170,9 +188,12 @@ impl Locality<'_> {
             SetExpr::Select(select) => self.select(select, anchors).distribution,
             SetExpr::Query(query) => self.query(query, anchors),
             SetExpr::Values(values) => {
-                match functions::is_volatile(values, self.catalog) {
-                    true => Distribution::Global("VALUES with a volatile function".to_owned()),
-                    false => Distribution::Replicated,
+                if functions::is_volatile(values, self.catalog) {
+                    return Distribution::Global("VALUES with a volatile function".to_owned());
+                }
+                match self.subqueries_of(values, anchors) {
+                    Some(reason) => Distribution::Global(reason),
+                    None => Distribution::Replicated,
                 }
             }
             SetExpr::SetOperation {
@@ -221,6 +242,9 @@ impl Locality<'_> {
             self.subqueries_of(&select.projection, &inner)
                 .or_else(|| self.subqueries_of(&select.having, &inner))
                 .or_else(|| self.subqueries_of(&select.group_by, &inner))
+                .or_else(|| self.subqueries_of(&select.distinct, &inner))
+                .or_else(|| self.subqueries_of(&select.named_window, &inner))
+                .or_else(|| self.subqueries_of(&select.sort_by, &inner))
         });
         let distribution = match reason {
             Some(reason) => Distribution::Global(reason),
@@ -238,17 +262,24 @@ impl Locality<'_> {
         anchors: &Anchors,
     ) -> Option<String> {
         for conjunct in select.selection.iter().flat_map(conjuncts) {
-            if let Expr::InSubquery {
-                expr,
-                subquery,
-                negated,
-            } = bare(conjunct)
-                && self.is_key_in(expr, subquery, *negated, side, equal, anchors)
-            {
-                continue;
-            }
-            if let Some(reason) = self.subqueries_of(conjunct, anchors) {
-                return Some(reason);
+            let reason = match bare(conjunct) {
+                // Each query is looked at once: twice on every level would be 2^n.
+                Expr::InSubquery {
+                    expr,
+                    subquery,
+                    negated,
+                } => match self.query(subquery, anchors) {
+                    Distribution::Sharded { group, keys }
+                        if is_key_in(expr, *negated, (&group, &keys), side, equal) =>
+                    {
+                        self.subqueries_of(&**expr, anchors)
+                    }
+                    listed => global_subquery(listed).or_else(|| self.subqueries_of(&**expr, anchors)),
+                },
+                conjunct => self.subqueries_of(conjunct, anchors),
+            };
+            if reason.is_some() {
+                return reason;
             }
             if functions::depends_on_server(conjunct, self.catalog) {
                 return Some("a condition depends on the server that evaluates it".to_owned());
@@ -268,47 +299,6 @@ impl Locality<'_> {
         reason
     }
 
-    /// `key IN (SELECT key ...)`: what the whole list says of a key, the part of it on the key's
-    /// shard says too.
-    fn is_key_in(
-        &self,
-        expr: &Expr,
-        subquery: &Query,
-        negated: bool,
-        side: &Side,
-        equal: &Equalities,
-        anchors: &Anchors,
-    ) -> bool {
-        let Side::Sharded { group, keys } = side else {
-            return false;
-        };
-        let Distribution::Sharded {
-            group: listed,
-            keys: outputs,
-        } = self.query(subquery, anchors)
-        else {
-            return false;
-        };
-        let items: Vec<&Expr> = match bare(expr) {
-            Expr::Tuple(items) => items.iter().collect(),
-            one => vec![one],
-        };
-        *group == listed
-            && items.iter().enumerate().any(|(index, item)| {
-                let Some(column) = as_column(item) else {
-                    return false;
-                };
-                let Some(key) = keys.iter().find(|key| equal.same(&key.column, &column)) else {
-                    return false;
-                };
-                let Some(output) = outputs.iter().find(|output| output.index == index) else {
-                    return false;
-                };
-                // A NULL in the list, on whichever shard, makes NOT IN unknown.
-                !negated || items.len() == 1 && key.not_null && output.not_null
-            })
-    }
-
     /// Why the subqueries inside cannot be evaluated on a shard, if so.
     fn subqueries_of<T>(&self, tree: &T, anchors: &Anchors) -> Option<String>
     where
@@ -322,16 +312,8 @@ impl Locality<'_> {
                 reason = reason.take().or_else(|| self.subqueries_of(&left, anchors));
             }
             if let Some(query) = rewrite::subquery(expr) {
-                match self.query(query, anchors) {
-                    Distribution::Replicated | Distribution::Anchored => {}
-                    Distribution::Sharded { .. } => {
-                        reason.get_or_insert_with(|| {
-                            "a subquery reads rows of all shards".to_owned()
-                        });
-                    }
-                    Distribution::Global(inner) => {
-                        reason.get_or_insert(inner);
-                    }
+                if reason.is_none() {
+                    reason = global_subquery(self.query(query, anchors));
                 }
                 return Ok(rewrite::Walk::Done);
             }
@@ -393,7 +375,9 @@ impl Locality<'_> {
             Some(Distinct::Distinct) if !select.projection.iter().filter_map(item).any(|e| is_key(&e)) => {
                 return Distribution::Global("DISTINCT compares the rows of all shards".to_owned());
             }
-            Some(Distinct::On(exprs)) if !exprs.iter().any(is_key) => {
+            Some(Distinct::On(exprs))
+                if !exprs.iter().any(|expr| is_key(&resolve_key(expr, &select.projection))) =>
+            {
                 return Distribution::Global("DISTINCT ON compares the rows of all shards".to_owned());
             }
             _ => {}
@@ -422,6 +406,7 @@ impl Locality<'_> {
         !matches!(&select.group_by, GroupByExpr::Expressions(keys, _) if keys.is_empty())
             || select.having.is_some()
             || self.calls_aggregate(&select.projection)
+            || self.calls_aggregate(&select.sort_by)
     }
 
     /// Whether an aggregate is called outside of subqueries.
@@ -448,13 +433,15 @@ impl Locality<'_> {
     /// The PARTITION BY of every window.
     fn windows(&self, select: &Select) -> Vec<Vec<Expr>> {
         let mut calls: Vec<Function> = Vec::new();
-        own_expressions(&select.projection, |expr| {
+        let mut collect = |expr: &Expr| {
             if let Expr::Function(function) = expr
                 && function.over.is_some()
             {
                 calls.push(function.clone());
             }
-        });
+        };
+        own_expressions(&select.projection, &mut collect);
+        own_expressions(&select.sort_by, &mut collect);
         calls
             .into_iter()
             .filter_map(|call| call.over)
@@ -545,12 +532,58 @@ impl Locality<'_> {
                     _ => Side::Global(format!("{alias}: not a table")),
                 }
             }
-            other => match functions::is_volatile(other, self.catalog) {
-                true => Side::Global("a volatile function in FROM".to_owned()),
-                false => Side::Replicated,
-            },
+            other => {
+                if functions::is_volatile(other, self.catalog) {
+                    return Side::Global("a volatile function in FROM".to_owned());
+                }
+                match self.subqueries_of(other, anchors) {
+                    Some(reason) => Side::Global(reason),
+                    None => Side::Replicated,
+                }
+            }
         }
     }
+}
+
+/// Why a subquery cannot be evaluated on a shard, if so.
+fn global_subquery(distribution: Distribution) -> Option<String> {
+    match distribution {
+        Distribution::Replicated | Distribution::Anchored => None,
+        Distribution::Sharded { .. } => Some("a subquery reads rows of all shards".to_owned()),
+        Distribution::Global(reason) => Some(reason),
+    }
+}
+
+/// `key IN (SELECT key ...)`: what the whole list says of a key, the part of it on the key's shard
+/// says too.
+fn is_key_in(
+    expr: &Expr,
+    negated: bool,
+    (listed, outputs): (&str, &[OutputKey]),
+    side: &Side,
+    equal: &Equalities,
+) -> bool {
+    let Side::Sharded { group, keys } = side else {
+        return false;
+    };
+    let items: Vec<&Expr> = match bare(expr) {
+        Expr::Tuple(items) => items.iter().collect(),
+        one => vec![one],
+    };
+    group == listed
+        && items.iter().enumerate().any(|(index, item)| {
+            let Some(column) = as_column(item) else {
+                return false;
+            };
+            let Some(key) = keys.iter().find(|key| equal.same(&key.column, &column)) else {
+                return false;
+            };
+            let Some(output) = outputs.iter().find(|output| output.index == index) else {
+                return false;
+            };
+            // A NULL in the list, on whichever shard, makes NOT IN unknown.
+            !negated || items.len() == 1 && key.not_null && output.not_null
+        })
 }
 
 impl Side {
@@ -686,6 +719,29 @@ fn set_operation(
     }
 }
 
+/// A SELECT that also says by which expressions its query sorts: of those that are no columns of
+/// the output, in a clause that PostgreSQL does not have.
+fn with_order(select: &Select, query: &Query) -> Select {
+    let mut whole = select.clone();
+    let keys = order_keys(query).iter();
+    whole.sort_by = keys.filter(|key| !is_output(&key.expr, select)).cloned().collect();
+    whole
+}
+
+/// Whether ORDER BY means a column of the output by this.
+pub(super) fn is_output(expr: &Expr, select: &Select) -> bool {
+    match bare(expr) {
+        Expr::Identifier(name) => {
+            let name = folded(name);
+            select.projection.iter().any(|item| bind::item_name(item).as_ref() == Some(&name))
+        }
+        Expr::Value(value) => {
+            matches!(value.value, datafusion::sql::sqlparser::ast::Value::Number(..))
+        }
+        _ => false,
+    }
+}
+
 /// Which columns conditions say are equal.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Equalities(Vec<(ColumnName, ColumnName)>);
@@ -723,12 +779,6 @@ impl Equalities {
 
     /// Adds what the joins of a tree say of all of its rows.
     fn inner_joins(&mut self, tree: &TableWithJoins) {
-        if let TableFactor::NestedJoin {
-            table_with_joins, ..
-        } = &tree.relation
-        {
-            self.inner_joins(table_with_joins);
-        }
         // A later RIGHT or FULL join adds rows of which the earlier conditions say nothing.
         let from = tree
             .joins
@@ -740,8 +790,12 @@ impl Equalities {
                 )
             })
             .map_or(0, |last| last + 1);
-        if from > 0 {
-            self.0.clear();
+        if from == 0
+            && let TableFactor::NestedJoin {
+                table_with_joins, ..
+            } = &tree.relation
+        {
+            self.inner_joins(table_with_joins);
         }
         for join in &tree.joins[from..] {
             if matches!(bind::outer_kind(&join.join_operator), Ok(Outer::None)) {

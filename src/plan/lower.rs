@@ -306,6 +306,14 @@ impl Planner<'_> {
 
     /// The last step of a query that shards cannot answer alone.
     fn finish(&mut self, mut query: Query, columns: Vec<StepColumn>) -> Result<usize> {
+        // A sharded table that is left would be read on one shard only.
+        if let Some(alias) = self.locality().sharded_tables(&query).first() {
+            return Err(refused(
+                format!("the sharded table {alias} stands where it cannot be replaced by its rows"),
+                build::FAN_OUT_HINT,
+            )
+            .into());
+        }
         match self.question.topology.finish() {
             Finish::Off => {
                 let reason = self.reasons.first().map(|reason| format!(": {reason}"));
@@ -351,7 +359,7 @@ impl Planner<'_> {
     fn local(&mut self, query: &Query, text: Option<&str>, columns: &[StepColumn]) -> Result<Option<usize>> {
         let mut unlimited = query.clone();
         let limit = take_limit(&mut unlimited);
-        if let Distribution::Global(reason) = self.ordered_distribution(&unlimited) {
+        if let Distribution::Global(reason) = self.unlimited_distribution(&unlimited) {
             self.note(reason);
             return Ok(None);
         }
@@ -378,7 +386,7 @@ impl Planner<'_> {
             self.note("WITH TIES: the shards' candidates are ranked again in PostgreSQL");
             return Ok(None);
         }
-        let Some((select, sorts)) = self.sort_columns(&unlimited, keys)? else {
+        let Some((select, sorts)) = self.sort_columns(&unlimited, keys, limit.fetch.is_some())? else {
             self.note("the order is one that only PostgreSQL knows");
             return Ok(None);
         };
@@ -398,20 +406,9 @@ impl Planner<'_> {
         Ok(Some(self.push(sql, uses, Place::Shards(shards), merge, columns.to_vec())))
     }
 
-    /// The distribution of a query without its limit, in which ORDER BY may hold expressions.
-    fn ordered_distribution(&self, query: &Query) -> Distribution {
-        let mut whole = query.clone();
-        let keys = locality::order_keys(query).to_vec();
-        if let SetExpr::Select(select) = &mut *whole.body
-            && select.distinct.is_none()
-        {
-            for key in keys {
-                if !is_output_name(&key.expr, select) {
-                    select.projection.push(SelectItem::UnnamedExpr(key.expr));
-                }
-            }
-        }
-        match self.locality().of(&whole) {
+    /// The distribution of a query without its limit.
+    fn unlimited_distribution(&self, query: &Query) -> Distribution {
+        match self.locality().of(query) {
             Distribution::Replicated | Distribution::Anchored => {
                 Distribution::Global("the query reads no sharded table".to_owned())
             }
@@ -421,7 +418,12 @@ impl Planner<'_> {
 
     /// The query with its sort keys among its columns, and where they are; `None` if a key's order
     /// is one that only PostgreSQL knows.
-    fn sort_columns(&self, query: &Query, keys: &[OrderByExpr]) -> Result<Option<(Sorted, Vec<SortKey>)>> {
+    fn sort_columns(
+        &self,
+        query: &Query,
+        keys: &[OrderByExpr],
+        is_limited: bool,
+    ) -> Result<Option<(Sorted, Vec<SortKey>)>> {
         let mut query = query.clone();
         let width = match &*query.body {
             SetExpr::Select(select) => select.projection.len(),
@@ -466,20 +468,14 @@ impl Planner<'_> {
                 Some(hidden) => added.get(hidden).cloned(),
                 None => first_select(&query.body).and_then(|s| s.projection.get(index)).and_then(item_expr),
             };
-            let plain = matches!(&*query.body, SetExpr::Select(_));
             let Some(expr) = expr else { return Ok(None) };
-            let index = match self.sort_kind(column, &expr, plain) {
-                SortKind::AsIs => index,
-                SortKind::Converted(converted) => {
-                    let distinct = first_select(&query.body).is_some_and(|s| s.distinct.is_some());
-                    if !plain || distinct {
-                        return Ok(None);
-                    }
-                    added.push(converted);
-                    width + added.len() - 1
-                }
-                SortKind::Unknown => return Ok(None),
-            };
+            // Of a set operation only PostgreSQL knows the collation.
+            let known = matches!(&*query.body, SetExpr::Select(_))
+                || !is_collatable(column)
+                || !self.any_collation();
+            if !known || !self.is_orderable(column, &expr, is_limited) {
+                return Ok(None);
+            }
             let descending = key.options.asc == Some(false);
             sort_keys.push(SortKey {
                 column: index,
@@ -504,34 +500,23 @@ impl Planner<'_> {
         Ok(Some((sorted, sort_keys)))
     }
 
-    /// How to compare the values of a sort key outside PostgreSQL.
-    fn sort_kind(&self, column: &Column, expr: &Expr, plain: bool) -> SortKind {
-        let convert = |sql: String| match parse_expr(&sql) {
-            Some(expr) if plain => SortKind::Converted(expr),
-            _ => SortKind::Unknown,
+    /// Whether the merge of sorted rows compares the values of a sort key as PostgreSQL does.
+    fn is_orderable(&self, column: &Column, expr: &Expr, limited: bool) -> bool {
+        let bytewise = || match self.collation(expr) {
+            Ok(collation) => {
+                let default = self.question.catalog.default_collation();
+                let collation = collation.as_ref().unwrap_or(default);
+                collation.bytewise && collation.difference.is_none()
+            }
+            Err(()) => false,
         };
         match column.pg_type.name() {
-            "bool" | "int2" | "int4" | "int8" | "oid" | "float4" | "float8" | "uuid" | "bytea" => SortKind::AsIs,
-            // Their binary forms are the numbers that PostgreSQL compares, infinities included.
-            "date" => convert(format!(
-                "('x' || pg_catalog.encode(pg_catalog.date_send({expr}), 'hex'))::pg_catalog.bit(32)::pg_catalog.int4"
-            )),
-            "timestamp" | "timestamptz" => convert(format!(
-                "('x' || pg_catalog.encode(pg_catalog.{}_send({expr}), 'hex'))::pg_catalog.bit(64)::pg_catalog.int8",
-                column.pg_type.name()
-            )),
-            "text" | "varchar" => match self.collation(expr) {
-                Ok(collation) => {
-                    let default = self.question.catalog.default_collation();
-                    let collation = collation.as_ref().unwrap_or(default);
-                    match collation.bytewise && collation.difference.is_none() {
-                        true => SortKind::AsIs,
-                        false => SortKind::Unknown,
-                    }
-                }
-                Err(()) => SortKind::Unknown,
-            },
-            _ => SortKind::Unknown,
+            "bool" | "int2" | "int4" | "int8" | "oid" | "xid8" | "float4" | "float8" | "uuid"
+            | "bytea" | "bit" | "varbit" | "date" | "time" | "timestamp" | "timestamptz" | "interval" => true,
+            "text" | "varchar" | "bpchar" => bytewise(),
+            // Not every value fits a decimal of Arrow; a few rows are better sorted by PostgreSQL.
+            "numeric" => !limited,
+            name => name.starts_with("numeric(") && !name.ends_with(']') || column.pg_type.is_enum(),
         }
     }
 
@@ -685,6 +670,9 @@ impl Planner<'_> {
         for sub in blocks {
             let printed = sub.to_string();
             let columns = self.describe(&sub)?;
+            if columns.is_empty() || !columns.iter().all(has_name) || self.names_foreign_cte(&sub) {
+                continue;
+            }
             let index = self.plan_query(sub.clone(), None, false)?;
             let name = self.enter(index, columns, sub);
             let replacement = self.read_step(index, &name);
@@ -760,6 +748,9 @@ impl Planner<'_> {
             }
             for (alias, subquery) in derived {
                 let columns = self.describe(&subquery)?;
+                if columns.is_empty() || !columns.iter().all(has_name) || self.names_foreign_cte(&subquery) {
+                    continue;
+                }
                 let index = self.plan_query(subquery.clone(), None, false)?;
                 let names = self.enter(index, columns, subquery);
                 let own: Vec<_> = self
@@ -853,6 +844,7 @@ impl Planner<'_> {
             }
             SetExpr::Query(inner) => {
                 *query.body = SetExpr::Query(Box::new(self.lower_query(*inner, false, false)?));
+                self.lower_beside(&mut query)?;
                 Ok(query)
             }
             SetExpr::SetOperation { op, set_quantifier, left, right } => {
@@ -864,10 +856,15 @@ impl Planner<'_> {
                     op,
                     set_quantifier,
                 };
+                self.lower_beside(&mut query)?;
                 Ok(query)
             }
-            other => {
+            mut other => {
+                if let SetExpr::Values(values) = &mut other {
+                    self.lower_subqueries(values)?;
+                }
                 *query.body = other;
+                self.lower_beside(&mut query)?;
                 Ok(query)
             }
         }
@@ -899,7 +896,7 @@ impl Planner<'_> {
         if let SetExpr::Select(select) = &mut *relaxed.body {
             distinct = select.distinct.take();
         }
-        if matches!(self.ordered_distribution(&relaxed), Distribution::Global(_)) {
+        if matches!(self.unlimited_distribution(&relaxed), Distribution::Global(_)) {
             return Ok(None);
         }
         let keys = locality::order_keys(query).to_vec();
@@ -909,6 +906,9 @@ impl Planner<'_> {
         let Some(exprs) = exprs else { return Ok(None) };
         let is_select = matches!(&*unlimited.body, SetExpr::Select(_));
         let width = exprs.len();
+        if width == 0 || self.names_foreign_cte(query) {
+            return Ok(None);
+        }
 
         // The sort keys, and those of DISTINCT ON, as columns of the step.
         let mut added: Vec<Expr> = Vec::new();
@@ -951,6 +951,9 @@ impl Planner<'_> {
         let mut columns = Vec::new();
         // Whether anything but the answer's own columns is compared later.
         let described = self.describe(&shard_query)?;
+        if described.iter().any(|column| !has_name(column)) {
+            return Ok(None);
+        }
         for (index, column) in described.iter().enumerate() {
             let compared = !top || order.contains(&index) || on.contains(&index) || only_distinct;
             let collation = match is_collatable(column) && compared {
@@ -1028,6 +1031,7 @@ impl Planner<'_> {
                 key.expr = column(*index);
             }
         }
+        self.lower_beside(&mut finished)?;
         Ok(Some(finished))
     }
 
@@ -1070,10 +1074,29 @@ impl Planner<'_> {
             self.lower_subqueries(&mut select.named_window)?;
         }
         *query.body = taken;
+        self.lower_beside(&mut query)?;
+        let columns = determined_columns(&query, &original, self.question.catalog);
+        if let SetExpr::Select(select) = &mut *query.body
+            && let GroupByExpr::Expressions(keys, _) = &mut select.group_by
+        {
+            // PostgreSQL knows of no primary key of the rows of a step.
+            keys.extend(columns);
+        }
+        Ok(query)
+    }
+
+    /// Lowers the queries in ORDER BY and LIMIT.
+    fn lower_beside(&mut self, query: &mut Query) -> Result<()> {
         let mut order_by = query.order_by.take();
         self.lower_subqueries(&mut order_by)?;
         query.order_by = order_by;
-        Ok(query)
+        let mut limit = query.limit_clause.take();
+        self.lower_subqueries(&mut limit)?;
+        query.limit_clause = limit;
+        let mut fetch = query.fetch.take();
+        self.lower_subqueries(&mut fetch)?;
+        query.fetch = fetch;
+        Ok(())
     }
 
     /// Lowers the queries inside expressions.
@@ -1146,10 +1169,13 @@ impl Planner<'_> {
                 };
                 let name = self.table_step(&alias, &base.sql, filters, Place::Shards(shards), once)?;
                 self.at_least(Arm::Gather);
+                if let Some(relation) = self.relations.get_mut(&alias) {
+                    relation.source = Source::Step;
+                }
                 *factor = step_factor(&name, Some(&alias));
                 Ok(())
             }
-            _ => Ok(()),
+            other => self.lower_subqueries(other),
         }
     }
 
@@ -1335,6 +1361,7 @@ impl Planner<'_> {
         let steps = self.steps.len();
         let reasons = self.reasons.len();
         let (arm, float_order) = (self.arm, self.float_order);
+        let relations = self.relations.clone();
         let Some(combined) = self.combine(query)? else {
             return Ok(None);
         };
@@ -1351,6 +1378,7 @@ impl Planner<'_> {
             // Planned again, with an error or the tables.
             self.steps.truncate(steps);
             self.reasons.truncate(reasons);
+            self.relations = relations;
             self.arm = arm;
             self.float_order = float_order;
             return Ok(None);
@@ -1367,6 +1395,13 @@ impl Planner<'_> {
         let order = locality::order_keys(query).to_vec();
         let order_exprs: Vec<Expr> = order.iter().map(|key| key.expr.clone()).collect();
         if !self.locality().aggregates(select) && !self.locality().calls_aggregate(&order_exprs) {
+            return Ok(None);
+        }
+        let foreign = self.names_foreign_cte(query);
+        if let Some(reason) = self.locality().global_with(query).or_else(|| {
+            foreign.then(|| "a common table expression of an outer query is read".to_owned())
+        }) {
+            self.note(reason);
             return Ok(None);
         }
         let block = self.locality().select(select, &Anchors::default());
@@ -1432,6 +1467,10 @@ impl Planner<'_> {
             resolve(key, &select.projection, &mut parts);
         }
         let grouped_keys = parts.keys.len();
+        if parts.keys.iter().any(|key| matches!(key, Expr::Value(_))) {
+            self.note("GROUP BY has a constant");
+            return Ok(None);
+        }
         if parts.keys.iter().any(|key| has_subquery(key) || functions::is_volatile(key, catalog)) {
             self.note("GROUP BY holds a subquery or a volatile function");
             return Ok(None);
@@ -1473,9 +1512,15 @@ impl Planner<'_> {
             false => {
                 let items = asked.iter().cloned().map(SelectItem::UnnamedExpr).collect();
                 let probe = build::select(items, select.from.clone());
-                self.describe(&build::query(SetExpr::Select(Box::new(probe))))?
+                let mut probe = build::query(SetExpr::Select(Box::new(probe)));
+                probe.with.clone_from(&query.with);
+                self.describe(&probe)?
             }
         };
+        if types.iter().take(parts.keys.len()).any(|column| !has_name(column)) {
+            self.note("a group key is a row without a type of its own");
+            return Ok(None);
+        }
         let mut next = parts.keys.len();
         for call in &calls {
             let count = arguments(call).len();
@@ -1524,7 +1569,7 @@ impl Planner<'_> {
             top_down(&mut replaced.named_window, &mut step)?;
             if let Some(Distinct::On(exprs)) = &mut replaced.distinct {
                 for expr in exprs {
-                    if !is_output_name(expr, select) {
+                    if !locality::is_output(expr, select) {
                         top_down(expr, &mut step)?;
                     }
                 }
@@ -1533,7 +1578,7 @@ impl Planner<'_> {
                 && let OrderByKind::Expressions(exprs) = &mut order_by.kind
             {
                 for key in exprs {
-                    if !is_output_name(&key.expr, select) {
+                    if !locality::is_output(&key.expr, select) {
                         top_down(&mut key.expr, &mut step)?;
                     }
                 }
@@ -1576,13 +1621,22 @@ impl Planner<'_> {
                 .collect();
             grouping.extend(determined);
         }
+        let conditions: HashSet<_> = left.iter().flat_map(column_names).collect();
+        for key in &parts.keys[grouped_keys..] {
+            if let Some(column) = as_column(key)
+                && !conditions.contains(&column)
+            {
+                self.check_determined(&column, &parts.keys[..grouped_keys])?;
+            }
+        }
         let collations = self.key_collations(&parts, &types)?;
         let Some(collations) = collations else {
             self.note("a group key has a collation that cannot be told");
             return Ok(None);
         };
 
-        let step_query = parts.shard_query(select, pushed);
+        let mut step_query = parts.shard_query(select, pushed);
+        step_query.with.clone_from(&query.with);
         let shards = self.shards_for(&step_query)?;
         let mut names: Vec<StepColumn> = collations;
         for (index, partial) in parts.partials.iter().enumerate() {
@@ -1594,6 +1648,10 @@ impl Planner<'_> {
                 }
             };
             names.push(self.step_column("a", index + 1, collation));
+        }
+        if names.is_empty() {
+            // As the shard query has it, which selects something.
+            names.push(self.step_column("c", 1, None));
         }
         let uses = self.uses(&step_query);
         let key_types: Vec<_> = types.iter().take(grouped_keys).cloned().collect();
@@ -1640,17 +1698,36 @@ impl Planner<'_> {
         replaced.selection = residual;
         replaced.group_by = GroupByExpr::Expressions(grouping, Vec::new());
         let mut finished = query.clone();
-        finished.with = None;
         finished.order_by = order_by;
         // Subqueries beside the aggregates run where the block does.
         self.lower_subqueries(&mut replaced)?;
-        self.lower_subqueries(&mut finished.order_by)?;
+        self.lower_beside(&mut finished)?;
         *finished.body = SetExpr::Select(Box::new(replaced));
         Ok(Some(Combined {
             query_reads_only_steps: true,
             query: finished,
             direct,
         }))
+    }
+
+    /// Whether a query reads a common table expression that it does not hold itself.
+    fn names_foreign_cte(&self, query: &Query) -> bool {
+        let mut defined = HashSet::new();
+        let mut clone = query.clone();
+        rewrite::each_query(&mut clone, |query| {
+            let ctes = query.with.iter().flat_map(|with| &with.cte_tables);
+            defined.extend(ctes.map(|cte| folded(&cte.alias.name)));
+        });
+        let mut foreign = false;
+        locality::each_factor(&mut clone, |factor| {
+            let alias = factor_alias(factor).unwrap_or_default();
+            if let TableFactor::Table { name, .. } = factor
+                && let Some(Source::Cte) = self.relations.get(&alias).map(|r| &r.source)
+            {
+                foreign |= !bind::parts(name).pop().is_some_and(|name| defined.contains(&name));
+            }
+        });
+        foreign
     }
 
     fn from_is_correlated(&self, select: &Select) -> bool {
@@ -1683,6 +1760,35 @@ impl Planner<'_> {
             Expr::Identifier(name) => own.contains(&folded(name)),
             _ => false,
         })
+    }
+
+    /// Checks that group keys hold a key of the table whose column is selected beside them.
+    fn check_determined(&self, (alias, name): &locality::ColumnName, keys: &[Expr]) -> Result<()> {
+        let facts = match self.relations.get(alias).map(|relation| &relation.source) {
+            Some(Source::Table(base)) => {
+                let (schema, table) = &base.name;
+                self.question.catalog.relation(Some(schema), table)
+            }
+            _ => None,
+        };
+        let grouped: HashSet<_> = keys
+            .iter()
+            .filter_map(as_column)
+            .filter(|(of, _)| of == alias)
+            .map(|(_, column)| column)
+            .collect();
+        let known = facts.is_some_and(|facts| {
+            let renamed = self.is_renamed(alias);
+            facts.keys.iter().any(|key| renamed || key.iter().all(|column| grouped.contains(column)))
+        });
+        match known {
+            true => Ok(()),
+            false => Err(refused(
+                format!("{alias}.{name} is selected beside GROUP BY, but not all shards have the primary key that would determine it"),
+                "make the table the same on all shards, or add the column to GROUP BY",
+            )
+            .into()),
+        }
     }
 
     /// The columns of the keys; `None` if a collation cannot be told.
@@ -1802,13 +1908,6 @@ struct Sorted {
     query: Query,
     visible: usize,
     hidden: bool,
-}
-
-enum SortKind {
-    AsIs,
-    /// By this expression instead.
-    Converted(Expr),
-    Unknown,
 }
 
 /// The keys and partial aggregates of a block.
@@ -1994,7 +2093,7 @@ impl Parts {
         let mut shard = build::select(items, select.from.clone());
         shard.selection = rewrite::all_of(pushed);
         let grouping = match marks.is_empty() {
-            true => self.keys.iter().map(grouped).collect(),
+            true => self.keys.clone(),
             false => {
                 let mut all = vec![self.keys.clone()];
                 for set in sets {
@@ -2042,14 +2141,6 @@ impl Parts {
             sql: format!("SELECT {} FROM shards{group}", items.join(", ")),
             columns: names.iter().map(|column| column.name.clone()).collect(),
         }
-    }
-}
-
-/// GROUP BY takes a number for the place of a column, so constants need parentheses.
-fn grouped(key: &Expr) -> Expr {
-    match key {
-        Expr::Value(_) => Expr::Nested(Box::new(key.clone())),
-        other => other.clone(),
     }
 }
 
@@ -2127,18 +2218,6 @@ fn first_select(body: &SetExpr) -> Option<&Select> {
         SetExpr::Query(query) => first_select(&query.body),
         SetExpr::SetOperation { left, .. } => first_select(left),
         _ => None,
-    }
-}
-
-/// Whether ORDER BY means a column of the output by this.
-fn is_output_name(expr: &Expr, select: &Select) -> bool {
-    match bare(expr) {
-        Expr::Identifier(name) => {
-            let name = folded(name);
-            select.projection.iter().any(|item| bind::item_name(item).as_ref() == Some(&name))
-        }
-        Expr::Value(value) => matches!(value.value, Value::Number(..)),
-        _ => false,
     }
 }
 
@@ -2263,6 +2342,11 @@ fn limited(mut query: Query, limit: &Limit) -> Query {
     query
 }
 
+/// Whether values can be handed to another server: those of a row without a type cannot.
+fn has_name(column: &Column) -> bool {
+    !["record", "record[]", "void", "unknown"].contains(&column.pg_type.name())
+}
+
 fn is_collatable(column: &Column) -> bool {
     let name = column.pg_type.name().trim_end_matches("[]");
     ["text", "varchar", "bpchar", "citext"].contains(&name) || name.contains("char")
@@ -2306,6 +2390,46 @@ fn no_values() -> datafusion::sql::sqlparser::ast::Values {
         value_keyword: false,
         rows: Vec::new(),
     }
+}
+
+/// The columns that a SELECT names beside its aggregates and that are none of its group keys: those
+/// that a primary key among the keys determines.
+fn determined_columns(query: &Query, select: &Select, catalog: &crate::catalog::Catalog) -> Vec<Expr> {
+    let GroupByExpr::Expressions(keys, modifiers) = &select.group_by else {
+        return Vec::new();
+    };
+    let plain = |key: &Expr| !matches!(key, Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_));
+    if keys.is_empty() || !modifiers.is_empty() || !keys.iter().all(plain) {
+        return Vec::new();
+    }
+    let keys: Vec<_> = keys
+        .iter()
+        .map(|key| bare(&locality::resolve_key(key, &select.projection)).to_string())
+        .collect();
+    let mut own = HashSet::new();
+    for tree in &select.from {
+        each_side(tree, &mut |factor| own.extend(factor_alias(factor)));
+    }
+    let mut found: Vec<Expr> = Vec::new();
+    let mut step = |expr: &mut Expr| {
+        let printed = bare(expr).to_string();
+        let aggregate = matches!(expr, Expr::Function(function) if functions::is_aggregate(function, catalog));
+        if aggregate || keys.contains(&printed) {
+            return Ok(Walk::Done);
+        }
+        if let Some((alias, _)) = as_column(expr)
+            && own.contains(&alias)
+            && !found.iter().any(|known| known.to_string() == printed)
+        {
+            found.push(bare(expr).clone());
+        }
+        Ok(Walk::Into)
+    };
+    let mut select = select.clone();
+    let _ = top_down(&mut select.projection, &mut step);
+    let _ = top_down(&mut select.having, &mut step);
+    let _ = top_down(&mut query.order_by.clone(), &mut step);
+    found
 }
 
 fn aliases_in(expr: &Expr) -> BTreeSet<String> {

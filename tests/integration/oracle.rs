@@ -12,6 +12,7 @@ mod case;
 mod compare;
 mod layout;
 mod planned;
+mod random;
 mod refusals;
 mod tpch;
 

@@ -1,0 +1,188 @@
+//! Choices of a generator, which can be recorded, repeated, and made simpler.
+//!
+//! What a generator makes is a function of its choices. 0 is always the simplest, so a shorter
+//! sequence with smaller numbers makes a simpler statement, and no statement needs to be taken apart
+//! for that.
+
+use std::ops::Range;
+
+/// Where the choices of one statement come from.
+#[derive(Debug)]
+pub(super) struct Choices {
+    made: Vec<usize>,
+    /// The choices of each part of the grammar, inner ones first.
+    parts: Vec<Range<usize>>,
+    given: Vec<usize>,
+    /// `None`: what is not given is 0.
+    random: Option<u64>,
+}
+
+impl Choices {
+    pub(super) fn of_seed(seed: u64) -> Self {
+        // Neighbouring seeds shall not have neighbouring states.
+        let random = Some(mix(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15)));
+        Self {
+            made: Vec::new(),
+            parts: Vec::new(),
+            given: Vec::new(),
+            random,
+        }
+    }
+
+    pub(super) fn given(given: Vec<usize>) -> Self {
+        Self {
+            made: Vec::new(),
+            parts: Vec::new(),
+            given,
+            random: None,
+        }
+    }
+
+    /// What was chosen, without what 0 stands for anyway, and where the parts are.
+    pub(super) fn into_parts(mut self) -> (Vec<usize>, Vec<Range<usize>>) {
+        while self.made.last() == Some(&0) {
+            self.made.pop();
+        }
+        (self.made, self.parts)
+    }
+
+    /// A number below `n`, which is not 0.
+    pub(super) fn below(&mut self, n: usize) -> usize {
+        let weights = vec![1; n];
+        self.weighted(&weights)
+    }
+
+    /// True in this many of 100 cases.
+    pub(super) fn chance(&mut self, percent: u32) -> bool {
+        self.weighted(&[100 - percent.min(100), percent]) == 1
+    }
+
+    /// An index, as often as its weight says.
+    pub(super) fn weighted(&mut self, weights: &[u32]) -> usize {
+        let choice = match (self.given.get(self.made.len()), self.random.as_mut()) {
+            (Some(&given), _) if weights.get(given).is_some_and(|&weight| weight > 0) => given,
+            (None, Some(state)) => {
+                *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+                let total: u32 = weights.iter().sum();
+                let mut rest = (mix(*state) % u64::from(total.max(1))) as u32;
+                let at = weights.iter().position(|&weight| match rest < weight {
+                    true => true,
+                    false => {
+                        rest -= weight;
+                        false
+                    }
+                });
+                at.unwrap_or(0)
+            }
+            _ => weights.iter().position(|&weight| weight > 0).unwrap_or(0),
+        };
+        self.made.push(choice);
+        choice
+    }
+
+    pub(super) fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
+        &of[self.below(of.len())]
+    }
+
+    /// Where a part begins, for [`Self::end`].
+    pub(super) fn begin(&self) -> usize {
+        self.made.len()
+    }
+
+    pub(super) fn end(&mut self, begin: usize) {
+        if self.made.len() > begin {
+            self.parts.push(begin..self.made.len());
+        }
+    }
+}
+
+/// The finaliser of SplitMix64.
+fn mix(mut z: u64) -> u64 {
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+/// The simplest choices found, within `attempts`, for which `fails` still holds.
+pub(super) async fn shrink<F>(
+    mut choices: Vec<usize>,
+    parts_of: impl Fn(&[usize]) -> (Vec<usize>, Vec<Range<usize>>),
+    mut attempts: usize,
+    fails: impl Fn(Vec<usize>) -> F,
+) -> Vec<usize>
+where
+    F: Future<Output = bool>,
+{
+    loop {
+        let (_, mut parts) = parts_of(&choices);
+        // Large parts first.
+        parts.sort_by_key(|part| std::cmp::Reverse(part.len()));
+        parts.dedup();
+        let length = choices.len();
+        let without = |part: &Range<usize>| {
+            let mut fewer = choices.clone();
+            fewer.drain(part.start.min(length)..part.end.min(length));
+            fewer
+        };
+        let zeroed = |part: &Range<usize>| {
+            let mut simpler = choices.clone();
+            simpler[part.start.min(length)..part.end.min(length)].fill(0);
+            simpler
+        };
+        let single = (0..length).filter(|&at| choices[at] > 0).flat_map(|at| {
+            let lower = |to: usize| {
+                let mut simpler = choices.clone();
+                simpler[at] = to;
+                simpler
+            };
+            let mut lower = vec![lower(0), lower(choices[at] - 1)];
+            let mut fewer = choices.clone();
+            fewer.remove(at);
+            lower.push(fewer);
+            lower
+        });
+        let candidates: Vec<_> = parts
+            .iter()
+            .flat_map(|part| [zeroed(part), without(part)])
+            .chain(single)
+            .collect();
+        let mut found = None;
+        for candidate in candidates {
+            // Only what makes another statement, and a simpler one, is worth a try.
+            let (candidate, _) = parts_of(&candidate);
+            if !is_simpler(&candidate, &choices) {
+                continue;
+            }
+            if attempts == 0 {
+                return choices;
+            }
+            attempts -= 1;
+            if fails(candidate.clone()).await {
+                found = Some(candidate);
+                break;
+            }
+        }
+        match found {
+            Some(simpler) => choices = simpler,
+            None => return choices,
+        }
+    }
+}
+
+fn is_simpler(one: &[usize], other: &[usize]) -> bool {
+    (one.len(), one.iter().sum::<usize>(), one) < (other.len(), other.iter().sum(), other)
+}
+
+#[test]
+fn a_seed_always_makes_the_same_choices_and_given_ones_are_repeated() {
+    let some = |choices: &mut Choices| -> Vec<_> {
+        (0..50).map(|_| choices.weighted(&[3, 0, 1, 6])).collect()
+    };
+    let mut first = Choices::of_seed(7);
+    let made = some(&mut first);
+    assert_eq!(made, some(&mut Choices::of_seed(7)));
+    assert_ne!(made, some(&mut Choices::of_seed(8)));
+    assert!(!made.contains(&1) && made.contains(&2));
+    assert_eq!(made, some(&mut Choices::given(made.clone())));
+    assert_eq!(some(&mut Choices::given(Vec::new())), vec![0; 50]);
+}
