@@ -10,6 +10,7 @@
 //! token by token.
 
 mod depth;
+mod dialect;
 mod faithful;
 mod names;
 mod shape;
@@ -19,7 +20,6 @@ mod tokens;
 
 use datafusion::sql::sqlparser::ast::{self, SetExpr, Value, ValueWithSpan};
 use datafusion::sql::sqlparser::ast::{VisitMut, VisitorMut};
-use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token;
 use std::ops::ControlFlow;
@@ -84,7 +84,7 @@ pub(crate) fn parse(text: &str) -> Result<ast::Query> {
         return Err(too_deep());
     }
     drop(lexed);
-    let dialect = PostgreSqlDialect {};
+    let dialect = dialect::Dialected;
     let mut parser = Parser::new(&dialect)
         .with_recursion_limit(MOST_NESTED)
         .try_with_sql(text)
