@@ -47,8 +47,11 @@ impl Dialect for Dialected {
         POSTGRES.is_identifier_part(ch)
     }
 
+    /// What begins with such a word and cannot be read is not read a second time as a column of that
+    /// name, which would be 2^n steps too.
     fn is_reserved_for_identifier(&self, kw: Keyword) -> bool {
-        POSTGRES.is_reserved_for_identifier(kw)
+        matches!(kw, Keyword::ARRAY | Keyword::CASE | Keyword::CAST | Keyword::NOT)
+            || POSTGRES.is_reserved_for_identifier(kw)
     }
 
     fn is_custom_operator_part(&self, ch: char) -> bool {
