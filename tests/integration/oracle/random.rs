@@ -41,9 +41,6 @@ const SEEDS: u64 = 500;
 /// How many statements run at once.
 const AT_ONCE: usize = 4;
 
-/// How many statements may be tried to make one that fails smaller.
-const SHRINKS: usize = 150;
-
 /// How many failures of one kind are made smaller and shown.
 const SHOWN: usize = 4;
 
@@ -261,9 +258,9 @@ impl Field {
             }
         };
         let difference = &difference;
-        let started = Instant::now();
-        let fails = |choices| async move { started.elapsed() < SHRINK_TIMEOUT && difference(choices).await.is_some() };
-        let small = choices::shrink(statement.choices.clone(), parts_of, SHRINKS, fails).await;
+        let fails = |choices| async move { difference(choices).await.is_some() };
+        let deadline = Instant::now() + SHRINK_TIMEOUT;
+        let small = choices::shrink(statement.choices.clone(), parts_of, deadline, fails).await;
         let found = difference(small.clone()).await.unwrap_or_else(|| reason.to_owned());
         let small = Statement::of(seed, Choices::given(small));
         let plan = planned::explain(planned::query(&self.clusters[at].2, &small.sql, merge)).await;

@@ -1,7 +1,7 @@
 //! Well-typed expressions, predicates, aggregates and windows.
 
 use super::generator::{Generator, Scope};
-use super::tables::{Expr, Home, TABLES, Ty};
+use super::tables::{Expr, Home, TABLES, Ty, columns_as_x};
 
 impl Generator {
     /// A column of the scope of which `which` holds.
@@ -201,7 +201,7 @@ impl Generator {
                 if table.is_view() || table.home == Home::Global {
                     continue;
                 }
-                for other in table.columns("x", false) {
+                for other in &columns_as_x()[number] {
                     let same = other.domain == column.domain && other.ty == column.ty;
                     let local = table.home == Home::Replicated || other.shards && column.shards;
                     // Uncorrelated, the values can be collected first; the preserved side must
@@ -211,7 +211,7 @@ impl Generator {
                         false => true,
                     };
                     if same && often {
-                        found.push((column.clone(), number, other.name));
+                        found.push((column.clone(), number, other.name.clone()));
                     }
                 }
             }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::choices::Choices;
 use super::expr::all_of;
-use super::tables::{Expr, Home, TABLES, Table};
+use super::tables::{Expr, Home, TABLES, Table, columns_as_x};
 
 /// Makes one statement.
 #[derive(Debug)]
@@ -42,7 +42,8 @@ pub(super) struct Scope {
 impl Scope {
     /// What to order by so that no two rows are equal.
     pub(super) fn order_of_rows(&self) -> Option<String> {
-        self.key.as_ref().map(|key| key.join(", "))
+        let key = self.key.as_ref().filter(|key| !key.is_empty());
+        key.map(|key| key.join(", "))
     }
 
     fn join(&mut self, other: Self) {
@@ -119,12 +120,12 @@ impl Generator {
         let joins = self.choices.weighted(&[50, 32, 13, 5]);
         let (mut text, mut scope) = self.first(depth, joins == 0);
         let mut conditions = Vec::new();
-        for _ in 0..joins {
+        for number in 1..=joins {
             let begin = self.choices.begin();
-            self.join(depth, &mut text, &mut scope, &mut conditions);
+            self.join(depth, number == joins, &mut text, &mut scope, &mut conditions);
             self.choices.end(begin);
         }
-        if self.choices.chance(4) {
+        if conditions.is_empty() && self.choices.chance(4) {
             self.lateral(&mut text, &mut scope);
         }
         self.choices.end(begin);
@@ -187,6 +188,7 @@ impl Generator {
     fn join(
         &mut self,
         depth: usize,
+        is_last: bool,
         text: &mut String,
         scope: &mut Scope,
         conditions: &mut Vec<String>,
@@ -214,7 +216,7 @@ impl Generator {
                         continue;
                     }
                     let other = Scope {
-                        columns: table.columns("x", false),
+                        columns: columns_as_x()[number].clone(),
                         key: Some(table.key.split(' ').map(|name| format!("x.{name}")).collect()),
                         replicated: table.home == Home::Replicated,
                     };
@@ -244,7 +246,8 @@ impl Generator {
         let word = [*self.choices.pick(&["join", "inner join"]), "left join", "right join", "full join"][kind];
         let same_name = a.name == b.name
             && scope.columns.iter().filter(|column| column.name == a.name).count() == 1;
-        if kind == 0 && self.choices.chance(8) {
+        // What follows a comma cannot refer to what is before it in ON.
+        if kind == 0 && is_last && self.choices.chance(8) {
             *text = format!("{text}, {other_text}");
             conditions.push(format!("{} = {}", a.sql, b.sql));
         } else if same_name && self.choices.chance(30) {
@@ -300,10 +303,10 @@ impl Generator {
         let mut found = Vec::new();
         for a in scope.columns.iter().filter(|a| !a.domain.is_empty()) {
             for (number, table) in TABLES.iter().enumerate().filter(|(_, table)| !table.is_view()) {
-                for b in table.columns("x", false) {
+                for b in &columns_as_x()[number] {
                     let local = a.shards && b.shards || table.home == Home::Replicated;
                     if a.domain == b.domain && a.ty == b.ty && (local || !self.everyday) {
-                        found.push((a.clone(), number, b.name));
+                        found.push((a.clone(), number, b.name.clone()));
                     }
                 }
             }

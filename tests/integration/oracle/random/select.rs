@@ -92,7 +92,10 @@ impl Generator {
 
     /// A select item with its name; derived tables need names that differ.
     fn item(&mut self, expr: Expr, top: bool, taken: &[(Expr, bool)]) -> (String, (Expr, bool)) {
-        let is_column = !expr.table.is_empty() || expr.sql == expr.qualified && expr.sql.ends_with(&format!(".{}", expr.name)) && !expr.name.is_empty();
+        let before = expr.sql.strip_suffix(&expr.name).filter(|_| !expr.name.is_empty());
+        let is_column = before.is_some_and(|before| {
+            before.chars().all(|c| c.is_ascii_alphanumeric() || c == '.')
+        });
         let is_free = taken.iter().all(|(other, _)| other.name != expr.name);
         let unnamed = top && self.choices.chance(25) || is_column && is_free && !self.choices.chance(30);
         match unnamed && (is_column && is_free || top) {

@@ -1,5 +1,7 @@
 //! What the generator knows of the relations of the schema.
 
+use std::sync::LazyLock;
+
 /// What can be done with a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ty {
@@ -97,6 +99,13 @@ pub(super) const TABLES: [Table; 21] = [
     table("ranked_sale", "rs", Home::Global, 1, "id", "id:i@sale kind:m place:i"),
     table("first_sale", "fs", Home::Global, 1, "id", "id:i@sale day:d price:n"),
 ];
+
+/// The columns of each table under the alias `x`.
+pub(super) fn columns_as_x() -> &'static [Vec<Expr>] {
+    static COLUMNS: LazyLock<Vec<Vec<Expr>>> =
+        LazyLock::new(|| TABLES.iter().map(|table| table.columns("x", false)).collect());
+    &COLUMNS
+}
 
 const fn table(
     name: &'static str,
