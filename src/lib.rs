@@ -3,27 +3,27 @@
 //!
 //! ```text
 //! config -> plan -> connect -> decode -> merge -> finish -> export
-//!    |                 |          |         |                 |
-//! Topology         Cluster    COPY BINARY  union or        Parquet, CSV,
-//! (shards,         (pools,    to Arrow     DataFusion      JSON, Arrow
-//!  tables)          TLS)      batches      re-aggregation
+//!    |        |        |          |         |        |         |
+//! Topology  Plan   Cluster    COPY BINARY  union,   what is   Parquet, CSV,
+//! (shards,  (what  (pools,    to Arrow     k-way    left, in  JSON, Arrow
+//!  tables)  runs    TLS)      batches      merge,   Postgre-
+//!           where)                         sums of  SQL
+//!                                          sums
 //! ```
 //!
-//! (`plan` and `finish` are stages of planned queries, which are not there yet.)
-//!
 //! Make a [`Topology`] from a file, URLs or a builder; a [`Cluster`] of it; a [`Query`] with
-//! [`Cluster::fan_out`]; and [`collect`](Query::collect) it, or [`stream`](Query::stream) it into
-//! [`export`]:
+//! [`Cluster::query`] or [`Cluster::fan_out`]; and [`collect`](Query::collect) it, or
+//! [`stream`](Query::stream) it into [`export`]:
 //!
 //! ```no_run
 //! use merganser::export::{self, Destination, ExportOptions, Format, Progress};
 //! use merganser::{Cluster, Topology};
 //!
 //! # async fn example() -> merganser::Result<()> {
-//! let topology = Topology::from_urls(["postgresql://db0/sales", "postgresql://db1/sales"])?;
+//! let topology = Topology::from_path("merganser.toml")?;
 //! let cluster = Cluster::new(topology)?;
 //! let output = Destination::from("orders.parquet").open()?;
-//! let rows = cluster.fan_out("SELECT * FROM orders").stream().await?;
+//! let rows = cluster.query("SELECT * FROM orders ORDER BY o_orderkey").stream().await?;
 //! let options = ExportOptions::new();
 //! let done = export::write(rows, output, Format::Parquet, &options, &Progress::default()).await?;
 //! println!("{} rows", done.rows);
@@ -33,8 +33,18 @@
 //!
 //! An answer is complete or it is an error: see [`Error`] for what it tells.
 //!
+//! # Two ways to ask
+//! [`Cluster::query`] gives the answer that one PostgreSQL with all rows would give: its values,
+//! types, names and, where the query orders, its order. Or it refuses, with
+//! [`ErrorKind::Unsupported`], the reason and a way out. [`Query::plan`] shows the [`Plan`], which
+//! takes the first [`Arm`] that is exact; [`Query::analyze`] what each of its steps did;
+//! [`Query::verifier`] holds answers against that one PostgreSQL where there is one.
+//! [`Cluster::fan_out`] sends the text as it is to every shard, and appends the rows; it needs to
+//! know nothing but URLs.
+//!
 //! # Cargo features
-//! - `datafusion` (default): re-aggregation. Without it everything else builds, and fast.
+//! - `datafusion` (default): planned queries and re-aggregation. Without it fan-outs and everything
+//!   else build, and fast.
 //! - `cli` (default): the `merganser` program.
 //! - `local` (with `cli`): throw-away PostgreSQL servers with TPC-H data.
 
@@ -78,7 +88,7 @@ pub use merge::Order;
 pub use plan::{Arm, Exactness, MergeMode, Plan};
 pub use progress::{ScanProgress, ShardProgress, ShardState, StepProgress};
 #[cfg(feature = "datafusion")]
-pub use query::Analysis;
+pub use query::{Analysis, Verified, Verifier};
 pub use query::{DEFAULT_MEMORY, Query};
 pub use stream::QueryStream;
 

@@ -283,6 +283,12 @@ impl PgType {
         matches!(self.shape, Shape::Decimal { .. })
     }
 
+    /// Whether this is an enum.
+    #[cfg(feature = "datafusion")]
+    pub(crate) fn is_enum(&self) -> bool {
+        matches!(self.shape, Shape::Enum { .. })
+    }
+
     /// Whether the server makes the text of the values, or the text is all that is read of them.
     #[cfg(feature = "datafusion")]
     pub(crate) fn is_read_as_text(&self) -> bool {

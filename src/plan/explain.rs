@@ -418,14 +418,50 @@ fn pretty(text: &str) -> String {
             return None;
         }
         let lines = format!("{:#}", sql::parse(text).ok()?);
+        let lines: String = lines.lines().map(wrapped).collect();
         let again = sql::parse(&lines).ok()?;
         (again.to_string() == text).then_some(lines)
     };
     in_lines().unwrap_or_else(|| text.to_owned())
 }
 
+/// A line of the printer, which keeps conditions in one and puts the end of a query behind its last
+/// clause, as several.
+fn wrapped(line: &str) -> String {
+    let text = line.trim_start();
+    let indent = line.len() - text.len();
+    let is_long = line.chars().count() > MOST_IN_A_LINE;
+    let mut lines = " ".repeat(indent);
+    let (mut depth, mut quote) = (0_usize, None);
+    for (at, c) in text.char_indices() {
+        if quote.is_none() && depth == 0 && c == ' ' {
+            let rest = &text[at + 1..];
+            if is_long && rest.starts_with("AND ") {
+                lines.push('\n');
+                lines.push_str(&" ".repeat(indent));
+                continue;
+            }
+            if ["ORDER BY ", "LIMIT ", "OFFSET "].iter().any(|end| rest.starts_with(end)) {
+                lines.push('\n');
+                lines.push_str(&" ".repeat(indent.saturating_sub(2)));
+                continue;
+            }
+        }
+        match (c, quote) {
+            ('\'' | '"', None) => quote = Some(c),
+            (c, Some(open)) if c == open => quote = None,
+            ('(', None) => depth += 1,
+            (')', None) => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        lines.push(c);
+    }
+    lines.push('\n');
+    lines
+}
+
 /// `1 row`, `1,234 rows`.
-fn rows(count: u64) -> String {
+pub(crate) fn rows(count: u64) -> String {
     let unit = if count == 1 { "row" } else { "rows" };
     format!("{} {unit}", grouped(count))
 }

@@ -62,6 +62,12 @@ fn check_one(function: &Function, catalog: &Catalog) -> Result<()> {
             "write what it reads as a part of the query",
         ));
     }
+    if tells_of_server(&name) {
+        return Err(refused(
+            format!("the function {name}, which tells of the server or the session, not of the data"),
+            "ask a shard for it: --fan-out",
+        ));
+    }
     for found in catalog.functions(schema.as_deref(), &name) {
         if found.origin != Origin::User {
             continue;
@@ -100,28 +106,44 @@ pub(super) fn depends_on_server<T: Visit>(tree: &T, catalog: &Catalog) -> bool {
         Expr::Function(function) => {
             volatility(function, catalog) == Volatility::Volatile
                 && !INDEPENDENT.contains(&&*name_of(function).1)
-                || SERVER.contains(&&*name_of(function).1)
         }
         _ => false,
     })
 }
 
-/// Stable functions that tell of the server rather than of its data.
-const SERVER: [&str; 14] = [
+/// Whether a function tells of the server, the session or the transaction, which are not those of one
+/// PostgreSQL that holds all rows.
+fn tells_of_server(name: &str) -> bool {
+    const OF_DATA: [&str; 6] = [
+        "pg_typeof",
+        "pg_collation_for",
+        "pg_column_size",
+        "pg_size_pretty",
+        "pg_size_bytes",
+        "pg_sleep",
+    ];
+    SERVER.contains(&name)
+        || (name.starts_with("pg_") || name.starts_with("txid_")) && !OF_DATA.contains(&name)
+}
+
+const SERVER: [&str; 17] = [
     "current_database",
     "current_catalog",
     "version",
     "inet_server_addr",
     "inet_server_port",
-    "pg_backend_pid",
-    "pg_postmaster_start_time",
-    "pg_conf_load_time",
-    "pg_current_snapshot",
-    "txid_current_snapshot",
-    "pg_is_in_recovery",
-    "pg_relation_size",
+    "inet_client_addr",
+    "inet_client_port",
+    "set_config",
+    "setval",
+    "currval",
+    "lastval",
+    "setseed",
     "to_regclass",
-    "current_setting",
+    "to_regtype",
+    "to_regproc",
+    "lo_put",
+    "lo_import",
 ];
 
 fn volatility(function: &Function, catalog: &Catalog) -> Volatility {

@@ -262,17 +262,24 @@ impl Locality<'_> {
         anchors: &Anchors,
     ) -> Option<String> {
         for conjunct in select.selection.iter().flat_map(conjuncts) {
-            if let Expr::InSubquery {
-                expr,
-                subquery,
-                negated,
-            } = bare(conjunct)
-                && self.is_key_in(expr, subquery, *negated, side, equal, anchors)
-            {
-                continue;
-            }
-            if let Some(reason) = self.subqueries_of(conjunct, anchors) {
-                return Some(reason);
+            let reason = match bare(conjunct) {
+                // Each query is looked at once: twice on every level would be 2^n.
+                Expr::InSubquery {
+                    expr,
+                    subquery,
+                    negated,
+                } => match self.query(subquery, anchors) {
+                    Distribution::Sharded { group, keys }
+                        if is_key_in(expr, *negated, (&group, &keys), side, equal) =>
+                    {
+                        self.subqueries_of(&**expr, anchors)
+                    }
+                    listed => global_subquery(listed).or_else(|| self.subqueries_of(&**expr, anchors)),
+                },
+                conjunct => self.subqueries_of(conjunct, anchors),
+            };
+            if reason.is_some() {
+                return reason;
             }
             if functions::depends_on_server(conjunct, self.catalog) {
                 return Some("a condition depends on the server that evaluates it".to_owned());
@@ -292,47 +299,6 @@ impl Locality<'_> {
         reason
     }
 
-    /// `key IN (SELECT key ...)`: what the whole list says of a key, the part of it on the key's
-    /// shard says too.
-    fn is_key_in(
-        &self,
-        expr: &Expr,
-        subquery: &Query,
-        negated: bool,
-        side: &Side,
-        equal: &Equalities,
-        anchors: &Anchors,
-    ) -> bool {
-        let Side::Sharded { group, keys } = side else {
-            return false;
-        };
-        let Distribution::Sharded {
-            group: listed,
-            keys: outputs,
-        } = self.query(subquery, anchors)
-        else {
-            return false;
-        };
-        let items: Vec<&Expr> = match bare(expr) {
-            Expr::Tuple(items) => items.iter().collect(),
-            one => vec![one],
-        };
-        *group == listed
-            && items.iter().enumerate().any(|(index, item)| {
-                let Some(column) = as_column(item) else {
-                    return false;
-                };
-                let Some(key) = keys.iter().find(|key| equal.same(&key.column, &column)) else {
-                    return false;
-                };
-                let Some(output) = outputs.iter().find(|output| output.index == index) else {
-                    return false;
-                };
-                // A NULL in the list, on whichever shard, makes NOT IN unknown.
-                !negated || items.len() == 1 && key.not_null && output.not_null
-            })
-    }
-
     /// Why the subqueries inside cannot be evaluated on a shard, if so.
     fn subqueries_of<T>(&self, tree: &T, anchors: &Anchors) -> Option<String>
     where
@@ -346,16 +312,8 @@ impl Locality<'_> {
                 reason = reason.take().or_else(|| self.subqueries_of(&left, anchors));
             }
             if let Some(query) = rewrite::subquery(expr) {
-                match self.query(query, anchors) {
-                    Distribution::Replicated | Distribution::Anchored => {}
-                    Distribution::Sharded { .. } => {
-                        reason.get_or_insert_with(|| {
-                            "a subquery reads rows of all shards".to_owned()
-                        });
-                    }
-                    Distribution::Global(inner) => {
-                        reason.get_or_insert(inner);
-                    }
+                if reason.is_none() {
+                    reason = global_subquery(self.query(query, anchors));
                 }
                 return Ok(rewrite::Walk::Done);
             }
@@ -585,6 +543,47 @@ impl Locality<'_> {
             }
         }
     }
+}
+
+/// Why a subquery cannot be evaluated on a shard, if so.
+fn global_subquery(distribution: Distribution) -> Option<String> {
+    match distribution {
+        Distribution::Replicated | Distribution::Anchored => None,
+        Distribution::Sharded { .. } => Some("a subquery reads rows of all shards".to_owned()),
+        Distribution::Global(reason) => Some(reason),
+    }
+}
+
+/// `key IN (SELECT key ...)`: what the whole list says of a key, the part of it on the key's shard
+/// says too.
+fn is_key_in(
+    expr: &Expr,
+    negated: bool,
+    (listed, outputs): (&str, &[OutputKey]),
+    side: &Side,
+    equal: &Equalities,
+) -> bool {
+    let Side::Sharded { group, keys } = side else {
+        return false;
+    };
+    let items: Vec<&Expr> = match bare(expr) {
+        Expr::Tuple(items) => items.iter().collect(),
+        one => vec![one],
+    };
+    group == listed
+        && items.iter().enumerate().any(|(index, item)| {
+            let Some(column) = as_column(item) else {
+                return false;
+            };
+            let Some(key) = keys.iter().find(|key| equal.same(&key.column, &column)) else {
+                return false;
+            };
+            let Some(output) = outputs.iter().find(|output| output.index == index) else {
+                return false;
+            };
+            // A NULL in the list, on whichever shard, makes NOT IN unknown.
+            !negated || items.len() == 1 && key.not_null && output.not_null
+        })
 }
 
 impl Side {

@@ -386,7 +386,7 @@ impl Planner<'_> {
             self.note("WITH TIES: the shards' candidates are ranked again in PostgreSQL");
             return Ok(None);
         }
-        let Some((select, sorts)) = self.sort_columns(&unlimited, keys)? else {
+        let Some((select, sorts)) = self.sort_columns(&unlimited, keys, limit.fetch.is_some())? else {
             self.note("the order is one that only PostgreSQL knows");
             return Ok(None);
         };
@@ -418,7 +418,12 @@ impl Planner<'_> {
 
     /// The query with its sort keys among its columns, and where they are; `None` if a key's order
     /// is one that only PostgreSQL knows.
-    fn sort_columns(&self, query: &Query, keys: &[OrderByExpr]) -> Result<Option<(Sorted, Vec<SortKey>)>> {
+    fn sort_columns(
+        &self,
+        query: &Query,
+        keys: &[OrderByExpr],
+        is_limited: bool,
+    ) -> Result<Option<(Sorted, Vec<SortKey>)>> {
         let mut query = query.clone();
         let width = match &*query.body {
             SetExpr::Select(select) => select.projection.len(),
@@ -463,20 +468,14 @@ impl Planner<'_> {
                 Some(hidden) => added.get(hidden).cloned(),
                 None => first_select(&query.body).and_then(|s| s.projection.get(index)).and_then(item_expr),
             };
-            let plain = matches!(&*query.body, SetExpr::Select(_));
             let Some(expr) = expr else { return Ok(None) };
-            let index = match self.sort_kind(column, &expr, plain) {
-                SortKind::AsIs => index,
-                SortKind::Converted(converted) => {
-                    let distinct = first_select(&query.body).is_some_and(|s| s.distinct.is_some());
-                    if !plain || distinct {
-                        return Ok(None);
-                    }
-                    added.push(converted);
-                    width + added.len() - 1
-                }
-                SortKind::Unknown => return Ok(None),
-            };
+            // Of a set operation only PostgreSQL knows the collation.
+            let known = matches!(&*query.body, SetExpr::Select(_))
+                || !is_collatable(column)
+                || !self.any_collation();
+            if !known || !self.is_orderable(column, &expr, is_limited) {
+                return Ok(None);
+            }
             let descending = key.options.asc == Some(false);
             sort_keys.push(SortKey {
                 column: index,
@@ -501,34 +500,23 @@ impl Planner<'_> {
         Ok(Some((sorted, sort_keys)))
     }
 
-    /// How to compare the values of a sort key outside PostgreSQL.
-    fn sort_kind(&self, column: &Column, expr: &Expr, plain: bool) -> SortKind {
-        let convert = |sql: String| match parse_expr(&sql) {
-            Some(expr) if plain => SortKind::Converted(expr),
-            _ => SortKind::Unknown,
+    /// Whether the merge of sorted rows compares the values of a sort key as PostgreSQL does.
+    fn is_orderable(&self, column: &Column, expr: &Expr, limited: bool) -> bool {
+        let bytewise = || match self.collation(expr) {
+            Ok(collation) => {
+                let default = self.question.catalog.default_collation();
+                let collation = collation.as_ref().unwrap_or(default);
+                collation.bytewise && collation.difference.is_none()
+            }
+            Err(()) => false,
         };
         match column.pg_type.name() {
-            "bool" | "int2" | "int4" | "int8" | "oid" | "float4" | "float8" | "uuid" | "bytea" => SortKind::AsIs,
-            // Their binary forms are the numbers that PostgreSQL compares, infinities included.
-            "date" => convert(format!(
-                "('x' || pg_catalog.encode(pg_catalog.date_send({expr}), 'hex'))::pg_catalog.bit(32)::pg_catalog.int4"
-            )),
-            "timestamp" | "timestamptz" => convert(format!(
-                "('x' || pg_catalog.encode(pg_catalog.{}_send({expr}), 'hex'))::pg_catalog.bit(64)::pg_catalog.int8",
-                column.pg_type.name()
-            )),
-            "text" | "varchar" => match self.collation(expr) {
-                Ok(collation) => {
-                    let default = self.question.catalog.default_collation();
-                    let collation = collation.as_ref().unwrap_or(default);
-                    match collation.bytewise && collation.difference.is_none() {
-                        true => SortKind::AsIs,
-                        false => SortKind::Unknown,
-                    }
-                }
-                Err(()) => SortKind::Unknown,
-            },
-            _ => SortKind::Unknown,
+            "bool" | "int2" | "int4" | "int8" | "oid" | "xid8" | "float4" | "float8" | "uuid"
+            | "bytea" | "bit" | "varbit" | "date" | "time" | "timestamp" | "timestamptz" | "interval" => true,
+            "text" | "varchar" | "bpchar" => bytewise(),
+            // Not every value fits a decimal of Arrow; a few rows are better sorted by PostgreSQL.
+            "numeric" => !limited,
+            name => name.starts_with("numeric(") && !name.ends_with(']') || column.pg_type.is_enum(),
         }
     }
 
@@ -1043,6 +1031,7 @@ impl Planner<'_> {
                 key.expr = column(*index);
             }
         }
+        self.lower_beside(&mut finished)?;
         Ok(Some(finished))
     }
 
@@ -1180,6 +1169,9 @@ impl Planner<'_> {
                 };
                 let name = self.table_step(&alias, &base.sql, filters, Place::Shards(shards), once)?;
                 self.at_least(Arm::Gather);
+                if let Some(relation) = self.relations.get_mut(&alias) {
+                    relation.source = Source::Step;
+                }
                 *factor = step_factor(&name, Some(&alias));
                 Ok(())
             }
@@ -1369,6 +1361,7 @@ impl Planner<'_> {
         let steps = self.steps.len();
         let reasons = self.reasons.len();
         let (arm, float_order) = (self.arm, self.float_order);
+        let relations = self.relations.clone();
         let Some(combined) = self.combine(query)? else {
             return Ok(None);
         };
@@ -1385,6 +1378,7 @@ impl Planner<'_> {
             // Planned again, with an error or the tables.
             self.steps.truncate(steps);
             self.reasons.truncate(reasons);
+            self.relations = relations;
             self.arm = arm;
             self.float_order = float_order;
             return Ok(None);
@@ -1627,6 +1621,14 @@ impl Planner<'_> {
                 .collect();
             grouping.extend(determined);
         }
+        let conditions: HashSet<_> = left.iter().flat_map(column_names).collect();
+        for key in &parts.keys[grouped_keys..] {
+            if let Some(column) = as_column(key)
+                && !conditions.contains(&column)
+            {
+                self.check_determined(&column, &parts.keys[..grouped_keys])?;
+            }
+        }
         let collations = self.key_collations(&parts, &types)?;
         let Some(collations) = collations else {
             self.note("a group key has a collation that cannot be told");
@@ -1760,6 +1762,35 @@ impl Planner<'_> {
         })
     }
 
+    /// Checks that group keys hold a key of the table whose column is selected beside them.
+    fn check_determined(&self, (alias, name): &locality::ColumnName, keys: &[Expr]) -> Result<()> {
+        let facts = match self.relations.get(alias).map(|relation| &relation.source) {
+            Some(Source::Table(base)) => {
+                let (schema, table) = &base.name;
+                self.question.catalog.relation(Some(schema), table)
+            }
+            _ => None,
+        };
+        let grouped: HashSet<_> = keys
+            .iter()
+            .filter_map(as_column)
+            .filter(|(of, _)| of == alias)
+            .map(|(_, column)| column)
+            .collect();
+        let known = facts.is_some_and(|facts| {
+            let renamed = self.is_renamed(alias);
+            facts.keys.iter().any(|key| renamed || key.iter().all(|column| grouped.contains(column)))
+        });
+        match known {
+            true => Ok(()),
+            false => Err(refused(
+                format!("{alias}.{name} is selected beside GROUP BY, but not all shards have the primary key that would determine it"),
+                "make the table the same on all shards, or add the column to GROUP BY",
+            )
+            .into()),
+        }
+    }
+
     /// The columns of the keys; `None` if a collation cannot be told.
     fn key_collations(&self, parts: &Parts, types: &[Column]) -> Result<Option<Vec<StepColumn>>> {
         let mut columns = Vec::new();
@@ -1877,13 +1908,6 @@ struct Sorted {
     query: Query,
     visible: usize,
     hidden: bool,
-}
-
-enum SortKind {
-    AsIs,
-    /// By this expression instead.
-    Converted(Expr),
-    Unknown,
 }
 
 /// The keys and partial aggregates of a block.

@@ -18,6 +18,7 @@ mod functions;
 mod instant;
 mod locality;
 mod lower;
+mod order_keys;
 mod rewrite;
 mod route;
 mod sql;
@@ -32,7 +33,8 @@ use crate::config::Topology;
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::types::{Column, TypeOptions};
 
-pub(crate) use explain::{Surroundings, seconds};
+pub(crate) use explain::{Surroundings, rows, seconds};
+pub(crate) use order_keys::{OrderKeys, order_keys};
 
 /// What runs where to answer one query.
 ///

@@ -259,33 +259,42 @@ impl Router<'_> {
         if !sharding.key_is_exact {
             return Ok(None);
         }
-        let mut found = BTreeSet::new();
+        let mut values = Vec::new();
         for constant in constants {
             let Some(value) = typed(constant, &sharding.key_type) else {
                 return Ok(None);
             };
-            if let Value::Null = value.0 {
-                continue;
+            // No key is NULL, or beyond its type.
+            if !matches!(value.0, Value::Null) && !is_beyond(&value, &sharding.key_type) {
+                values.push(value.1);
             }
-            let sql = format!(
-                "SELECT ({index})::pg_catalog.int8 FROM (SELECT {}::{} AS {}) AS key",
-                value.1,
-                sharding.key_type,
-                bind::ident(&sharding.key_column),
-            );
-            let Some(rows) = self.answers.evaluated.get(&sql) else {
-                return Err(Stop::Need(Need::Evaluate(sql)));
-            };
-            let number = rows.first().and_then(|row| row.first()).and_then(|value| value.as_ref());
-            // PostgreSQL could not evaluate it, so it narrows nothing.
-            let Some(number) = number else { return Ok(None) };
+        }
+        let mut found = BTreeSet::new();
+        if values.is_empty() {
+            return Ok(Some(found));
+        }
+        let rows: Vec<_> = values
+            .iter()
+            .map(|value| format!("({value}::{})", sharding.key_type))
+            .collect();
+        let sql = format!(
+            "SELECT DISTINCT ({index})::pg_catalog.int8 FROM (VALUES {}) AS key ({})",
+            rows.join(", "),
+            bind::ident(&sharding.key_column),
+        );
+        let Some(rows) = self.answers.evaluated.get(&sql) else {
+            return Err(Stop::Need(Need::Evaluate(sql)));
+        };
+        for row in rows {
+            // An index of NULL says nothing.
+            let Some(Some(number)) = row.first() else { return Ok(None) };
             match number.parse::<usize>().ok().filter(|index| *index < self.shards) {
                 Some(index) => found.insert(index),
                 None => {
                     return Err(Error::new(
                         ErrorKind::Config,
                         format!(
-                            "shard_index {index:?} gives {number} for {constant}, but the shards are 0 to {}",
+                            "shard_index {index:?} gives {number} for a key of the query, but the shards are 0 to {}",
                             self.shards - 1
                         ),
                     )
@@ -340,6 +349,21 @@ fn typed(constant: &Expr, key_type: &str) -> Option<(Value, String)> {
             (same && (quoted || digits)).then_some((value, literal))
         }
         _ => None,
+    }
+}
+
+/// Whether a number is none that the type has.
+fn is_beyond((value, literal): &(Value, String), key_type: &str) -> bool {
+    let digits = match value {
+        Value::Number(..) => literal.trim_matches(['(', ')']),
+        Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) => text.trim(),
+        _ => return false,
+    };
+    match key_type {
+        "smallint" => digits.parse::<i16>().is_err(),
+        "integer" => digits.parse::<i32>().is_err(),
+        "bigint" => digits.parse::<i64>().is_err(),
+        _ => false,
     }
 }
 

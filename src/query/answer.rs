@@ -62,7 +62,8 @@ pub(super) fn fitted(user: &[Column], last: &[Column], visible: usize) -> Result
 /// Gives what DataFusion has aggregated the names and types of the user's statement.
 ///
 /// # Errors
-/// [`ErrorKind::Execute`] when the types are others; later, when a decimal does not fit.
+/// [`ErrorKind::Execute`] when the types are others; later, [`ErrorKind::Decode`] when a decimal
+/// does not fit.
 pub(super) fn aggregated(rows: QueryStream, user: &[Column]) -> Result<QueryStream> {
     let found = rows.schema();
     if found.fields().len() != user.len() {
@@ -104,7 +105,7 @@ pub(super) fn aggregated(rows: QueryStream, user: &[Column]) -> Result<QueryStre
                 }
                 cast_with_options(array, field.data_type(), &options).map_err(|error| {
                     Error::new(
-                        ErrorKind::Execute,
+                        ErrorKind::Decode,
                         format!(
                             "column {:?}: a value does not fit {}",
                             field.name(),

@@ -11,6 +11,8 @@ mod fan_out;
 #[cfg(feature = "datafusion")]
 mod planned;
 mod settle;
+#[cfg(feature = "datafusion")]
+mod verify;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +23,8 @@ use arrow::record_batch::RecordBatchWriter;
 
 #[cfg(feature = "datafusion")]
 pub use self::analysis::Analysis;
+#[cfg(feature = "datafusion")]
+pub use self::verify::{Verified, Verifier};
 use self::deadline::Deadline;
 use self::settle::settle;
 use crate::cluster::Cluster;

@@ -55,4 +55,5 @@ select kind, stddev(qty), count(*) filter (where paid) from sale group by rollup
 
 select string_agg(code, '' order by id), kind from sale where id < 40 group by rollup (kind);
 
+-- refused: cannot read
 select kind, count(*) from sale group by distinct rollup (kind), rollup (kind);

@@ -59,7 +59,7 @@ select day from calendar where day in (select joined + 1400 from customer) limit
 -- arm: single
 select twice(id), slug(name) from region;
 
--- arm: single
+-- refused: not declared IMMUTABLE
 select id, tax(price) from product;
 
 -- arm: single

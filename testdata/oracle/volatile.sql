@@ -96,6 +96,7 @@ select id from sale where ratio ~~~ 0.15;
 
 select s.id, p from sale s, parts(s.qty) p where s.id < 20;
 
+-- refused: version
 select version() is not null, count(*) from sale;
 
 select pg_typeof(now()), pg_typeof(current_date), pg_typeof(localtime), pg_typeof(current_timestamp(2)), count(*) from sale;

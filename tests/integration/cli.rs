@@ -4,6 +4,8 @@ mod demo;
 mod faults;
 mod inspect;
 mod output;
+#[cfg(feature = "datafusion")]
+mod planned;
 
 use std::fs;
 use std::io::Write;

@@ -14,6 +14,8 @@ mod layering;
 mod local;
 #[cfg(feature = "datafusion")]
 mod oracle;
+#[cfg(feature = "datafusion")]
+mod plans;
 mod support;
 mod texts;
 mod type_values;

@@ -130,7 +130,7 @@ pub(crate) struct Query {
     ///
     /// This is UNION ALL: each shard counts, sorts and limits only its own rows. Combine partial
     /// results with --merge-sql.
-    #[arg(long, conflicts_with_all = ["merge", "finish_rows", "finish_bytes", "analyze"])]
+    #[arg(long, conflicts_with_all = ["merge", "finish_rows", "finish_bytes", "analyze", "verify"])]
     pub(crate) fan_out: bool,
     /// Run this SQL, of Apache DataFusion, over the rows of all shards: a table named shards
     #[arg(long, value_name = "SQL", requires = "fan_out")]
@@ -140,6 +140,13 @@ pub(crate) struct Query {
     /// Show the plan on standard error behind the answer: what each step moved, and in which time
     #[arg(long, help_heading = "Planning")]
     pub(crate) analyze: bool,
+    /// Compare the answer with that of this PostgreSQL, which holds all rows; exit code 1 if it differs
+    ///
+    /// A connection string as --shard takes. The statement runs there with the same settings. Columns,
+    /// rows and, where the statement orders, their order have to be equal; floating-point numbers up
+    /// to their last digits. A file appears only if they are. Both answers are held in memory.
+    #[arg(long, value_name = "URL", help_heading = "Planning")]
+    pub(crate) verify: Option<String>,
     /// In which order the rows of the shards are appended, where the statement leaves that open
     #[arg(long, value_enum, default_value_t = Order::Shard)]
     pub(crate) order: Order,
@@ -376,6 +383,9 @@ Examples:
     merganser query --fan-out -o late.parquet --param 1998-01-01 --param F \\
       'SELECT * FROM orders WHERE o_orderdate >= $1 AND o_orderstatus = $2'
 
+  Is it right? Against a database that holds the rows of all shards:
+    merganser query --verify postgresql://app@all/sales -f report.sql
+
   Into another program:
     merganser query --fan-out --format arrow-stream -f report.sql | python3 report.py
 
@@ -491,6 +501,7 @@ mod tests {
             "--fan-out",
             "--fan-out --merge gather q",
             "--fan-out --analyze q",
+            "--fan-out --verify postgresql://h/d q",
             "--merge union q",
             "--finish-rows many q",
             "--finish-bytes 0 q",

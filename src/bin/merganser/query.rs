@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use indicatif::{DecimalBytes, HumanCount};
 use merganser::export::{self, Destination, ExportOptions, Format, Progress, Summary};
 use merganser::types::{NumericAs, TypeOptions, Unrepresentable};
+#[cfg(feature = "datafusion")]
+use merganser::Verifier;
 use merganser::{Cluster, Error, ErrorKind, Query, QueryStream, ScanProgress};
 
 use crate::args;
@@ -88,8 +90,9 @@ impl Job {
         let query = self.query(cluster, sql)?.with_progress(scan.clone());
         let display = Display::new(scan, self.args.quiet);
         let started = Instant::now();
+        let verifier = self.verifier(&query)?;
         let (summary, analysis) = tokio::select! {
-            written = self.write(query, &display) => written?,
+            written = self.write(query, verifier.as_ref(), &display) => written?,
             never = display.run() => match never {},
         };
         display.clear();
@@ -97,6 +100,9 @@ impl Job {
             && let Some(line) = self.summary_line(summary, started.elapsed())
         {
             complain(&line);
+        }
+        if let Some(verified) = verifier.and_then(|verifier| verifier.verified()) {
+            complain(&format!("verified: {verified}\n"));
         }
         if let Some(analysis) = analysis {
             complain(&analysis.to_string());
@@ -126,6 +132,11 @@ impl Job {
         }
     }
 
+    fn verifier(&self, query: &Query) -> Result<Option<Verifier>, Error> {
+        let url = self.args.verify.as_deref();
+        url.map(|url| verifier(query, url)).transpose()
+    }
+
     /// CSV and tables show what psql shows, so there every value has a form: its text. JSON shows
     /// the digits of every numeric, and keeps the structure of arrays. A merge needs numbers that
     /// it can add up.
@@ -149,18 +160,22 @@ impl Job {
     async fn write(
         &self,
         query: Query,
+        verifier: Option<&Verifier>,
         display: &Display,
-    ) -> Result<(Summary, Option<impl fmt::Display>), Error> {
+    ) -> Result<(Summary, Option<Box<dyn fmt::Display>>), Error> {
         // On a thread of its own: to open a FIFO is to wait for its reader.
         let destination = self.destination.clone();
         let output = blocking(move || destination.open()).await?;
         let (mut rows, analysis) = match self.args.analyze {
             true => {
                 let (rows, analysis) = analyzed(query).await?;
-                (rows, Some(analysis))
+                (rows, Some(Box::new(analysis) as _))
             }
             false => (query.stream().await?, None),
         };
+        if let Some(verifier) = verifier {
+            rows = verifier.check(rows).await?;
+        }
         if self.destination == Destination::Stdout && io::stdout().is_terminal() {
             rows = display.until_first_rows(rows);
         }
@@ -194,6 +209,26 @@ impl Job {
     }
 }
 
+/// Nothing is verified without planned queries.
+#[cfg(not(feature = "datafusion"))]
+enum Verifier {}
+
+#[cfg(not(feature = "datafusion"))]
+impl Verifier {
+    async fn check(&self, _: QueryStream) -> Result<QueryStream, Error> {
+        match *self {}
+    }
+
+    fn verified(&self) -> Option<String> {
+        match *self {}
+    }
+}
+
+#[cfg(not(feature = "datafusion"))]
+fn verifier(_: &Query, _: &str) -> Result<Verifier, Error> {
+    Err(statement::without_datafusion("it answers no planned queries"))
+}
+
 #[cfg(feature = "datafusion")]
 fn reaggregate(query: Query, merge_sql: &str) -> Result<Query, Error> {
     Ok(query.reaggregate(merge_sql))
@@ -208,6 +243,11 @@ fn reaggregate(_: Query, _: &str) -> Result<Query, Error> {
 #[cfg(feature = "datafusion")]
 async fn analyzed(query: Query) -> Result<(QueryStream, impl fmt::Display), Error> {
     query.stream_analyzed().await
+}
+
+#[cfg(feature = "datafusion")]
+fn verifier(query: &Query, url: &str) -> Result<Verifier, Error> {
+    query.verifier(url)
 }
 
 #[cfg(not(feature = "datafusion"))]

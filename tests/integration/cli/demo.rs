@@ -80,7 +80,9 @@ fn a_kept_demo_can_be_used_and_stopped_as_it_says() {
         assert!(output.status.success(), "{line}: {stderr}");
     };
     let commands = commands.lines().map(str::trim);
-    let queries: Vec<_> = commands.filter(|line| line.contains(" query ")).collect();
+    let queries: Vec<_> = commands
+        .filter(|line| line.contains(" query ") || line.contains(" explain "))
+        .collect();
     assert!(queries.len() >= 2, "{}", done.stdout);
     queries.iter().for_each(|line| run(line));
     let stop = after

@@ -64,16 +64,6 @@ fn flags_that_are_wrong() {
 }
 
 #[test]
-fn a_planned_query_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let done = merganser(folder.path()).args(["query", "SELECT 1"]).run();
-    assert_eq!(done.code, 3);
-    assert_contains(&done.stderr, "planned queries");
-    assert_contains(&done.stderr, "are not there yet");
-    assert_contains(&done.stderr, "hint: add --fan-out");
-}
-
-#[test]
 fn shards_that_are_not_described_well() {
     let folder = tempfile::tempdir().unwrap();
     let run = |arguments: &[&str]| {

@@ -139,7 +139,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ),
     (
         "select id from region for no key update",
-        "FOR NO KEY UPDATE",
+        "cannot read",
         "",
     ),
     (
