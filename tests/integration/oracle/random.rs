@@ -21,6 +21,7 @@ mod tables;
 use std::collections::BTreeMap;
 use std::env;
 use std::fmt::Write;
+use std::ops::Range;
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
@@ -44,8 +45,14 @@ const AT_ONCE: usize = 4;
 /// How many failures of one kind are made smaller and shown.
 const SHOWN: usize = 4;
 
+/// How many everyday statements that are gathered.
+const SHOWN_GATHERED: usize = 12;
+
 /// How long that may take for one.
 const SHRINK_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The arm that collects all rows.
+const GATHER: &str = "gather";
 
 /// How long one answer may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -66,7 +73,7 @@ async fn random_statements_equal_the_oracle() {
         clusters: databases
             .layouts()
             .iter()
-            .map(|layout| (layout.name, layout.size, layout.cluster()))
+            .map(|layout| (layout.name, layout.cluster()))
             .collect(),
     };
     let started = Instant::now();
@@ -77,7 +84,7 @@ async fn random_statements_equal_the_oracle() {
     let mut outcomes = Box::pin(outcomes);
     while let Some((statement, outcome)) = outcomes.next().await {
         if verbose {
-            let plan = planned::explain(planned::query(&field.clusters[2].2, &statement.sql, MergeMode::Auto)).await;
+            let plan = planned::explain(planned::query(field.cluster("three"), &statement.sql, MergeMode::Auto)).await;
             support::tell(&format!("{}\n{plan}\n{outcome:?}", statement.sql));
         }
         tally.add(statement, outcome);
@@ -96,6 +103,10 @@ async fn random_statements_equal_the_oracle() {
             support::tell(&field.smaller(statement, place, reason).await);
         }
     }
+    for statement in tally.gathered.iter().take(SHOWN_GATHERED) {
+        let small = field.smallest_gathered(statement).await;
+        support::tell(&format!("gathered, though everyday: seed {}\n{small}\n", statement.seed));
+    }
     field.close().await;
     assert!(tally.failures.is_empty(), "{summary}");
     if count >= SEEDS {
@@ -106,7 +117,7 @@ async fn random_statements_equal_the_oracle() {
 /// The databases.
 struct Field {
     oracle: Cluster,
-    clusters: Vec<(&'static str, usize, Cluster)>,
+    clusters: Vec<(&'static str, Cluster)>,
 }
 
 /// A statement and how it was made.
@@ -149,6 +160,13 @@ impl Statement {
             open: made.open,
             choices,
         }
+    }
+
+    /// What these choices come to.
+    fn parts_of(&self, given: &[usize]) -> (Vec<usize>, Vec<Range<usize>>) {
+        let mut generator = Generator::new(Choices::given(given.to_vec()), self.everyday);
+        generator.statement();
+        generator.choices.into_parts()
     }
 
     fn case(&self) -> Case {
@@ -195,12 +213,18 @@ impl Field {
         if let Some(reason) = refused {
             return (statement, Outcome::Refused(reason));
         }
-        let shards = self.clusters.iter().find(|(name, ..)| *name == "three");
-        let arm = match shards {
-            Some((_, _, cluster)) => planned::arm(planned::query(cluster, &statement.sql, MergeMode::Auto)).await,
-            None => Ok(String::new()),
-        };
-        (statement, Outcome::Equal(arm.unwrap_or_else(|error| error)))
+        let arm = self.arm(&statement).await;
+        (statement, Outcome::Equal(arm))
+    }
+
+    async fn arm(&self, statement: &Statement) -> String {
+        let query = planned::query(self.cluster("three"), &statement.sql, MergeMode::Auto);
+        planned::arm(query).await.unwrap_or_else(|error| error)
+    }
+
+    fn cluster(&self, name: &str) -> &Cluster {
+        let found = self.clusters.iter().find(|(other, _)| *other == name);
+        &found.expect("a layout").1
     }
 
     async fn expected(&self, statement: &Statement) -> Result<Answer, String> {
@@ -220,7 +244,7 @@ impl Field {
     }
 
     async fn verdict(&self, statement: &Statement, expected: &Answer, place: usize, merge: MergeMode) -> Result<(), Verdict> {
-        let query = planned::query(&self.clusters[place].2, &statement.sql, merge);
+        let query = planned::query(&self.clusters[place].1, &statement.sql, merge);
         let answer = AssertUnwindSafe(tokio::time::timeout(TIMEOUT, Answer::of(query))).catch_unwind();
         match answer.await {
             Err(panic) => {
@@ -242,13 +266,8 @@ impl Field {
             false => MergeMode::Auto,
         };
         let name = place.split(',').next().unwrap_or_default();
-        let at = self.clusters.iter().position(|(other, ..)| *other == name).expect("a layout");
+        let at = self.clusters.iter().position(|(other, _)| *other == name).expect("a layout");
         let seed = statement.seed;
-        let parts_of = |given: &[usize]| {
-            let mut generator = Generator::new(Choices::given(given.to_vec()), statement.everyday);
-            generator.statement();
-            generator.choices.into_parts()
-        };
         let difference = async |choices: Vec<usize>| {
             let smaller = Statement::of(seed, Choices::given(choices));
             let expected = self.expected(&smaller).await.ok()?;
@@ -260,10 +279,10 @@ impl Field {
         let difference = &difference;
         let fails = |choices| async move { difference(choices).await.is_some() };
         let deadline = Instant::now() + SHRINK_TIMEOUT;
-        let small = choices::shrink(statement.choices.clone(), parts_of, deadline, fails).await;
+        let small = choices::shrink(statement.choices.clone(), |given| statement.parts_of(given), deadline, fails).await;
         let found = difference(small.clone()).await.unwrap_or_else(|| reason.to_owned());
         let small = Statement::of(seed, Choices::given(small));
-        let plan = planned::explain(planned::query(&self.clusters[at].2, &small.sql, merge)).await;
+        let plan = planned::explain(planned::query(&self.clusters[at].1, &small.sql, merge)).await;
         let mut notes = String::new();
         if small.open {
             notes += "-- representative\n";
@@ -279,9 +298,18 @@ impl Field {
         )
     }
 
+    /// A smaller statement that is gathered too.
+    async fn smallest_gathered(&self, statement: &Statement) -> String {
+        let made = |choices| Statement::of(statement.seed, Choices::given(choices));
+        let gathers = |choices| async move { self.arm(&made(choices)).await == GATHER };
+        let deadline = Instant::now() + SHRINK_TIMEOUT;
+        let small = choices::shrink(statement.choices.clone(), |given| statement.parts_of(given), deadline, gathers).await;
+        made(small).sql
+    }
+
     async fn close(self) {
         self.oracle.close().await;
-        for (_, _, cluster) in self.clusters {
+        for (_, cluster) in self.clusters {
             cluster.close().await;
         }
     }
@@ -313,7 +341,7 @@ struct Tally {
     invalid: BTreeMap<String, (usize, String)>,
     refused: BTreeMap<String, (usize, String)>,
     arms: BTreeMap<String, usize>,
-    gathered: Vec<(u64, String)>,
+    gathered: Vec<Statement>,
     failures: Vec<(Statement, String, String)>,
     all: usize,
 }
@@ -334,10 +362,10 @@ impl Tally {
         counts[0] += 1;
         match outcome {
             Outcome::Equal(arm) => {
-                if arm == "gather" {
+                if arm == GATHER {
                     counts[2] += 1;
                     if statement.everyday {
-                        self.gathered.push((statement.seed, statement.sql));
+                        self.gathered.push(statement.clone());
                     }
                 }
                 *self.arms.entry(format!("{profile} {arm}")).or_default() += 1;
@@ -366,9 +394,6 @@ impl Tally {
             for (count, example) in reasons {
                 let _ = writeln!(text, "  {count} x {example}");
             }
-        }
-        for (seed, sql) in &self.gathered {
-            let _ = writeln!(text, "gathered: seed {seed}: {sql}");
         }
         let mut classes: BTreeMap<String, Vec<u64>> = BTreeMap::new();
         for (statement, _, reason) in &self.failures {

@@ -280,10 +280,13 @@ impl Generator {
                 if a.domain != b.domain || a.ty != b.ty {
                     continue;
                 }
-                let colocated = a.shards && b.shards;
+                // These have many rows for each key.
+                let many = ["device", "visitor"].contains(&a.domain.as_str()) && !is_key(other, b);
+                let joined = scope.columns.iter().filter(|column| column.domain == a.domain).count();
+                let colocated = a.shards && b.shards && !(many && joined > 1);
                 let allowed = match self.everyday {
                     true => colocated || other.replicated && is_key(other, b),
-                    false => colocated || is_key(other, b) || is_key(scope, a) || a.domain == "sale",
+                    false => colocated || is_key(other, b) || is_key(scope, a) || a.domain == "sale" && joined < 3,
                 };
                 if allowed {
                     pairs.push((a.clone(), b.clone()));
