@@ -16,3 +16,11 @@ select s.kind, s.rate * 2 as c1, count(*) from sale s group by rollup (s.kind, (
 
 -- unordered
 select 'a'::text collate "C" as c1 union select code from sale s;
+
+-- An alias of a CTE's select list is what it groups by.
+-- unordered
+with w1x as (select bp::text as c1, k, count(*) as c2 from zoo z where k > 7 and exists (select 1 from zoo z2 where z2.k = z.k and z2.k > 7) group by c1, k), w2x as (select d.c3 as c4 from (select sum(id) as c3 from sale s) d) select w.c1 from w1x w join zoo z3 on z3.k = w.k group by w.c1;
+
+-- `*` shows the column of USING once.
+-- unordered
+select * from sale s join sale s2 using (id) join sale s3 on s3.id = s.id and (s3.id > 17 or s3.id > 17) order by s.id;

@@ -12,10 +12,12 @@
 //! MERGANSER_SEED=17 ./dev test random                         one, with its plan
 //! ```
 
+mod aggregate;
 mod choices;
 mod expr;
 mod generator;
 mod select;
+mod set;
 mod tables;
 
 use std::collections::BTreeMap;
@@ -62,7 +64,11 @@ async fn random_statements_equal_the_oracle() {
     let Some(databases) = Databases::get() else {
         return;
     };
-    let number = |name| env::var(name).ok().map(|text| text.parse::<u64>().expect(name));
+    let number = |name| {
+        env::var(name)
+            .ok()
+            .map(|text| text.parse::<u64>().expect(name))
+    };
     let first = number("MERGANSER_SEED");
     let count = number("MERGANSER_SEEDS");
     let verbose = first.is_some() && count.is_none();
@@ -84,7 +90,12 @@ async fn random_statements_equal_the_oracle() {
     let mut outcomes = Box::pin(outcomes);
     while let Some((statement, outcome)) = outcomes.next().await {
         if verbose {
-            let plan = planned::explain(planned::query(field.cluster("three"), &statement.sql, MergeMode::Auto)).await;
+            let plan = planned::explain(planned::query(
+                field.cluster("three"),
+                &statement.sql,
+                MergeMode::Auto,
+            ))
+            .await;
             support::tell(&format!("{}\n{plan}\n{outcome:?}", statement.sql));
         }
         tally.add(statement, outcome);
@@ -105,7 +116,10 @@ async fn random_statements_equal_the_oracle() {
     }
     for statement in tally.gathered.iter().take(SHOWN_GATHERED) {
         let small = field.smallest_gathered(statement).await;
-        support::tell(&format!("gathered, though everyday: seed {}\n{small}\n", statement.seed));
+        support::tell(&format!(
+            "gathered, though everyday: seed {}\n{small}\n",
+            statement.seed
+        ));
     }
     field.close().await;
     assert!(tally.failures.is_empty(), "{summary}");
@@ -194,7 +208,8 @@ impl Field {
             Err(reason) => return (statement, Outcome::Invalid(reason)),
         };
         let pick = seed as usize % self.clusters.len();
-        let other = (pick + 1 + seed as usize / self.clusters.len() % (self.clusters.len() - 1)) % self.clusters.len();
+        let other = (pick + 1 + seed as usize / self.clusters.len() % (self.clusters.len() - 1))
+            % self.clusters.len();
         let mut places = vec![(pick, MergeMode::Auto), (other, MergeMode::Auto)];
         if seed % 5 == 1 {
             places.push((pick, MergeMode::Gather));
@@ -243,19 +258,34 @@ impl Field {
         }
     }
 
-    async fn verdict(&self, statement: &Statement, expected: &Answer, place: usize, merge: MergeMode) -> Result<(), Verdict> {
+    async fn verdict(
+        &self,
+        statement: &Statement,
+        expected: &Answer,
+        place: usize,
+        merge: MergeMode,
+    ) -> Result<(), Verdict> {
         let query = planned::query(&self.clusters[place].1, &statement.sql, merge);
-        let answer = AssertUnwindSafe(tokio::time::timeout(TIMEOUT, Answer::of(query))).catch_unwind();
+        let answer =
+            AssertUnwindSafe(tokio::time::timeout(TIMEOUT, Answer::of(query))).catch_unwind();
         match answer.await {
             Err(panic) => {
                 let text = panic.downcast_ref::<String>().cloned();
-                let text = text.or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned()));
-                Err(Verdict::Wrong(format!("panic: {}", text.unwrap_or_default())))
+                let text =
+                    text.or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned()));
+                Err(Verdict::Wrong(format!(
+                    "panic: {}",
+                    text.unwrap_or_default()
+                )))
             }
             Ok(Err(_)) => Err(Verdict::Wrong(format!("no answer within {TIMEOUT:?}"))),
-            Ok(Ok(Err(error))) if error.kind() == ErrorKind::Unsupported => Err(Verdict::Refused(error.to_string())),
+            Ok(Ok(Err(error))) if error.kind() == ErrorKind::Unsupported => {
+                Err(Verdict::Refused(error.to_string()))
+            }
             Ok(Ok(Err(error))) => Err(Verdict::Wrong(format!("{:?}: {error}", error.kind()))),
-            Ok(Ok(Ok(found))) => compare::compare(&statement.case(), expected, &found).map_err(Verdict::Wrong),
+            Ok(Ok(Ok(found))) => {
+                compare::compare(&statement.case(), expected, &found).map_err(Verdict::Wrong)
+            }
         }
     }
 
@@ -266,21 +296,35 @@ impl Field {
             false => MergeMode::Auto,
         };
         let name = place.split(',').next().unwrap_or_default();
-        let at = self.clusters.iter().position(|(other, _)| *other == name).expect("a layout");
+        let at = self
+            .clusters
+            .iter()
+            .position(|(other, _)| *other == name)
+            .expect("a layout");
         let seed = statement.seed;
         let difference = async |choices: Vec<usize>| {
             let smaller = Statement::of(seed, Choices::given(choices));
             let expected = self.expected(&smaller).await.ok()?;
             match self.verdict(&smaller, &expected, at, merge).await {
-                Err(Verdict::Wrong(difference)) if class(&difference) == class(reason) => Some(difference),
+                Err(Verdict::Wrong(difference)) if class(&difference) == class(reason) => {
+                    Some(difference)
+                }
                 _ => None,
             }
         };
         let difference = &difference;
         let fails = |choices| async move { difference(choices).await.is_some() };
         let deadline = Instant::now() + SHRINK_TIMEOUT;
-        let small = choices::shrink(statement.choices.clone(), |given| statement.parts_of(given), deadline, fails).await;
-        let found = difference(small.clone()).await.unwrap_or_else(|| reason.to_owned());
+        let small = choices::shrink(
+            statement.choices.clone(),
+            |given| statement.parts_of(given),
+            deadline,
+            fails,
+        )
+        .await;
+        let found = difference(small.clone())
+            .await
+            .unwrap_or_else(|| reason.to_owned());
         let small = Statement::of(seed, Choices::given(small));
         let plan = planned::explain(planned::query(&self.clusters[at].1, &small.sql, merge)).await;
         let mut notes = String::new();
@@ -292,7 +336,11 @@ impl Field {
         }
         format!(
             "## seed {seed} on {place} ({})\n{notes}{};\n\n{found}\n\nplan: {plan}\n\nas generated: {}\n",
-            if statement.everyday { "everyday" } else { "nasty" },
+            if statement.everyday {
+                "everyday"
+            } else {
+                "nasty"
+            },
             small.sql,
             statement.sql
         )
@@ -303,7 +351,13 @@ impl Field {
         let made = |choices| Statement::of(statement.seed, Choices::given(choices));
         let gathers = |choices| async move { self.arm(&made(choices)).await == GATHER };
         let deadline = Instant::now() + SHRINK_TIMEOUT;
-        let small = choices::shrink(statement.choices.clone(), |given| statement.parts_of(given), deadline, gathers).await;
+        let small = choices::shrink(
+            statement.choices.clone(),
+            |given| statement.parts_of(given),
+            deadline,
+            gathers,
+        )
+        .await;
         made(small).sql
     }
 
@@ -328,7 +382,11 @@ fn class(difference: &str) -> String {
         Some("column") => "other columns".into(),
         _ => {
             let unquoted: String = line.split('"').step_by(2).collect();
-            unquoted.chars().filter(|c| !c.is_ascii_digit()).take(80).collect()
+            unquoted
+                .chars()
+                .filter(|c| !c.is_ascii_digit())
+                .take(80)
+                .collect()
         }
     }
 }
@@ -348,11 +406,17 @@ struct Tally {
 
 impl Tally {
     fn add(&mut self, statement: Statement, outcome: Outcome) {
-        let profile = if statement.everyday { "everyday" } else { "nasty" };
+        let profile = if statement.everyday {
+            "everyday"
+        } else {
+            "nasty"
+        };
         self.all += 1;
         let example = format!("seed {}: {}", statement.seed, statement.sql);
         let bump = |map: &mut BTreeMap<String, (usize, String)>, reason: &str| {
-            map.entry(class(reason)).or_insert_with(|| (0, format!("{reason}; {example}"))).0 += 1;
+            map.entry(class(reason))
+                .or_insert_with(|| (0, format!("{reason}; {example}")))
+                .0 += 1;
         };
         if let Outcome::Invalid(reason) = &outcome {
             bump(&mut self.invalid, reason);
@@ -380,13 +444,26 @@ impl Tally {
     }
 
     fn summary(&self, elapsed: Duration) -> String {
-        let mut text = format!("{} random statements in {:.0} s, {} wrong\n", self.all, elapsed.as_secs_f64(), self.failures.len());
+        let mut text = format!(
+            "{} random statements in {:.0} s, {} wrong\n",
+            self.all,
+            elapsed.as_secs_f64(),
+            self.failures.len()
+        );
         for (profile, [all, refused, gathered]) in &self.counts {
             let share = |n: &usize| *n as f64 * 100.0 / (*all).max(1) as f64;
-            let _ = writeln!(text, "{profile}: {all}, refused {refused} ({:.1} %), gathered {gathered} ({:.1} %)", share(refused), share(gathered));
+            let _ = writeln!(
+                text,
+                "{profile}: {all}, refused {refused} ({:.1} %), gathered {gathered} ({:.1} %)",
+                share(refused),
+                share(gathered)
+            );
         }
         let _ = writeln!(text, "arms: {:?}", self.arms);
-        for (word, reasons) in [("refused", &self.refused), ("not run by PostgreSQL itself", &self.invalid)] {
+        for (word, reasons) in [
+            ("refused", &self.refused),
+            ("not run by PostgreSQL itself", &self.invalid),
+        ] {
             let all: usize = reasons.values().map(|(count, _)| count).sum();
             let _ = writeln!(text, "{word}: {all}");
             let mut reasons: Vec<_> = reasons.values().collect();
@@ -397,21 +474,38 @@ impl Tally {
         }
         let mut classes: BTreeMap<String, Vec<u64>> = BTreeMap::new();
         for (statement, _, reason) in &self.failures {
-            classes.entry(class(reason)).or_default().push(statement.seed);
+            classes
+                .entry(class(reason))
+                .or_default()
+                .push(statement.seed);
         }
         for (class, seeds) in classes {
-            let _ = writeln!(text, "failed: {} x {class}: seeds {:?}", seeds.len(), seeds.iter().take(12).collect::<Vec<_>>());
+            let _ = writeln!(
+                text,
+                "failed: {} x {class}: seeds {:?}",
+                seeds.len(),
+                seeds.iter().take(12).collect::<Vec<_>>()
+            );
         }
         text
     }
 
     fn check_shares(&self, summary: &str) {
         for (profile, [all, refused, gathered]) in &self.counts {
-            assert!(refused * 100 <= *all, "too many refused, {profile}\n{summary}");
-            assert!(*profile == "nasty" || gathered * 100 <= *all, "too many gathered\n{summary}");
+            assert!(
+                refused * 100 <= *all,
+                "too many refused, {profile}\n{summary}"
+            );
+            assert!(
+                *profile == "nasty" || gathered * 100 <= *all,
+                "too many gathered\n{summary}"
+            );
         }
         let invalid: usize = self.invalid.values().map(|(count, _)| count).sum();
-        assert!(invalid * 100 < self.all * 3, "too many that PostgreSQL does not run\n{summary}");
+        assert!(
+            invalid * 100 < self.all * 3,
+            "too many that PostgreSQL does not run\n{summary}"
+        );
     }
 }
 

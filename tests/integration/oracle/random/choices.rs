@@ -149,9 +149,17 @@ fn steps(choices: &[usize], mut parts: Vec<Range<usize>>) -> Vec<Step> {
     }
     parts.sort_by_key(|part| (std::cmp::Reverse(part.len()), part.start));
     parts.dedup();
-    let parts = parts.into_iter().flat_map(|part| [Step::Zero(part.clone()), Step::Remove(part)]);
+    let parts = parts
+        .into_iter()
+        .flat_map(|part| [Step::Zero(part.clone()), Step::Remove(part)]);
     let single = (0..length).filter(|&at| choices[at] > 0);
-    let single = single.flat_map(|at| [Step::Zero(at..at + 1), Step::Lower(at), Step::Remove(at..at + 1)]);
+    let single = single.flat_map(|at| {
+        [
+            Step::Zero(at..at + 1),
+            Step::Lower(at),
+            Step::Remove(at..at + 1),
+        ]
+    });
     parts.chain(single).collect()
 }
 

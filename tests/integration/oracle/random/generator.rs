@@ -122,7 +122,13 @@ impl Generator {
         let mut conditions = Vec::new();
         for number in 1..=joins {
             let begin = self.choices.begin();
-            self.join(depth, number == joins, &mut text, &mut scope, &mut conditions);
+            self.join(
+                depth,
+                number == joins,
+                &mut text,
+                &mut scope,
+                &mut conditions,
+            );
             self.choices.end(begin);
         }
         if conditions.is_empty() && self.choices.chance(4) {
@@ -217,7 +223,13 @@ impl Generator {
                     }
                     let other = Scope {
                         columns: columns_as_x()[number].clone(),
-                        key: Some(table.key.split(' ').map(|name| format!("x.{name}")).collect()),
+                        key: Some(
+                            table
+                                .key
+                                .split(' ')
+                                .map(|name| format!("x.{name}"))
+                                .collect(),
+                        ),
                         replicated: table.home == Home::Replicated,
                     };
                     for (a, b) in self.pairs(scope, &other) {
@@ -243,9 +255,19 @@ impl Generator {
             (false, _) => [40, 30, 15, 15],
         };
         let kind = self.choices.weighted(&outer);
-        let word = [*self.choices.pick(&["join", "inner join"]), "left join", "right join", "full join"][kind];
+        let word = [
+            *self.choices.pick(&["join", "inner join"]),
+            "left join",
+            "right join",
+            "full join",
+        ][kind];
         let same_name = a.name == b.name
-            && scope.columns.iter().filter(|column| column.name == a.name).count() == 1;
+            && scope
+                .columns
+                .iter()
+                .filter(|column| column.name == a.name)
+                .count()
+                == 1;
         // What follows a comma cannot refer to what is before it in ON.
         if kind == 0 && is_last && self.choices.chance(8) {
             *text = format!("{text}, {other_text}");
@@ -265,7 +287,11 @@ impl Generator {
         let left = scope.columns.len();
         scope.join(other);
         for (number, column) in scope.columns.iter_mut().enumerate() {
-            column.shards &= if number < left { preserves_left } else { preserves_right };
+            column.shards &= if number < left {
+                preserves_left
+            } else {
+                preserves_right
+            };
         }
     }
 
@@ -273,20 +299,36 @@ impl Generator {
     fn pairs(&self, scope: &Scope, other: &Scope) -> Vec<(Expr, Expr)> {
         let mut pairs = Vec::new();
         let is_key = |scope: &Scope, column: &Expr| {
-            scope.key.as_ref().is_some_and(|key| *key == [column.sql.clone()])
+            scope
+                .key
+                .as_ref()
+                .is_some_and(|key| *key == [column.sql.clone()])
         };
-        for a in scope.columns.iter().filter(|a| !a.domain.is_empty() && a.is_exact()) {
+        for a in scope
+            .columns
+            .iter()
+            .filter(|a| !a.domain.is_empty() && a.is_exact())
+        {
             for b in &other.columns {
                 if a.domain != b.domain || a.ty != b.ty {
                     continue;
                 }
                 // These have many rows for each key.
                 let many = ["device", "visitor"].contains(&a.domain.as_str()) && !is_key(other, b);
-                let joined = scope.columns.iter().filter(|column| column.domain == a.domain).count();
+                let joined = scope
+                    .columns
+                    .iter()
+                    .filter(|column| column.domain == a.domain)
+                    .count();
                 let colocated = a.shards && b.shards && !(many && joined > 1);
                 let allowed = match self.everyday {
                     true => colocated || other.replicated && is_key(other, b),
-                    false => colocated || is_key(other, b) || is_key(scope, a) || a.domain == "sale" && joined < 3,
+                    false => {
+                        colocated
+                            || is_key(other, b)
+                            || is_key(scope, a)
+                            || a.domain == "sale" && joined < 3
+                    }
                 };
                 if allowed {
                     pairs.push((a.clone(), b.clone()));
@@ -305,7 +347,11 @@ impl Generator {
         let begin = self.choices.begin();
         let mut found = Vec::new();
         for a in scope.columns.iter().filter(|a| !a.domain.is_empty()) {
-            for (number, table) in TABLES.iter().enumerate().filter(|(_, table)| !table.is_view()) {
+            for (number, table) in TABLES
+                .iter()
+                .enumerate()
+                .filter(|(_, table)| !table.is_view())
+            {
                 for b in &columns_as_x()[number] {
                     let local = a.shards && b.shards || table.home == Home::Replicated;
                     if a.domain == b.domain && a.ty == b.ty && (local || !self.everyday) {
@@ -317,7 +363,12 @@ impl Generator {
         if !found.is_empty() && !(self.everyday && scope.replicated) {
             let (a, number, b) = self.choices.pick(&found).clone();
             let (inner_text, inner) = self.table(number, false);
-            let b = inner.columns.iter().find(|column| column.name == b).expect("a column").clone();
+            let b = inner
+                .columns
+                .iter()
+                .find(|column| column.name == b)
+                .expect("a column")
+                .clone();
             let alias = self.alias("l");
             let mut items = Vec::new();
             let mut columns = Vec::new();
@@ -336,8 +387,14 @@ impl Generator {
             }
             let order = inner.order_of_rows().unwrap_or_default();
             let limit = 1 + self.choices.below(3);
-            let word = *self.choices.pick(&["cross join lateral", "left join lateral"]);
-            let on = if word.starts_with("left") { " on true" } else { "" };
+            let word = *self
+                .choices
+                .pick(&["cross join lateral", "left join lateral"]);
+            let on = if word.starts_with("left") {
+                " on true"
+            } else {
+                ""
+            };
             *text = format!(
                 "{text} {word} (select {} from {inner_text}{} order by {order} limit {limit}) {alias}{on}",
                 items.join(", "),
