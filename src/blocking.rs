@@ -176,6 +176,15 @@ impl Query {
         })
     }
 
+    /// Runs the query to its end, and drops its rows: EXPLAIN ANALYZE.
+    ///
+    /// # Errors
+    /// As [`Query::analyze`](crate::Query::analyze); [`ErrorKind::Config`] in async code.
+    #[cfg(feature = "datafusion")]
+    pub fn analyze(self) -> Result<query::Analysis> {
+        self.engine.wait(self.query.analyze())
+    }
+
     /// Runs the query to its end; the batches, those of the first shard first.
     ///
     /// # Errors

@@ -16,6 +16,7 @@ mod build;
 mod explain;
 mod functions;
 mod instant;
+mod json;
 mod locality;
 mod lower;
 mod order_keys;

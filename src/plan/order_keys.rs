@@ -75,8 +75,16 @@ mod tests {
         for (text, count, columns) in [
             ("SELECT a, b, c FROM t", 0, &[][..]),
             ("SELECT a, b, c FROM t ORDER BY 2, 1 DESC", 2, &[1, 0]),
-            ("SELECT a, b AS \"Sum\", c FROM t ORDER BY \"Sum\", A", 2, &[1, 0]),
-            ("SELECT a, b, lower(x) AS c FROM t ORDER BY lower(x), z, a", 3, &[2]),
+            (
+                "SELECT a, b AS \"Sum\", c FROM t ORDER BY \"Sum\", A",
+                2,
+                &[1, 0],
+            ),
+            (
+                "SELECT a, b, lower(x) AS c FROM t ORDER BY lower(x), z, a",
+                3,
+                &[2],
+            ),
             ("SELECT t.*, c FROM t ORDER BY t.c", 1, &[]),
             ("SELECT * FROM t ORDER BY c", 1, &[2]),
             ("SELECT 1 WHERE", 0, &[]),

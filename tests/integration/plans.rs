@@ -62,7 +62,8 @@ async fn explain(cluster: &Cluster, sql: &str) -> String {
     match cluster.query(sql).plan().await {
         Ok(plan) => plan.to_string(),
         Err(error) if error.kind() == ErrorKind::Unsupported => {
-            format!("REFUSED: {}\n", error.message())
+            let hint = error.hint().unwrap_or("none");
+            format!("{}\n  hint: {hint}\n", error.message())
         }
         Err(error) => panic!("{sql}: {error}"),
     }

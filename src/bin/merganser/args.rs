@@ -86,6 +86,7 @@ pub(crate) struct Statement {
 
 /// How a statement is planned.
 #[derive(Debug, clap::Args)]
+#[cfg_attr(not(feature = "datafusion"), allow(dead_code))]
 pub(crate) struct Planning {
     /// How the rows of the shards become one answer
     #[arg(long, value_enum, value_name = "HOW", help_heading = "Planning")]
@@ -100,6 +101,7 @@ pub(crate) struct Planning {
 
 /// The flags of `merganser explain`.
 #[derive(Debug, clap::Args)]
+#[cfg_attr(not(feature = "datafusion"), allow(dead_code))]
 pub(crate) struct Explain {
     #[command(flatten)]
     pub(crate) statement: Statement,

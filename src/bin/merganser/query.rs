@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use indicatif::{DecimalBytes, HumanCount};
-use merganser::export::{self, Destination, ExportOptions, Format, Progress, Summary};
-use merganser::types::{NumericAs, TypeOptions, Unrepresentable};
 #[cfg(feature = "datafusion")]
 use merganser::Verifier;
+use merganser::export::{self, Destination, ExportOptions, Format, Progress, Summary};
+use merganser::types::{NumericAs, TypeOptions, Unrepresentable};
 use merganser::{Cluster, Error, ErrorKind, Query, QueryStream, ScanProgress};
 
 use crate::args;
@@ -226,7 +226,9 @@ impl Verifier {
 
 #[cfg(not(feature = "datafusion"))]
 fn verifier(_: &Query, _: &str) -> Result<Verifier, Error> {
-    Err(statement::without_datafusion("it answers no planned queries"))
+    Err(statement::without_datafusion(
+        "it answers no planned queries",
+    ))
 }
 
 #[cfg(feature = "datafusion")]

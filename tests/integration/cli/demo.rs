@@ -123,7 +123,7 @@ fn the_session_in_the_readme_can_be_repeated_word_for_word() {
         );
         commands += 1;
     }
-    assert_eq!(commands, 4);
+    assert_eq!(commands, 6);
     assert!(folder.path().join("orders.parquet").exists());
     let stopped = Command::new("sh")
         .arg(folder.path().join("stop.sh"))

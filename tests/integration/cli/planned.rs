@@ -26,7 +26,9 @@ const TABLES: &str = "CREATE TABLE t AS SELECT id, 'k' || id % 3 AS kind, id / 1
 fn write_topology(scene: &Scene, more: &str) {
     let mut topology = String::new();
     for (number, url) in scene.urls.iter().enumerate() {
-        topology.push_str(&format!("[[shard]]\nname = \"s{number}\"\nurl = \"{url}\"\n"));
+        topology.push_str(&format!(
+            "[[shard]]\nname = \"s{number}\"\nurl = \"{url}\"\n"
+        ));
     }
     topology.push_str(
         "[[table]]\nname = \"t\"\nshard_key = \"id\"\nshard_index = \"id % 2\"\n\
@@ -56,7 +58,13 @@ fn a_query_is_answered_as_by_one_database() {
     let gathered = ["query", "-c", "merganser.toml", "--merge", "gather", GROUPS];
     assert_eq!(output_of(&scene, &gathered), answer);
     let parameters = [
-        "query", "--param", "7", "--param", "k1", "--format", "ndjson",
+        "query",
+        "--param",
+        "7",
+        "--param",
+        "k1",
+        "--format",
+        "ndjson",
         "SELECT id FROM t WHERE id <= $1 AND kind = $2 ORDER BY id DESC LIMIT 2",
     ];
     assert_eq!(output_of(&scene, &parameters), "{\"id\":7}\n{\"id\":4}\n");
@@ -68,7 +76,10 @@ fn a_query_is_answered_as_by_one_database() {
     let done = run(&scene, &["query", "-o", "rows.parquet", "TABLE t"]);
     // A form of the statement that is not supported is refused, and leaves no file.
     if done.code != 0 {
-        assert_eq!((done.code, scene.files()), (3, vec!["merganser.toml".to_owned()]));
+        assert_eq!(
+            (done.code, scene.files()),
+            (3, vec!["merganser.toml".to_owned()])
+        );
     }
     let done = run(&scene, &["query", "-o", "rows.parquet", "SELECT * FROM t"]);
     assert_eq!(done.code, 0, "{}", done.stderr);
@@ -116,7 +127,14 @@ fn explain_shows_shards_steps_and_reasons() {
         assert_contains(&text, part);
     }
     // Bounds that are given are shown.
-    let bounds = ["explain", "--finish-rows", "7", "--finish-bytes", "1KiB", GROUPS];
+    let bounds = [
+        "explain",
+        "--finish-rows",
+        "7",
+        "--finish-bytes",
+        "1KiB",
+        GROUPS,
+    ];
     assert_contains(&output_of(&scene, &bounds), "7 rows and 1 KiB of SQL text");
     let pinned = ["explain", "--param", "4", "SELECT x FROM t WHERE id = $1"];
     let text = output_of(&scene, &pinned);
@@ -146,7 +164,12 @@ fn explain_gives_json_for_programs() {
     let last = plan["steps"].as_array().unwrap().last().unwrap();
     assert_eq!(last["analysis"]["rows"], 3);
     assert_eq!(plan["steps"][0]["analysis"]["shards"][0]["shard"], "s0");
-    assert!(plan["steps"][0]["analysis"]["handed_bytes"].as_u64().unwrap() > 0);
+    assert!(
+        plan["steps"][0]["analysis"]["handed_bytes"]
+            .as_u64()
+            .unwrap()
+            > 0
+    );
 }
 
 #[test]
@@ -183,7 +206,10 @@ fn a_finish_that_is_off_is_a_reason_to_refuse() {
 #[test]
 fn analyze_shows_what_each_step_moved() {
     let Some(scene) = scene() else { return };
-    let text = output_of(&scene, &["explain", "--analyze", "--merge", "gather", GROUPS]);
+    let text = output_of(
+        &scene,
+        &["explain", "--analyze", "--merge", "gather", GROUPS],
+    );
     for part in [
         "\n  s0: 5 rows, ",
         "\n  s1: 5 rows, ",
@@ -229,8 +255,18 @@ fn an_answer_is_verified_against_one_database() {
         assert!(done.stderr.contains(verdict), "{sql}: {}", done.stderr);
     }
 
-    support::execute(&all, "UPDATE t SET x = 0 WHERE id = 4; INSERT INTO t VALUES (11, NULL, 1)");
-    let into_file = ["query", "--verify", &all, "-o", "t.csv", "SELECT id, kind, x FROM t"];
+    support::execute(
+        &all,
+        "UPDATE t SET x = 0 WHERE id = 4; INSERT INTO t VALUES (11, NULL, 1)",
+    );
+    let into_file = [
+        "query",
+        "--verify",
+        &all,
+        "-o",
+        "t.csv",
+        "SELECT id, kind, x FROM t",
+    ];
     let done = run(&scene, &into_file);
     assert_eq!(done.code, 1, "{}", done.stderr);
     for part in [
@@ -259,13 +295,37 @@ fn an_answer_is_verified_against_one_database() {
 fn flags_of_planned_queries_are_checked() {
     let Some(scene) = scene() else { return };
     for (arguments, part) in [
-        (&["query", "--merge", "union", "SELECT 1"][..], "possible values"),
-        (&["query", "--finish-rows", "-1", "SELECT 1"], "--finish-rows"),
-        (&["query", "--fan-out", "--merge", "gather", "SELECT 1"], "cannot be used with"),
-        (&["query", "--fan-out", "--verify", "postgresql://u:canary@h/d", "q"], "cannot be used"),
+        (
+            &["query", "--merge", "union", "SELECT 1"][..],
+            "possible values",
+        ),
+        (
+            &["query", "--finish-rows", "many", "SELECT 1"],
+            "--finish-rows",
+        ),
+        (
+            &["query", "--fan-out", "--merge", "gather", "SELECT 1"],
+            "cannot be used with",
+        ),
+        (
+            &[
+                "query",
+                "--fan-out",
+                "--verify",
+                "postgresql://u:canary@h/d",
+                "q",
+            ],
+            "cannot be used",
+        ),
         (&["explain"], "required"),
-        (&["explain", "--format", "yaml", "SELECT 1"], "possible values"),
-        (&["explain", "--param", "1", "SELECT id FROM t"], "parameters"),
+        (
+            &["explain", "--format", "yaml", "SELECT 1"],
+            "possible values",
+        ),
+        (
+            &["explain", "--param", "1", "SELECT id FROM t"],
+            "parameters",
+        ),
         (&["explain", "-c", "none.toml", "SELECT 1"], "none.toml"),
     ] {
         let done = run(&scene, arguments);
