@@ -24,3 +24,19 @@ with w1x as (select bp::text as c1, k, count(*) as c2 from zoo z where k > 7 and
 -- `*` shows the column of USING once.
 -- unordered
 select * from sale s join sale s2 using (id) join sale s3 on s3.id = s.id and (s3.id > 17 or s3.id > 17) order by s.id;
+
+-- unordered
+select d.c1 from (select id as c1, count(*) as c2 from sale s group by c1 order by 1, id limit 3) d;
+
+-- What is sorted by needs not fit a decimal.
+-- unordered
+select z.wide as c1, z.k as c2 from zoo z left join zoo z2 on z2.k = z.k where z.k > 7 union all select price, id from sale s order by 1;
+
+-- representative
+-- tolerance: 1e-9
+-- unordered
+select r2.drift, stddev(r.drift) as c2 from reading r join reading r2 on r2.device = r.device group by r2.drift;
+
+-- representative
+-- unordered
+select s.price, s.qty / 10 as c1, count(*) from sale s group by cube (s.price, (s.qty / 10));
