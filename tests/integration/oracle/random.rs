@@ -3,13 +3,13 @@
 //!
 //! A seed makes one statement, always the same. Four of five seeds are of the `everyday` profile,
 //! what analysts write: of those hardly any may be refused or gathered. The others are `nasty`: they
-//! join off the shard key, number rows over all shards, and take what is left of two sets. What fails is made
-//! smaller until nothing can be left out, and printed ready for `testdata/oracle/random.sql`.
+//! join off the shard key, number rows over all shards, and take what is left of two sets. What
+//! fails is made smaller until nothing can be left out, and printed for `testdata/oracle/random.sql`.
 //!
 //! ```text
-//! MERGANSER_SEEDS=100000 ./dev test random                    more than CI runs
-//! MERGANSER_SEEDS=100000 MERGANSER_SEED=500 ./dev test random from this one on
-//! MERGANSER_SEED=17 ./dev test random                         one, with its plan
+//! MERGANSER_SEEDS=100000 ./dev test random_statements                        more than CI runs
+//! MERGANSER_SEEDS=1000 MERGANSER_SEED=501 ./dev test random_statements       others
+//! MERGANSER_SEED=17 ./dev test random_statements                             one, with its plan
 //! ```
 
 mod aggregate;
