@@ -1,7 +1,8 @@
 //! The oracle is PostgreSQL: every case runs on one database that holds all rows and on shards that
 //! hold parts of them, and the answers must be equal.
 //!
-//! The cases are the files of `testdata/oracle/`, see [`case`]; the shards are the [`layout`]s. All
+//! The cases are the files of `testdata/oracle/`, see [`case`], and statements made at random, see
+//! [`random`]; the shards are the [`layout`]s. All
 //! failures of a layout are reported, not the first alone. To run few cases, and print their plans:
 //!
 //! ```text

@@ -3,24 +3,27 @@
 //!
 //! A seed makes one statement, always the same. Four of five seeds are of the `everyday` profile,
 //! what analysts write: of those hardly any may be refused or gathered. The others are `nasty`: they
-//! join off the shard key, number rows over all shards, and take what is left of two sets. What fails is made
-//! smaller until nothing can be left out, and printed ready for `testdata/oracle/random.sql`.
+//! join off the shard key, number rows over all shards, and take what is left of two sets. What
+//! fails is made smaller until nothing can be left out, and printed for `testdata/oracle/random.sql`.
 //!
 //! ```text
-//! MERGANSER_SEEDS=100000 ./dev test random                    more than CI runs
-//! MERGANSER_SEEDS=100000 MERGANSER_SEED=500 ./dev test random from this one on
-//! MERGANSER_SEED=17 ./dev test random                         one, with its plan
+//! MERGANSER_SEEDS=100000 ./dev test random_statements                        more than CI runs
+//! MERGANSER_SEEDS=1000 MERGANSER_SEED=501 ./dev test random_statements       others
+//! MERGANSER_SEED=17 ./dev test random_statements                             one, with its plan
 //! ```
 
+mod aggregate;
 mod choices;
 mod expr;
 mod generator;
 mod select;
+mod set;
 mod tables;
 
 use std::collections::BTreeMap;
 use std::env;
 use std::fmt::Write;
+use std::ops::Range;
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
@@ -41,14 +44,17 @@ const SEEDS: u64 = 500;
 /// How many statements run at once.
 const AT_ONCE: usize = 4;
 
-/// How many statements may be tried to make one that fails smaller.
-const SHRINKS: usize = 150;
-
 /// How many failures of one kind are made smaller and shown.
 const SHOWN: usize = 4;
 
+/// How many everyday statements that are gathered.
+const SHOWN_GATHERED: usize = 12;
+
 /// How long that may take for one.
 const SHRINK_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The arm that collects all rows.
+const GATHER: &str = "gather";
 
 /// How long one answer may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -58,7 +64,11 @@ async fn random_statements_equal_the_oracle() {
     let Some(databases) = Databases::get() else {
         return;
     };
-    let number = |name| env::var(name).ok().map(|text| text.parse::<u64>().expect(name));
+    let number = |name| {
+        env::var(name)
+            .ok()
+            .map(|text| text.parse::<u64>().expect(name))
+    };
     let first = number("MERGANSER_SEED");
     let count = number("MERGANSER_SEEDS");
     let verbose = first.is_some() && count.is_none();
@@ -69,7 +79,7 @@ async fn random_statements_equal_the_oracle() {
         clusters: databases
             .layouts()
             .iter()
-            .map(|layout| (layout.name, layout.size, layout.cluster()))
+            .map(|layout| (layout.name, layout.cluster()))
             .collect(),
     };
     let started = Instant::now();
@@ -80,7 +90,12 @@ async fn random_statements_equal_the_oracle() {
     let mut outcomes = Box::pin(outcomes);
     while let Some((statement, outcome)) = outcomes.next().await {
         if verbose {
-            let plan = planned::explain(planned::query(&field.clusters[2].2, &statement.sql, MergeMode::Auto)).await;
+            let plan = planned::explain(planned::query(
+                field.cluster("three"),
+                &statement.sql,
+                MergeMode::Auto,
+            ))
+            .await;
             support::tell(&format!("{}\n{plan}\n{outcome:?}", statement.sql));
         }
         tally.add(statement, outcome);
@@ -99,6 +114,13 @@ async fn random_statements_equal_the_oracle() {
             support::tell(&field.smaller(statement, place, reason).await);
         }
     }
+    for statement in tally.gathered.iter().take(SHOWN_GATHERED) {
+        let small = field.smallest_gathered(statement).await;
+        support::tell(&format!(
+            "gathered, though everyday: seed {}\n{small}\n",
+            statement.seed
+        ));
+    }
     field.close().await;
     assert!(tally.failures.is_empty(), "{summary}");
     if count >= SEEDS {
@@ -109,7 +131,7 @@ async fn random_statements_equal_the_oracle() {
 /// The databases.
 struct Field {
     oracle: Cluster,
-    clusters: Vec<(&'static str, usize, Cluster)>,
+    clusters: Vec<(&'static str, Cluster)>,
 }
 
 /// A statement and how it was made.
@@ -154,6 +176,13 @@ impl Statement {
         }
     }
 
+    /// What these choices come to.
+    fn parts_of(&self, given: &[usize]) -> (Vec<usize>, Vec<Range<usize>>) {
+        let mut generator = Generator::new(Choices::given(given.to_vec()), self.everyday);
+        generator.statement();
+        generator.choices.into_parts()
+    }
+
     fn case(&self) -> Case {
         Case {
             file: "random".into(),
@@ -179,7 +208,8 @@ impl Field {
             Err(reason) => return (statement, Outcome::Invalid(reason)),
         };
         let pick = seed as usize % self.clusters.len();
-        let other = (pick + 1 + seed as usize / self.clusters.len() % (self.clusters.len() - 1)) % self.clusters.len();
+        let other = (pick + 1 + seed as usize / self.clusters.len() % (self.clusters.len() - 1))
+            % self.clusters.len();
         let mut places = vec![(pick, MergeMode::Auto), (other, MergeMode::Auto)];
         if seed % 5 == 1 {
             places.push((pick, MergeMode::Gather));
@@ -198,12 +228,18 @@ impl Field {
         if let Some(reason) = refused {
             return (statement, Outcome::Refused(reason));
         }
-        let shards = self.clusters.iter().find(|(name, ..)| *name == "three");
-        let arm = match shards {
-            Some((_, _, cluster)) => planned::arm(planned::query(cluster, &statement.sql, MergeMode::Auto)).await,
-            None => Ok(String::new()),
-        };
-        (statement, Outcome::Equal(arm.unwrap_or_else(|error| error)))
+        let arm = self.arm(&statement).await;
+        (statement, Outcome::Equal(arm))
+    }
+
+    async fn arm(&self, statement: &Statement) -> String {
+        let query = planned::query(self.cluster("three"), &statement.sql, MergeMode::Auto);
+        planned::arm(query).await.unwrap_or_else(|error| error)
+    }
+
+    fn cluster(&self, name: &str) -> &Cluster {
+        let found = self.clusters.iter().find(|(other, _)| *other == name);
+        &found.expect("a layout").1
     }
 
     async fn expected(&self, statement: &Statement) -> Result<Answer, String> {
@@ -222,19 +258,34 @@ impl Field {
         }
     }
 
-    async fn verdict(&self, statement: &Statement, expected: &Answer, place: usize, merge: MergeMode) -> Result<(), Verdict> {
-        let query = planned::query(&self.clusters[place].2, &statement.sql, merge);
-        let answer = AssertUnwindSafe(tokio::time::timeout(TIMEOUT, Answer::of(query))).catch_unwind();
+    async fn verdict(
+        &self,
+        statement: &Statement,
+        expected: &Answer,
+        place: usize,
+        merge: MergeMode,
+    ) -> Result<(), Verdict> {
+        let query = planned::query(&self.clusters[place].1, &statement.sql, merge);
+        let answer =
+            AssertUnwindSafe(tokio::time::timeout(TIMEOUT, Answer::of(query))).catch_unwind();
         match answer.await {
             Err(panic) => {
                 let text = panic.downcast_ref::<String>().cloned();
-                let text = text.or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned()));
-                Err(Verdict::Wrong(format!("panic: {}", text.unwrap_or_default())))
+                let text =
+                    text.or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned()));
+                Err(Verdict::Wrong(format!(
+                    "panic: {}",
+                    text.unwrap_or_default()
+                )))
             }
             Ok(Err(_)) => Err(Verdict::Wrong(format!("no answer within {TIMEOUT:?}"))),
-            Ok(Ok(Err(error))) if error.kind() == ErrorKind::Unsupported => Err(Verdict::Refused(error.to_string())),
+            Ok(Ok(Err(error))) if error.kind() == ErrorKind::Unsupported => {
+                Err(Verdict::Refused(error.to_string()))
+            }
             Ok(Ok(Err(error))) => Err(Verdict::Wrong(format!("{:?}: {error}", error.kind()))),
-            Ok(Ok(Ok(found))) => compare::compare(&statement.case(), expected, &found).map_err(Verdict::Wrong),
+            Ok(Ok(Ok(found))) => {
+                compare::compare(&statement.case(), expected, &found).map_err(Verdict::Wrong)
+            }
         }
     }
 
@@ -245,28 +296,37 @@ impl Field {
             false => MergeMode::Auto,
         };
         let name = place.split(',').next().unwrap_or_default();
-        let at = self.clusters.iter().position(|(other, ..)| *other == name).expect("a layout");
+        let at = self
+            .clusters
+            .iter()
+            .position(|(other, _)| *other == name)
+            .expect("a layout");
         let seed = statement.seed;
-        let parts_of = |given: &[usize]| {
-            let mut generator = Generator::new(Choices::given(given.to_vec()), statement.everyday);
-            generator.statement();
-            generator.choices.into_parts()
-        };
         let difference = async |choices: Vec<usize>| {
             let smaller = Statement::of(seed, Choices::given(choices));
             let expected = self.expected(&smaller).await.ok()?;
             match self.verdict(&smaller, &expected, at, merge).await {
-                Err(Verdict::Wrong(difference)) if class(&difference) == class(reason) => Some(difference),
+                Err(Verdict::Wrong(difference)) if class(&difference) == class(reason) => {
+                    Some(difference)
+                }
                 _ => None,
             }
         };
         let difference = &difference;
-        let started = Instant::now();
-        let fails = |choices| async move { started.elapsed() < SHRINK_TIMEOUT && difference(choices).await.is_some() };
-        let small = choices::shrink(statement.choices.clone(), parts_of, SHRINKS, fails).await;
-        let found = difference(small.clone()).await.unwrap_or_else(|| reason.to_owned());
+        let fails = |choices| async move { difference(choices).await.is_some() };
+        let deadline = Instant::now() + SHRINK_TIMEOUT;
+        let small = choices::shrink(
+            statement.choices.clone(),
+            |given| statement.parts_of(given),
+            deadline,
+            fails,
+        )
+        .await;
+        let found = difference(small.clone())
+            .await
+            .unwrap_or_else(|| reason.to_owned());
         let small = Statement::of(seed, Choices::given(small));
-        let plan = planned::explain(planned::query(&self.clusters[at].2, &small.sql, merge)).await;
+        let plan = planned::explain(planned::query(&self.clusters[at].1, &small.sql, merge)).await;
         let mut notes = String::new();
         if small.open {
             notes += "-- representative\n";
@@ -276,15 +336,34 @@ impl Field {
         }
         format!(
             "## seed {seed} on {place} ({})\n{notes}{};\n\n{found}\n\nplan: {plan}\n\nas generated: {}\n",
-            if statement.everyday { "everyday" } else { "nasty" },
+            if statement.everyday {
+                "everyday"
+            } else {
+                "nasty"
+            },
             small.sql,
             statement.sql
         )
     }
 
+    /// A smaller statement that is gathered too.
+    async fn smallest_gathered(&self, statement: &Statement) -> String {
+        let made = |choices| Statement::of(statement.seed, Choices::given(choices));
+        let gathers = |choices| async move { self.arm(&made(choices)).await == GATHER };
+        let deadline = Instant::now() + SHRINK_TIMEOUT;
+        let small = choices::shrink(
+            statement.choices.clone(),
+            |given| statement.parts_of(given),
+            deadline,
+            gathers,
+        )
+        .await;
+        made(small).sql
+    }
+
     async fn close(self) {
         self.oracle.close().await;
-        for (_, _, cluster) in self.clusters {
+        for (_, cluster) in self.clusters {
             cluster.close().await;
         }
     }
@@ -303,7 +382,11 @@ fn class(difference: &str) -> String {
         Some("column") => "other columns".into(),
         _ => {
             let unquoted: String = line.split('"').step_by(2).collect();
-            unquoted.chars().filter(|c| !c.is_ascii_digit()).take(80).collect()
+            unquoted
+                .chars()
+                .filter(|c| !c.is_ascii_digit())
+                .take(80)
+                .collect()
         }
     }
 }
@@ -316,18 +399,24 @@ struct Tally {
     invalid: BTreeMap<String, (usize, String)>,
     refused: BTreeMap<String, (usize, String)>,
     arms: BTreeMap<String, usize>,
-    gathered: Vec<(u64, String)>,
+    gathered: Vec<Statement>,
     failures: Vec<(Statement, String, String)>,
     all: usize,
 }
 
 impl Tally {
     fn add(&mut self, statement: Statement, outcome: Outcome) {
-        let profile = if statement.everyday { "everyday" } else { "nasty" };
+        let profile = if statement.everyday {
+            "everyday"
+        } else {
+            "nasty"
+        };
         self.all += 1;
         let example = format!("seed {}: {}", statement.seed, statement.sql);
         let bump = |map: &mut BTreeMap<String, (usize, String)>, reason: &str| {
-            map.entry(class(reason)).or_insert_with(|| (0, format!("{reason}; {example}"))).0 += 1;
+            map.entry(class(reason))
+                .or_insert_with(|| (0, format!("{reason}; {example}")))
+                .0 += 1;
         };
         if let Outcome::Invalid(reason) = &outcome {
             bump(&mut self.invalid, reason);
@@ -337,10 +426,10 @@ impl Tally {
         counts[0] += 1;
         match outcome {
             Outcome::Equal(arm) => {
-                if arm == "gather" {
+                if arm == GATHER {
                     counts[2] += 1;
                     if statement.everyday {
-                        self.gathered.push((statement.seed, statement.sql));
+                        self.gathered.push(statement.clone());
                     }
                 }
                 *self.arms.entry(format!("{profile} {arm}")).or_default() += 1;
@@ -355,13 +444,26 @@ impl Tally {
     }
 
     fn summary(&self, elapsed: Duration) -> String {
-        let mut text = format!("{} random statements in {:.0} s, {} wrong\n", self.all, elapsed.as_secs_f64(), self.failures.len());
+        let mut text = format!(
+            "{} random statements in {:.0} s, {} wrong\n",
+            self.all,
+            elapsed.as_secs_f64(),
+            self.failures.len()
+        );
         for (profile, [all, refused, gathered]) in &self.counts {
             let share = |n: &usize| *n as f64 * 100.0 / (*all).max(1) as f64;
-            let _ = writeln!(text, "{profile}: {all}, refused {refused} ({:.1} %), gathered {gathered} ({:.1} %)", share(refused), share(gathered));
+            let _ = writeln!(
+                text,
+                "{profile}: {all}, refused {refused} ({:.1} %), gathered {gathered} ({:.1} %)",
+                share(refused),
+                share(gathered)
+            );
         }
         let _ = writeln!(text, "arms: {:?}", self.arms);
-        for (word, reasons) in [("refused", &self.refused), ("not run by PostgreSQL itself", &self.invalid)] {
+        for (word, reasons) in [
+            ("refused", &self.refused),
+            ("not run by PostgreSQL itself", &self.invalid),
+        ] {
             let all: usize = reasons.values().map(|(count, _)| count).sum();
             let _ = writeln!(text, "{word}: {all}");
             let mut reasons: Vec<_> = reasons.values().collect();
@@ -370,26 +472,40 @@ impl Tally {
                 let _ = writeln!(text, "  {count} x {example}");
             }
         }
-        for (seed, sql) in &self.gathered {
-            let _ = writeln!(text, "gathered: seed {seed}: {sql}");
-        }
         let mut classes: BTreeMap<String, Vec<u64>> = BTreeMap::new();
         for (statement, _, reason) in &self.failures {
-            classes.entry(class(reason)).or_default().push(statement.seed);
+            classes
+                .entry(class(reason))
+                .or_default()
+                .push(statement.seed);
         }
         for (class, seeds) in classes {
-            let _ = writeln!(text, "failed: {} x {class}: seeds {:?}", seeds.len(), seeds.iter().take(12).collect::<Vec<_>>());
+            let _ = writeln!(
+                text,
+                "failed: {} x {class}: seeds {:?}",
+                seeds.len(),
+                seeds.iter().take(12).collect::<Vec<_>>()
+            );
         }
         text
     }
 
     fn check_shares(&self, summary: &str) {
         for (profile, [all, refused, gathered]) in &self.counts {
-            assert!(refused * 100 <= *all, "too many refused, {profile}\n{summary}");
-            assert!(*profile == "nasty" || gathered * 100 <= *all, "too many gathered\n{summary}");
+            assert!(
+                refused * 100 <= *all,
+                "too many refused, {profile}\n{summary}"
+            );
+            assert!(
+                *profile == "nasty" || gathered * 100 <= *all,
+                "too many gathered\n{summary}"
+            );
         }
         let invalid: usize = self.invalid.values().map(|(count, _)| count).sum();
-        assert!(invalid * 100 < self.all * 3, "too many that PostgreSQL does not run\n{summary}");
+        assert!(
+            invalid * 100 < self.all * 3,
+            "too many that PostgreSQL does not run\n{summary}"
+        );
     }
 }
 

@@ -5,6 +5,7 @@
 //! for that.
 
 use std::ops::Range;
+use std::time::Instant;
 
 /// Where the choices of one statement come from.
 #[derive(Debug)]
@@ -103,61 +104,25 @@ fn mix(mut z: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// The simplest choices found, within `attempts`, for which `fails` still holds.
+/// The simplest choices found, before the deadline, for which `fails` still holds.
 pub(super) async fn shrink<F>(
     mut choices: Vec<usize>,
     parts_of: impl Fn(&[usize]) -> (Vec<usize>, Vec<Range<usize>>),
-    mut attempts: usize,
+    deadline: Instant,
     fails: impl Fn(Vec<usize>) -> F,
 ) -> Vec<usize>
 where
     F: Future<Output = bool>,
 {
     loop {
-        let (_, mut parts) = parts_of(&choices);
-        // Large parts first.
-        parts.sort_by_key(|part| std::cmp::Reverse(part.len()));
-        parts.dedup();
-        let length = choices.len();
-        let without = |part: &Range<usize>| {
-            let mut fewer = choices.clone();
-            fewer.drain(part.start.min(length)..part.end.min(length));
-            fewer
-        };
-        let zeroed = |part: &Range<usize>| {
-            let mut simpler = choices.clone();
-            simpler[part.start.min(length)..part.end.min(length)].fill(0);
-            simpler
-        };
-        let single = (0..length).filter(|&at| choices[at] > 0).flat_map(|at| {
-            let lower = |to: usize| {
-                let mut simpler = choices.clone();
-                simpler[at] = to;
-                simpler
-            };
-            let mut lower = vec![lower(0), lower(choices[at] - 1)];
-            let mut fewer = choices.clone();
-            fewer.remove(at);
-            lower.push(fewer);
-            lower
-        });
-        let candidates: Vec<_> = parts
-            .iter()
-            .flat_map(|part| [zeroed(part), without(part)])
-            .chain(single)
-            .collect();
         let mut found = None;
-        for candidate in candidates {
-            // Only what makes another statement, and a simpler one, is worth a try.
-            let (candidate, _) = parts_of(&candidate);
-            if !is_simpler(&candidate, &choices) {
-                continue;
-            }
-            if attempts == 0 {
+        for step in steps(&choices, parts_of(&choices).1) {
+            if Instant::now() > deadline {
                 return choices;
             }
-            attempts -= 1;
-            if fails(candidate.clone()).await {
+            // Only what makes another statement, and a simpler one, is worth a try.
+            let (candidate, _) = parts_of(&step.of(&choices));
+            if is_simpler(&candidate, &choices) && fails(candidate.clone()).await {
                 found = Some(candidate);
                 break;
             }
@@ -166,6 +131,47 @@ where
             Some(simpler) => choices = simpler,
             None => return choices,
         }
+    }
+}
+
+/// What makes a sequence simpler, perhaps.
+enum Step {
+    Zero(Range<usize>),
+    Remove(Range<usize>),
+    Lower(usize),
+}
+
+/// Large parts first.
+fn steps(choices: &[usize], mut parts: Vec<Range<usize>>) -> Vec<Step> {
+    let length = choices.len();
+    for part in &mut parts {
+        *part = part.start.min(length)..part.end.min(length);
+    }
+    parts.sort_by_key(|part| (std::cmp::Reverse(part.len()), part.start));
+    parts.dedup();
+    let parts = parts
+        .into_iter()
+        .flat_map(|part| [Step::Zero(part.clone()), Step::Remove(part)]);
+    let single = (0..length).filter(|&at| choices[at] > 0);
+    let single = single.flat_map(|at| {
+        [
+            Step::Zero(at..at + 1),
+            Step::Lower(at),
+            Step::Remove(at..at + 1),
+        ]
+    });
+    parts.chain(single).collect()
+}
+
+impl Step {
+    fn of(&self, choices: &[usize]) -> Vec<usize> {
+        let mut simpler = choices.to_vec();
+        match self {
+            Self::Zero(part) => simpler[part.clone()].fill(0),
+            Self::Remove(part) => drop(simpler.drain(part.clone())),
+            Self::Lower(at) => simpler[*at] -= 1,
+        }
+        simpler
     }
 }
 

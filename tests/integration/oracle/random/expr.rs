@@ -1,12 +1,16 @@
 //! Well-typed expressions, predicates, aggregates and windows.
 
 use super::generator::{Generator, Scope};
-use super::tables::{Expr, Home, TABLES, Ty};
+use super::tables::{Expr, Home, TABLES, Ty, columns_as_x};
 
 impl Generator {
     /// A column of the scope of which `which` holds.
     pub(super) fn column(&mut self, scope: &Scope, which: impl Fn(&Expr) -> bool) -> Option<Expr> {
-        let columns: Vec<_> = scope.columns.iter().filter(|column| which(column)).collect();
+        let columns: Vec<_> = scope
+            .columns
+            .iter()
+            .filter(|column| which(column))
+            .collect();
         match columns.is_empty() {
             true => None,
             false => Some((*self.choices.pick(&columns)).clone()),
@@ -44,7 +48,13 @@ impl Generator {
                 3 => (format!("coalesce({sql}, 0)"), Ty::Int, ""),
                 4 => (format!("{sql} / 10"), Ty::Int, ""),
                 5 => (format!("{sql} * 0.5"), Ty::Num, ""),
-                6 => (format!("case when {sql} > 5 then 'high' when {sql} > 0 then 'low' else 'none' end"), Ty::Text, ""),
+                6 => (
+                    format!(
+                        "case when {sql} > 5 then 'high' when {sql} > 0 then 'low' else 'none' end"
+                    ),
+                    Ty::Text,
+                    "",
+                ),
                 7 => (format!("nullif({sql}, 1)"), Ty::Int, ""),
                 _ => (format!("-{sql}"), Ty::Int, ""),
             },
@@ -55,7 +65,9 @@ impl Generator {
                 3 => (format!("{sql} / 3"), Ty::Num, ""),
                 4 => (format!("greatest({sql}, 10)"), Ty::Num, ""),
                 5 => (format!("({sql} > 100)"), Ty::Bool, ""),
-                _ => match self.column(scope, |other| other.ty == Ty::Num && !other.open && !other.wild && !other.approx) {
+                _ => match self.column(scope, |other| {
+                    other.ty == Ty::Num && !other.open && !other.wild && !other.approx
+                }) {
                     Some(other) => (format!("{sql} * (1 - {})", other.sql), Ty::Num, ""),
                     None => (format!("-{sql}"), Ty::Num, ""),
                 },
@@ -70,10 +82,18 @@ impl Generator {
                 1 => (format!("lower({sql})"), Ty::Text, of.tag.as_str()),
                 2 => (format!("length({sql})"), Ty::Int, ""),
                 3 => (format!("substr({sql}, 1, 2)"), Ty::Text, of.tag.as_str()),
-                4 => (format!("coalesce({sql}, 'none')"), Ty::Text, of.tag.as_str()),
+                4 => (
+                    format!("coalesce({sql}, 'none')"),
+                    Ty::Text,
+                    of.tag.as_str(),
+                ),
                 5 => (format!("{sql} || '!'"), Ty::Text, of.tag.as_str()),
                 6 => (format!("left({sql}, 1)"), Ty::Text, of.tag.as_str()),
-                7 => (format!("substring({sql} from 2 for 3)"), Ty::Text, of.tag.as_str()),
+                7 => (
+                    format!("substring({sql} from 2 for 3)"),
+                    Ty::Text,
+                    of.tag.as_str(),
+                ),
                 _ => (format!("slug({sql})"), Ty::Text, of.tag.as_str()),
             },
             Ty::Text => (format!("lower({sql})"), Ty::Text, of.tag.as_str()),
@@ -110,8 +130,8 @@ impl Generator {
         };
         let mut made = Expr::new(text, ty, tag);
         made.name = of.name.clone();
-        made.fuzzy = of.fuzzy && ty != Ty::Int && ty != Ty::Bool || ty == Ty::Num && of.ty == Ty::Num && of.fuzzy;
-        made.fuzzy |= made.ty == Ty::Text && made.tag == "nocase" || ty == Ty::Num && of.ty == Ty::Num;
+        // Numbers of several scales, and text whose collation stays.
+        made.fuzzy = ty == of.ty && (of.fuzzy || ty == Ty::Num);
         made
     }
 
@@ -119,7 +139,10 @@ impl Generator {
     pub(super) fn predicate(&mut self, scope: &Scope, depth: usize) -> String {
         let begin = self.choices.begin();
         let sub = if depth > 0 { 5 } else { 0 };
-        let text = match self.choices.weighted(&[60, 8, 8, 4, sub, sub, sub, sub / 2]) {
+        let text = match self
+            .choices
+            .weighted(&[60, 8, 8, 4, sub, sub, sub, sub / 2])
+        {
             1 => {
                 let (a, b) = (self.predicate(scope, 0), self.predicate(scope, 0));
                 format!("({a} or {b})")
@@ -132,10 +155,12 @@ impl Generator {
             4 => self.in_subquery(scope, depth),
             5 => self.exists(scope, depth),
             6 => self.against_scalar(scope, depth),
-            7 => self.correlated_scalar(scope).map_or("true".into(), |scalar| {
-                let literal = self.literal(&scalar);
-                format!("{} > {literal}", scalar.sql)
-            }),
+            7 => self
+                .correlated_scalar(scope)
+                .map_or("true".into(), |scalar| {
+                    let literal = self.literal(&scalar);
+                    format!("{} > {literal}", scalar.sql)
+                }),
             _ => self.comparison(scope),
         };
         self.choices.end(begin);
@@ -144,7 +169,8 @@ impl Generator {
 
     /// Without subqueries.
     fn comparison(&mut self, scope: &Scope) -> String {
-        let usable = |column: &Expr| column.is_exact() && !matches!(column.ty, Ty::Other | Ty::Jsonb);
+        let usable =
+            |column: &Expr| column.is_exact() && !matches!(column.ty, Ty::Other | Ty::Jsonb);
         let Some(of) = self.scalar(scope, usable) else {
             return "true".into();
         };
@@ -159,7 +185,10 @@ impl Generator {
             };
         }
         let likes = of.ty == Ty::Text && of.tag != "nocase" && !of.open;
-        match self.choices.weighted(&[25, 15, 8, 8, 6, 6, 5, if likes { 8 } else { 0 }, 5, 3, 4]) {
+        match self
+            .choices
+            .weighted(&[25, 15, 8, 8, 6, 6, 5, if likes { 8 } else { 0 }, 5, 3, 4])
+        {
             0 => format!("{sql} > {literal}"),
             1 => format!("{sql} = {literal}"),
             2 => format!("{sql} is not null"),
@@ -174,7 +203,9 @@ impl Generator {
             5 => format!("{sql} <> {literal}"),
             6 => format!("{sql} is null"),
             7 => {
-                let pattern = *self.choices.pick(&["'%a%'", "'note 1%'", "'_'", "'%o'", "'/%'"]);
+                let pattern = *self
+                    .choices
+                    .pick(&["'%a%'", "'note 1%'", "'_'", "'%o'", "'/%'"]);
                 let word = *self.choices.pick(&["like", "not like", "ilike"]);
                 format!("{sql} {word} {pattern}")
             }
@@ -196,12 +227,16 @@ impl Generator {
     /// The column of another table that a column may be compared with, and the table's number.
     fn partner(&mut self, scope: &Scope, correlated: bool) -> Option<(Expr, usize, String)> {
         let mut found = Vec::new();
-        for column in scope.columns.iter().filter(|column| !column.domain.is_empty() && column.is_exact()) {
+        for column in scope
+            .columns
+            .iter()
+            .filter(|column| !column.domain.is_empty() && column.is_exact())
+        {
             for (number, table) in TABLES.iter().enumerate() {
                 if table.is_view() || table.home == Home::Global {
                     continue;
                 }
-                for other in table.columns("x", false) {
+                for other in &columns_as_x()[number] {
                     let same = other.domain == column.domain && other.ty == column.ty;
                     let local = table.home == Home::Replicated || other.shards && column.shards;
                     // Uncorrelated, the values can be collected first; the preserved side must
@@ -211,7 +246,7 @@ impl Generator {
                         false => true,
                     };
                     if same && often {
-                        found.push((column.clone(), number, other.name));
+                        found.push((column.clone(), number, other.name.clone()));
                     }
                 }
             }
@@ -228,7 +263,12 @@ impl Generator {
         };
         let (from, inner) = self.table(number, true);
         let word = *self.choices.pick(&["in", "in", "not in"]);
-        let inner_column = inner.columns.iter().find(|column| column.name == other).expect("a column").clone();
+        let inner_column = inner
+            .columns
+            .iter()
+            .find(|column| column.name == other)
+            .expect("a column")
+            .clone();
         let mut conditions = Vec::new();
         if word == "not in" && self.choices.chance(70) {
             conditions.push(format!("{} is not null", inner_column.sql));
@@ -254,7 +294,11 @@ impl Generator {
         };
         let (from, inner) = self.table(number, false);
         let word = *self.choices.pick(&["exists", "not exists"]);
-        let inner_column = inner.columns.iter().find(|column| column.name == other).expect("a column");
+        let inner_column = inner
+            .columns
+            .iter()
+            .find(|column| column.name == other)
+            .expect("a column");
         let mut conditions = vec![format!("{} = {}", inner_column.qualified, column.qualified)];
         if self.choices.chance(60) {
             conditions.push(self.predicate(&inner, depth - 1));
@@ -264,7 +308,12 @@ impl Generator {
 
     /// A comparison with the one row of an uncorrelated subquery.
     fn against_scalar(&mut self, scope: &Scope, depth: usize) -> String {
-        let numeric = |column: &Expr| matches!(column.ty, Ty::Int | Ty::Num) && column.is_exact() && !column.wild && !column.open;
+        let numeric = |column: &Expr| {
+            matches!(column.ty, Ty::Int | Ty::Num)
+                && column.is_exact()
+                && !column.wild
+                && !column.open
+        };
         let Some(of) = self.column(scope, numeric) else {
             return self.comparison(scope);
         };
@@ -279,183 +328,56 @@ impl Generator {
             false => String::new(),
         };
         let operator = *self.choices.pick(&[">", "<=", "<>"]);
-        format!("{} {operator} (select {aggregate}({}) from {from}{filter})", of.sql, column.sql)
+        format!(
+            "{} {operator} (select {aggregate}({}) from {from}{filter})",
+            of.sql, column.sql
+        )
     }
 
     /// A subquery of one row for each row of the scope.
     pub(super) fn correlated_scalar(&mut self, scope: &Scope) -> Option<Expr> {
         let (column, number, other) = self.partner(scope, true)?;
         let (from, inner) = self.table(number, false);
-        let inner_column = inner.columns.iter().find(|column| column.name == other)?.clone();
+        let inner_column = inner
+            .columns
+            .iter()
+            .find(|column| column.name == other)?
+            .clone();
         let condition = format!("{} = {}", inner_column.qualified, column.qualified);
         if inner_column.primary && self.choices.chance(50) {
             let value = self.column(&inner, |column| column.groups_visibly())?;
             let sql = format!("(select {} from {from} where {condition})", value.sql);
-            return Some(Expr { sql: sql.clone(), qualified: sql, domain: String::new(), shards: false, primary: false, table: String::new(), ..value });
+            return Some(Expr {
+                sql: sql.clone(),
+                qualified: sql,
+                domain: String::new(),
+                shards: false,
+                primary: false,
+                table: String::new(),
+                ..value
+            });
         }
         let aggregate = match self.choices.below(3) {
             0 => "count(*)".to_owned(),
-            1 => format!("max({})", self.column(&inner, |column| column.ty == Ty::Int)?.sql),
-            _ => format!("sum({})", self.column(&inner, |column| column.ty == Ty::Int)?.sql),
+            1 => format!(
+                "max({})",
+                self.column(&inner, |column| column.ty == Ty::Int)?.sql
+            ),
+            _ => format!(
+                "sum({})",
+                self.column(&inner, |column| column.ty == Ty::Int)?.sql
+            ),
         };
         let extra = match self.choices.chance(30) {
             true => format!(" and {}", self.predicate(&inner, 0)),
             false => String::new(),
         };
-        let mut made = Expr::new(format!("(select {aggregate} from {from} where {condition}{extra})"), Ty::Int, "");
+        let mut made = Expr::new(
+            format!("(select {aggregate} from {from} where {condition}{extra})"),
+            Ty::Int,
+            "",
+        );
         made.wild = true;
-        Some(made)
-    }
-
-    /// An aggregate over the rows of the scope.
-    pub(super) fn aggregate(&mut self, scope: &Scope) -> Expr {
-        let begin = self.choices.begin();
-        let (mut made, takes_filter) = self.bare_aggregate(scope).unwrap_or_else(|| (count(), true));
-        if takes_filter && self.choices.chance(15) {
-            let filter = self.predicate(scope, 0);
-            made.sql = format!("{} filter (where {filter})", made.sql);
-            made.qualified = made.sql.clone();
-        }
-        self.choices.end(begin);
-        made
-    }
-
-    fn bare_aggregate(&mut self, scope: &Scope) -> Option<(Expr, bool)> {
-        let rare = if self.everyday { 0 } else { 5 };
-        let numeric = |e: &Expr| matches!(e.ty, Ty::Int | Ty::Num | Ty::Float) && !e.open && !(e.wild && e.ty == Ty::Float);
-        let exact = |e: &Expr| e.is_exact();
-        let made = match self.choices.weighted(&[22, 20, 12, 8, 8, 6, 5, 4, 3, 3, 3, rare, rare, rare, 2]) {
-            0 => count(),
-            1 => {
-                let of = self.scalar(scope, numeric)?;
-                if !matches!(of.ty, Ty::Int | Ty::Num | Ty::Float) {
-                    return None;
-                }
-                number(format!("sum({})", of.sql), if of.ty == Ty::Int { Ty::Int } else { of.ty }, &of)
-            }
-            2 => {
-                let of = self.scalar(scope, numeric)?;
-                match of.ty {
-                    Ty::Int | Ty::Num => number(format!("avg({})", of.sql), Ty::Num, &of),
-                    Ty::Float => number(format!("avg({})", of.sql), Ty::Float, &of),
-                    _ => return None,
-                }
-            }
-            3 => Expr::new(format!("count({})", self.scalar(scope, |_| true)?.sql), Ty::Int, ""),
-            4 => {
-                let of = self.scalar(scope, |e| exact(e) && e.groups_visibly() && has_extremes(e))?;
-                if !has_extremes(&of) || !of.groups_visibly() {
-                    return None;
-                }
-                let word = *self.choices.pick(&["min", "max"]);
-                let sql = format!("{word}({})", of.sql);
-                // The type of an extreme of varchar is text.
-                let mut made = Expr { qualified: sql.clone(), sql, domain: String::new(), shards: false, primary: false, table: String::new(), ..of };
-                made.open |= made.fuzzy;
-                made
-            }
-            5 => Expr::new(format!("count(distinct {})", self.scalar(scope, exact)?.sql), Ty::Int, ""),
-            6 => {
-                let of = self.column(scope, |e| e.ty == Ty::Bool)?;
-                let word = *self.choices.pick(&["bool_or", "bool_and", "every"]);
-                Expr::new(format!("{word}({})", of.sql), Ty::Bool, "")
-            }
-            7 => {
-                let of = self.column(scope, |e| matches!(e.ty, Ty::Int | Ty::Num) && !e.open && !e.wild)?;
-                let word = *self.choices.pick(&["stddev", "var_pop", "variance", "stddev_pop"]);
-                number(format!("{word}({})", of.sql), Ty::Num, &of)
-            }
-            8 => {
-                let of = self.column(scope, |e| matches!(e.ty, Ty::Int | Ty::Num) && !e.open && !e.fuzzy)?;
-                let word = *self.choices.pick(&["sum", "avg"]);
-                number(format!("{word}(distinct {})", of.sql), Ty::Num, &of)
-            }
-            9 => {
-                let of = self.column(scope, |e| e.ty == Ty::Text && !e.open)?;
-                let order = scope.order_of_rows()?;
-                return Some((Expr::new(format!("string_agg({}, ',' order by {order})", of.sql), Ty::Other, "aggregated"), true));
-            }
-            10 => {
-                let of = self.column(scope, |e| e.groups_visibly() && e.ty != Ty::Other)?;
-                let order = scope.order_of_rows()?;
-                return Some((Expr::new(format!("array_agg({} order by {order})", of.sql), Ty::Other, "aggregated"), true));
-            }
-            11 => {
-                let of = self.column(scope, |e| e.sorts() && e.groups_visibly())?;
-                let sql = format!("mode() within group (order by {})", of.sql);
-                let mut made = Expr { qualified: sql.clone(), sql, domain: String::new(), shards: false, primary: false, table: String::new(), ..of };
-                made.open |= made.fuzzy;
-                made
-            }
-            12 => {
-                let of = self.column(scope, |e| matches!(e.ty, Ty::Int | Ty::Float) && !e.approx && !e.wild)?;
-                let mut made = Expr::new(format!("percentile_cont(0.5) within group (order by {})", of.sql), Ty::Float, "float8");
-                made.approx = true;
-                made
-            }
-            13 => {
-                let of = self.column(scope, |e| matches!(e.ty, Ty::Int | Ty::Date | Ty::Text) && e.groups_visibly())?;
-                let order = scope.order_of_rows()?;
-                return Some((Expr::new(format!("jsonb_agg({} order by {order})", of.sql), Ty::Other, "aggregated"), true));
-            }
-            _ => {
-                let of = self.column(scope, |e| e.ty == Ty::Int && !e.wild)?;
-                let word = *self.choices.pick(&["bit_or", "bit_and"]);
-                Expr::new(format!("{word}({})", of.sql), Ty::Int, "")
-            }
-        };
-        Some((made, true))
-    }
-
-    /// A window function over the rows of the scope.
-    pub(super) fn window(&mut self, scope: &Scope) -> Option<Expr> {
-        let begin = self.choices.begin();
-        let made = self.bare_window(scope);
-        self.choices.end(begin);
-        made
-    }
-
-    fn bare_window(&mut self, scope: &Scope) -> Option<Expr> {
-        let mut partition = Vec::new();
-        if self.everyday && !scope.replicated {
-            partition.push(self.column(scope, |e| e.shards)?.sql);
-        }
-        if self.choices.chance(if self.everyday { 20 } else { 70 }) {
-            partition.extend(self.column(scope, |e| e.is_exact()).map(|e| e.sql));
-        }
-        let rows = scope.order_of_rows()?;
-        let order = match self.column(scope, Expr::sorts) {
-            Some(of) => {
-                let way = *self.choices.pick(&["", " desc", " desc nulls last", " nulls first"]);
-                format!("{}{way}, {rows}", of.sql)
-            }
-            None => rows,
-        };
-        let by = match partition.is_empty() {
-            true => String::new(),
-            false => format!("partition by {} ", partition.join(", ")),
-        };
-        let value = self.column(scope, |e| matches!(e.ty, Ty::Int | Ty::Num) && !e.open && !e.wild);
-        let whole = (self.choices.chance(30)).then(|| format!("over ({})", by.trim_end()));
-        let over = format!("over ({by}order by {order})");
-        let (sql, ty) = match (self.choices.below(8), value) {
-            (1, _) => (format!("rank() {over}"), Ty::Int),
-            (2, Some(value)) => (format!("lag({}) {over}", value.sql), value.ty),
-            (3, Some(value)) => (format!("sum({}) {}", value.sql, whole.unwrap_or(over)), Ty::Num),
-            (4, Some(value)) => (format!("avg({}) {}", value.sql, whole.unwrap_or(over)), Ty::Num),
-            (5, Some(value)) => (format!("first_value({}) {over}", value.sql), value.ty),
-            (6, Some(value)) => (
-                format!("max({}) over ({by}order by {order} rows between 2 preceding and current row)", value.sql),
-                value.ty,
-            ),
-            (7, _) => (format!("count(*) {}", whole.unwrap_or(over)), Ty::Int),
-            _ => (format!("row_number() {over}"), Ty::Int),
-        };
-        let mut made = Expr::new(sql, ty, "");
-        made.wild = true;
-        made.fuzzy = ty == Ty::Num;
-        // Which of the equal extremes is returned.
-        made.open = ty == Ty::Num;
         Some(made)
     }
 }
@@ -464,26 +386,5 @@ pub(super) fn all_of(conditions: &[String]) -> String {
     match conditions.is_empty() {
         true => String::new(),
         false => format!(" where {}", conditions.join(" and ")),
-    }
-}
-
-fn count() -> Expr {
-    Expr::new("count(*)".into(), Ty::Int, "")
-}
-
-/// Large, perhaps, and rounded if it is a float.
-fn number(sql: String, ty: Ty, of: &Expr) -> Expr {
-    let mut made = Expr::new(sql, ty, if ty == Ty::Float { &of.tag } else { "" });
-    made.approx = of.approx || of.ty == Ty::Float;
-    made.fuzzy = ty == Ty::Num;
-    made.wild = true;
-    made
-}
-
-fn has_extremes(of: &Expr) -> bool {
-    match of.ty {
-        Ty::Bool | Ty::Jsonb => false,
-        Ty::Other => !matches!(of.tag.as_str(), "uuid" | "bytea" | "int4range" | "aggregated"),
-        _ => true,
     }
 }

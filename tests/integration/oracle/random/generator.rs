@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::choices::Choices;
 use super::expr::all_of;
-use super::tables::{Expr, Home, TABLES, Table};
+use super::tables::{Expr, Home, TABLES, Table, columns_as_x};
 
 /// Makes one statement.
 #[derive(Debug)]
@@ -42,7 +42,8 @@ pub(super) struct Scope {
 impl Scope {
     /// What to order by so that no two rows are equal.
     pub(super) fn order_of_rows(&self) -> Option<String> {
-        self.key.as_ref().map(|key| key.join(", "))
+        let key = self.key.as_ref().filter(|key| !key.is_empty());
+        key.map(|key| key.join(", "))
     }
 
     fn join(&mut self, other: Self) {
@@ -119,12 +120,18 @@ impl Generator {
         let joins = self.choices.weighted(&[50, 32, 13, 5]);
         let (mut text, mut scope) = self.first(depth, joins == 0);
         let mut conditions = Vec::new();
-        for _ in 0..joins {
+        for number in 1..=joins {
             let begin = self.choices.begin();
-            self.join(depth, &mut text, &mut scope, &mut conditions);
+            self.join(
+                depth,
+                number == joins,
+                &mut text,
+                &mut scope,
+                &mut conditions,
+            );
             self.choices.end(begin);
         }
-        if self.choices.chance(4) {
+        if conditions.is_empty() && self.choices.chance(4) {
             self.lateral(&mut text, &mut scope);
         }
         self.choices.end(begin);
@@ -187,6 +194,7 @@ impl Generator {
     fn join(
         &mut self,
         depth: usize,
+        is_last: bool,
         text: &mut String,
         scope: &mut Scope,
         conditions: &mut Vec<String>,
@@ -214,8 +222,14 @@ impl Generator {
                         continue;
                     }
                     let other = Scope {
-                        columns: table.columns("x", false),
-                        key: Some(table.key.split(' ').map(|name| format!("x.{name}")).collect()),
+                        columns: columns_as_x()[number].clone(),
+                        key: Some(
+                            table
+                                .key
+                                .split(' ')
+                                .map(|name| format!("x.{name}"))
+                                .collect(),
+                        ),
                         replicated: table.home == Home::Replicated,
                     };
                     for (a, b) in self.pairs(scope, &other) {
@@ -241,10 +255,21 @@ impl Generator {
             (false, _) => [40, 30, 15, 15],
         };
         let kind = self.choices.weighted(&outer);
-        let word = [*self.choices.pick(&["join", "inner join"]), "left join", "right join", "full join"][kind];
+        let word = [
+            *self.choices.pick(&["join", "inner join"]),
+            "left join",
+            "right join",
+            "full join",
+        ][kind];
         let same_name = a.name == b.name
-            && scope.columns.iter().filter(|column| column.name == a.name).count() == 1;
-        if kind == 0 && self.choices.chance(8) {
+            && scope
+                .columns
+                .iter()
+                .filter(|column| column.name == a.name)
+                .count()
+                == 1;
+        // What follows a comma cannot refer to what is before it in ON.
+        if kind == 0 && is_last && self.choices.chance(8) {
             *text = format!("{text}, {other_text}");
             conditions.push(format!("{} = {}", a.sql, b.sql));
         } else if same_name && self.choices.chance(30) {
@@ -262,7 +287,11 @@ impl Generator {
         let left = scope.columns.len();
         scope.join(other);
         for (number, column) in scope.columns.iter_mut().enumerate() {
-            column.shards &= if number < left { preserves_left } else { preserves_right };
+            column.shards &= if number < left {
+                preserves_left
+            } else {
+                preserves_right
+            };
         }
     }
 
@@ -270,17 +299,36 @@ impl Generator {
     fn pairs(&self, scope: &Scope, other: &Scope) -> Vec<(Expr, Expr)> {
         let mut pairs = Vec::new();
         let is_key = |scope: &Scope, column: &Expr| {
-            scope.key.as_ref().is_some_and(|key| *key == [column.sql.clone()])
+            scope
+                .key
+                .as_ref()
+                .is_some_and(|key| *key == [column.sql.clone()])
         };
-        for a in scope.columns.iter().filter(|a| !a.domain.is_empty() && a.is_exact()) {
+        for a in scope
+            .columns
+            .iter()
+            .filter(|a| !a.domain.is_empty() && a.is_exact())
+        {
             for b in &other.columns {
                 if a.domain != b.domain || a.ty != b.ty {
                     continue;
                 }
-                let colocated = a.shards && b.shards;
+                // These have many rows for each key.
+                let many = ["device", "visitor"].contains(&a.domain.as_str()) && !is_key(other, b);
+                let joined = scope
+                    .columns
+                    .iter()
+                    .filter(|column| column.domain == a.domain)
+                    .count();
+                let colocated = a.shards && b.shards && !(many && joined > 1);
                 let allowed = match self.everyday {
                     true => colocated || other.replicated && is_key(other, b),
-                    false => colocated || is_key(other, b) || is_key(scope, a) || a.domain == "sale",
+                    false => {
+                        colocated
+                            || is_key(other, b)
+                            || is_key(scope, a)
+                            || a.domain == "sale" && joined < 3
+                    }
                 };
                 if allowed {
                     pairs.push((a.clone(), b.clone()));
@@ -299,11 +347,15 @@ impl Generator {
         let begin = self.choices.begin();
         let mut found = Vec::new();
         for a in scope.columns.iter().filter(|a| !a.domain.is_empty()) {
-            for (number, table) in TABLES.iter().enumerate().filter(|(_, table)| !table.is_view()) {
-                for b in table.columns("x", false) {
+            for (number, table) in TABLES
+                .iter()
+                .enumerate()
+                .filter(|(_, table)| !table.is_view())
+            {
+                for b in &columns_as_x()[number] {
                     let local = a.shards && b.shards || table.home == Home::Replicated;
                     if a.domain == b.domain && a.ty == b.ty && (local || !self.everyday) {
-                        found.push((a.clone(), number, b.name));
+                        found.push((a.clone(), number, b.name.clone()));
                     }
                 }
             }
@@ -311,7 +363,12 @@ impl Generator {
         if !found.is_empty() && !(self.everyday && scope.replicated) {
             let (a, number, b) = self.choices.pick(&found).clone();
             let (inner_text, inner) = self.table(number, false);
-            let b = inner.columns.iter().find(|column| column.name == b).expect("a column").clone();
+            let b = inner
+                .columns
+                .iter()
+                .find(|column| column.name == b)
+                .expect("a column")
+                .clone();
             let alias = self.alias("l");
             let mut items = Vec::new();
             let mut columns = Vec::new();
@@ -330,8 +387,14 @@ impl Generator {
             }
             let order = inner.order_of_rows().unwrap_or_default();
             let limit = 1 + self.choices.below(3);
-            let word = *self.choices.pick(&["cross join lateral", "left join lateral"]);
-            let on = if word.starts_with("left") { " on true" } else { "" };
+            let word = *self
+                .choices
+                .pick(&["cross join lateral", "left join lateral"]);
+            let on = if word.starts_with("left") {
+                " on true"
+            } else {
+                ""
+            };
             *text = format!(
                 "{text} {word} (select {} from {inner_text}{} order by {order} limit {limit}) {alias}{on}",
                 items.join(", "),

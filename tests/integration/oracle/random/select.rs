@@ -20,15 +20,15 @@ pub(super) struct Made {
 }
 
 /// The words of a query between SELECT and ORDER BY.
-struct Body {
-    sql: String,
-    items: Vec<(Expr, bool)>,
-    key: Option<Vec<String>>,
-    replicated: bool,
+pub(super) struct Body {
+    pub(super) sql: String,
+    pub(super) items: Vec<(Expr, bool)>,
+    pub(super) key: Option<Vec<String>>,
+    pub(super) replicated: bool,
     /// What can be sorted by, and what makes the order total.
-    sortable: Vec<String>,
-    total: Option<Vec<String>>,
-    open: bool,
+    pub(super) sortable: Vec<String>,
+    pub(super) total: Option<Vec<String>>,
+    pub(super) open: bool,
 }
 
 impl Generator {
@@ -41,7 +41,9 @@ impl Generator {
             let made = self.query(1, false);
             self.choices.end(begin);
             let name = format!("w{}x", number + 1);
-            let kept = *self.choices.pick(&["", "", "materialized ", "not materialized "]);
+            let kept = *self
+                .choices
+                .pick(&["", "", "materialized ", "not materialized "]);
             prefix.push(format!("{name} as {kept}({})", made.sql));
             self.with.push(With {
                 name,
@@ -61,9 +63,22 @@ impl Generator {
     pub(super) fn query(&mut self, depth: usize, top: bool) -> Made {
         let begin = self.choices.begin();
         let everyday = self.everyday;
-        let set = if depth > 0 { if everyday { 5 } else { 10 } } else { 0 };
+        let set = if depth > 0 {
+            if everyday { 5 } else { 10 }
+        } else {
+            0
+        };
         let window = if everyday { 7 } else { 12 };
-        let body = match self.choices.weighted(&[34, 36, 10, 5, window, set, 2, if everyday { 4 } else { 7 }]) {
+        let body = match self.choices.weighted(&[
+            34,
+            36,
+            10,
+            5,
+            window,
+            set,
+            2,
+            if everyday { 4 } else { 7 },
+        ]) {
             1 => self.grouped(depth, top, false),
             2 => self.ungrouped(depth, top),
             3 => self.plain(depth, top, "distinct ", 0),
@@ -78,7 +93,9 @@ impl Generator {
         let mut body = body;
         if !tail.is_empty() {
             // The first rows of all are no shard's.
-            body.items.iter_mut().for_each(|(item, _)| item.shards = false);
+            body.items
+                .iter_mut()
+                .for_each(|(item, _)| item.shards = false);
         }
         Made {
             sql: format!("{}{tail}", body.sql),
@@ -91,20 +108,42 @@ impl Generator {
     }
 
     /// A select item with its name; derived tables need names that differ.
-    fn item(&mut self, expr: Expr, top: bool, taken: &[(Expr, bool)]) -> (String, (Expr, bool)) {
-        let is_column = !expr.table.is_empty() || expr.sql == expr.qualified && expr.sql.ends_with(&format!(".{}", expr.name)) && !expr.name.is_empty();
+    pub(super) fn item(
+        &mut self,
+        expr: Expr,
+        top: bool,
+        taken: &[(Expr, bool)],
+    ) -> (String, (Expr, bool)) {
+        let before = expr
+            .sql
+            .strip_suffix(&expr.name)
+            .filter(|_| !expr.name.is_empty());
+        let is_column = before.is_some_and(|before| {
+            before
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || c == '.')
+        });
         let is_free = taken.iter().all(|(other, _)| other.name != expr.name);
-        let unnamed = top && self.choices.chance(25) || is_column && is_free && !self.choices.chance(30);
+        let unnamed =
+            top && self.choices.chance(25) || is_column && is_free && !self.choices.chance(30);
         match unnamed && (is_column && is_free || top) {
             true => (expr.sql.clone(), (expr, false)),
             false => {
                 let name = self.name();
-                (format!("{} as {name}", expr.sql), (Expr { name, ..expr }, true))
+                (
+                    format!("{} as {name}", expr.sql),
+                    (Expr { name, ..expr }, true),
+                )
             }
         }
     }
 
-    fn conditions(&mut self, scope: &Scope, depth: usize, mut from: Vec<String>) -> Vec<String> {
+    pub(super) fn conditions(
+        &mut self,
+        scope: &Scope,
+        depth: usize,
+        mut from: Vec<String>,
+    ) -> Vec<String> {
         for _ in 0..self.choices.weighted(&[35, 45, 20]) {
             from.push(self.predicate(scope, depth));
         }
@@ -118,7 +157,13 @@ impl Generator {
     }
 
     /// Rows as they are; with windows, if there are to be.
-    fn plain(&mut self, depth: usize, top: bool, distinct: &str, windows: usize) -> Body {
+    pub(super) fn plain(
+        &mut self,
+        depth: usize,
+        top: bool,
+        distinct: &str,
+        windows: usize,
+    ) -> Body {
         let (from, scope, conditions) = self.from(depth);
         let conditions = self.conditions(&scope, depth, conditions);
         let mut items = Vec::new();
@@ -127,7 +172,13 @@ impl Generator {
         let mut exprs = Vec::new();
         // So that what is around can order and join.
         if !top && !is_distinct && self.choices.chance(70) {
-            exprs.extend(scope.columns.iter().find(|column| !column.domain.is_empty()).cloned());
+            exprs.extend(
+                scope
+                    .columns
+                    .iter()
+                    .find(|column| !column.domain.is_empty())
+                    .cloned(),
+            );
         }
         for _ in 0..1 + self.choices.below(if is_distinct { 2 } else { 4 }) {
             exprs.extend(self.scalar(&scope, |column| !is_distinct || column.groups_visibly()));
@@ -152,25 +203,51 @@ impl Generator {
             texts.push(text);
             items.push(item);
         }
-        if top && !is_distinct && windows == 0 && self.choices.chance(4) && scope.columns.iter().all(|column| !column.table.is_empty()) {
+        if top
+            && !is_distinct
+            && windows == 0
+            && self.choices.chance(4)
+            && scope.columns.iter().all(|column| !column.table.is_empty())
+        {
             texts = vec!["*".into()];
             items.clear();
         }
-        let sql = format!("select {distinct}{} from {from}{}", texts.join(", "), all_of(&conditions));
+        let sql = format!(
+            "select {distinct}{} from {from}{}",
+            texts.join(", "),
+            all_of(&conditions)
+        );
         let ordinals = ordinals(&items);
         let (sortable, total, key) = match is_distinct {
             true => (ordinals.clone(), Some(ordinals), Some(names(&items))),
             false => {
                 let mut sortable = ordinals;
-                sortable.extend(self.scalar(&scope, Expr::sorts).filter(Expr::sorts).map(|expr| parenthesized(&expr)));
+                sortable.extend(
+                    self.scalar(&scope, Expr::sorts)
+                        .filter(Expr::sorts)
+                        .map(|expr| parenthesized(&expr)),
+                );
                 let key = scope.key.as_ref().and_then(|key| {
-                    let name = |sql: &String| items.iter().find(|(item, _)| item.sql == *sql).map(|(item, _)| item.name.clone());
+                    let name = |sql: &String| {
+                        items
+                            .iter()
+                            .find(|(item, _)| item.sql == *sql)
+                            .map(|(item, _)| item.name.clone())
+                    };
                     key.iter().map(name).collect()
                 });
                 (sortable, scope.key, key)
             }
         };
-        Body { sql, items, key, replicated: scope.replicated, sortable, total, open: false }
+        Body {
+            sql,
+            items,
+            key,
+            replicated: scope.replicated,
+            sortable,
+            total,
+            open: false,
+        }
     }
 
     fn ungrouped(&mut self, depth: usize, top: bool) -> Body {
@@ -188,7 +265,11 @@ impl Generator {
             false => String::new(),
         };
         Body {
-            sql: format!("select {} from {from}{}{having}", texts.join(", "), all_of(&conditions)),
+            sql: format!(
+                "select {} from {from}{}{having}",
+                texts.join(", "),
+                all_of(&conditions)
+            ),
             key: Some(Vec::new()),
             replicated: scope.replicated,
             sortable: ordinals(&items),
@@ -206,9 +287,13 @@ impl Generator {
             let key = self.choices.chance(15);
             let group = match key {
                 true => self.column(&scope, |column| column.shards),
-                false => self.scalar(&scope, Expr::groups_visibly).filter(Expr::groups_visibly),
+                false => self
+                    .scalar(&scope, Expr::groups_visibly)
+                    .filter(Expr::groups_visibly),
             };
-            if let Some(group) = group.filter(|group| groups.iter().all(|other| other.sql != group.sql)) {
+            if let Some(group) =
+                group.filter(|group| groups.iter().all(|other| other.sql != group.sql))
+            {
                 groups.push(group);
             }
         }
@@ -239,7 +324,9 @@ impl Generator {
         if let Some(primary) = groups.iter().find(|group| group.primary && !sets) {
             let table = primary.table.clone();
             if self.choices.chance(50) {
-                if let Some(other) = self.column(&scope, |column| column.table == table && column.groups_visibly()) {
+                if let Some(other) = self.column(&scope, |column| {
+                    column.table == table && column.groups_visibly()
+                }) {
                     let (text, item) = self.item(other, top, &items);
                     texts.push(text);
                     items.push(item);
@@ -257,7 +344,14 @@ impl Generator {
         let mut total: Vec<_> = groups.iter().map(parenthesized).collect();
         let mut by = by.join(", ");
         if sets {
-            let grouping = format!("grouping({})", groups.iter().map(|group| group.sql.clone()).collect::<Vec<_>>().join(", "));
+            let grouping = format!(
+                "grouping({})",
+                groups
+                    .iter()
+                    .map(|group| group.sql.clone())
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            );
             by = match self.choices.below(3) {
                 1 => format!("cube ({})", total.join(", ")),
                 2 => format!("grouping sets (({}), ({}), ())", total.join(", "), total[0]),
@@ -287,7 +381,10 @@ impl Generator {
                     other if matches!(other.ty, Ty::Int | Ty::Num) && other.is_exact() => other.sql,
                     _ => "count(*)".to_owned(),
                 };
-                format!(" having {aggregate} > {}", self.choices.pick(&["1", "2", "10", "100"]))
+                format!(
+                    " having {aggregate} > {}",
+                    self.choices.pick(&["1", "2", "10", "100"])
+                )
             }
             false => String::new(),
         };
@@ -299,7 +396,11 @@ impl Generator {
             }
         }
         Body {
-            sql: format!("select {} from {from}{} group by {by}{having}", texts.join(", "), all_of(&conditions)),
+            sql: format!(
+                "select {} from {from}{} group by {by}{having}",
+                texts.join(", "),
+                all_of(&conditions)
+            ),
             key,
             replicated: scope.replicated,
             sortable,
@@ -309,132 +410,8 @@ impl Generator {
         }
     }
 
-    fn distinct_on(&mut self, depth: usize, top: bool, begin: usize) -> Made {
-        let (from, scope, conditions) = self.from(0);
-        let conditions = self.conditions(&scope, depth, conditions);
-        let on = self.column(&scope, |column| column.groups_visibly() && column.sorts());
-        let (Some(on), Some(key)) = (on, scope.order_of_rows()) else {
-            let body = self.plain(depth, top, "", 0);
-            let (tail, ordered) = self.tail(&body, top);
-            self.choices.end(begin);
-            return Made {
-                sql: format!("{}{tail}", body.sql),
-                open: body.items.iter().any(|(item, _)| item.open),
-                columns: body.items.into_iter().map(|(item, _)| item).collect(),
-                key: body.key,
-                replicated: body.replicated,
-                ordered,
-            };
-        };
-        let (mut texts, mut items) = (Vec::new(), Vec::new());
-        let mut exprs = vec![on.clone()];
-        exprs.extend(self.scalar(&scope, |_| true));
-        for expr in exprs {
-            let (text, item) = self.item(expr, top, &items);
-            texts.push(text);
-            items.push(item);
-        }
-        let key_of = vec![items[0].0.name.clone()];
-        let way = *self.choices.pick(&["", " desc", " nulls first"]);
-        let second = self.column(&scope, Expr::sorts).map(|expr| format!("{}, ", expr.sql)).unwrap_or_default();
-        self.choices.end(begin);
-        Made {
-            sql: format!(
-                "select distinct on ({}) {} from {from}{} order by {}{way}, {second}{key}",
-                on.sql,
-                texts.join(", "),
-                all_of(&conditions),
-                on.sql
-            ),
-            open: items.iter().any(|(item, _)| item.open),
-            columns: items.into_iter().map(|(item, _)| item).collect(),
-            key: Some(key_of),
-            replicated: scope.replicated,
-            // With groups of equal but different values the first row is still certain.
-            ordered: true,
-        }
-    }
-
-    /// Two queries whose columns have the same types.
-    fn set_operation(&mut self, depth: usize) -> Body {
-        let word = match self.everyday {
-            true => *self.choices.pick(&["union all", "union all", "union"]),
-            false => *self.choices.pick(&["union all", "union", "intersect", "except", "intersect all", "except all"]),
-        };
-        let (from, scope, conditions) = self.from(depth - 1);
-        let conditions = self.conditions(&scope, depth - 1, conditions);
-        let is_all = word == "union all";
-        let mut left = Vec::new();
-        for _ in 0..1 + self.choices.below(3) {
-            left.extend(self.scalar(&scope, |column| column.groups_visibly() && column.ty != Ty::Other).filter(|column| column.ty != Ty::Other && column.groups_visibly()));
-        }
-        if left.is_empty() {
-            left.push(Expr::new("1".into(), Ty::Int, ""));
-        }
-        let mut left_texts = Vec::new();
-        let mut items = Vec::new();
-        for expr in &left {
-            let name = self.name();
-            left_texts.push(format!("{} as {name}", expr.sql));
-            items.push((Expr { name, domain: String::new(), shards: false, primary: false, table: String::new(), open: expr.open, ..expr.clone() }, true));
-        }
-        let (other_from, other, other_conditions) = self.from(0);
-        let other_conditions = self.conditions(&other, 0, other_conditions);
-        let mut right = Vec::new();
-        for (expr, (item, _)) in left.iter().zip(&mut items) {
-            let found = self.column(&other, |column| column.is_like(expr) && column.groups_visibly());
-            right.push(match found {
-                Some(found) => {
-                    item.fuzzy |= found.fuzzy;
-                    item.wild |= found.wild;
-                    item.open |= found.open;
-                    found.sql
-                }
-                None => self.typed_literal(expr),
-            });
-            // Columns of numerics may differ in scale.
-            item.fuzzy |= item.ty == Ty::Num;
-            item.open |= item.fuzzy && !is_all;
-        }
-        let sql = format!(
-            "select {} from {from}{} {word} select {} from {other_from}{}",
-            left_texts.join(", "),
-            all_of(&conditions),
-            right.join(", "),
-            all_of(&other_conditions)
-        );
-        let is_set = !word.ends_with("all");
-        let certain = items.iter().all(|(item, _)| !item.fuzzy || is_set);
-        Body {
-            sql,
-            key: is_set.then(|| names(&items)),
-            replicated: scope.replicated && other.replicated,
-            sortable: ordinals(&items),
-            total: certain.then(|| ordinals(&items)),
-            open: false,
-            items,
-        }
-    }
-
-    fn typed_literal(&mut self, like: &Expr) -> String {
-        let literal = self.literal(like);
-        match (like.ty, like.tag.as_str()) {
-            (Ty::Num, _) => format!("{literal}::numeric"),
-            (Ty::Int, _) => literal,
-            (Ty::Float, tag) => format!("{literal}::{tag}"),
-            (Ty::Text, "C") => format!("{literal}::text collate \"C\""),
-            (Ty::Text, "icu") => format!("{literal}::text collate \"en-x-icu\""),
-            (Ty::Text, "nocase") => format!("{literal}::text collate nocase"),
-            (Ty::Text, _) => format!("{literal}::text"),
-            (Ty::Bp, _) => format!("{literal}::bpchar"),
-            (Ty::Cit, _) => format!("{literal}::citext"),
-            (Ty::Mood, _) => format!("{literal}::mood"),
-            _ => literal,
-        }
-    }
-
     /// ORDER BY and LIMIT, and whether the order is certain.
-    fn tail(&mut self, body: &Body, top: bool) -> (String, bool) {
+    pub(super) fn tail(&mut self, body: &Body, top: bool) -> (String, bool) {
         let begin = self.choices.begin();
         let made = self.bare_tail(body, top);
         self.choices.end(begin);
@@ -450,7 +427,10 @@ impl Generator {
         if !body.sortable.is_empty() {
             for _ in 0..1 + self.choices.below(2) {
                 let of = self.choices.pick(&body.sortable).clone();
-                let way = *self.choices.pick(&["", " desc", " asc", " nulls first", " desc nulls last"]);
+                let way =
+                    *self
+                        .choices
+                        .pick(&["", " desc", " asc", " nulls first", " desc nulls last"]);
                 if !seen.contains(&of) {
                     order.push(format!("{of}{way}"));
                     seen.push(of);
@@ -459,7 +439,13 @@ impl Generator {
         }
         if top && !order.is_empty() && self.choices.chance(8) {
             let rows = 1 + self.choices.below(10);
-            return (format!(" order by {} fetch first {rows} rows with ties", order.join(", ")), false);
+            return (
+                format!(
+                    " order by {} fetch first {rows} rows with ties",
+                    order.join(", ")
+                ),
+                false,
+            );
         }
         let total = match &body.total {
             Some(total) if !top || self.choices.chance(80) => {
@@ -473,7 +459,10 @@ impl Generator {
         }
         let mut text = format!(" order by {}", order.join(", "));
         if total && (!top || self.choices.chance(50)) {
-            text += &format!(" limit {}", self.choices.pick(&["3", "1", "10", "50", "0", "5000"]));
+            text += &format!(
+                " limit {}",
+                self.choices.pick(&["3", "1", "10", "50", "0", "5000"])
+            );
             if self.choices.chance(25) {
                 text += &format!(" offset {}", self.choices.pick(&["2", "7", "100"]));
             }
@@ -486,12 +475,15 @@ fn items_len_ordinal(items: &[(Expr, bool)]) -> String {
     (items.len() + 1).to_string()
 }
 
-fn ordinals(items: &[(Expr, bool)]) -> Vec<String> {
-    let sortable = items.iter().enumerate().filter(|(_, (item, _))| item.sorts());
+pub(super) fn ordinals(items: &[(Expr, bool)]) -> Vec<String> {
+    let sortable = items
+        .iter()
+        .enumerate()
+        .filter(|(_, (item, _))| item.sorts());
     sortable.map(|(index, _)| (index + 1).to_string()).collect()
 }
 
-fn names(items: &[(Expr, bool)]) -> Vec<String> {
+pub(super) fn names(items: &[(Expr, bool)]) -> Vec<String> {
     items.iter().map(|(item, _)| item.name.clone()).collect()
 }
 

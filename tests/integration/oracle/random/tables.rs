@@ -1,5 +1,7 @@
 //! What the generator knows of the relations of the schema.
 
+use std::sync::LazyLock;
+
 /// What can be done with a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ty {
@@ -69,34 +71,192 @@ pub(super) struct Table {
 
 /// Base tables first.
 pub(super) const TABLES: [Table; 21] = [
-    table("sale", "s", Home::Sharded, 30, "id", "id:i@sale* customer_id:i@customer day:d@day at:z status:b kind:m qty:i \
-           price:n rate:n~ ratio:f~ factor:g paid:B note:t code:C city:I tag:N~"),
-    table("item", "i", Home::Sharded, 18, "sale_id line", "sale_id:i@sale* line:i product_id:i@product quantity:i amount:n \
-           discount:n remark:t"),
-    table("visit", "v", Home::Sharded, 12, "n", "visitor:t@visitor* n:i page:t started:s seconds:f score:i ip:oinet \
-           fee:omoney span:v~ sale_id:i@sale"),
-    table("profile", "p", Home::Sharded, 6, "visitor", "visitor:t@visitor* name:N~ age:i customer_id:i@customer"),
-    table("reading", "r", Home::Sharded, 9, "device seq", "device:t@device* seq:i@seq taken:z value:f temp:n drift:n~ state:m \
-           doc:j~ tags:otext[]"),
-    table("zoo", "z", Home::Sharded, 7, "k", "k:i@k* g:i i2:i# i4:i# i8:i# f4:g~# f8:f~# num:n~# dec:n wide:n bo:B \
+    table(
+        "sale",
+        "s",
+        Home::Sharded,
+        30,
+        "id",
+        "id:i@sale* customer_id:i@customer day:d@day at:z status:b kind:m qty:i \
+           price:n rate:n~ ratio:f~ factor:g paid:B note:t code:C city:I tag:N~",
+    ),
+    table(
+        "item",
+        "i",
+        Home::Sharded,
+        18,
+        "sale_id line",
+        "sale_id:i@sale* line:i product_id:i@product quantity:i amount:n \
+           discount:n remark:t",
+    ),
+    table(
+        "visit",
+        "v",
+        Home::Sharded,
+        12,
+        "n",
+        "visitor:t@visitor* n:i page:t started:s seconds:f score:i ip:oinet \
+           fee:omoney span:v~ sale_id:i@sale",
+    ),
+    table(
+        "profile",
+        "p",
+        Home::Sharded,
+        6,
+        "visitor",
+        "visitor:t@visitor* name:N~ age:i customer_id:i@customer",
+    ),
+    table(
+        "reading",
+        "r",
+        Home::Sharded,
+        9,
+        "device seq",
+        "device:t@device* seq:i@seq taken:z value:f temp:n drift:n~ state:m \
+           doc:j~ tags:otext[]",
+    ),
+    table(
+        "zoo",
+        "z",
+        Home::Sharded,
+        7,
+        "k",
+        "k:i@k* g:i i2:i# i4:i# i8:i# f4:g~# f8:f~# num:n~# dec:n wide:n bo:B \
            bp:b ch:b~ vc:t tx:t tc:C ti:I tn:N~ ci:c~ en:m ia:oint4[] ta:otext[] d:d# tm:otime ts:s# tt:z# uu:ouuid by:obytea \
-           jb:j~ iv:v~ ip:oinet r4:oint4range"),
-    table("region", "g", Home::Replicated, 2, "id", "id:i@region name:t parent:i@region code:b"),
-    table("customer", "c", Home::Replicated, 4, "id", "id:i@customer name:t nick:c~ region_id:i@region joined:d vip:B credit:n"),
-    table("product", "pr", Home::Replicated, 3, "id", "id:i@product name:t category:t price:n weight:f"),
-    table("calendar", "cal", Home::Replicated, 1, "day", "day:d@day month:i weekday:i holiday:t"),
-    table("paid_sale", "ps", Home::Sharded, 3, "id", "id:i@sale* customer_id:i@customer day:d@day qty:i price:n city:I"),
-    table("sale_item", "si", Home::Sharded, 3, "id line", "id:i@sale* line:i day:d@day status:b product_id:i@product quantity:i net:n"),
-    table("sale_total", "st", Home::Sharded, 3, "id", "id:i@sale* lines:i total:n"),
-    table("customer_sale", "cs", Home::Sharded, 2, "id", "id:i@sale* name:t region:t price:n"),
-    table("paid_big", "pb", Home::Sharded, 1, "id", "id:i@sale* price:n"),
-    table("\"Odd View\"", "o", Home::Sharded, 1, "\"Id\"", "\"Id\":i@sale* \"qty#qty\":i \"select\":n"),
-    table("customer_region", "cr", Home::Replicated, 2, "id", "id:i@customer name:t vip:B region:t parent:t"),
-    table("status_total", "sta", Home::Global, 1, "status", "status:b sales:i revenue:n mean_qty:n"),
-    table("customer_history", "ch", Home::Global, 1, "id", "id:i@customer name:t sales:i latest:d"),
-    table("ranked_sale", "rs", Home::Global, 1, "id", "id:i@sale kind:m place:i"),
-    table("first_sale", "fs", Home::Global, 1, "id", "id:i@sale day:d price:n"),
+           jb:j~ iv:v~ ip:oinet r4:oint4range",
+    ),
+    table(
+        "region",
+        "g",
+        Home::Replicated,
+        2,
+        "id",
+        "id:i@region name:t parent:i@region code:b",
+    ),
+    table(
+        "customer",
+        "c",
+        Home::Replicated,
+        4,
+        "id",
+        "id:i@customer name:t nick:c~ region_id:i@region joined:d vip:B credit:n",
+    ),
+    table(
+        "product",
+        "pr",
+        Home::Replicated,
+        3,
+        "id",
+        "id:i@product name:t category:t price:n weight:f",
+    ),
+    table(
+        "calendar",
+        "cal",
+        Home::Replicated,
+        1,
+        "day",
+        "day:d@day month:i weekday:i holiday:t",
+    ),
+    table(
+        "paid_sale",
+        "ps",
+        Home::Sharded,
+        3,
+        "id",
+        "id:i@sale* customer_id:i@customer day:d@day qty:i price:n city:I",
+    ),
+    table(
+        "sale_item",
+        "si",
+        Home::Sharded,
+        3,
+        "id line",
+        "id:i@sale* line:i day:d@day status:b product_id:i@product quantity:i net:n",
+    ),
+    table(
+        "sale_total",
+        "st",
+        Home::Sharded,
+        3,
+        "id",
+        "id:i@sale* lines:i total:n",
+    ),
+    table(
+        "customer_sale",
+        "cs",
+        Home::Sharded,
+        2,
+        "id",
+        "id:i@sale* name:t region:t price:n",
+    ),
+    table(
+        "paid_big",
+        "pb",
+        Home::Sharded,
+        1,
+        "id",
+        "id:i@sale* price:n",
+    ),
+    table(
+        "\"Odd View\"",
+        "o",
+        Home::Sharded,
+        1,
+        "\"Id\"",
+        "\"Id\":i@sale* \"qty#qty\":i \"select\":n",
+    ),
+    table(
+        "customer_region",
+        "cr",
+        Home::Replicated,
+        2,
+        "id",
+        "id:i@customer name:t vip:B region:t parent:t",
+    ),
+    table(
+        "status_total",
+        "sta",
+        Home::Global,
+        1,
+        "status",
+        "status:b sales:i revenue:n mean_qty:n",
+    ),
+    table(
+        "customer_history",
+        "ch",
+        Home::Global,
+        1,
+        "id",
+        "id:i@customer name:t sales:i latest:d",
+    ),
+    table(
+        "ranked_sale",
+        "rs",
+        Home::Global,
+        1,
+        "id",
+        "id:i@sale kind:m place:i",
+    ),
+    table(
+        "first_sale",
+        "fs",
+        Home::Global,
+        1,
+        "id",
+        "id:i@sale day:d price:n",
+    ),
 ];
+
+/// The columns of each table under the alias `x`.
+pub(super) fn columns_as_x() -> &'static [Vec<Expr>] {
+    static COLUMNS: LazyLock<Vec<Vec<Expr>>> = LazyLock::new(|| {
+        TABLES
+            .iter()
+            .map(|table| table.columns("x", false))
+            .collect()
+    });
+    &COLUMNS
+}
 
 const fn table(
     name: &'static str,
@@ -132,7 +292,10 @@ impl Table {
                 Some((rest, domain)) => (rest, domain.trim_end_matches('*').to_owned()),
                 None => (rest, String::new()),
             };
-            let marks = |mark| text.split_once(':').is_some_and(|(_, rest)| rest.contains(mark));
+            let marks = |mark| {
+                text.split_once(':')
+                    .is_some_and(|(_, rest)| rest.contains(mark))
+            };
             let code = rest.trim_end_matches(['~', '#', '*']);
             let (ty, tag) = match code.split_at(1) {
                 ("i", _) => (Ty::Int, ""),
@@ -259,9 +422,16 @@ impl Expr {
             (Ty::Cit, _, _) => &["'ann'", "'ONE'"],
             (Ty::Bool, _, _) => &["true", "false"],
             (Ty::Date, _, "joined") => &["date '2021-06-01'", "date '2023-01-01'"],
-            (Ty::Date, _, _) => &["date '2024-06-30'", "date '2024-02-29'", "date '2024-11-15'"],
+            (Ty::Date, _, _) => &[
+                "date '2024-06-30'",
+                "date '2024-02-29'",
+                "date '2024-11-15'",
+            ],
             (Ty::Ts, _, _) => &["timestamp '2024-03-01 12:00'", "timestamp '2024-02-29'"],
-            (Ty::Tstz, _, _) => &["timestamptz '2024-03-31 02:30+01'", "timestamptz '2024-02-15 00:00+00'"],
+            (Ty::Tstz, _, _) => &[
+                "timestamptz '2024-03-31 02:30+01'",
+                "timestamptz '2024-02-15 00:00+00'",
+            ],
             (Ty::Interval, _, _) => &["interval '1 day'", "interval '30 days'"],
             (Ty::Mood, _, _) => &["'ok'", "'happy'", "'sad'"],
             (Ty::Jsonb, _, _) => &["'1'::jsonb"],
