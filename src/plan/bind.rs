@@ -209,11 +209,13 @@ struct CteEntry {
 }
 
 /// What the names of one query level stand for.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 struct Scope {
     relations: Vec<Visible>,
     /// Columns that USING or NATURAL have merged.
     merged: Vec<(String, Expr)>,
+    /// What `*` stands for; `None` where a relation's columns are not known.
+    star: Option<Vec<(String, Expr)>>,
     /// The relations before this one are of other items of FROM.
     from: usize,
 }
@@ -432,14 +434,25 @@ impl Binder<'_> {
     fn select_in_scope(&mut self, select: &mut Select) -> Result<Output> {
         let mut from = std::mem::take(&mut select.from);
         for item in &mut from {
-            self.join_tree(item)?;
+            let columns = self.join_tree(item)?;
+            let star = self.scope().star.take();
+            self.scope().star = chain(star, columns);
         }
         select.from = from;
         let items = std::mem::take(&mut select.projection);
         for item in items {
             self.select_item(item, &mut select.projection)?;
         }
-        let named: Vec<_> = select.projection.iter().map(item_name).collect();
+        let named: Vec<_> = select
+            .projection
+            .iter()
+            .map(|item| match item {
+                SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
+                    (item_name(item), Some(expr.clone()))
+                }
+                _ => (None, None),
+            })
+            .collect();
         if let Some(expr) = &mut select.selection {
             self.expression(expr)?;
         }
@@ -455,7 +468,7 @@ impl Binder<'_> {
             for expr in exprs {
                 // As in ORDER BY, a bare name is one of the output if there is one.
                 let is_output = matches!(expr, Expr::Identifier(ident)
-                    if named.iter().flatten().any(|name| *name == folded(ident)));
+                    if named.iter().any(|(name, _)| name.as_ref() == Some(&folded(ident))));
                 if !is_output {
                     self.expression(expr)?;
                 }
@@ -466,7 +479,11 @@ impl Binder<'_> {
     }
 
     /// GROUP BY: a bare name is a column of FROM, or else one of the output.
-    fn group_key(&mut self, expr: &mut Expr, named: &[Option<String>]) -> Result<()> {
+    fn group_key(
+        &mut self,
+        expr: &mut Expr,
+        named: &[(Option<String>, Option<Expr>)],
+    ) -> Result<()> {
         match expr {
             Expr::GroupingSets(sets) | Expr::Cube(sets) | Expr::Rollup(sets) => {
                 for key in sets.iter_mut().flatten() {
@@ -482,10 +499,15 @@ impl Binder<'_> {
             }
             Expr::Identifier(name) => {
                 let folded = folded(name);
-                match self.in_scope(self.scopes.len() - 1, &folded)? {
-                    Some(column) => *expr = column,
-                    None if named.iter().flatten().any(|name| *name == folded) => {}
-                    None => self.expression(expr)?,
+                let output = named.iter().find(|(name, _)| name.as_ref() == Some(&folded));
+                match (self.in_scope(self.scopes.len() - 1, &folded)?, output) {
+                    (Some(column), _) => *expr = column,
+                    // A constant could not stand there itself.
+                    (None, Some((_, Some(output)))) if !matches!(rewrite::bare(output), Expr::Value(_)) => {
+                        *expr = output.clone();
+                    }
+                    (None, Some(_)) => {}
+                    (None, None) => self.expression(expr)?,
                 }
                 Ok(())
             }
@@ -554,36 +576,17 @@ impl Binder<'_> {
 
     /// What `*` or `alias.*` stands for; `None` where a relation's columns are not known.
     fn all_columns(&mut self, only: Option<&str>) -> Result<Option<Vec<SelectItem>>> {
-        let scope = match only {
-            None => self.scope().clone(),
-            Some(alias) => {
-                let found = self.scopes.iter().rev().find_map(|scope| {
-                    scope.relations.iter().find(|r| r.alias == alias).cloned()
-                });
-                Scope {
-                    relations: found.into_iter().collect(),
-                    ..Scope::default()
-                }
-            }
+        let columns = match only {
+            None => self.scope().star.clone(),
+            Some(alias) => self.scopes.iter().rev().find_map(|scope| {
+                let found = scope.relations.iter().find(|r| r.alias == alias)?;
+                Some(found.all())
+            }).flatten(),
         };
-        let mut items = Vec::new();
-        let mut merged: HashSet<&str> = HashSet::new();
-        for (name, expr) in &scope.merged {
-            if merged.insert(name) {
-                items.push(named_item(expr.clone(), name));
-            }
-        }
-        for relation in &scope.relations {
-            let Some(columns) = &relation.columns else {
-                return Ok(None);
-            };
-            for name in columns {
-                if only.is_some() || !merged.contains(&**name) {
-                    items.push(SelectItem::UnnamedExpr(column(&relation.alias, name)));
-                }
-            }
-        }
-        Ok(Some(items))
+        Ok(columns.map(|columns| {
+            let items = columns.into_iter().map(|(name, expr)| named_item(expr, &name));
+            items.collect()
+        }))
     }
 
     fn output(&self, items: &[SelectItem]) -> Result<Output> {
@@ -615,12 +618,11 @@ impl Binder<'_> {
         &mut self.scopes[last]
     }
 
-    fn join_tree(&mut self, tree: &mut TableWithJoins) -> Result<()> {
+    fn join_tree(&mut self, tree: &mut TableWithJoins) -> Result<Columns> {
         let start = self.scope().relations.len();
-        self.factor(&mut tree.relation)?;
+        let mut columns = self.item(&mut tree.relation)?;
         for join in &mut tree.joins {
-            let right = self.scope().relations.len();
-            self.factor(&mut join.relation)?;
+            let right = self.item(&mut join.relation)?;
             let outer = outer_kind(&join.join_operator)?;
             let constraint = match &mut join.join_operator {
                 JoinOperator::Join(c)
@@ -633,117 +635,112 @@ impl Binder<'_> {
                 | JoinOperator::CrossJoin(c) => c,
                 _ => return Err(refused("this kind of join".to_owned(), FAN_OUT_HINT)),
             };
-            match std::mem::replace(constraint, JoinConstraint::None) {
+            columns = match std::mem::replace(constraint, JoinConstraint::None) {
                 JoinConstraint::On(mut expr) => {
                     let from = std::mem::replace(&mut self.scope().from, start);
                     let bound = self.expression(&mut expr);
                     self.scope().from = from;
                     bound?;
                     *constraint = JoinConstraint::On(expr);
+                    chain(columns, right)
                 }
                 JoinConstraint::Using(names) => {
                     let names = names.iter().filter_map(|n| parts(n).pop()).collect();
-                    *constraint = self.using(start, right, names, outer)?;
+                    let (on, columns) = self.using(columns, right, names, outer)?;
+                    *constraint = on;
+                    columns
                 }
                 JoinConstraint::Natural => {
-                    let names = self.common_columns(start, right)?;
-                    *constraint = self.using(start, right, names, outer)?;
+                    let names = match (&columns, &right) {
+                        (Some(left), Some(right)) => left
+                            .iter()
+                            .filter(|(name, _)| right.iter().any(|(other, _)| other == name))
+                            .map(|(name, _)| name.clone())
+                            .collect(),
+                        _ => return Err(unknown_columns()),
+                    };
+                    let (on, columns) = self.using(columns, right, names, outer)?;
+                    *constraint = on;
                     if matches!(constraint, JoinConstraint::None) {
                         let always = Expr::value(datafusion::sql::sqlparser::ast::Value::Boolean(true));
                         *constraint = JoinConstraint::On(always);
                     }
+                    columns
                 }
-                JoinConstraint::None => {}
-            }
+                JoinConstraint::None => chain(columns, right),
+            };
         }
-        Ok(())
+        Ok(columns)
     }
 
-    /// The columns that NATURAL joins by.
-    fn common_columns(&mut self, start: usize, right: usize) -> Result<Vec<String>> {
-        let scope = self.scope().clone();
-        let unknown = || {
-            refused(
-                "NATURAL JOIN with a function whose columns only the server knows".to_owned(),
-                "name the columns with JOIN ... USING or ON",
-            )
-        };
-        let mut left = BTreeSet::new();
-        let mut order = Vec::new();
-        for relation in &scope.relations[start..right] {
-            for name in relation.columns.as_ref().ok_or_else(unknown)? {
-                if left.insert(name.clone()) {
-                    order.push(name.clone());
-                }
-            }
-        }
-        let mut both = Vec::new();
-        for relation in &scope.relations[right..] {
-            let columns = relation.columns.as_ref().ok_or_else(unknown)?;
-            both.extend(order.iter().filter(|name| columns.contains(name)).cloned());
-        }
-        Ok(both)
-    }
-
-    /// USING as ON; remembers the merged columns.
+    /// USING as ON, and the columns of the join: those merged, then the others of either side.
     fn using(
         &mut self,
-        start: usize,
-        right: usize,
+        left: Columns,
+        right: Columns,
         names: Vec<String>,
         outer: Outer,
-    ) -> Result<JoinConstraint> {
+    ) -> Result<(JoinConstraint, Columns)> {
+        let (Some(mut left), Some(mut right)) = (left, right) else {
+            return Err(unknown_columns());
+        };
         let mut equal = Vec::new();
+        let mut merged = Vec::new();
         for name in names {
-            let scope = self.scope().clone();
-            let of = |relations: &[Visible]| {
-                relations.iter().find_map(|relation| {
-                    let known = relation.columns.as_ref();
-                    known
-                        .is_none_or(|columns| columns.contains(&name))
-                        .then(|| (column(&relation.alias, &name), relation.alias.clone()))
-                })
+            let mut take = |columns: &mut Vec<(String, Expr)>| {
+                let index = columns.iter().position(|(known, _)| *known == name)?;
+                Some(columns.remove(index).1)
             };
-            let merged = scope.merged.iter().find(|(merged, _)| *merged == name);
-            let left = match merged {
-                Some((_, expr)) => Some((expr.clone(), None)),
-                None => of(&scope.relations[start..right]).map(|(e, alias)| (e, Some(alias))),
-            };
-            let (Some((left, left_alias)), Some((right_column, right_alias))) =
-                (left, of(&scope.relations[right..]))
-            else {
+            let (Some(one), Some(other)) = (take(&mut left), take(&mut right)) else {
                 return Err(refused(
                     format!("JOIN USING ({name})"),
                     "name the columns with ON",
                 ));
             };
-            let same_type = left_alias.is_some_and(|left_alias| {
-                let of = |alias: &String| {
-                    let columns = self.relations.get(alias)?.columns.as_ref()?;
-                    let column = columns.iter().find(|c| c.name == name)?;
-                    column.type_name.clone()
-                };
-                of(&left_alias).is_some() && of(&left_alias) == of(&right_alias)
-            });
+            let same_type = self.type_of(&one).is_some() && self.type_of(&one) == self.type_of(&other);
             let value = match outer {
-                Outer::None | Outer::Left if same_type => left.clone(),
-                Outer::Right if same_type => right_column.clone(),
-                Outer::Right => coalesce(right_column.clone(), left.clone()),
-                _ => coalesce(left.clone(), right_column.clone()),
+                Outer::None | Outer::Left if same_type => one.clone(),
+                Outer::Right if same_type => other.clone(),
+                Outer::Right => coalesce(other.clone(), one.clone()),
+                _ => coalesce(one.clone(), other.clone()),
             };
             let scope = self.scope();
-            scope.merged.retain(|(merged, _)| *merged != name);
-            scope.merged.push((name, value));
+            scope.merged.retain(|(known, _)| *known != name);
+            scope.merged.push((name.clone(), value.clone()));
+            merged.push((name, value));
             equal.push(Expr::BinaryOp {
-                left: Box::new(left),
+                left: Box::new(one),
                 op: BinaryOperator::Eq,
-                right: Box::new(right_column),
+                right: Box::new(other),
             });
         }
-        Ok(match rewrite::all_of(equal) {
+        merged.append(&mut left);
+        merged.append(&mut right);
+        let on = match rewrite::all_of(equal) {
             Some(expr) => JoinConstraint::On(expr),
             None => JoinConstraint::None,
-        })
+        };
+        Ok((on, Some(merged)))
+    }
+
+    fn type_of(&self, expr: &Expr) -> Option<String> {
+        let (alias, name) = as_column(expr)?;
+        let columns = self.relations.get(&alias)?.columns.as_ref()?;
+        columns.iter().find(|column| column.name == name)?.type_name.clone()
+    }
+
+    /// An item of FROM; its columns.
+    fn item(&mut self, factor: &mut TableFactor) -> Result<Columns> {
+        if let TableFactor::NestedJoin {
+            table_with_joins,
+            alias: None,
+        } = factor
+        {
+            return self.join_tree(table_with_joins);
+        }
+        let index = self.scope().relations.len();
+        self.factor(factor)?;
+        Ok(self.scope().relations.get(index).and_then(Visible::all))
     }
 
     fn factor(&mut self, factor: &mut TableFactor) -> Result<()> {
@@ -808,7 +805,7 @@ impl Binder<'_> {
                 table_with_joins,
                 alias,
             } => match alias {
-                None => self.join_tree(table_with_joins),
+                None => self.join_tree(table_with_joins).map(|_| ()),
                 Some(alias) => {
                     let select = build::select(
                         vec![SelectItem::Wildcard(Default::default())],
@@ -1322,12 +1319,35 @@ impl Binder<'_> {
     }
 }
 
+impl Default for Scope {
+    fn default() -> Self {
+        Self {
+            relations: Vec::new(),
+            merged: Vec::new(),
+            star: Some(Vec::new()),
+            from: 0,
+        }
+    }
+}
+
+/// The columns of an item of FROM, in order; `None` where they are not known.
+type Columns = Option<Vec<(String, Expr)>>;
+
 impl Scope {
     fn has(&self, name: &str) -> bool {
         self.relations.iter().any(|relation| {
             let columns = relation.columns.as_ref();
             columns.is_none_or(|columns| columns.iter().any(|c| c == name))
         })
+    }
+}
+
+impl Visible {
+    /// All columns, in order.
+    fn all(&self) -> Columns {
+        let columns = self.columns.as_ref()?;
+        let named = columns.iter().map(|name| (name.clone(), column(&self.alias, name)));
+        Some(named.collect())
     }
 }
 
@@ -1365,6 +1385,20 @@ pub(super) fn outer_kind(operator: &JoinOperator) -> Result<Outer> {
 
 /// Columns that every table has beside its own (`src/backend/catalog/heap.c`).
 const SYSTEM_COLUMNS: [&str; 6] = ["ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"];
+
+/// The columns of one item, then those of another.
+fn chain(first: Columns, second: Columns) -> Columns {
+    let mut all = first?;
+    all.append(&mut second?);
+    Some(all)
+}
+
+fn unknown_columns() -> crate::error::Error {
+    refused(
+        "a join by the names of columns of a function, which only the server knows".to_owned(),
+        "list the function's columns, AS f(a, b), or join with ON",
+    )
+}
 
 fn system_column(name: &str) -> crate::error::Error {
     refused(

@@ -107,7 +107,8 @@ impl Locality<'_> {
     pub(super) fn sharded_tables(&self, query: &Query) -> Vec<String> {
         let mut found = Vec::new();
         each_factor(&mut query.clone(), |factor| {
-            if let Some(alias) = factor_alias(factor)
+            if matches!(factor, TableFactor::Table { args: None, .. })
+                && let Some(alias) = factor_alias(factor)
                 && let Some(Source::Table(base)) = self.relations.get(&alias).map(|r| &r.source)
                 && base.sharding.is_some()
             {
@@ -167,6 +168,26 @@ impl Locality<'_> {
         }
     }
 
+    /// Equalities by way of which keys are the same value: two values may both be equal to a third
+    /// under a collation that is not deterministic, and yet be on two shards.
+    fn exact(&self, mut equal: Equalities) -> Equalities {
+        let is_exact = |(alias, name): &ColumnName| {
+            let Some(relation) = self.relations.get(alias) else { return true };
+            if let Source::Table(base) = &relation.source
+                && base.sharding.as_ref().is_some_and(|sharding| sharding.key == *name)
+            {
+                return true;
+            }
+            let columns = relation.columns.iter().flatten();
+            columns.into_iter().find(|column| column.name == *name).is_none_or(|column| {
+                column.collation.as_ref().is_none_or(|collation| collation.deterministic)
+                    && !column.type_name.as_ref().is_some_and(|name| name.ends_with("citext"))
+            })
+        };
+        equal.0.retain(|(left, right)| is_exact(left) && is_exact(right));
+        equal
+    }
+
     /// Whether a query names columns of an outer one.
     pub(super) fn is_correlated(&self, query: &Query) -> bool {
         let own = aliases(query);
@@ -212,7 +233,7 @@ impl Locality<'_> {
 
     /// What is known of a SELECT whose outer queries give these anchors.
     pub(super) fn select(&self, select: &Select, anchors: &Anchors) -> Block {
-        let equal = Equalities::of(select);
+        let equal = self.exact(Equalities::of(select));
         let side = self.from(&select.from, &equal, anchors);
         let side = match side {
             Side::Global(reason) => {
@@ -469,13 +490,14 @@ impl Locality<'_> {
                 return Side::Global("this kind of join".to_owned());
             };
             // What WHERE and other joins say is not known of rows that this join completes with NULLs.
-            let condition = Equalities::of_condition(condition(&join.join_operator));
+            let condition = self.exact(Equalities::of_condition(condition(&join.join_operator)));
             let right_equal = match kind {
                 Outer::Left | Outer::Full => &condition,
                 _ => equal,
             };
             let right = self.factor(&join.relation, right_equal, &anchors.with(&left));
-            let on = condition.and(&Equalities::inside(&tree.relation, &tree.joins));
+            let inside = self.exact(Equalities::inside(&tree.relation, &tree.joins));
+            let on = condition.and(&inside);
             left = match kind {
                 Outer::None => inner(left, right, &equal.and(&on)),
                 Outer::Left => left_join(left, right, &on),

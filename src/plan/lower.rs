@@ -295,13 +295,21 @@ impl Planner<'_> {
                 return Ok(index);
             }
         }
-        if top && !gather
+        let whole = self.is_whole(&query);
+        if top && !gather && !whole
             && let Some(index) = self.combined(&query)?
         {
             return Ok(index);
         }
         let finished = self.lower_query(query, false, top)?;
         self.finish(finished, columns)
+    }
+
+    /// Whether the shards can answer but for the order and the limit.
+    fn is_whole(&self, query: &Query) -> bool {
+        let mut unlimited = query.clone();
+        take_limit(&mut unlimited);
+        !matches!(self.unlimited_distribution(&unlimited), Distribution::Global(_))
     }
 
     /// The last step of a query that shards cannot answer alone.
@@ -589,6 +597,9 @@ impl Planner<'_> {
                 },
             };
         }
+        if let Some(parts) = text_parts(expr) {
+            return self.common_collation(&parts);
+        }
         // An expression has the collation of its parts, which is the default if theirs is.
         let mut plain = true;
         rewrite::each(expr, |part| match part {
@@ -603,6 +614,20 @@ impl Planner<'_> {
             true => Ok(None),
             false => Err(()),
         }
+    }
+
+    /// The collation that PostgreSQL derives for an operation on texts: that of the parts which have
+    /// one other than the default (`src/backend/parser/parse_collate.c`).
+    fn common_collation(&self, parts: &[&Expr]) -> std::result::Result<Option<Collation>, ()> {
+        let mut common: Option<Collation> = None;
+        for part in parts {
+            let Some(found) = self.collation(part)? else { continue };
+            match &common {
+                Some(known) if known.sql != found.sql => return Err(()),
+                _ => common = Some(found),
+            }
+        }
+        Ok(common)
     }
 
     /// Whether any column of the statement has another collation than the default.
@@ -955,7 +980,8 @@ impl Planner<'_> {
             return Ok(None);
         }
         for (index, column) in described.iter().enumerate() {
-            let compared = !top || order.contains(&index) || on.contains(&index) || only_distinct;
+            let compared =
+                !top || once || order.contains(&index) || on.contains(&index) || only_distinct;
             let collation = match is_collatable(column) && compared {
                 false => None,
                 true => match all.get(index).filter(|_| is_select).map(|expr| self.collation(expr)) {
@@ -1000,7 +1026,10 @@ impl Planner<'_> {
             (true, None) if !keys.is_empty() => Arm::Ordered,
             (true, None) if once => Arm::Combine,
             (true, None) => Arm::Union,
-            (false, _) => Arm::Gather,
+            // What moves is less than the rows of the tables.
+            (false, Some(_)) => Arm::Combine,
+            (false, None) if once || limit.as_ref().is_some_and(|limit| limit.fetch.is_some()) => Arm::Combine,
+            (false, None) => Arm::Gather,
         });
 
         let column = |index: usize| bind::column(&name, &format!("{}c{}", self.prefix, index + 1));
@@ -2356,6 +2385,56 @@ fn parse_expr(sql: &str) -> Option<Expr> {
     use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
     use datafusion::sql::sqlparser::parser::Parser;
     Parser::new(&PostgreSqlDialect {}).try_with_sql(sql).ok()?.parse_expr().ok()
+}
+
+/// The texts that an operation makes a text of, if it is one that is known to do so.
+fn text_parts(expr: &Expr) -> Option<Vec<&Expr>> {
+    use datafusion::sql::sqlparser::ast::{BinaryOperator, DataType};
+    const TEXT_TO_TEXT: [&str; 14] = [
+        "upper", "lower", "initcap", "btrim", "ltrim", "rtrim", "replace", "reverse", "translate",
+        "split_part", "regexp_replace", "coalesce", "nullif", "concat",
+    ];
+    const FIRST_IS_TEXT: [&str; 7] = ["substr", "substring", "left", "right", "lpad", "rpad", "repeat"];
+    match expr {
+        Expr::Function(function) => {
+            let FunctionArguments::List(list) = &function.args else { return None };
+            let mut args = Vec::new();
+            for arg in &list.args {
+                match arg {
+                    FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => args.push(expr),
+                    _ => return None,
+                }
+            }
+            let name = functions::name(function);
+            if FIRST_IS_TEXT.contains(&&*name) {
+                args.truncate(1);
+                return Some(args);
+            }
+            TEXT_TO_TEXT.contains(&&*name).then_some(args)
+        }
+        Expr::BinaryOp {
+            left,
+            op: BinaryOperator::StringConcat,
+            right,
+        } => Some(vec![left, right]),
+        Expr::Trim { expr, .. } | Expr::Substring { expr, .. } => Some(vec![expr]),
+        Expr::Cast {
+            expr,
+            data_type: DataType::Text | DataType::Varchar(_) | DataType::CharacterVarying(_),
+            ..
+        } => Some(vec![expr]),
+        Expr::Case {
+            conditions,
+            else_result,
+            ..
+        } => {
+            let mut parts: Vec<&Expr> = conditions.iter().map(|when| &when.result).collect();
+            parts.extend(else_result.as_deref());
+            Some(parts)
+        }
+        Expr::Value(_) => Some(Vec::new()),
+        _ => None,
+    }
 }
 
 /// A name that is SQL already.

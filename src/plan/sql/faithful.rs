@@ -30,7 +30,7 @@ pub(super) fn compare(text: &str, printed: &str) -> Result<(), String> {
         user.pop();
     }
     let printed = tokens(printed).map_err(|reason| format!("it prints as no SQL: {reason}"))?;
-    let user = parenthesize_grouping_sets(user);
+    let user = unwrap_items(parenthesize_grouping_sets(user));
     let mut comparison = Comparison {
         user: &user,
         printed: &printed,
@@ -232,6 +232,53 @@ fn find_at_level(tokens: &[Lexed<'_>], word: &str) -> Option<usize> {
         }
     }
     None
+}
+
+/// `ROLLUP ((a + b), c)` and the like of `CUBE` as they are printed: `ROLLUP (a + b, c)`.
+///
+/// An item of one expression is that expression, in parentheses or not.
+fn unwrap_items(tokens: Vec<Lexed<'_>>) -> Vec<Lexed<'_>> {
+    let is = |at: usize, symbol: &str| {
+        let token = tokens.get(at).map(|lexed| &lexed.token);
+        token.is_some_and(|token| token.is_symbol(symbol))
+    };
+    let mut dropped = std::collections::HashSet::new();
+    for start in 0..tokens.len() {
+        let opens = is_any(tokens.get(start).map(|lexed| &lexed.token), &["rollup", "cube"]);
+        if !opens || !is(start + 1, "(") {
+            continue;
+        }
+        // The parenthesis that an item of one expression begins with, while that is open.
+        let mut item: Option<usize> = None;
+        let mut depth = 0_usize;
+        for at in start + 1..tokens.len() {
+            if is(at, "(") || is(at, "[") {
+                depth += 1;
+                if depth == 2 && is(at, "(") && (is(at - 1, ",") || at == start + 2) {
+                    item = Some(at);
+                }
+            } else if is(at, ")") || is(at, "]") {
+                depth = depth.saturating_sub(1);
+                if depth == 1
+                    && let Some(first) = item.take()
+                    && (is(at + 1, ",") || is(at + 1, ")"))
+                {
+                    dropped.extend([first, at]);
+                }
+                if depth == 0 {
+                    break;
+                }
+            } else if depth == 2 && is(at, ",") {
+                // A set of several expressions keeps its parentheses.
+                item = None;
+            }
+        }
+    }
+    if dropped.is_empty() {
+        return tokens;
+    }
+    let kept = tokens.into_iter().enumerate().filter(|(at, _)| !dropped.contains(at));
+    kept.map(|(_, lexed)| lexed).collect()
 }
 
 /// `GROUPING SETS (a, (a, b))` as it is printed: `GROUPING SETS ((a), (a, b))`.
