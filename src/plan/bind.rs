@@ -213,11 +213,20 @@ struct CteEntry {
 struct Scope {
     relations: Vec<Visible>,
     /// Columns that USING or NATURAL have merged.
-    merged: Vec<(String, Expr)>,
+    merged: Vec<Merged>,
     /// What `*` stands for; `None` where a relation's columns are not known.
     star: Option<Vec<(String, Expr)>>,
     /// The relations before this one are of other items of FROM.
     from: usize,
+}
+
+/// A column that USING or NATURAL has merged.
+#[derive(Debug, Clone)]
+struct Merged {
+    name: String,
+    expr: Expr,
+    /// The first relation of its join.
+    start: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -252,7 +261,10 @@ impl Binder<'_> {
             && let OrderByKind::Expressions(exprs) = &mut order_by.kind
             && let Some(scope) = scope
         {
-            let named = output_names(&output);
+            let named = match &*query.body {
+                SetExpr::Select(select) => select.projection.iter().filter_map(item_name).collect(),
+                _ => output_names(&output),
+            };
             self.scopes.push(scope);
             for order in exprs {
                 let is_output = matches!(&order.expr, Expr::Identifier(ident)
@@ -646,7 +658,7 @@ impl Binder<'_> {
                 }
                 JoinConstraint::Using(names) => {
                     let names = names.iter().filter_map(|n| parts(n).pop()).collect();
-                    let (on, columns) = self.using(columns, right, names, outer)?;
+                    let (on, columns) = self.using(start, columns, right, names, outer)?;
                     *constraint = on;
                     columns
                 }
@@ -659,7 +671,7 @@ impl Binder<'_> {
                             .collect(),
                         _ => return Err(unknown_columns()),
                     };
-                    let (on, columns) = self.using(columns, right, names, outer)?;
+                    let (on, columns) = self.using(start, columns, right, names, outer)?;
                     *constraint = on;
                     if matches!(constraint, JoinConstraint::None) {
                         let always = Expr::value(datafusion::sql::sqlparser::ast::Value::Boolean(true));
@@ -676,6 +688,7 @@ impl Binder<'_> {
     /// USING as ON, and the columns of the join: those merged, then the others of either side.
     fn using(
         &mut self,
+        start: usize,
         left: Columns,
         right: Columns,
         names: Vec<String>,
@@ -705,8 +718,12 @@ impl Binder<'_> {
                 _ => coalesce(one.clone(), other.clone()),
             };
             let scope = self.scope();
-            scope.merged.retain(|(known, _)| *known != name);
-            scope.merged.push((name.clone(), value.clone()));
+            scope.merged.retain(|known| known.name != name || known.start < start);
+            scope.merged.push(Merged {
+                name: name.clone(),
+                expr: value.clone(),
+                start,
+            });
             merged.push((name, value));
             equal.push(Expr::BinaryOp {
                 left: Box::new(one),
@@ -1247,8 +1264,10 @@ impl Binder<'_> {
         let Some(scope) = self.scopes.get(depth) else {
             return Ok(None);
         };
-        if let Some((_, expr)) = scope.merged.iter().find(|(merged, _)| merged == name) {
-            return Ok(Some(expr.clone()));
+        // ON sees its own join only.
+        let merged = scope.merged.iter().find(|merged| merged.name == name && merged.start >= scope.from);
+        if let Some(merged) = merged {
+            return Ok(Some(merged.expr.clone()));
         }
         let visible = &scope.relations[scope.from.min(scope.relations.len())..];
         let known = visible.iter().find(|relation| {

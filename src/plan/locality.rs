@@ -168,24 +168,8 @@ impl Locality<'_> {
         }
     }
 
-    /// Equalities by way of which keys are the same value: two values may both be equal to a third
-    /// under a collation that is not deterministic, and yet be on two shards.
-    fn exact(&self, mut equal: Equalities) -> Equalities {
-        let is_exact = |(alias, name): &ColumnName| {
-            let Some(relation) = self.relations.get(alias) else { return true };
-            if let Source::Table(base) = &relation.source
-                && base.sharding.as_ref().is_some_and(|sharding| sharding.key == *name)
-            {
-                return true;
-            }
-            let columns = relation.columns.iter().flatten();
-            columns.into_iter().find(|column| column.name == *name).is_none_or(|column| {
-                column.collation.as_ref().is_none_or(|collation| collation.deterministic)
-                    && !column.type_name.as_ref().is_some_and(|name| name.ends_with("citext"))
-            })
-        };
-        equal.0.retain(|(left, right)| is_exact(left) && is_exact(right));
-        equal
+    fn exact(&self, equal: Equalities) -> Equalities {
+        equal.exact(self.relations)
     }
 
     /// Whether a query names columns of an outer one.
@@ -781,6 +765,10 @@ impl Equalities {
         found
     }
 
+    pub(super) fn one(left: ColumnName, right: ColumnName) -> Self {
+        Self(vec![(left, right)])
+    }
+
     fn of_condition(condition: Option<&Expr>) -> Self {
         let mut found = Self::default();
         for conjunct in condition.into_iter().flat_map(conjuncts) {
@@ -832,6 +820,35 @@ impl Equalities {
                 }
             }
         }
+    }
+
+    /// Those by way of which keys are the same value.
+    ///
+    /// `a = b AND b = c` says that a is c only if both mean the same `=`: a float equals several
+    /// integers, and a text under a collation that is not deterministic several texts.
+    pub(super) fn exact(mut self, relations: &HashMap<String, Relation>) -> Self {
+        let family = |(alias, name): &ColumnName| {
+            let relation = relations.get(alias)?;
+            let column = relation.columns.as_ref()?.iter().find(|column| column.name == *name)?;
+            let is_key = matches!(&relation.source, Source::Table(base)
+                if base.sharding.as_ref().is_some_and(|sharding| sharding.key == *name));
+            let collation = column.collation.as_ref();
+            if !is_key && collation.is_some_and(|collation| !collation.deterministic) {
+                return None;
+            }
+            let type_name = column.type_name.as_ref()?;
+            let family = match type_name.split('(').next().unwrap_or(type_name) {
+                "smallint" | "integer" | "bigint" | "int2" | "int4" | "int8" => "integer",
+                "text" | "character varying" | "varchar" => "text",
+                other => other,
+            };
+            Some(family.to_owned())
+        };
+        self.0.retain(|(left, right)| {
+            let left = family(left);
+            left.is_some() && left == family(right)
+        });
+        self
     }
 
     fn add(&mut self, conjunct: &Expr) {

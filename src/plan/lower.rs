@@ -46,12 +46,18 @@ pub(super) struct Lowered {
 pub(super) fn lower(question: &Question<'_>, bound: Bound, text: Option<&str>) -> Result<Lowered> {
     let Bound { query, relations } = bound;
     let needed = Needed::of(&query);
-    let prefix = prefix(question.sql);
+    // Views bring names of their own.
+    let prefix = prefix(&format!("{} {query}", question.sql));
     let mut planner = Planner {
         question,
         relations,
         needed,
         prefix,
+        // Which block such an aggregate belongs to, only PostgreSQL knows.
+        merge: match has_outer_aggregate(&query, question) {
+            true => MergeMode::Gather,
+            false => question.merge,
+        },
         steps: Vec::new(),
         stubs: HashMap::new(),
         arm: Arm::Single,
@@ -65,6 +71,40 @@ pub(super) fn lower(question: &Question<'_>, bound: Bound, text: Option<&str>) -
         float_order: planner.float_order,
         reasons: planner.reasons,
     })
+}
+
+/// Whether a subquery holds an aggregate of an outer query: one whose arguments name columns of
+/// outer queries only (`src/backend/parser/parse_agg.c`).
+fn has_outer_aggregate(query: &Query, question: &Question<'_>) -> bool {
+    let mut found = false;
+    rewrite::each_query(&mut query.clone(), |query| {
+        let mut bodies = vec![&*query.body];
+        while let Some(body) = bodies.pop() {
+            match body {
+                SetExpr::SetOperation { left, right, .. } => bodies.extend([&**left, &**right]),
+                SetExpr::Select(select) => {
+                    let mut own = HashSet::new();
+                    for tree in &select.from {
+                        each_side(tree, &mut |factor| own.extend(factor_alias(factor)));
+                    }
+                    let mut look = |expr: &Expr| {
+                        if let Expr::Function(function) = expr
+                            && functions::is_aggregate(function, question.catalog)
+                        {
+                            let names = aliases_in(expr);
+                            found |= !names.is_empty() && names.iter().all(|name| !own.contains(name));
+                        }
+                    };
+                    locality::own_expressions(&select.projection, &mut look);
+                    locality::own_expressions(&select.selection, &mut look);
+                    locality::own_expressions(&select.having, &mut look);
+                    locality::own_expressions(&query.order_by, &mut look);
+                }
+                _ => {}
+            }
+        }
+    });
+    found
 }
 
 /// What begins the names of steps and of their columns: no name of the statement does.
@@ -162,6 +202,7 @@ struct Planner<'a> {
     relations: HashMap<String, Relation>,
     needed: Needed,
     prefix: String,
+    merge: MergeMode,
     steps: Vec<Step>,
     /// Queries with the columns of steps that other steps read.
     stubs: HashMap<String, Query>,
@@ -190,7 +231,7 @@ impl Planner<'_> {
         let pinned = self.router().of(&query)?;
         if let Some(shards) = &pinned
             && let [shard] = shards.iter().copied().collect::<Vec<_>>()[..]
-            && self.question.merge == MergeMode::Auto
+            && self.merge == MergeMode::Auto
         {
             self.push(verbatim(&query), Vec::new(), Place::Shards(vec![shard]), Merge::all(), Vec::new());
             return Ok(());
@@ -200,11 +241,8 @@ impl Planner<'_> {
     }
 
     fn router(&self) -> Router<'_> {
-        Router {
-            relations: &self.relations,
-            shards: self.question.topology.shards().len(),
-            answers: self.question.answers,
-        }
+        let shards = self.question.topology.shards().len();
+        Router::new(&self.relations, shards, self.question.answers)
     }
 
     fn all_shards(&self) -> Vec<usize> {
@@ -275,7 +313,7 @@ impl Planner<'_> {
 
     /// Plans a query whose rows are the answer, or those of a relation; returns its last step.
     fn plan_query(&mut self, query: Query, text: Option<&str>, top: bool) -> Result<usize> {
-        let gather = self.question.merge == MergeMode::Gather;
+        let gather = self.merge == MergeMode::Gather;
         let steps = self.steps.len();
         let query = match gather {
             true => query,
@@ -850,7 +888,7 @@ impl Planner<'_> {
         if !self.locality().reads_sharded(&query) {
             return Ok(query);
         }
-        if self.question.merge == MergeMode::Auto
+        if self.merge == MergeMode::Auto
             && let Some(rows) = self.rows(&query, once, top)?
         {
             return Ok(rows);
@@ -1066,7 +1104,7 @@ impl Planner<'_> {
 
     /// A SELECT that the shards cannot answer alone.
     fn lower_select(&mut self, query: Query, once: bool) -> Result<Query> {
-        if self.question.merge == MergeMode::Auto
+        if self.merge == MergeMode::Auto
             && let Some(combined) = self.combine(&query)?
         {
             return Ok(combined.query);
@@ -1078,10 +1116,12 @@ impl Planner<'_> {
 
     /// The query with the filtered rows of its sharded tables in place of them.
     fn gather(&mut self, mut query: Query, once: bool) -> Result<Query> {
+        let is_limited = locality::is_limited(&query);
         let SetExpr::Select(select) = &mut *query.body else {
             return Ok(query);
         };
         let once = once
+            && !is_limited
             && !self.locality().aggregates(select)
             && !rewrite::any(&select.projection, |expr| {
                 matches!(expr, Expr::Function(function) if function.over.is_some())

@@ -4,7 +4,8 @@
 //! meet is `key = constant`, `key IN (constants)`, or an equality with a column that is pinned. The
 //! topology's `shard_index` gives the shard of a constant, and PostgreSQL evaluates it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, CastKind, Expr, Query, Select, SelectItem, SetExpr, TableFactor,
@@ -20,13 +21,16 @@ use crate::error::{Error, ErrorKind};
 
 /// Finds the shards.
 pub(super) struct Router<'a> {
-    pub(super) relations: &'a HashMap<String, Relation>,
-    pub(super) shards: usize,
-    pub(super) answers: &'a super::Answers,
+    relations: &'a HashMap<String, Relation>,
+    shards: usize,
+    answers: &'a super::Answers,
+    /// The aliases of the tables that were looked at.
+    seen: RefCell<HashSet<String>>,
 }
 
-/// The shards that the rows with one value of each column may be on.
-type Pins = HashMap<ColumnName, BTreeSet<usize>>;
+/// The shards on which a colocation group has the keys that a column may be equal to, by column and
+/// group: other groups have the same keys on other shards.
+type Pins = HashMap<(ColumnName, String), BTreeSet<usize>>;
 
 /// Whether values of the column's type that `=` calls equal are one and the same.
 pub(super) fn is_exact(column: &ColumnFacts) -> bool {
@@ -42,10 +46,30 @@ pub(super) fn is_exact(column: &ColumnFacts) -> bool {
         || base.kind == 'e'
 }
 
-impl Router<'_> {
+impl<'a> Router<'a> {
+    pub(super) fn new(
+        relations: &'a HashMap<String, Relation>,
+        shards: usize,
+        answers: &'a super::Answers,
+    ) -> Self {
+        Self {
+            relations,
+            shards,
+            answers,
+            seen: RefCell::default(),
+        }
+    }
+
     /// The shards that hold rows of the sharded tables of a query; `None`: not all are pinned.
     pub(super) fn of(&self, query: &Query) -> Result<Option<BTreeSet<usize>>, Stop> {
-        self.query(query, &Pins::new())
+        let found = self.query(query, &Pins::new())?;
+        // A table somewhere that is not looked at (in LIMIT, say) is not pinned.
+        let mut all = true;
+        locality::each_factor(&mut query.clone(), |factor| {
+            let alias = locality::factor_alias(factor).unwrap_or_default();
+            all &= self.sharding(&alias).is_none() || self.seen.borrow().contains(&alias);
+        });
+        Ok(found.filter(|_| all))
     }
 
     /// The shards of one table of a SELECT.
@@ -57,7 +81,10 @@ impl Router<'_> {
         let pins = self.pins(select, &Pins::new())?;
         Ok(self
             .sharding(alias)
-            .and_then(|sharding| pins.get(&(alias.to_owned(), sharding.key.clone())))
+            .and_then(|sharding| {
+                let key = (alias.to_owned(), sharding.key.clone());
+                pins.get(&(key, sharding.group.clone()))
+            })
             .cloned())
     }
 
@@ -150,7 +177,11 @@ impl Router<'_> {
             }
             _ => Ok(match self.sharding(&alias) {
                 None => Some(BTreeSet::new()),
-                Some(sharding) => pins.get(&(alias, sharding.key.clone())).cloned(),
+                Some(sharding) => {
+                    self.seen.borrow_mut().insert(alias.clone());
+                    let key = (alias, sharding.key.clone());
+                    pins.get(&(key, sharding.group.clone())).cloned()
+                }
             }),
         }
     }
@@ -181,10 +212,12 @@ impl Router<'_> {
                         else {
                             break;
                         };
-                        if let Some(name) = as_column(expr)
-                            && let Some(shards) = pins.get(&(alias.to_owned(), column.name.clone()))
-                        {
-                            inner.insert(name, shards.clone());
+                        let Some(name) = as_column(expr) else { continue };
+                        let outer = (alias.to_owned(), column.name.clone());
+                        for ((pinned, group), shards) in pins {
+                            if *pinned == outer {
+                                inner.insert((name.clone(), group.clone()), shards.clone());
+                            }
                         }
                     }
                 }
@@ -203,7 +236,7 @@ impl Router<'_> {
 
     /// What the conditions of a SELECT say of its columns, added to what is known.
     fn pins(&self, select: &Select, known: &Pins) -> Result<Pins, Stop> {
-        let equal = Equalities::of(select);
+        let equal = Equalities::of(select).exact(self.relations);
         let mut conditions: Vec<&Expr> = select.selection.iter().flat_map(conjuncts).collect();
         let mut sided = Vec::new();
         for tree in &select.from {
@@ -227,13 +260,13 @@ impl Router<'_> {
                 }
             }
             for column in &class {
-                if let Some(found) = pins.get(column) {
+                if let Some(found) = pins.get(&(column.clone(), sharding.group.clone())) {
                     narrow(&mut shards, found.clone());
                 }
             }
             if let Some(shards) = shards {
                 for column in class {
-                    pins.insert(column, shards.clone());
+                    pins.insert((column, sharding.group.clone()), shards.clone());
                 }
             }
         }
@@ -242,9 +275,18 @@ impl Router<'_> {
             if let Expr::BinaryOp { left, op: BinaryOperator::Eq, right } = bare(condition)
                 && let (Some(left), Some(right)) = (as_column(left), as_column(right))
             {
+                let exact = Equalities::one(left.clone(), right.clone()).exact(self.relations);
+                if !exact.same(&left, &right) {
+                    continue;
+                }
                 for (from, to) in [(&left, &right), (&right, &left)] {
-                    if let Some(shards) = pins.get(from).cloned() {
-                        pins.entry(to.clone()).or_insert(shards);
+                    let found: Vec<_> = pins
+                        .iter()
+                        .filter(|((column, _), _)| column == from)
+                        .map(|((_, group), shards)| (group.clone(), shards.clone()))
+                        .collect();
+                    for (group, shards) in found {
+                        pins.entry((to.clone(), group)).or_insert(shards);
                     }
                 }
             }

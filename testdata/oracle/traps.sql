@@ -145,3 +145,18 @@ select r.name, s.id from region r left join sale s on s.qty = r.id and s.id < 0;
 -- error: 22012
 -- shipped 15
 select sum(100 / (id - 333)) from sale;
+
+-- a pin of one colocation group says nothing of another
+select s.id, v.n from sale s join visit v on v.n = s.id where s.id = 5;
+
+-- an aggregate in a subquery that belongs to the outer query
+select (select sum(s.qty)) from sale s;
+
+-- a limit that counts the rows of all shards, beside a pinned key
+select sale_id, line from item where sale_id = 5 limit (select count(*) / 100 from item);
+
+-- merged columns are those of their own join
+select s.id, i2.line from sale s join item i on i.sale_id = s.id, item i2 join sale s2 on s2.id = i2.sale_id where i2.sale_id = s.id and s.id < 9;
+
+-- a column of an output is found beside a row that cannot be spelled out
+select -id as id, g.* from sale s cross join generate_series(1, 1) g where s.id < 30 order by id;
