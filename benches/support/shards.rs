@@ -19,7 +19,7 @@ pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
 pub(crate) const SHARDS: usize = 4;
 const DATABASE: &str = "tpch";
 
-/// Running servers, with a quarter of TPC-H's `lineitem` each.
+/// Running servers with TPC-H: its `orders` and `lineitem` are split, the other tables are on each.
 pub(crate) struct Shards {
     /// Over Unix sockets.
     pub(crate) urls: Vec<String>,
@@ -31,26 +31,32 @@ impl Shards {
     /// Starts and fills the servers, about 45 s at scale 1. With `MERGANSER_BENCH_DIR` they are
     /// left running, and found there by the next benchmark.
     pub(crate) fn start() -> Result<Self> {
-        let scale = match env::var("MERGANSER_BENCH_SCALE") {
-            Ok(scale) => scale.parse()?,
-            Err(_) if report::is_smoke() => 0.01,
-            Err(_) => 1.0,
-        };
+        Self::start_some(SHARDS, "servers")
+    }
+
+    /// One server that has all rows, as [`start`](Self::start) starts several.
+    #[allow(dead_code)] // Not every benchmark has a use for it.
+    pub(crate) fn start_whole() -> Result<Self> {
+        Self::start_some(1, "whole")
+    }
+
+    fn start_some(count: usize, name: &str) -> Result<Self> {
+        let scale = scale()?;
         let Some(kept) = env::var_os("MERGANSER_BENCH_DIR").map(PathBuf::from) else {
-            let servers = start_servers(scale, None)?;
+            let servers = start_servers(count, scale, None)?;
             return Ok(Self {
                 urls: urls(&servers),
                 _servers: servers,
             });
         };
-        let list = kept.join(format!("servers-scale-{scale}"));
+        let list = kept.join(format!("{name}-scale-{scale}"));
         let urls = match fs::read_to_string(&list) {
-            Ok(text) if text.lines().filter(|url| answers(url)).count() == SHARDS => {
+            Ok(text) if text.lines().filter(|url| answers(url)).count() == count => {
                 text.lines().map(str::to_owned).collect()
             }
             _ => {
                 fs::create_dir_all(&kept)?;
-                let servers = start_servers(scale, Some(&kept))?;
+                let servers = start_servers(count, scale, Some(&kept))?;
                 let urls = urls(&servers);
                 for server in servers {
                     eprintln!("kept running: {}", server.keep().display());
@@ -66,13 +72,25 @@ impl Shards {
     }
 }
 
-fn start_servers(scale: f64, parent: Option<&Path>) -> Result<Vec<Server>> {
-    eprintln!("starting {SHARDS} servers and loading TPC-H at scale {scale}");
+/// The scale of TPC-H.
+pub(crate) fn scale() -> Result<f64> {
+    match env::var("MERGANSER_BENCH_SCALE") {
+        Ok(scale) => Ok(scale.parse()?),
+        Err(_) if report::is_smoke() => Ok(0.01),
+        Err(_) => Ok(1.0),
+    }
+}
+
+fn start_servers(count: usize, scale: f64, parent: Option<&Path>) -> Result<Vec<Server>> {
+    eprintln!("starting {count} servers and loading TPC-H at scale {scale}");
     let mut servers = Vec::new();
     let mut urls = Vec::new();
-    for _ in 0..SHARDS {
-        // Nothing else may be at work while we measure.
-        let mut builder = Server::builder().with_setting("autovacuum", "off");
+    for _ in 0..count {
+        let mut builder = Server::builder()
+            // Nothing else may be at work while we measure.
+            .with_setting("autovacuum", "off")
+            // One process for a query of one server: what is compared is one server with several.
+            .with_setting("max_parallel_workers_per_gather", "0");
         if let Some(parent) = parent {
             builder = builder.with_parent_dir(parent);
         }
