@@ -30,7 +30,7 @@ use arrow::datatypes::Schema;
 #[cfg(feature = "datafusion")]
 pub(crate) use limit::{Rest, limit};
 #[cfg(feature = "datafusion")]
-pub(crate) use ordered::{Comparison, is_orderable, ordered};
+pub(crate) use ordered::{Comparison, ordered};
 #[cfg(feature = "datafusion")]
 pub(crate) use reaggregate::{ReaggregateOptions, reaggregate};
 pub(crate) use union::union;

@@ -34,6 +34,7 @@ use crate::types::{Column, PgType, Shape};
 
 /// Whether [`ordered`] can compare values of this type, before options, as PostgreSQL does; of text
 /// under a collation that compares bytes, which the type does not tell.
+#[cfg(test)]
 pub(crate) fn is_orderable(pg_type: &PgType) -> bool {
     Form::of(pg_type).is_some()
 }

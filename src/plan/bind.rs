@@ -6,7 +6,7 @@
 //! `USING` and `NATURAL` are `ON`. PostgreSQL has accepted the statement by then, so this resolves
 //! names by its rules (`src/backend/parser/parse_relation.c`) and does not check them.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use datafusion::sql::sqlparser::ast::{
@@ -246,7 +246,8 @@ impl Binder<'_> {
     fn query(&mut self, query: &mut Query) -> Result<Output> {
         let ctes = self.ctes.len();
         if let Some(with) = query.with.take() {
-            let kept = self.with(with.recursive, with.cte_tables)?;
+            let runs = runs(&with.cte_tables, query);
+            let kept = self.with(with.recursive, with.cte_tables, &runs)?;
             if !kept.is_empty() {
                 query.with = Some(datafusion::sql::sqlparser::ast::With {
                     with_token: with.with_token,
@@ -285,7 +286,8 @@ impl Binder<'_> {
         Ok(output)
     }
 
-    fn with(&mut self, recursive: bool, ctes: Vec<Cte>) -> Result<Vec<Cte>> {
+    /// Enters common table expressions that would run so many times; returns those that stay.
+    fn with(&mut self, recursive: bool, ctes: Vec<Cte>, runs: &[usize]) -> Result<Vec<Cte>> {
         let mut kept = Vec::new();
         let names: Vec<_> = ctes.iter().map(|cte| folded(&cte.alias.name)).collect();
         for (index, mut cte) in ctes.into_iter().enumerate() {
@@ -296,7 +298,10 @@ impl Binder<'_> {
             };
             let columns: Vec<_> = cte.alias.columns.iter().map(|c| c.name.clone()).collect();
             let names_itself = mentions(&mut cte.query, later);
-            if !names_itself && !self.must_run_once(&cte.query) {
+            let often = runs.get(index).is_some_and(|runs| *runs > 1);
+            let once = self.must_run_once(&cte.query)
+                || often && super::locality::depends_on_ties(&cte.query, self.catalog);
+            if !names_itself && !once {
                 self.ctes.push(Rc::new(CteEntry {
                     name,
                     query: Some(*cte.query),
@@ -700,7 +705,7 @@ impl Binder<'_> {
         let mut equal = Vec::new();
         let mut merged = Vec::new();
         for name in names {
-            let mut take = |columns: &mut Vec<(String, Expr)>| {
+            let take = |columns: &mut Vec<(String, Expr)>| {
                 let index = columns.iter().position(|(known, _)| *known == name)?;
                 Some(columns.remove(index).1)
             };
@@ -1469,6 +1474,28 @@ fn derived(query: Query, alias: &str, columns: Vec<Ident>) -> TableFactor {
         alias: Some(alias),
         sample: None,
     }
+}
+
+/// How many times each common table expression would run if it stood wherever it is named.
+fn runs(ctes: &[Cte], query: &Query) -> Vec<usize> {
+    let mentions = |query: &Query, name: &str| {
+        let mut count = 0_usize;
+        let _ = datafusion::sql::sqlparser::ast::visit_relations(query, |relation| {
+            count += usize::from(parts(relation) == [name]);
+            std::ops::ControlFlow::<()>::Continue(())
+        });
+        count
+    };
+    let mut runs = vec![0_usize; ctes.len()];
+    for (index, cte) in ctes.iter().enumerate().rev() {
+        let name = folded(&cte.alias.name);
+        let mut count = mentions(query, &name);
+        for (later, other) in ctes.iter().enumerate().skip(index + 1) {
+            count += mentions(&other.query, &name).saturating_mul(runs[later]);
+        }
+        runs[index] = count.min(1_000_000);
+    }
+    runs
 }
 
 /// Whether a query names one of these tables, anywhere inside.

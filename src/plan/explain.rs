@@ -454,6 +454,7 @@ pub(super) mod tests {
             exactness: Exactness::ExactUpToFloatOrder,
             arm: Arm::Gather,
             reasons: vec!["the limit is not a plain number".to_owned()],
+            decimals: false,
             surroundings: Surroundings {
                 shards: ["s0", "s1", "s2"].map(str::to_owned).to_vec(),
                 own_finish: false,

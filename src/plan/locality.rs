@@ -129,6 +129,10 @@ impl Locality<'_> {
                 ))
             } else if functions::is_volatile(&*cte.query, self.catalog) {
                 Some(format!("the common table expression {name} is volatile"))
+            } else if depends_on_ties(&cte.query, self.catalog) {
+                Some(format!(
+                    "the common table expression {name} may give other rows on each shard"
+                ))
             } else {
                 None
             }
@@ -302,6 +306,14 @@ impl Locality<'_> {
             });
         }
         reason
+    }
+
+    /// Why the subqueries of an expression over the rows of FROM cannot be evaluated on a shard, if so.
+    pub(super) fn global_beside(&self, select: &Select, expr: &Expr) -> Option<String> {
+        let equal = self.exact(Equalities::of(select));
+        let anchors = Anchors::default();
+        let side = self.from(&select.from, &equal, &anchors);
+        self.subqueries_of(expr, &anchors.with(&side))
     }
 
     /// Why the subqueries inside cannot be evaluated on a shard, if so.
@@ -1006,6 +1018,24 @@ where
         });
     }
     visit(&mut tree.clone(), &mut f);
+}
+
+/// Whether two runs of a query may give different rows though the data is the same: because it takes
+/// some of several rows that are equal in its order, or numbers them.
+pub(super) fn depends_on_ties(query: &Query, catalog: &Catalog) -> bool {
+    let mut found = functions::depends_on_row_order(query, catalog);
+    rewrite::each_query(&mut query.clone(), |inner| {
+        found |= is_limited(inner);
+        let mut bodies = vec![&*inner.body];
+        while let Some(body) = bodies.pop() {
+            match body {
+                SetExpr::SetOperation { left, right, .. } => bodies.extend([&**left, &**right]),
+                SetExpr::Select(select) => found |= matches!(select.distinct, Some(Distinct::On(_))),
+                _ => {}
+            }
+        }
+    });
+    found
 }
 
 /// Whether a query gives only some of its rows.

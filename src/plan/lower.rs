@@ -8,6 +8,7 @@
 //!            and what remains is the finish step
 //! ```
 
+use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use datafusion::sql::sqlparser::ast::{
@@ -38,6 +39,7 @@ pub(super) struct Lowered {
     pub(super) arm: Arm,
     pub(super) float_order: bool,
     pub(super) reasons: Vec<String>,
+    pub(super) decimals: bool,
 }
 
 /// Turns a statement into steps.
@@ -63,6 +65,7 @@ pub(super) fn lower(question: &Question<'_>, bound: Bound, text: Option<&str>) -
         arm: Arm::Single,
         float_order: false,
         reasons: Vec::new(),
+        decimals: Cell::new(false),
     };
     planner.statement(query, text)?;
     Ok(Lowered {
@@ -70,6 +73,7 @@ pub(super) fn lower(question: &Question<'_>, bound: Bound, text: Option<&str>) -
         arm: planner.arm,
         float_order: planner.float_order,
         reasons: planner.reasons,
+        decimals: planner.decimals.get(),
     })
 }
 
@@ -209,6 +213,8 @@ struct Planner<'a> {
     arm: Arm,
     float_order: bool,
     reasons: Vec<String>,
+    /// Whether a merge holds numbers as decimals.
+    decimals: Cell<bool>,
 }
 
 impl Planner<'_> {
@@ -561,7 +567,10 @@ impl Planner<'_> {
             | "bytea" | "bit" | "varbit" | "date" | "time" | "timestamp" | "timestamptz" | "interval" => true,
             "text" | "varchar" | "bpchar" => bytewise(),
             // Not every value fits a decimal of Arrow; a few rows are better sorted by PostgreSQL.
-            "numeric" => !limited,
+            "numeric" if !limited && self.question.decimals => {
+                self.decimals.set(true);
+                true
+            }
             name => name.starts_with("numeric(") && !name.ends_with(']') || column.pg_type.is_enum(),
         }
     }
@@ -1570,6 +1579,10 @@ impl Planner<'_> {
         let mut asked: Vec<Expr> = parts.keys.clone();
         for call in &calls {
             let outer = self.names_outer(&Expr::Function(call.clone()), &parts.own);
+            if let Some(reason) = self.locality().global_beside(select, &Expr::Function(call.clone())) {
+                self.note(reason);
+                return Ok(None);
+            }
             if outer || functions::is_volatile(&Expr::Function(call.clone()), catalog) {
                 self.note(format!("{}: its argument is volatile or of an outer query", functions::name(call)));
                 return Ok(None);
@@ -1928,6 +1941,12 @@ impl Planner<'_> {
             || parts.partials.iter().any(|partial| partial.merge.is_none())
         {
             return None;
+        }
+        if parts.partials.iter().any(|partial| matches!(partial.expr, Expr::Cast { .. })) {
+            if !self.question.decimals {
+                return None;
+            }
+            self.decimals.set(true);
         }
         let mut items = Vec::new();
         for item in &replaced.projection {

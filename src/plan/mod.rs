@@ -52,6 +52,9 @@ pub struct Plan {
     pub(crate) arm: Arm,
     /// Why no cheaper arm was taken; one sentence for each.
     pub(crate) reasons: Vec<String>,
+    /// Whether a merge holds numbers as Arrow's decimals: one that does not fit is an error, but not
+    /// of a plan without them.
+    pub(crate) decimals: bool,
     /// What it is about, for people.
     pub(crate) surroundings: Surroundings,
 }
@@ -193,6 +196,8 @@ pub(crate) struct Question<'a> {
     pub(crate) topology: &'a Topology,
     pub(crate) catalog: &'a Catalog,
     pub(crate) merge: MergeMode,
+    /// Whether merges may hold numbers as Arrow's decimals, which have no NaN and 76 digits.
+    pub(crate) decimals: bool,
     /// How the columns of the answer are read.
     pub(crate) types: &'a TypeOptions,
     /// The statement's columns, as a shard describes them.
@@ -271,6 +276,7 @@ fn make(question: &Question<'_>) -> std::result::Result<Plan, Stop> {
         },
         arm: lowered.arm,
         reasons: lowered.reasons,
+        decimals: lowered.decimals,
         surroundings: Surroundings::default(),
     })
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::stream::TryStreamExt;
+use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::{Planning, Query};
 use crate::error::{Error, ErrorKind, Result};
@@ -79,8 +79,29 @@ impl Query {
     /// Plans the query and runs it up to its last step.
     pub(super) async fn start_planned(
         &self,
-        planning: Planning,
+        mut planning: Planning,
     ) -> Result<(QueryStream, Analysis)> {
+        let (mut rows, analysis) = self.start(planning).await?;
+        if !analysis.plan.decimals {
+            return Ok((rows, analysis));
+        }
+        // A number that no decimal holds comes up before the first row where a merge sees all rows
+        // first. PostgreSQL can then do what the merge cannot.
+        match rows.next().await {
+            Some(Err(error)) if error.kind() == ErrorKind::Decode => {
+                drop(rows);
+                planning.decimals = false;
+                self.start(planning).await
+            }
+            first => {
+                let schema = rows.schema();
+                let rows = stream::iter(first).chain(rows);
+                Ok((QueryStream::new(schema, rows), analysis))
+            }
+        }
+    }
+
+    async fn start(&self, planning: Planning) -> Result<(QueryStream, Analysis)> {
         let began = Instant::now();
         let (plan, held) = self.make_plan(planning).await?;
         let analysis = Analysis {

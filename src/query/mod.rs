@@ -69,6 +69,8 @@ struct Planning {
     merge: MergeMode,
     finish_rows: u64,
     finish_bytes: u64,
+    /// Whether merges may hold numbers as Arrow's decimals.
+    decimals: bool,
 }
 
 /// The memory budget unless set otherwise: 1 GiB.

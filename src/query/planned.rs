@@ -23,6 +23,7 @@ impl Query {
                 merge: MergeMode::default(),
                 finish_rows: DEFAULT_FINISH_ROWS,
                 finish_bytes: DEFAULT_FINISH_BYTES,
+                decimals: true,
             }),
             ..Self::new(cluster, sql)
         }
@@ -105,6 +106,7 @@ impl Query {
                 topology: self.cluster.topology(),
                 catalog: &catalog,
                 merge: planning.merge,
+                decimals: planning.decimals,
                 types: &self.types,
                 columns: &description.columns,
                 answers: &answers,

@@ -160,3 +160,9 @@ select s.id, i2.line from sale s join item i on i.sale_id = s.id, item i2 join s
 
 -- a column of an output is found beside a row that cannot be spelled out
 select -id as id, g.* from sale s cross join generate_series(1, 1) g where s.id < 30 order by id;
+
+-- a global subquery inside of an aggregate
+select sum(case when price > (select avg(price) from sale) then 1 else 0 end), count(*) filter (where qty > (select avg(qty) from sale)) from sale;
+
+-- a common table expression with a limit, named twice
+with w as (select id, note from sale order by id limit 7) select count(*) from w x join w y on x.id = y.id;

@@ -101,6 +101,7 @@ async fn start(query: &Query, user: &str, steps: Vec<Step>) -> Result<QueryStrea
         exactness: Exactness::Exact,
         arm: Arm::Gather,
         reasons: Vec::new(),
+        decimals: false,
         surroundings: Default::default(),
     };
     run(query, planning, &plan, held).await
@@ -418,6 +419,7 @@ fn what_any_shard_can_do_is_done_by_one_that_takes_part() {
         exactness: Exactness::Exact,
         arm: Arm::Gather,
         reasons: Vec::new(),
+            decimals: false,
         surroundings: Default::default(),
     };
     let runs = |places: Vec<Place>, preferred| {

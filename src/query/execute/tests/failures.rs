@@ -169,6 +169,7 @@ async fn many_queries_share_few_connections_without_waiting_for_each_other() {
                 exactness: Exactness::Exact,
                 arm: Arm::Gather,
                 reasons: Vec::new(),
+                decimals: false,
                 surroundings: Default::default(),
             };
             let rows = run(&query, query.planning.unwrap(), &plan, held).await?;
