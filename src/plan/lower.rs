@@ -66,6 +66,7 @@ pub(super) fn lower(question: &Question<'_>, bound: Bound, text: Option<&str>) -
         float_order: false,
         reasons: Vec::new(),
         decimals: Cell::new(false),
+        not_text: HashSet::new(),
     };
     planner.statement(query, text)?;
     Ok(Lowered {
@@ -215,6 +216,8 @@ struct Planner<'a> {
     reasons: Vec<String>,
     /// Whether a merge holds numbers as decimals.
     decimals: Cell<bool>,
+    /// Expressions, as printed, of types that have no collation.
+    not_text: HashSet<String>,
 }
 
 impl Planner<'_> {
@@ -624,6 +627,9 @@ impl Planner<'_> {
     /// cannot be told.
     fn collation(&self, expr: &Expr) -> std::result::Result<Option<Collation>, ()> {
         let expr = bare(expr);
+        if self.not_text.contains(&expr.to_string()) {
+            return Ok(None);
+        }
         if let Expr::Collate { collation, .. } = expr {
             let mut parts = bind::parts(collation);
             let name = parts.pop().ok_or(())?;
@@ -660,6 +666,14 @@ impl Planner<'_> {
         match plain {
             true => Ok(None),
             false => Err(()),
+        }
+    }
+
+    fn remember_not_text(&mut self, exprs: &[Expr], columns: &[Column]) {
+        for (expr, column) in exprs.iter().zip(columns) {
+            if !is_collatable(column) {
+                self.not_text.insert(bare(expr).to_string());
+            }
         }
     }
 
@@ -1026,6 +1040,7 @@ impl Planner<'_> {
         if described.iter().any(|column| !has_name(column)) {
             return Ok(None);
         }
+        self.remember_not_text(&all, &described);
         for (index, column) in described.iter().enumerate() {
             let compared =
                 !top || once || order.contains(&index) || on.contains(&index) || only_distinct;
@@ -1599,6 +1614,7 @@ impl Planner<'_> {
                 self.describe(&probe)?
             }
         };
+        self.remember_not_text(&asked, &types);
         if types.iter().take(parts.keys.len()).any(|column| !has_name(column)) {
             self.note("a group key is a row without a type of its own");
             return Ok(None);
