@@ -282,7 +282,7 @@ impl PartitionStream for FileRows {
     }
 }
 
-/// What this process has written, which is what it spilled.
+/// What this process has written: what it spilled, and a little to sockets.
 fn written_bytes() -> Result<u64> {
     let io = std::fs::read_to_string("/proc/self/io")?;
     let line = io.lines().find_map(|line| line.strip_prefix("wchar:"));
@@ -326,7 +326,7 @@ fn print(plan: &str, expected: &str, rounds: &[Vec<Cost>]) {
         "wall s",
         "CPU s",
         "/ parts",
-        "MB spilled",
+        "MB written",
         "peak MiB",
     ];
     report::print_table(&header, &rows);
