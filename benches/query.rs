@@ -253,9 +253,10 @@ async fn ask(client: &Client, sql: &str) -> Result<Vec<Row>> {
 
 /// All rows, as the text that PostgreSQL would print.
 async fn texts(query: Query) -> merganser::Result<Vec<Row>> {
-    let mut options = TypeOptions::default();
-    options.numeric = NumericAs::Text;
-    options.unrepresentable = Unrepresentable::Text;
+    let options = TypeOptions {
+        numeric: NumericAs::Text,
+        unrepresentable: Unrepresentable::Text,
+    };
     let mut stream = query.with_types(options).stream().await?;
     let mut rows = Vec::new();
     while let Some(batch) = stream.try_next().await? {

@@ -19,7 +19,6 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-
 /// All shards of a topology, with a pool of connections for each. Cheap to clone.
 ///
 /// ```no_run

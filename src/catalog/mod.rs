@@ -49,21 +49,19 @@ impl Catalog {
         }
     }
 
+    #[cfg(test)]
     pub(crate) fn with_relation(mut self, relation: Relation) -> Self {
         self.relations.add(relation);
         self
     }
 
+    #[cfg(test)]
     pub(crate) fn with_function(mut self, function: Function) -> Self {
         self.functions.add(function);
         self
     }
 
-    pub(crate) fn with_type(mut self, data_type: DataType) -> Self {
-        self.types.add(data_type);
-        self
-    }
-
+    #[cfg(test)]
     pub(crate) fn with_collation(mut self, collation: Collation) -> Self {
         self.collations.add(collation);
         self
@@ -88,6 +86,7 @@ impl Catalog {
     }
 
     /// An enum, domain, range or composite type of users; `None` for all others.
+    #[cfg(test)]
     pub(crate) fn data_type(&self, schema: Option<&str>, name: &str) -> Option<&DataType> {
         self.types.first(&self.search_path, schema, name)
     }
@@ -135,6 +134,7 @@ pub(crate) struct Relation {
 
 impl Relation {
     /// The column of this name.
+    #[cfg(test)]
     pub(crate) fn column(&self, name: &str) -> Option<&ColumnFacts> {
         self.columns.iter().find(|column| column.name == name)
     }

@@ -10,14 +10,15 @@ use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, BinaryOperator, Cte, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, GroupByExpr, Ident, JoinConstraint, JoinOperator, ObjectName,
-    ObjectNamePart, OrderByKind, Query, Select, SelectItem, SelectItemQualifiedWildcardKind,
-    SetExpr, TableAlias, TableAliasColumnDef, TableFactor, TableWithJoins,
+    AccessExpr, BinaryOperator, Cte, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, JoinConstraint, JoinOperator,
+    ObjectName, ObjectNamePart, OrderByKind, Query, Select, SelectItem,
+    SelectItemQualifiedWildcardKind, SetExpr, TableAlias, TableAliasColumnDef, TableFactor,
+    TableWithJoins,
 };
 
-use super::rewrite::{self, Walk, top_down};
 use super::build::FAN_OUT_HINT;
+use super::rewrite::{self, Walk, top_down};
 use super::{build, refused, sql};
 use crate::catalog::{Catalog, Collation, RelationKind};
 use crate::config::{Table, TableKind, Topology};
@@ -363,8 +364,10 @@ impl Binder<'_> {
     /// Whether it matters how often a query runs: each run may give something else.
     fn must_run_once(&self, query: &Query) -> bool {
         super::functions::is_volatile(query, self.catalog)
-            || matches!(&*query.body, SetExpr::Insert(_) | SetExpr::Update(_)
-                | SetExpr::Delete(_) | SetExpr::Merge(_))
+            || matches!(
+                &*query.body,
+                SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_)
+            )
     }
 
     fn renamed(output: Output, columns: &[Ident]) -> Output {
@@ -430,7 +433,8 @@ impl Binder<'_> {
                     .map(|part| ObjectNamePart::Identifier(Ident::new(part)))
                     .collect();
                 let from = build::item(build::table(ObjectName(name), None));
-                let select = build::select(vec![SelectItem::Wildcard(Default::default())], vec![from]);
+                let select =
+                    build::select(vec![SelectItem::Wildcard(Default::default())], vec![from]);
                 *body = SetExpr::Select(Box::new(select));
                 self.body(body)
             }
@@ -516,11 +520,15 @@ impl Binder<'_> {
             }
             Expr::Identifier(name) => {
                 let folded = folded(name);
-                let output = named.iter().find(|(name, _)| name.as_ref() == Some(&folded));
+                let output = named
+                    .iter()
+                    .find(|(name, _)| name.as_ref() == Some(&folded));
                 match (self.in_scope(self.scopes.len() - 1, &folded)?, output) {
                     (Some(column), _) => *expr = column,
                     // A constant could not stand there itself.
-                    (None, Some((_, Some(output)))) if !matches!(rewrite::bare(output), Expr::Value(_)) => {
+                    (None, Some((_, Some(output))))
+                        if !matches!(rewrite::bare(output), Expr::Value(_)) =>
+                    {
                         *expr = output.clone();
                     }
                     (None, Some(_)) => {}
@@ -568,7 +576,9 @@ impl Binder<'_> {
                 let name = sql::output_name(&expr);
                 self.expression(&mut expr)?;
                 into.push(match name {
-                    Some(name) if name != NAMELESS && sql::output_name(&expr).as_ref() != Some(&name) => {
+                    Some(name)
+                        if name != NAMELESS && sql::output_name(&expr).as_ref() != Some(&name) =>
+                    {
                         SelectItem::ExprWithAlias {
                             expr,
                             alias: ident(&name),
@@ -595,13 +605,20 @@ impl Binder<'_> {
     fn all_columns(&mut self, only: Option<&str>) -> Result<Option<Vec<SelectItem>>> {
         let columns = match only {
             None => self.scope().star.clone(),
-            Some(alias) => self.scopes.iter().rev().find_map(|scope| {
-                let found = scope.relations.iter().find(|r| r.alias == alias)?;
-                Some(found.all())
-            }).flatten(),
+            Some(alias) => self
+                .scopes
+                .iter()
+                .rev()
+                .find_map(|scope| {
+                    let found = scope.relations.iter().find(|r| r.alias == alias)?;
+                    Some(found.all())
+                })
+                .flatten(),
         };
         Ok(columns.map(|columns| {
-            let items = columns.into_iter().map(|(name, expr)| named_item(expr, &name));
+            let items = columns
+                .into_iter()
+                .map(|(name, expr)| named_item(expr, &name));
             items.collect()
         }))
     }
@@ -679,7 +696,8 @@ impl Binder<'_> {
                     let (on, columns) = self.using(start, columns, right, names, outer)?;
                     *constraint = on;
                     if matches!(constraint, JoinConstraint::None) {
-                        let always = Expr::value(datafusion::sql::sqlparser::ast::Value::Boolean(true));
+                        let always =
+                            Expr::value(datafusion::sql::sqlparser::ast::Value::Boolean(true));
                         *constraint = JoinConstraint::On(always);
                     }
                     columns
@@ -715,7 +733,8 @@ impl Binder<'_> {
                     "name the columns with ON",
                 ));
             };
-            let same_type = self.type_of(&one).is_some() && self.type_of(&one) == self.type_of(&other);
+            let same_type =
+                self.type_of(&one).is_some() && self.type_of(&one) == self.type_of(&other);
             let value = match outer {
                 Outer::None | Outer::Left if same_type => one.clone(),
                 Outer::Right if same_type => other.clone(),
@@ -723,7 +742,9 @@ impl Binder<'_> {
                 _ => coalesce(one.clone(), other.clone()),
             };
             let scope = self.scope();
-            scope.merged.retain(|known| known.name != name || known.start < start);
+            scope
+                .merged
+                .retain(|known| known.name != name || known.start < start);
             scope.merged.push(Merged {
                 name: name.clone(),
                 expr: value.clone(),
@@ -748,7 +769,11 @@ impl Binder<'_> {
     fn type_of(&self, expr: &Expr) -> Option<String> {
         let (alias, name) = as_column(expr)?;
         let columns = self.relations.get(&alias)?.columns.as_ref()?;
-        columns.iter().find(|column| column.name == name)?.type_name.clone()
+        columns
+            .iter()
+            .find(|column| column.name == name)?
+            .type_name
+            .clone()
     }
 
     /// An item of FROM; its columns.
@@ -767,14 +792,20 @@ impl Binder<'_> {
 
     fn factor(&mut self, factor: &mut TableFactor) -> Result<()> {
         match factor {
-            TableFactor::Table { sample: Some(_), .. } | TableFactor::Derived { sample: Some(_), .. } => {
-                Err(refused(
-                    "TABLESAMPLE, which chooses rows by where they lie in one database".to_owned(),
-                    "filter by a condition on the rows instead, such as a hash of the key",
-                ))
-            }
             TableFactor::Table {
-                name, alias, args: None, ..
+                sample: Some(_), ..
+            }
+            | TableFactor::Derived {
+                sample: Some(_), ..
+            } => Err(refused(
+                "TABLESAMPLE, which chooses rows by where they lie in one database".to_owned(),
+                "filter by a condition on the rows instead, such as a hash of the key",
+            )),
+            TableFactor::Table {
+                name,
+                alias,
+                args: None,
+                ..
             } => {
                 let names = parts(name);
                 let (schema, table) = match &names[..] {
@@ -785,7 +816,12 @@ impl Binder<'_> {
                 };
                 let called = alias.as_ref().map_or(table.clone(), |a| folded(&a.name));
                 let cte = match schema {
-                    None => self.ctes.iter().rev().find(|cte| cte.name == table).cloned(),
+                    None => self
+                        .ctes
+                        .iter()
+                        .rev()
+                        .find(|cte| cte.name == table)
+                        .cloned(),
                     Some(_) => None,
                 };
                 if let Some(cte) = cte {
@@ -842,7 +878,12 @@ impl Binder<'_> {
                     self.factor(factor)
                 }
             },
-            TableFactor::Table { alias, args: Some(args), name, .. } => {
+            TableFactor::Table {
+                alias,
+                args: Some(args),
+                name,
+                ..
+            } => {
                 let function = parts(name).pop().unwrap_or_default();
                 let mut list = std::mem::take(&mut args.args);
                 self.expression(&mut list)?;
@@ -850,7 +891,9 @@ impl Binder<'_> {
                 let alias = alias.get_or_insert_with(|| table_alias(&function));
                 self.function(alias)
             }
-            TableFactor::Function { alias, args, name, .. } => {
+            TableFactor::Function {
+                alias, args, name, ..
+            } => {
                 let function = parts(name).pop().unwrap_or_default();
                 let mut list = std::mem::take(args);
                 self.expression(&mut list)?;
@@ -858,7 +901,9 @@ impl Binder<'_> {
                 let alias = alias.get_or_insert_with(|| table_alias(&function));
                 self.function(alias)
             }
-            TableFactor::UNNEST { alias, array_exprs, .. } => {
+            TableFactor::UNNEST {
+                alias, array_exprs, ..
+            } => {
                 let mut list = std::mem::take(array_exprs);
                 self.expression(&mut list)?;
                 *array_exprs = list;
@@ -939,7 +984,9 @@ impl Binder<'_> {
                     // The alias names more columns than the expression does.
                     let known = output.as_ref().map_or(&[][..], |output| output);
                     while columns.len() < index {
-                        let Some(own) = known.get(columns.len()) else { break };
+                        let Some(own) = known.get(columns.len()) else {
+                            break;
+                        };
                         columns.push(ident(&own.name));
                     }
                     columns.push(name);
@@ -1004,7 +1051,9 @@ impl Binder<'_> {
                 ));
             }
             return Err(refused(
-                format!("the topology does not say how the table {whole} is spread over the shards"),
+                format!(
+                    "the topology does not say how the table {whole} is spread over the shards"
+                ),
                 "add it to the topology as sharded or replicated; `merganser inspect` writes such a file",
             ));
         }
@@ -1014,7 +1063,9 @@ impl Binder<'_> {
             .iter()
             .enumerate()
             .map(|(index, column)| RelationColumn {
-                name: renamed.get(index).map_or_else(|| column.name.clone(), folded),
+                name: renamed
+                    .get(index)
+                    .map_or_else(|| column.name.clone(), folded),
                 type_name: Some(column.type_name.clone()),
                 collation: column.collation.clone().filter(|c| c.sql.is_some()),
             })
@@ -1093,14 +1144,16 @@ impl Binder<'_> {
     ) -> Result<()> {
         self.count_expansion()?;
         if self.views.iter().any(|view| view == whole) {
-            return Err(refused(format!("the view {whole} holds itself"), FAN_OUT_HINT));
+            return Err(refused(
+                format!("the view {whole} holds itself"),
+                FAN_OUT_HINT,
+            ));
         }
         let text = definition.trim().trim_end_matches(';');
         let mut query = sql::parse(text)
             .map_err(|error| error.with_context(&format!("the definition of the view {whole}")))?;
-        sql::prints_faithfully(text, &query).map_err(|reason| {
-            refused(format!("the view {whole}: {reason}"), FAN_OUT_HINT)
-        })?;
+        sql::prints_faithfully(text, &query)
+            .map_err(|reason| refused(format!("the view {whole}: {reason}"), FAN_OUT_HINT))?;
         self.views.push(whole.to_owned());
         let ctes = std::mem::take(&mut self.ctes);
         let scopes = std::mem::take(&mut self.scopes);
@@ -1131,7 +1184,13 @@ impl Binder<'_> {
     }
 
     /// Enters a relation into the scope; returns its alias.
-    fn add(&mut self, name: &str, schema: Option<String>, columns: Output, source: Source) -> String {
+    fn add(
+        &mut self,
+        name: &str,
+        schema: Option<String>,
+        columns: Output,
+        source: Source,
+    ) -> String {
         let alias = self.unique(name);
         let names = columns
             .as_ref()
@@ -1163,7 +1222,10 @@ impl Binder<'_> {
     }
 
     /// Binds what is inside; a query in it sees the scopes of now.
-    fn expression<T: datafusion::sql::sqlparser::ast::VisitMut>(&mut self, tree: &mut T) -> Result<()> {
+    fn expression<T: datafusion::sql::sqlparser::ast::VisitMut>(
+        &mut self,
+        tree: &mut T,
+    ) -> Result<()> {
         top_down(tree, |expr| self.step(expr))
     }
 
@@ -1232,7 +1294,11 @@ impl Binder<'_> {
                     select.projection = vec![SelectItem::UnnamedExpr(build::number(1))];
                 }
             }
-            Expr::InSubquery { expr: left, subquery, .. } => {
+            Expr::InSubquery {
+                expr: left,
+                subquery,
+                ..
+            } => {
                 self.expression(&mut **left)?;
                 self.query(subquery)?;
                 return Ok(Walk::Done);
@@ -1270,7 +1336,10 @@ impl Binder<'_> {
             return Ok(None);
         };
         // ON sees its own join only.
-        let merged = scope.merged.iter().find(|merged| merged.name == name && merged.start >= scope.from);
+        let merged = scope
+            .merged
+            .iter()
+            .find(|merged| merged.name == name && merged.start >= scope.from);
         if let Some(merged) = merged {
             return Ok(Some(merged.expr.clone()));
         }
@@ -1287,9 +1356,14 @@ impl Binder<'_> {
         match (first, second) {
             (None, _) => Ok(None),
             // `generate_series(1, 3) AS n`: the name is also that of the column.
-            (Some(relation), None) if relation.name == name => Ok(Some(column(&relation.alias, name))),
+            (Some(relation), None) if relation.name == name => {
+                Ok(Some(column(&relation.alias, name)))
+            }
             _ => {
-                if let Some(relation) = visible.iter().find(|r| r.columns.is_none() && r.name == name) {
+                if let Some(relation) = visible
+                    .iter()
+                    .find(|r| r.columns.is_none() && r.name == name)
+                {
                     return Ok(Some(column(&relation.alias, name)));
                 }
                 let elsewhere = (0..self.scopes.len())
@@ -1336,7 +1410,8 @@ impl Binder<'_> {
                 .relations
                 .iter()
                 .find(|relation| {
-                    relation.name == *name && (schema.is_none() || relation.schema.as_ref() == schema)
+                    relation.name == *name
+                        && (schema.is_none() || relation.schema.as_ref() == schema)
                 })
                 .cloned()
         })
@@ -1370,7 +1445,9 @@ impl Visible {
     /// All columns, in order.
     fn all(&self) -> Columns {
         let columns = self.columns.as_ref()?;
-        let named = columns.iter().map(|name| (name.clone(), column(&self.alias, name)));
+        let named = columns
+            .iter()
+            .map(|name| (name.clone(), column(&self.alias, name)));
         Some(named.collect())
     }
 }
@@ -1502,11 +1579,9 @@ fn runs(ctes: &[Cte], query: &Query) -> Vec<usize> {
 fn mentions(query: &mut Query, names: &[String]) -> bool {
     use std::ops::ControlFlow;
     !names.is_empty()
-        && datafusion::sql::sqlparser::ast::visit_relations(query, |name| {
-            match parts(name) {
-                parts if parts.len() == 1 && names.contains(&parts[0]) => ControlFlow::Break(()),
-                _ => ControlFlow::Continue(()),
-            }
+        && datafusion::sql::sqlparser::ast::visit_relations(query, |name| match parts(name) {
+            parts if parts.len() == 1 && names.contains(&parts[0]) => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
         })
         .is_break()
 }

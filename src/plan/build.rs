@@ -3,7 +3,8 @@
 use datafusion::sql::sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments,
     GroupByExpr, Ident, ObjectName, ObjectNamePart, Query, Select, SelectFlavor, SelectItem,
-    SetExpr, TableAlias, TableFactor, TableWithJoins, Value, helpers::attached_token::AttachedToken,
+    SetExpr, TableAlias, TableFactor, TableWithJoins, Value,
+    helpers::attached_token::AttachedToken,
 };
 
 /// What to do about a statement that is beyond the planner, but not beyond PostgreSQL.

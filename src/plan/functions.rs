@@ -58,13 +58,17 @@ fn check_one(function: &Function, catalog: &Catalog) -> Result<()> {
     let (schema, name) = name_of(function);
     if READS_TABLES.contains(&&*name) {
         return Err(refused(
-            format!("the function {name}, which reads tables itself: each shard would read its own rows only"),
+            format!(
+                "the function {name}, which reads tables itself: each shard would read its own rows only"
+            ),
             "write what it reads as a part of the query",
         ));
     }
     if tells_of_server(&name) {
         return Err(refused(
-            format!("the function {name}, which tells of the server or the session, not of the data"),
+            format!(
+                "the function {name}, which tells of the server or the session, not of the data"
+            ),
             "ask a shard for it: --fan-out",
         ));
     }
@@ -180,11 +184,44 @@ pub(super) fn depends_on_row_order<T: Visit>(tree: &T, catalog: &Catalog) -> boo
 
 /// Aggregates whose result does not depend on the order of rows, but for rounding.
 const ORDERLESS: [&str; 38] = [
-    "count", "sum", "avg", "min", "max", "bool_and", "bool_or", "every", "bit_and", "bit_or",
-    "bit_xor", "stddev", "stddev_pop", "stddev_samp", "variance", "var_pop", "var_samp", "corr",
-    "covar_pop", "covar_samp", "regr_avgx", "regr_avgy", "regr_count", "regr_intercept", "regr_r2",
-    "regr_slope", "regr_sxx", "regr_sxy", "regr_syy", "percentile_cont", "percentile_disc", "rank",
-    "dense_rank", "percent_rank", "cume_dist", "range_agg", "range_intersect_agg", "mode",
+    "count",
+    "sum",
+    "avg",
+    "min",
+    "max",
+    "bool_and",
+    "bool_or",
+    "every",
+    "bit_and",
+    "bit_or",
+    "bit_xor",
+    "stddev",
+    "stddev_pop",
+    "stddev_samp",
+    "variance",
+    "var_pop",
+    "var_samp",
+    "corr",
+    "covar_pop",
+    "covar_samp",
+    "regr_avgx",
+    "regr_avgy",
+    "regr_count",
+    "regr_intercept",
+    "regr_r2",
+    "regr_slope",
+    "regr_sxx",
+    "regr_sxy",
+    "regr_syy",
+    "percentile_cont",
+    "percentile_disc",
+    "rank",
+    "dense_rank",
+    "percent_rank",
+    "cume_dist",
+    "range_agg",
+    "range_intersect_agg",
+    "mode",
 ];
 
 fn name_of(function: &Function) -> (Option<String>, String) {

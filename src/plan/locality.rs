@@ -154,7 +154,8 @@ impl Locality<'_> {
         }
         let body = match &*query.body {
             SetExpr::Select(select) => {
-                self.select(&with_order(select, query), anchors).distribution
+                self.select(&with_order(select, query), anchors)
+                    .distribution
             }
             body => self.body(body, anchors),
         };
@@ -283,7 +284,9 @@ impl Locality<'_> {
                     {
                         self.subqueries_of(&**expr, anchors)
                     }
-                    listed => global_subquery(listed).or_else(|| self.subqueries_of(&**expr, anchors)),
+                    listed => {
+                        global_subquery(listed).or_else(|| self.subqueries_of(&**expr, anchors))
+                    }
                 },
                 conjunct => self.subqueries_of(conjunct, anchors),
             };
@@ -348,7 +351,9 @@ impl Locality<'_> {
         equal: &Equalities,
     ) -> Distribution {
         if functions::depends_on_server(&select.projection, self.catalog) {
-            return Distribution::Global("an expression depends on the server that evaluates it".to_owned());
+            return Distribution::Global(
+                "an expression depends on the server that evaluates it".to_owned(),
+            );
         }
         if anchored {
             return Distribution::Anchored;
@@ -372,41 +377,64 @@ impl Locality<'_> {
         };
         let is_key = |expr: &Expr| {
             as_column(expr).is_some_and(|column| {
-                keys.iter().any(|key| key.not_null && equal.same(&key.column, &column))
+                keys.iter()
+                    .any(|key| key.not_null && equal.same(&key.column, &column))
             })
         };
         if self.aggregates(select) && !self.groups_by(select, &is_key) {
             return Distribution::Global("groups have rows on several shards".to_owned());
         }
-        if let Some(window) = self.windows(select).iter().find(|partition| !partition.iter().any(is_key)) {
+        if let Some(window) = self
+            .windows(select)
+            .iter()
+            .find(|partition| !partition.iter().any(is_key))
+        {
             return Distribution::Global(match window.is_empty() {
                 true => "a window function sees the rows of all shards".to_owned(),
-                false => "the partitions of a window function have rows on several shards".to_owned(),
+                false => {
+                    "the partitions of a window function have rows on several shards".to_owned()
+                }
             });
         }
         let item = |item: &SelectItem| match item {
-            SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => Some(expr.clone()),
+            SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
+                Some(expr.clone())
+            }
             _ => None,
         };
         match &select.distinct {
-            Some(Distinct::Distinct) if !select.projection.iter().filter_map(item).any(|e| is_key(&e)) => {
+            Some(Distinct::Distinct)
+                if !select
+                    .projection
+                    .iter()
+                    .filter_map(item)
+                    .any(|e| is_key(&e)) =>
+            {
                 return Distribution::Global("DISTINCT compares the rows of all shards".to_owned());
             }
             Some(Distinct::On(exprs))
-                if !exprs.iter().any(|expr| is_key(&resolve_key(expr, &select.projection))) =>
+                if !exprs
+                    .iter()
+                    .any(|expr| is_key(&resolve_key(expr, &select.projection))) =>
             {
-                return Distribution::Global("DISTINCT ON compares the rows of all shards".to_owned());
+                return Distribution::Global(
+                    "DISTINCT ON compares the rows of all shards".to_owned(),
+                );
             }
             _ => {}
         }
-        let outputs = select.projection.iter().enumerate().filter_map(|(index, output)| {
-            let column = as_column(&item(output)?)?;
-            let key = keys.iter().find(|key| equal.same(&key.column, &column))?;
-            Some(OutputKey {
-                index,
-                not_null: key.not_null,
-            })
-        });
+        let outputs = select
+            .projection
+            .iter()
+            .enumerate()
+            .filter_map(|(index, output)| {
+                let column = as_column(&item(output)?)?;
+                let key = keys.iter().find(|key| equal.same(&key.column, &column))?;
+                Some(OutputKey {
+                    index,
+                    not_null: key.not_null,
+                })
+            });
         // Where `*` could not be spelled out, positions say nothing.
         let spelled = select.projection.iter().all(|i| item(i).is_some());
         Distribution::Sharded {
@@ -444,7 +472,8 @@ impl Locality<'_> {
         let GroupByExpr::Expressions(keys, _) = &select.group_by else {
             return false;
         };
-        keys.iter().any(|key| is_key(&resolve_key(key, &select.projection)))
+        keys.iter()
+            .any(|key| is_key(&resolve_key(key, &select.projection)))
     }
 
     /// The PARTITION BY of every window.
@@ -682,12 +711,15 @@ fn colocated(left: Side, right: Side, equal: &Equalities) -> Side {
         return Side::Global("not two sharded tables".to_owned());
     };
     let matched = group == other
-        && keys
-            .iter()
-            .any(|key| more.iter().any(|right| equal.same(&key.column, &right.column)));
+        && keys.iter().any(|key| {
+            more.iter()
+                .any(|right| equal.same(&key.column, &right.column))
+        });
     if !matched {
         return Side::Global(match group == other {
-            true => "two sharded tables are joined other than by the equality of their keys".to_owned(),
+            true => {
+                "two sharded tables are joined other than by the equality of their keys".to_owned()
+            }
             false => "two sharded tables of different colocation groups are joined".to_owned(),
         });
     }
@@ -742,7 +774,10 @@ fn set_operation(
 fn with_order(select: &Select, query: &Query) -> Select {
     let mut whole = select.clone();
     let keys = order_keys(query).iter();
-    whole.sort_by = keys.filter(|key| !is_output(&key.expr, select)).cloned().collect();
+    whole.sort_by = keys
+        .filter(|key| !is_output(&key.expr, select))
+        .cloned()
+        .collect();
     whole
 }
 
@@ -751,10 +786,16 @@ pub(super) fn is_output(expr: &Expr, select: &Select) -> bool {
     match bare(expr) {
         Expr::Identifier(name) => {
             let name = folded(name);
-            select.projection.iter().any(|item| bind::item_name(item).as_ref() == Some(&name))
+            select
+                .projection
+                .iter()
+                .any(|item| bind::item_name(item).as_ref() == Some(&name))
         }
         Expr::Value(value) => {
-            matches!(value.value, datafusion::sql::sqlparser::ast::Value::Number(..))
+            matches!(
+                value.value,
+                datafusion::sql::sqlparser::ast::Value::Number(..)
+            )
         }
         _ => false,
     }
@@ -827,7 +868,10 @@ impl Equalities {
                 {
                     self.inner_joins(table_with_joins);
                 }
-                for conjunct in condition(&join.join_operator).into_iter().flat_map(conjuncts) {
+                for conjunct in condition(&join.join_operator)
+                    .into_iter()
+                    .flat_map(conjuncts)
+                {
                     self.add(conjunct);
                 }
             }
@@ -841,7 +885,11 @@ impl Equalities {
     pub(super) fn exact(mut self, relations: &HashMap<String, Relation>) -> Self {
         let family = |(alias, name): &ColumnName| {
             let relation = relations.get(alias)?;
-            let column = relation.columns.as_ref()?.iter().find(|column| column.name == *name)?;
+            let column = relation
+                .columns
+                .as_ref()?
+                .iter()
+                .find(|column| column.name == *name)?;
             let is_key = matches!(&relation.source, Source::Table(base)
                 if base.sharding.as_ref().is_some_and(|sharding| sharding.key == *name));
             let collation = column.collation.as_ref();
@@ -875,7 +923,8 @@ impl Equalities {
             }
             if let (Expr::Tuple(left), Expr::Tuple(right)) = (bare(left), bare(right)) {
                 let pairs = left.iter().zip(right);
-                self.0.extend(pairs.filter_map(|(l, r)| Some((as_column(l)?, as_column(r)?))));
+                self.0
+                    .extend(pairs.filter_map(|(l, r)| Some((as_column(l)?, as_column(r)?))));
             }
         }
     }
@@ -951,7 +1000,9 @@ fn each_condition(tree: &TableWithJoins, f: &mut dyn FnMut(&Expr)) {
 /// GROUP BY may name a column of the output, by number or by name.
 pub(super) fn resolve_key(key: &Expr, projection: &[SelectItem]) -> Expr {
     let expr_of = |item: &SelectItem| match item {
-        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => Some(expr.clone()),
+        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
+            Some(expr.clone())
+        }
         _ => None,
     };
     match bare(key) {
@@ -973,7 +1024,10 @@ pub(super) fn resolve_key(key: &Expr, projection: &[SelectItem]) -> Expr {
 
 fn partition(window: WindowType, select: &Select) -> Vec<Expr> {
     let named = |name: &Ident| {
-        select.named_window.iter().find(|definition| folded(&definition.0) == folded(name))
+        select
+            .named_window
+            .iter()
+            .find(|definition| folded(&definition.0) == folded(name))
     };
     use datafusion::sql::sqlparser::ast::NamedWindowExpr;
     let of = |name: &Ident, depth: usize| -> Vec<Expr> {
@@ -1030,7 +1084,9 @@ pub(super) fn depends_on_ties(query: &Query, catalog: &Catalog) -> bool {
         while let Some(body) = bodies.pop() {
             match body {
                 SetExpr::SetOperation { left, right, .. } => bodies.extend([&**left, &**right]),
-                SetExpr::Select(select) => found |= matches!(select.distinct, Some(Distinct::On(_))),
+                SetExpr::Select(select) => {
+                    found |= matches!(select.distinct, Some(Distinct::On(_)))
+                }
                 _ => {}
             }
         }
@@ -1043,7 +1099,9 @@ pub(super) fn is_limited(query: &Query) -> bool {
     query.fetch.is_some()
         || match &query.limit_clause {
             None => false,
-            Some(LimitClause::LimitOffset { limit, offset, .. }) => limit.is_some() || offset.is_some(),
+            Some(LimitClause::LimitOffset { limit, offset, .. }) => {
+                limit.is_some() || offset.is_some()
+            }
             Some(LimitClause::OffsetCommaLimit { .. }) => true,
         }
 }

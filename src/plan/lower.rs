@@ -13,9 +13,9 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use datafusion::sql::sqlparser::ast::{
     Distinct, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr,
-    LimitClause, ObjectName, ObjectNamePart, Offset, OrderByExpr, OrderByKind, Query,
-    Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier,
-    TableFactor, TableWithJoins, Value,
+    LimitClause, ObjectName, ObjectNamePart, Offset, OrderByExpr, OrderByKind, Query, Select,
+    SelectItem, SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier, TableFactor,
+    TableWithJoins, Value,
 };
 
 use super::aggregate::{self, Partial, PartialKind, Reaggregate};
@@ -97,7 +97,8 @@ fn has_outer_aggregate(query: &Query, question: &Question<'_>) -> bool {
                             && functions::is_aggregate(function, question.catalog)
                         {
                             let names = aliases_in(expr);
-                            found |= !names.is_empty() && names.iter().all(|name| !own.contains(name));
+                            found |=
+                                !names.is_empty() && names.iter().all(|name| !own.contains(name));
                         }
                     };
                     locality::own_expressions(&select.projection, &mut look);
@@ -198,7 +199,10 @@ impl Needed {
     fn is_needed(&self, alias: &str, column: &str) -> bool {
         self.everything
             || self.whole.contains(alias)
-            || self.columns.get(alias).is_some_and(|columns| columns.contains(column))
+            || self
+                .columns
+                .get(alias)
+                .is_some_and(|columns| columns.contains(column))
     }
 }
 
@@ -234,7 +238,13 @@ impl Planner<'_> {
             None => Sql::of(query),
         };
         if !self.locality().reads_sharded(&query) {
-            self.push(verbatim(&query), Vec::new(), Place::AnyShard, Merge::all(), Vec::new());
+            self.push(
+                verbatim(&query),
+                Vec::new(),
+                Place::AnyShard,
+                Merge::all(),
+                Vec::new(),
+            );
             return Ok(());
         }
         let pinned = self.router().of(&query)?;
@@ -242,7 +252,13 @@ impl Planner<'_> {
             && let [shard] = shards.iter().copied().collect::<Vec<_>>()[..]
             && self.merge == MergeMode::Auto
         {
-            self.push(verbatim(&query), Vec::new(), Place::Shards(vec![shard]), Merge::all(), Vec::new());
+            self.push(
+                verbatim(&query),
+                Vec::new(),
+                Place::Shards(vec![shard]),
+                Merge::all(),
+                Vec::new(),
+            );
             return Ok(());
         }
         self.plan_query(query, text, true)?;
@@ -334,7 +350,13 @@ impl Planner<'_> {
         };
         if !self.locality().reads_sharded(&query) {
             let uses = self.uses(&query);
-            return Ok(self.push(Sql::of(&query), uses, Place::AnyShard, Merge::all(), columns));
+            return Ok(self.push(
+                Sql::of(&query),
+                uses,
+                Place::AnyShard,
+                Merge::all(),
+                columns,
+            ));
         }
         if !gather {
             let text = text.filter(|_| self.steps.len() == steps);
@@ -343,7 +365,9 @@ impl Planner<'_> {
             }
         }
         let whole = self.is_whole(&query);
-        if top && !gather && !whole
+        if top
+            && !gather
+            && !whole
             && let Some(index) = self.combined(&query)?
         {
             return Ok(index);
@@ -356,7 +380,10 @@ impl Planner<'_> {
     fn is_whole(&self, query: &Query) -> bool {
         let mut unlimited = query.clone();
         take_limit(&mut unlimited);
-        !matches!(self.unlimited_distribution(&unlimited), Distribution::Global(_))
+        !matches!(
+            self.unlimited_distribution(&unlimited),
+            Distribution::Global(_)
+        )
     }
 
     /// The last step of a query that shards cannot answer alone.
@@ -395,7 +422,8 @@ impl Planner<'_> {
             aliases.extend(factor_alias(factor));
         });
         for alias in aliases {
-            let Some(Source::Table(base)) = self.relations.get(&alias).map(|r| r.source.clone()) else {
+            let Some(Source::Table(base)) = self.relations.get(&alias).map(|r| r.source.clone())
+            else {
                 continue;
             };
             let name = self.table_step(&alias, &base.sql, Vec::new(), Place::AnyShard, false)?;
@@ -411,7 +439,12 @@ impl Planner<'_> {
     // ---- Local: Union and Ordered -------------------------------------------------------------
 
     /// One step, if the shards can answer alone and a merge keeps the order.
-    fn local(&mut self, query: &Query, text: Option<&str>, columns: &[StepColumn]) -> Result<Option<usize>> {
+    fn local(
+        &mut self,
+        query: &Query,
+        text: Option<&str>,
+        columns: &[StepColumn],
+    ) -> Result<Option<usize>> {
         let mut unlimited = query.clone();
         let limit = take_limit(&mut unlimited);
         if let Distribution::Global(reason) = self.unlimited_distribution(&unlimited) {
@@ -435,13 +468,20 @@ impl Planner<'_> {
                 fetch: limit.fetch,
             };
             self.at_least(Arm::Union);
-            return Ok(Some(self.push(sql, uses, Place::Shards(shards), merge, columns.to_vec())));
+            return Ok(Some(self.push(
+                sql,
+                uses,
+                Place::Shards(shards),
+                merge,
+                columns.to_vec(),
+            )));
         }
         if limit.with_ties {
             self.note("WITH TIES: the shards' candidates are ranked again in PostgreSQL");
             return Ok(None);
         }
-        let Some((select, sorts)) = self.sort_columns(&unlimited, keys, limit.fetch.is_some())? else {
+        let Some((select, sorts)) = self.sort_columns(&unlimited, keys, limit.fetch.is_some())?
+        else {
             self.note("the order is one that only PostgreSQL knows");
             return Ok(None);
         };
@@ -458,7 +498,13 @@ impl Planner<'_> {
             visible: select.visible,
         };
         self.at_least(Arm::Ordered);
-        Ok(Some(self.push(sql, uses, Place::Shards(shards), merge, columns.to_vec())))
+        Ok(Some(self.push(
+            sql,
+            uses,
+            Place::Shards(shards),
+            merge,
+            columns.to_vec(),
+        )))
     }
 
     /// The distribution of a query without its limit.
@@ -497,7 +543,9 @@ impl Planner<'_> {
             Some(select) => select.projection.iter().map(bind::item_name).collect(),
             None => return Ok(None),
         };
-        if names.iter().any(Option::is_none) && keys.iter().any(|key| as_column(&key.expr).is_none()) {
+        if names.iter().any(Option::is_none)
+            && keys.iter().any(|key| as_column(&key.expr).is_none())
+        {
             return Ok(None);
         }
         let mut sorts = Vec::new();
@@ -518,10 +566,14 @@ impl Planner<'_> {
         let columns = self.described(&query, &added)?;
         let mut sort_keys = Vec::new();
         for (index, key) in sorts {
-            let Some(column) = columns.get(index) else { return Ok(None) };
+            let Some(column) = columns.get(index) else {
+                return Ok(None);
+            };
             let expr = match index.checked_sub(width) {
                 Some(hidden) => added.get(hidden).cloned(),
-                None => first_select(&query.body).and_then(|s| s.projection.get(index)).and_then(item_expr),
+                None => first_select(&query.body)
+                    .and_then(|s| s.projection.get(index))
+                    .and_then(item_expr),
             };
             let Some(expr) = expr else { return Ok(None) };
             // Of a set operation only PostgreSQL knows the collation.
@@ -567,14 +619,17 @@ impl Planner<'_> {
         };
         match column.pg_type.name() {
             "bool" | "int2" | "int4" | "int8" | "oid" | "xid8" | "float4" | "float8" | "uuid"
-            | "bytea" | "bit" | "varbit" | "date" | "time" | "timestamp" | "timestamptz" | "interval" => true,
+            | "bytea" | "bit" | "varbit" | "date" | "time" | "timestamp" | "timestamptz"
+            | "interval" => true,
             "text" | "varchar" | "bpchar" => bytewise(),
             // Not every value fits a decimal of Arrow; a few rows are better sorted by PostgreSQL.
             "numeric" if !limited && self.question.decimals => {
                 self.decimals.set(true);
                 true
             }
-            name => name.starts_with("numeric(") && !name.ends_with(']') || column.pg_type.is_enum(),
+            name => {
+                name.starts_with("numeric(") && !name.ends_with(']') || column.pg_type.is_enum()
+            }
         }
     }
 
@@ -598,7 +653,11 @@ impl Planner<'_> {
             .into_iter()
             .filter_map(|index| self.steps.get(index))
             .filter_map(|step| {
-                let names: Vec<_> = step.columns.iter().map(|c| ident(&c.name).to_string()).collect();
+                let names: Vec<_> = step
+                    .columns
+                    .iter()
+                    .map(|c| ident(&c.name).to_string())
+                    .collect();
                 let stub = self.stubs.get(&step.name)?;
                 Some(format!("{} ({}) AS ({stub})", step.name, names.join(", ")))
             })
@@ -614,7 +673,10 @@ impl Planner<'_> {
     /// The steps that a query reads, and those that the queries behind them read.
     fn stubs_for(&self, query: &Query, found: &mut BTreeSet<usize>) {
         for index in self.uses(query) {
-            let stub = self.steps.get(index).and_then(|step| self.stubs.get(&step.name));
+            let stub = self
+                .steps
+                .get(index)
+                .and_then(|step| self.stubs.get(&step.name));
             if found.insert(index)
                 && let Some(stub) = stub
             {
@@ -633,7 +695,11 @@ impl Planner<'_> {
         if let Expr::Collate { collation, .. } = expr {
             let mut parts = bind::parts(collation);
             let name = parts.pop().ok_or(())?;
-            let found = self.question.catalog.collation(parts.pop().as_deref(), &name).ok_or(())?;
+            let found = self
+                .question
+                .catalog
+                .collation(parts.pop().as_deref(), &name)
+                .ok_or(())?;
             return Ok(Some(found.clone()).filter(|c| c.sql.is_some()));
         }
         if let Some((alias, name)) = as_column(expr) {
@@ -682,7 +748,9 @@ impl Planner<'_> {
     fn common_collation(&self, parts: &[&Expr]) -> std::result::Result<Option<Collation>, ()> {
         let mut common: Option<Collation> = None;
         for part in parts {
-            let Some(found) = self.collation(part)? else { continue };
+            let Some(found) = self.collation(part)? else {
+                continue;
+            };
             match &common {
                 Some(known) if known.sql != found.sql => return Err(()),
                 _ => common = Some(found),
@@ -704,14 +772,16 @@ impl Planner<'_> {
         let Some(select) = first_select(&query.body) else {
             // VALUES.
             let columns = self.describe(query)?;
-            return Ok((1..=columns.len()).map(|n| self.step_column("c", n, None)).collect());
+            return Ok((1..=columns.len())
+                .map(|n| self.step_column("c", n, None))
+                .collect());
         };
         let described = self.describe(query)?;
         let mut columns = Vec::new();
-        for index in 0..described.len() {
+        for (index, column) in described.iter().enumerate() {
             let expr = select.projection.get(index).and_then(item_expr);
             let collation = match expr {
-                Some(expr) if is_collatable(&described[index]) => match self.collation(&expr) {
+                Some(expr) if is_collatable(column) => match self.collation(&expr) {
                     Ok(collation) => collation.and_then(|c| c.sql),
                     Err(()) => {
                         return Err(refused(
@@ -748,11 +818,15 @@ impl Planner<'_> {
 
     fn broadcast_expressions(&mut self, query: &mut Query) -> Result<()> {
         let mut blocks: Vec<Query> = Vec::new();
-        collect_global(&mut query.clone(), &mut |sub, over_sharded| {
-            if over_sharded {
-                blocks.push(sub.clone());
-            }
-        }, &self.locality());
+        collect_global(
+            &mut query.clone(),
+            &mut |sub, over_sharded| {
+                if over_sharded {
+                    blocks.push(sub.clone());
+                }
+            },
+            &self.locality(),
+        );
         for sub in blocks {
             let printed = sub.to_string();
             let columns = self.describe(&sub)?;
@@ -785,16 +859,24 @@ impl Planner<'_> {
                         let mut sharded = false;
                         for tree in &select.from {
                             each_side(tree, &mut |factor| match factor {
-                                TableFactor::Derived { subquery, alias, lateral: false, .. } => {
-                                    match locality.of(subquery) {
-                                        Distribution::Global(_) if !locality.is_correlated(subquery) => {
-                                            let alias = alias.as_ref().map(|a| folded(&a.name));
-                                            derived.push((alias.unwrap_or_default(), (**subquery).clone()));
-                                        }
-                                        Distribution::Sharded { .. } => sharded = true,
-                                        _ => {}
+                                TableFactor::Derived {
+                                    subquery,
+                                    alias,
+                                    lateral: false,
+                                    ..
+                                } => match locality.of(subquery) {
+                                    Distribution::Global(_)
+                                        if !locality.is_correlated(subquery) =>
+                                    {
+                                        let alias = alias.as_ref().map(|a| folded(&a.name));
+                                        derived.push((
+                                            alias.unwrap_or_default(),
+                                            (**subquery).clone(),
+                                        ));
                                     }
-                                }
+                                    Distribution::Sharded { .. } => sharded = true,
+                                    _ => {}
+                                },
                                 other => {
                                     let alias = factor_alias(other).unwrap_or_default();
                                     sharded |= matches!(locality.relations.get(&alias).map(|r| &r.source),
@@ -834,7 +916,10 @@ impl Planner<'_> {
             }
             for (alias, subquery) in derived {
                 let columns = self.describe(&subquery)?;
-                if columns.is_empty() || !columns.iter().all(has_name) || self.names_foreign_cte(&subquery) {
+                if columns.is_empty()
+                    || !columns.iter().all(has_name)
+                    || self.names_foreign_cte(&subquery)
+                {
                     continue;
                 }
                 let index = self.plan_query(subquery.clone(), None, false)?;
@@ -918,7 +1003,8 @@ impl Planner<'_> {
         }
         if let Some(with) = &mut query.with {
             for cte in &mut with.cte_tables {
-                let inner = std::mem::replace(&mut *cte.query, build::query(SetExpr::Values(no_values())));
+                let inner =
+                    std::mem::replace(&mut *cte.query, build::query(SetExpr::Values(no_values())));
                 *cte.query = self.lower_query(inner, false, false)?;
             }
         }
@@ -933,8 +1019,16 @@ impl Planner<'_> {
                 self.lower_beside(&mut query)?;
                 Ok(query)
             }
-            SetExpr::SetOperation { op, set_quantifier, left, right } => {
-                let all = matches!(set_quantifier, SetQuantifier::All | SetQuantifier::AllByName);
+            SetExpr::SetOperation {
+                op,
+                set_quantifier,
+                left,
+                right,
+            } => {
+                let all = matches!(
+                    set_quantifier,
+                    SetQuantifier::All | SetQuantifier::AllByName
+                );
                 let union = op == SetOperator::Union;
                 *query.body = SetExpr::SetOperation {
                     left: Box::new(self.lower_side(*left, !all, top && union)?),
@@ -958,10 +1052,15 @@ impl Planner<'_> {
 
     fn lower_side(&mut self, side: SetExpr, once: bool, top: bool) -> Result<SetExpr> {
         let lowered = match side {
-            SetExpr::Query(query) => return Ok(SetExpr::Query(Box::new(self.lower_query(*query, once, top)?))),
+            SetExpr::Query(query) => {
+                return Ok(SetExpr::Query(Box::new(
+                    self.lower_query(*query, once, top)?,
+                )));
+            }
             other => self.lower_query(build::query(other), once, top)?,
         };
-        let plain = lowered.with.is_none() && lowered.order_by.is_none() && !locality::is_limited(&lowered);
+        let plain =
+            lowered.with.is_none() && lowered.order_by.is_none() && !locality::is_limited(&lowered);
         Ok(match plain {
             true => *lowered.body,
             false => SetExpr::Query(Box::new(lowered)),
@@ -982,11 +1081,16 @@ impl Planner<'_> {
         if let SetExpr::Select(select) = &mut *relaxed.body {
             distinct = select.distinct.take();
         }
-        if matches!(self.unlimited_distribution(&relaxed), Distribution::Global(_)) {
+        if matches!(
+            self.unlimited_distribution(&relaxed),
+            Distribution::Global(_)
+        ) {
             return Ok(None);
         }
         let keys = locality::order_keys(query).to_vec();
-        let Some(first) = first_select(&unlimited.body) else { return Ok(None) };
+        let Some(first) = first_select(&unlimited.body) else {
+            return Ok(None);
+        };
         let names: Vec<_> = first.projection.iter().map(bind::item_name).collect();
         let exprs: Option<Vec<Expr>> = first.projection.iter().map(item_expr).collect();
         let Some(exprs) = exprs else { return Ok(None) };
@@ -1000,16 +1104,27 @@ impl Planner<'_> {
         let mut added: Vec<Expr> = Vec::new();
         let mut place = |expr: &Expr, body: &SetExpr| -> Option<usize> {
             output_index(expr, &names, body).or_else(|| {
-                let known = added.iter().position(|known| known.to_string() == expr.to_string());
-                Some(width + known.unwrap_or_else(|| {
-                    added.push(expr.clone());
-                    added.len() - 1
-                }))
+                let known = added
+                    .iter()
+                    .position(|known| known.to_string() == expr.to_string());
+                Some(
+                    width
+                        + known.unwrap_or_else(|| {
+                            added.push(expr.clone());
+                            added.len() - 1
+                        }),
+                )
             })
         };
-        let order: Vec<_> = keys.iter().filter_map(|key| place(&key.expr, &unlimited.body)).collect();
+        let order: Vec<_> = keys
+            .iter()
+            .filter_map(|key| place(&key.expr, &unlimited.body))
+            .collect();
         let on: Vec<usize> = match &distinct {
-            Some(Distinct::On(exprs)) => exprs.iter().filter_map(|expr| place(expr, &unlimited.body)).collect(),
+            Some(Distinct::On(exprs)) => exprs
+                .iter()
+                .filter_map(|expr| place(expr, &unlimited.body))
+                .collect(),
             _ => Vec::new(),
         };
         let only_distinct = matches!(distinct, Some(Distinct::Distinct));
@@ -1030,7 +1145,11 @@ impl Planner<'_> {
                     alias: ident(&self.step_column("c", index + 1, None).name),
                 })
                 .collect();
-            if once && distinct.is_none() && !locality::is_limited(query) && !self.locality().aggregates(select) {
+            if once
+                && distinct.is_none()
+                && !locality::is_limited(query)
+                && !self.locality().aggregates(select)
+            {
                 select.distinct = Some(Distinct::Distinct);
             }
         }
@@ -1046,7 +1165,11 @@ impl Planner<'_> {
                 !top || once || order.contains(&index) || on.contains(&index) || only_distinct;
             let collation = match is_collatable(column) && compared {
                 false => None,
-                true => match all.get(index).filter(|_| is_select).map(|expr| self.collation(expr)) {
+                true => match all
+                    .get(index)
+                    .filter(|_| is_select)
+                    .map(|expr| self.collation(expr))
+                {
                     Some(Ok(collation)) => collation.and_then(|c| c.sql),
                     None if !self.any_collation() => None,
                     _ => return Ok(None),
@@ -1066,7 +1189,11 @@ impl Planner<'_> {
             shard_query.order_by = reordered(&unlimited, &order);
             if let SetExpr::Select(select) = &mut *shard_query.body {
                 // DISTINCT ON keeps the expressions that ORDER BY begins with.
-                let by_index = on.iter().filter_map(|index| all.get(*index)).cloned().collect();
+                let by_index = on
+                    .iter()
+                    .filter_map(|index| all.get(*index))
+                    .cloned()
+                    .collect();
                 select.distinct = Some(Distinct::On(by_index));
             }
             if let Some(order_by) = &mut shard_query.order_by
@@ -1081,7 +1208,13 @@ impl Planner<'_> {
         }
         let shards = self.shards_for(query)?;
         let uses = self.uses(&shard_query);
-        let index = self.push(Sql::of(&shard_query), uses, Place::Shards(shards), Merge::all(), columns);
+        let index = self.push(
+            Sql::of(&shard_query),
+            uses,
+            Place::Shards(shards),
+            Merge::all(),
+            columns,
+        );
         let name = self.enter(index, described, shard_query);
         self.at_least(match (top, &distinct) {
             (true, Some(_)) => Arm::Combine,
@@ -1090,14 +1223,19 @@ impl Planner<'_> {
             (true, None) => Arm::Union,
             // What moves is less than the rows of the tables.
             (false, Some(_)) => Arm::Combine,
-            (false, None) if once || limit.as_ref().is_some_and(|limit| limit.fetch.is_some()) => Arm::Combine,
+            (false, None) if once || limit.as_ref().is_some_and(|limit| limit.fetch.is_some()) => {
+                Arm::Combine
+            }
             (false, None) => Arm::Gather,
         });
 
         let column = |index: usize| bind::column(&name, &format!("{}c{}", self.prefix, index + 1));
         let items = (0..width)
             .map(|index| {
-                let item = names.get(index).and_then(|name| name.clone()).filter(|n| n != bind::NAMELESS);
+                let item = names
+                    .get(index)
+                    .and_then(|name| name.clone())
+                    .filter(|n| n != bind::NAMELESS);
                 match item {
                     Some(alias) => SelectItem::ExprWithAlias {
                         expr: column(index),
@@ -1109,7 +1247,9 @@ impl Planner<'_> {
             .collect();
         let mut select = build::select(items, vec![build::item(step_factor(&name, None))]);
         select.distinct = match distinct {
-            Some(Distinct::On(_)) => Some(Distinct::On(on.iter().map(|index| column(*index)).collect())),
+            Some(Distinct::On(_)) => Some(Distinct::On(
+                on.iter().map(|index| column(*index)).collect(),
+            )),
             other => other,
         };
         let mut finished = query.clone();
@@ -1147,9 +1287,10 @@ impl Planner<'_> {
         let once = once
             && !is_limited
             && !self.locality().aggregates(select)
-            && !rewrite::any(&select.projection, |expr| {
-                matches!(expr, Expr::Function(function) if function.over.is_some())
-            })
+            && !rewrite::any(
+                &select.projection,
+                |expr| matches!(expr, Expr::Function(function) if function.over.is_some()),
+            )
             && !matches!(select.distinct, Some(Distinct::On(_)));
         let original = select.clone();
         let mut from = std::mem::take(&mut select.from);
@@ -1193,7 +1334,10 @@ impl Planner<'_> {
     }
 
     /// Lowers the queries inside expressions.
-    fn lower_subqueries<T: datafusion::sql::sqlparser::ast::VisitMut>(&mut self, tree: &mut T) -> Result<()> {
+    fn lower_subqueries<T: datafusion::sql::sqlparser::ast::VisitMut>(
+        &mut self,
+        tree: &mut T,
+    ) -> Result<()> {
         let mut stop = None;
         let _ = top_down(tree, |expr| {
             if stop.is_some() {
@@ -1218,7 +1362,12 @@ impl Planner<'_> {
         stop.map_or(Ok(()), Err)
     }
 
-    fn gather_tree(&mut self, tree: &mut TableWithJoins, select: &Select, once: bool) -> Result<()> {
+    fn gather_tree(
+        &mut self,
+        tree: &mut TableWithJoins,
+        select: &Select,
+        once: bool,
+    ) -> Result<()> {
         self.gather_factor(&mut tree.relation, select, once)?;
         for join in &mut tree.joins {
             self.gather_factor(&mut join.relation, select, once)?;
@@ -1237,19 +1386,27 @@ impl Planner<'_> {
         Ok(())
     }
 
-    fn gather_factor(&mut self, factor: &mut TableFactor, select: &Select, once: bool) -> Result<()> {
+    fn gather_factor(
+        &mut self,
+        factor: &mut TableFactor,
+        select: &Select,
+        once: bool,
+    ) -> Result<()> {
         match factor {
-            TableFactor::NestedJoin { table_with_joins, .. } => {
-                self.gather_tree(table_with_joins, select, once)
-            }
+            TableFactor::NestedJoin {
+                table_with_joins, ..
+            } => self.gather_tree(table_with_joins, select, once),
             TableFactor::Derived { subquery, .. } => {
-                let inner = std::mem::replace(&mut **subquery, build::query(SetExpr::Values(no_values())));
+                let inner =
+                    std::mem::replace(&mut **subquery, build::query(SetExpr::Values(no_values())));
                 **subquery = self.lower_query(inner, once, false)?;
                 Ok(())
             }
             TableFactor::Table { args: None, .. } => {
                 let alias = factor_alias(factor).unwrap_or_default();
-                let Some(Source::Table(base)) = self.relations.get(&alias).map(|r| r.source.clone()) else {
+                let Some(Source::Table(base)) =
+                    self.relations.get(&alias).map(|r| r.source.clone())
+                else {
                     return Ok(());
                 };
                 if base.sharding.is_none() {
@@ -1260,7 +1417,8 @@ impl Planner<'_> {
                     Some(shards) => shards.into_iter().collect(),
                     None => self.all_shards(),
                 };
-                let name = self.table_step(&alias, &base.sql, filters, Place::Shards(shards), once)?;
+                let name =
+                    self.table_step(&alias, &base.sql, filters, Place::Shards(shards), once)?;
                 self.at_least(Arm::Gather);
                 if let Some(relation) = self.relations.get_mut(&alias) {
                     relation.source = Source::Step;
@@ -1316,10 +1474,12 @@ impl Planner<'_> {
         // The names may be those that the statement gives to the columns.
         with_columns.columns = all
             .iter()
-            .map(|name| datafusion::sql::sqlparser::ast::TableAliasColumnDef {
-                name: ident(name),
-                data_type: None,
-            })
+            .map(
+                |name| datafusion::sql::sqlparser::ast::TableAliasColumnDef {
+                    name: ident(name),
+                    data_type: None,
+                },
+            )
             .collect();
         if !self.is_renamed(alias) {
             with_columns.columns.clear();
@@ -1338,10 +1498,16 @@ impl Planner<'_> {
 
     /// Whether the statement gives names of its own to a table's columns.
     fn is_renamed(&self, alias: &str) -> bool {
-        let Some(relation) = self.relations.get(alias) else { return false };
-        let Source::Table(base) = &relation.source else { return false };
+        let Some(relation) = self.relations.get(alias) else {
+            return false;
+        };
+        let Source::Table(base) = &relation.source else {
+            return false;
+        };
         let (schema, name) = &base.name;
-        let Some(facts) = self.question.catalog.relation(Some(schema), name) else { return false };
+        let Some(facts) = self.question.catalog.relation(Some(schema), name) else {
+            return false;
+        };
         let own = relation.columns.iter().flatten().map(|c| &c.name);
         !own.eq(facts.columns.iter().map(|c| &c.name))
     }
@@ -1355,15 +1521,29 @@ impl Planner<'_> {
         let mut own: Vec<Expr> = Vec::new();
         let mut reachable = false;
         for tree in &select.from {
-            inner_side(tree, alias, &mut inner, &mut conditions, &mut own, &mut reachable);
+            inner_side(
+                tree,
+                alias,
+                &mut inner,
+                &mut conditions,
+                &mut own,
+                &mut reachable,
+            );
         }
         let is_simple = |expr: &Expr| {
             !functions::is_volatile(expr, catalog)
                 && !functions::depends_on_server(expr, catalog)
                 && !rewrite::any(expr, |part| {
-                    matches!(part, Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. })
-                        || matches!(part, Expr::Function(Function { args: FunctionArguments::Subquery(_), .. }))
-                        || matches!(part, Expr::Identifier(name) if self.relations.contains_key(&folded(name)))
+                    matches!(
+                        part,
+                        Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. }
+                    ) || matches!(
+                        part,
+                        Expr::Function(Function {
+                            args: FunctionArguments::Subquery(_),
+                            ..
+                        })
+                    ) || matches!(part, Expr::Identifier(name) if self.relations.contains_key(&folded(name)))
                 })
         };
         let only = |expr: &Expr, allowed: &dyn Fn(&str) -> bool| {
@@ -1385,7 +1565,12 @@ impl Planner<'_> {
             return filters;
         }
         conditions.extend(select.selection.iter().flat_map(conjuncts).cloned());
-        filters.extend(conditions.iter().filter(|expr| only(expr, &|name| name == alias)).cloned());
+        filters.extend(
+            conditions
+                .iter()
+                .filter(|expr| only(expr, &|name| name == alias))
+                .cloned(),
+        );
         // Replicated tables that are joined to it, directly or by way of others.
         let replicated: HashSet<_> = inner
             .iter()
@@ -1416,7 +1601,9 @@ impl Planner<'_> {
         }
         linked.remove(alias);
         // Without a condition on the others, a match says little.
-        let narrows = joins.iter().any(|condition| aliases_in(condition).len() == 1);
+        let narrows = joins
+            .iter()
+            .any(|condition| aliases_in(condition).len() == 1);
         if linked.is_empty() || !narrows {
             return filters;
         }
@@ -1428,12 +1615,17 @@ impl Planner<'_> {
                 if self.is_renamed(name) {
                     return filters;
                 }
-                from.push(build::item(build::table(raw_name(&base.sql), Some(bind::table_alias(name)))));
+                from.push(build::item(build::table(
+                    raw_name(&base.sql),
+                    Some(bind::table_alias(name)),
+                )));
             }
         }
         let used = joins.into_iter().filter(|condition| {
             let names = aliases_in(condition);
-            names.iter().all(|name| name == alias || linked.contains(name))
+            names
+                .iter()
+                .all(|name| name == alias || linked.contains(name))
         });
         let mut exists = build::select(vec![SelectItem::UnnamedExpr(build::number(1))], from);
         exists.selection = rewrite::all_of(used);
@@ -1510,7 +1702,7 @@ impl Planner<'_> {
         for tree in &select.from {
             each_side(tree, &mut |factor| own.extend(factor_alias(factor)));
         }
-        if self.from_is_correlated(select) {
+        if self.has_correlated_from(select) {
             self.note("FROM names columns of an outer query");
             return Ok(None);
         }
@@ -1531,7 +1723,7 @@ impl Planner<'_> {
             });
             found
         };
-        if left.iter().any(|expr| has_subquery(expr)) {
+        if left.iter().any(has_subquery) {
             self.note("a correlated condition holds a subquery");
             return Ok(None);
         }
@@ -1564,11 +1756,19 @@ impl Planner<'_> {
             self.note("GROUP BY has a constant");
             return Ok(None);
         }
-        if parts.keys.iter().any(|key| has_subquery(key) || functions::is_volatile(key, catalog)) {
+        if parts
+            .keys
+            .iter()
+            .any(|key| has_subquery(key) || functions::is_volatile(key, catalog))
+        {
             self.note("GROUP BY holds a subquery or a volatile function");
             return Ok(None);
         }
-        if parts.keys.iter().any(|key| self.names_outer(key, &parts.own)) {
+        if parts
+            .keys
+            .iter()
+            .any(|key| self.names_outer(key, &parts.own))
+        {
             self.note("GROUP BY names columns of an outer query");
             return Ok(None);
         }
@@ -1594,12 +1794,18 @@ impl Planner<'_> {
         let mut asked: Vec<Expr> = parts.keys.clone();
         for call in &calls {
             let outer = self.names_outer(&Expr::Function(call.clone()), &parts.own);
-            if let Some(reason) = self.locality().global_beside(select, &Expr::Function(call.clone())) {
+            if let Some(reason) = self
+                .locality()
+                .global_beside(select, &Expr::Function(call.clone()))
+            {
                 self.note(reason);
                 return Ok(None);
             }
             if outer || functions::is_volatile(&Expr::Function(call.clone()), catalog) {
-                self.note(format!("{}: its argument is volatile or of an outer query", functions::name(call)));
+                self.note(format!(
+                    "{}: its argument is volatile or of an outer query",
+                    functions::name(call)
+                ));
                 return Ok(None);
             }
             asked.extend(arguments(call));
@@ -1615,7 +1821,11 @@ impl Planner<'_> {
             }
         };
         self.remember_not_text(&asked, &types);
-        if types.iter().take(parts.keys.len()).any(|column| !has_name(column)) {
+        if types
+            .iter()
+            .take(parts.keys.len())
+            .any(|column| !has_name(column))
+        {
             self.note("a group key is a row without a type of its own");
             return Ok(None);
         }
@@ -1623,7 +1833,10 @@ impl Planner<'_> {
         for call in &calls {
             let count = arguments(call).len();
             let own = types.get(next..next + count).unwrap_or_default();
-            parts.arguments.insert(call.to_string(), own.iter().map(|c| c.pg_type.clone()).collect());
+            parts.arguments.insert(
+                call.to_string(),
+                own.iter().map(|c| c.pg_type.clone()).collect(),
+            );
             next += count;
         }
 
@@ -1659,7 +1872,8 @@ impl Planner<'_> {
         let mut residual = rewrite::all_of(left.clone());
         let mut subqueries: Vec<Query> = Vec::new();
         {
-            let mut step = |expr: &mut Expr| parts.step(expr, catalog, &columns, &mut failed, &mut subqueries);
+            let mut step =
+                |expr: &mut Expr| parts.step(expr, catalog, &columns, &mut failed, &mut subqueries);
             top_down(&mut residual, &mut step)?;
             top_down(&mut grouping, &mut step)?;
             top_down(&mut replaced.projection, &mut step)?;
@@ -1754,7 +1968,10 @@ impl Planner<'_> {
         let uses = self.uses(&step_query);
         let key_types: Vec<_> = types.iter().take(grouped_keys).cloned().collect();
         let exact_keys = grouped_keys == parts.keys.len()
-            && key_types.iter().zip(&parts.keys).all(|(column, key)| self.groups_as_bytes(column, key));
+            && key_types
+                .iter()
+                .zip(&parts.keys)
+                .all(|(column, key)| self.groups_as_bytes(column, key));
         let direct = match exact_keys && residual.is_none() && subqueries.is_empty() {
             true => self.direct(query, &replaced, &parts, &names),
             false => None,
@@ -1763,7 +1980,13 @@ impl Planner<'_> {
             true => parts.premerge(&names),
             false => Merge::all(),
         };
-        let index = self.push(Sql::of(&step_query), uses, Place::Shards(shards), merge, names);
+        let index = self.push(
+            Sql::of(&step_query),
+            uses,
+            Place::Shards(shards),
+            merge,
+            names,
+        );
         if self.steps[index].name != parts.name {
             // An equal step was there before; its name is another.
             let (from, to) = (parts.name.clone(), self.steps[index].name.clone());
@@ -1822,14 +2045,19 @@ impl Planner<'_> {
             if let TableFactor::Table { name, .. } = factor
                 && let Some(Source::Cte) = self.relations.get(&alias).map(|r| &r.source)
             {
-                foreign |= !bind::parts(name).pop().is_some_and(|name| defined.contains(&name));
+                foreign |= !bind::parts(name)
+                    .pop()
+                    .is_some_and(|name| defined.contains(&name));
             }
         });
         foreign
     }
 
-    fn from_is_correlated(&self, select: &Select) -> bool {
-        let mut bare_select = build::select(vec![SelectItem::UnnamedExpr(build::number(1))], select.from.clone());
+    fn has_correlated_from(&self, select: &Select) -> bool {
+        let mut bare_select = build::select(
+            vec![SelectItem::UnnamedExpr(build::number(1))],
+            select.from.clone(),
+        );
         bare_select.selection = None;
         let query = build::query(SetExpr::Select(Box::new(bare_select)));
         self.locality().is_correlated(&query)
@@ -1847,14 +2075,18 @@ impl Planner<'_> {
                 _ => None,
             };
             alias.is_some_and(|alias| {
-                self.relations.contains_key(&alias) && !own.contains(&alias) && !inside.contains(&alias)
+                self.relations.contains_key(&alias)
+                    && !own.contains(&alias)
+                    && !inside.contains(&alias)
             })
         })
     }
 
     fn names_own(&self, query: &Query, own: &HashSet<String>) -> bool {
         rewrite::any(query, |part| match part {
-            Expr::CompoundIdentifier(parts) => parts.first().is_some_and(|alias| own.contains(&folded(alias))),
+            Expr::CompoundIdentifier(parts) => parts
+                .first()
+                .is_some_and(|alias| own.contains(&folded(alias))),
             Expr::Identifier(name) => own.contains(&folded(name)),
             _ => false,
         })
@@ -1877,7 +2109,10 @@ impl Planner<'_> {
             .collect();
         let known = facts.is_some_and(|facts| {
             let renamed = self.is_renamed(alias);
-            facts.keys.iter().any(|key| renamed || key.iter().all(|column| grouped.contains(column)))
+            facts
+                .keys
+                .iter()
+                .any(|key| renamed || key.iter().all(|column| grouped.contains(column)))
         });
         match known {
             true => Ok(()),
@@ -1948,7 +2183,13 @@ impl Planner<'_> {
 
     /// The merge that gives the answer itself: every column is a key or a partial aggregate as it
     /// is, and nothing comes after.
-    fn direct(&self, query: &Query, replaced: &Select, parts: &Parts, names: &[StepColumn]) -> Option<Merge> {
+    fn direct(
+        &self,
+        query: &Query,
+        replaced: &Select,
+        parts: &Parts,
+        names: &[StepColumn],
+    ) -> Option<Merge> {
         if query.order_by.is_some()
             || locality::is_limited(query)
             || replaced.having.is_some()
@@ -1958,7 +2199,11 @@ impl Planner<'_> {
         {
             return None;
         }
-        if parts.partials.iter().any(|partial| matches!(partial.expr, Expr::Cast { .. })) {
+        if parts
+            .partials
+            .iter()
+            .any(|partial| matches!(partial.expr, Expr::Cast { .. }))
+        {
             if !self.question.decimals {
                 return None;
             }
@@ -1968,7 +2213,9 @@ impl Planner<'_> {
         for item in &replaced.projection {
             let expr = item_expr(item)?;
             let printed = expr.to_string();
-            if let Some(index) = (0..parts.keys.len()).find(|index| parts.key(*index).to_string() == printed) {
+            if let Some(index) =
+                (0..parts.keys.len()).find(|index| parts.key(*index).to_string() == printed)
+            {
                 items.push(quoted(&names.get(index)?.name));
                 continue;
             }
@@ -1982,7 +2229,11 @@ impl Planner<'_> {
                 false => merged,
             });
         }
-        let keys: Vec<_> = names.iter().take(parts.keys.len()).map(|c| quoted(&c.name)).collect();
+        let keys: Vec<_> = names
+            .iter()
+            .take(parts.keys.len())
+            .map(|c| quoted(&c.name))
+            .collect();
         let items: Vec<_> = items
             .into_iter()
             .enumerate()
@@ -2043,7 +2294,9 @@ impl Parts {
 
     fn find_key(&self, expr: &Expr) -> Option<usize> {
         let printed = bare(expr).to_string();
-        self.keys.iter().position(|key| bare(key).to_string() == printed)
+        self.keys
+            .iter()
+            .position(|key| bare(key).to_string() == printed)
     }
 
     fn add_key(&mut self, expr: &Expr) -> usize {
@@ -2071,7 +2324,9 @@ impl Parts {
         }
         if let Expr::InSubquery { expr: left, .. } = expr {
             let mut inner = (**left).clone();
-            top_down(&mut inner, |expr| self.step(expr, catalog, columns, failed, subqueries))?;
+            top_down(&mut inner, |expr| {
+                self.step(expr, catalog, columns, failed, subqueries)
+            })?;
             **left = inner;
         }
         if let Some(query) = rewrite::subquery(expr) {
@@ -2080,7 +2335,11 @@ impl Parts {
         }
         match expr {
             Expr::Function(function) if functions::is_aggregate(function, catalog) => {
-                let types = self.arguments.get(&function.to_string()).cloned().unwrap_or_default();
+                let types = self
+                    .arguments
+                    .get(&function.to_string())
+                    .cloned()
+                    .unwrap_or_default();
                 match aggregate::split(function, &types, columns) {
                     Err(reason) => *failed = Some(reason),
                     Ok(split) => {
@@ -2098,7 +2357,10 @@ impl Parts {
                             if partial.kind == PartialKind::Distinct {
                                 set.push(index);
                             }
-                            names.push(bind::column(&self.name, &format!("{}a{}", self.prefix, index + 1)));
+                            names.push(bind::column(
+                                &self.name,
+                                &format!("{}a{}", self.prefix, index + 1),
+                            ));
                         }
                         if !set.is_empty() && !self.sets.contains(&set) {
                             self.sets.push(set);
@@ -2163,7 +2425,10 @@ impl Parts {
             .collect();
         let mut marks: Vec<Expr> = Vec::new();
         for expr in sets.iter().flatten() {
-            if !marks.iter().any(|known| known.to_string() == expr.to_string()) {
+            if !marks
+                .iter()
+                .any(|known| known.to_string() == expr.to_string())
+            {
                 marks.push(expr.clone());
             }
         }
@@ -2229,7 +2494,11 @@ impl Parts {
     }
 
     fn premerge(&self, names: &[StepColumn]) -> Merge {
-        let keys: Vec<_> = names.iter().take(self.keys.len()).map(|c| quoted(&c.name)).collect();
+        let keys: Vec<_> = names
+            .iter()
+            .take(self.keys.len())
+            .map(|c| quoted(&c.name))
+            .collect();
         let mut items: Vec<_> = keys.clone();
         for (partial, column) in self.partials.iter().zip(names.iter().skip(self.keys.len())) {
             if let Some(merge) = partial.merge {
@@ -2263,7 +2532,12 @@ fn resolve(key: &mut Expr, projection: &[SelectItem], parts: &mut Parts) {
                 resolve(inner, projection, parts);
             }
         }
-        Expr::Nested(inner) if matches!(**inner, Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_)) => {
+        Expr::Nested(inner)
+            if matches!(
+                **inner,
+                Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_)
+            ) =>
+        {
             resolve(inner, projection, parts);
         }
         other => {
@@ -2311,7 +2585,9 @@ fn arguments(call: &Function) -> Vec<Expr> {
 
 fn item_expr(item: &SelectItem) -> Option<Expr> {
     match item {
-        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => Some(expr.clone()),
+        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
+            Some(expr.clone())
+        }
         _ => None,
     }
 }
@@ -2337,12 +2613,13 @@ fn output_index(expr: &Expr, names: &[Option<String>], body: &SetExpr) -> Option
             names.iter().position(|known| known.as_ref() == Some(&name))
         }
         other => {
-            let SetExpr::Select(select) = body else { return None };
+            let SetExpr::Select(select) = body else {
+                return None;
+            };
             let printed = bare(other).to_string();
-            select
-                .projection
-                .iter()
-                .position(|item| item_expr(item).is_some_and(|expr| bare(&expr).to_string() == printed))
+            select.projection.iter().position(|item| {
+                item_expr(item).is_some_and(|expr| bare(&expr).to_string() == printed)
+            })
         }
     }
 }
@@ -2399,7 +2676,11 @@ fn take_limit(query: &mut Query) -> Option<Limit> {
     let mut limit = Limit::default();
     match clause {
         None => {}
-        Some(LimitClause::LimitOffset { limit: count, offset, limit_by }) => {
+        Some(LimitClause::LimitOffset {
+            limit: count,
+            offset,
+            limit_by,
+        }) => {
             if !limit_by.is_empty() {
                 return None;
             }
@@ -2459,20 +2740,46 @@ fn is_collatable(column: &Column) -> bool {
 fn parse_expr(sql: &str) -> Option<Expr> {
     use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
     use datafusion::sql::sqlparser::parser::Parser;
-    Parser::new(&PostgreSqlDialect {}).try_with_sql(sql).ok()?.parse_expr().ok()
+    Parser::new(&PostgreSqlDialect {})
+        .try_with_sql(sql)
+        .ok()?
+        .parse_expr()
+        .ok()
 }
 
 /// The texts that an operation makes a text of, if it is one that is known to do so.
 fn text_parts(expr: &Expr) -> Option<Vec<&Expr>> {
     use datafusion::sql::sqlparser::ast::{BinaryOperator, DataType};
     const TEXT_TO_TEXT: [&str; 14] = [
-        "upper", "lower", "initcap", "btrim", "ltrim", "rtrim", "replace", "reverse", "translate",
-        "split_part", "regexp_replace", "coalesce", "nullif", "concat",
+        "upper",
+        "lower",
+        "initcap",
+        "btrim",
+        "ltrim",
+        "rtrim",
+        "replace",
+        "reverse",
+        "translate",
+        "split_part",
+        "regexp_replace",
+        "coalesce",
+        "nullif",
+        "concat",
     ];
-    const FIRST_IS_TEXT: [&str; 7] = ["substr", "substring", "left", "right", "lpad", "rpad", "repeat"];
+    const FIRST_IS_TEXT: [&str; 7] = [
+        "substr",
+        "substring",
+        "left",
+        "right",
+        "lpad",
+        "rpad",
+        "repeat",
+    ];
     match expr {
         Expr::Function(function) => {
-            let FunctionArguments::List(list) = &function.args else { return None };
+            let FunctionArguments::List(list) = &function.args else {
+                return None;
+            };
             let mut args = Vec::new();
             for arg in &list.args {
                 match arg {
@@ -2526,16 +2833,31 @@ fn raw_name(sql: &str) -> ObjectName {
 /// The rows of a step, in FROM.
 fn step_factor(step: &str, alias: Option<&str>) -> TableFactor {
     let alias = alias.filter(|alias| *alias != step).map(bind::table_alias);
-    build::table(ObjectName(vec![ObjectNamePart::Identifier(ident(step))]), alias)
+    build::table(
+        ObjectName(vec![ObjectNamePart::Identifier(ident(step))]),
+        alias,
+    )
 }
 
-fn step_factor_with(step: &str, alias: &str, columns: Vec<datafusion::sql::sqlparser::ast::Ident>) -> TableFactor {
+fn step_factor_with(
+    step: &str,
+    alias: &str,
+    columns: Vec<datafusion::sql::sqlparser::ast::Ident>,
+) -> TableFactor {
     let mut table_alias = bind::table_alias(alias);
     table_alias.columns = columns
         .into_iter()
-        .map(|name| datafusion::sql::sqlparser::ast::TableAliasColumnDef { name, data_type: None })
+        .map(
+            |name| datafusion::sql::sqlparser::ast::TableAliasColumnDef {
+                name,
+                data_type: None,
+            },
+        )
         .collect();
-    build::table(ObjectName(vec![ObjectNamePart::Identifier(ident(step))]), Some(table_alias))
+    build::table(
+        ObjectName(vec![ObjectNamePart::Identifier(ident(step))]),
+        Some(table_alias),
+    )
 }
 
 fn no_values() -> datafusion::sql::sqlparser::ast::Values {
@@ -2548,11 +2870,16 @@ fn no_values() -> datafusion::sql::sqlparser::ast::Values {
 
 /// The columns that a SELECT names beside its aggregates and that are none of its group keys: those
 /// that a primary key among the keys determines.
-fn determined_columns(query: &Query, select: &Select, catalog: &crate::catalog::Catalog) -> Vec<Expr> {
+fn determined_columns(
+    query: &Query,
+    select: &Select,
+    catalog: &crate::catalog::Catalog,
+) -> Vec<Expr> {
     let GroupByExpr::Expressions(keys, modifiers) = &select.group_by else {
         return Vec::new();
     };
-    let plain = |key: &Expr| !matches!(key, Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_));
+    let plain =
+        |key: &Expr| !matches!(key, Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_));
     if keys.is_empty() || !modifiers.is_empty() || !keys.iter().all(plain) {
         return Vec::new();
     }
@@ -2567,7 +2894,8 @@ fn determined_columns(query: &Query, select: &Select, catalog: &crate::catalog::
     let mut found: Vec<Expr> = Vec::new();
     let mut step = |expr: &mut Expr| {
         let printed = bare(expr).to_string();
-        let aggregate = matches!(expr, Expr::Function(function) if functions::is_aggregate(function, catalog));
+        let aggregate =
+            matches!(expr, Expr::Function(function) if functions::is_aggregate(function, catalog));
         if aggregate || keys.contains(&printed) {
             return Ok(Walk::Done);
         }
@@ -2605,7 +2933,9 @@ fn column_names(expr: &Expr) -> Vec<locality::ColumnName> {
 /// Calls `f` for the items of a join tree.
 fn each_side(tree: &TableWithJoins, f: &mut dyn FnMut(&TableFactor)) {
     let mut visit = |factor: &TableFactor| match factor {
-        TableFactor::NestedJoin { table_with_joins, .. } => each_side(table_with_joins, f),
+        TableFactor::NestedJoin {
+            table_with_joins, ..
+        } => each_side(table_with_joins, f),
         other => f(other),
     };
     visit(&tree.relation);
@@ -2616,7 +2946,9 @@ fn each_side(tree: &TableWithJoins, f: &mut dyn FnMut(&TableFactor)) {
 
 fn each_side_mut(tree: &mut TableWithJoins, f: &mut dyn FnMut(&mut TableFactor)) {
     let mut visit = |factor: &mut TableFactor| match factor {
-        TableFactor::NestedJoin { table_with_joins, .. } => each_side_mut(table_with_joins, f),
+        TableFactor::NestedJoin {
+            table_with_joins, ..
+        } => each_side_mut(table_with_joins, f),
         other => f(other),
     };
     visit(&mut tree.relation);
@@ -2636,27 +2968,35 @@ fn inner_side(
     own: &mut Vec<Expr>,
     reachable: &mut bool,
 ) {
-    let plain = tree
-        .joins
-        .iter()
-        .all(|join| matches!(bind::outer_kind(&join.join_operator), Ok(Outer::None | Outer::Left)));
+    let plain = tree.joins.iter().all(|join| {
+        matches!(
+            bind::outer_kind(&join.join_operator),
+            Ok(Outer::None | Outer::Left)
+        )
+    });
     if !plain {
         return;
     }
-    let mut enter = |factor: &TableFactor, conditions: &mut Vec<Expr>, own: &mut Vec<Expr>| match factor {
-        TableFactor::NestedJoin { table_with_joins, .. } => {
-            inner_side(table_with_joins, alias, inner, conditions, own, reachable);
-        }
-        other => {
-            if let Some(name) = factor_alias(other) {
-                *reachable |= name == alias;
-                inner.insert(name);
+    let mut enter =
+        |factor: &TableFactor, conditions: &mut Vec<Expr>, own: &mut Vec<Expr>| match factor {
+            TableFactor::NestedJoin {
+                table_with_joins, ..
+            } => {
+                inner_side(table_with_joins, alias, inner, conditions, own, reachable);
             }
-        }
-    };
+            other => {
+                if let Some(name) = factor_alias(other) {
+                    *reachable |= name == alias;
+                    inner.insert(name);
+                }
+            }
+        };
     enter(&tree.relation, conditions, own);
     for join in &tree.joins {
-        let found = locality::condition(&join.join_operator).into_iter().flat_map(conjuncts).cloned();
+        let found = locality::condition(&join.join_operator)
+            .into_iter()
+            .flat_map(conjuncts)
+            .cloned();
         match bind::outer_kind(&join.join_operator) {
             Ok(Outer::None) => {
                 enter(&join.relation, conditions, own);
@@ -2706,21 +3046,32 @@ fn collect_global(query: &mut Query, found: &mut dyn FnMut(&Query, bool), locali
                 let rows_global = block.rows.is_err();
                 let all_global = matches!(block.distribution, Distribution::Global(_));
                 let mut from = std::mem::take(&mut select.from);
-                visit_subqueries(&mut from, &mut |sub| consider(sub, over_sharded && rows_global, found, locality));
+                visit_subqueries(&mut from, &mut |sub| {
+                    consider(sub, over_sharded && rows_global, found, locality)
+                });
                 select.from = from;
                 visit_subqueries(&mut select.selection, &mut |sub| {
                     consider(sub, over_sharded && rows_global, found, locality);
                 });
                 let beside = over_sharded && all_global && !aggregates;
-                visit_subqueries(&mut select.projection, &mut |sub| consider(sub, beside, found, locality));
-                visit_subqueries(&mut select.having, &mut |sub| consider(sub, false, found, locality));
+                visit_subqueries(&mut select.projection, &mut |sub| {
+                    consider(sub, beside, found, locality)
+                });
+                visit_subqueries(&mut select.having, &mut |sub| {
+                    consider(sub, false, found, locality)
+                });
             }
             _ => {}
         }
     }
 }
 
-fn consider(sub: &mut Query, wanted: bool, found: &mut dyn FnMut(&Query, bool), locality: &Locality<'_>) {
+fn consider(
+    sub: &mut Query,
+    wanted: bool,
+    found: &mut dyn FnMut(&Query, bool),
+    locality: &Locality<'_>,
+) {
     let global = !matches!(locality.of(sub), Distribution::Replicated);
     if wanted && global && !locality.is_correlated(sub) {
         found(sub, true);
@@ -2729,7 +3080,10 @@ fn consider(sub: &mut Query, wanted: bool, found: &mut dyn FnMut(&Query, bool), 
     }
 }
 
-fn visit_subqueries<T: datafusion::sql::sqlparser::ast::VisitMut>(tree: &mut T, f: &mut dyn FnMut(&mut Query)) {
+fn visit_subqueries<T: datafusion::sql::sqlparser::ast::VisitMut>(
+    tree: &mut T,
+    f: &mut dyn FnMut(&mut Query),
+) {
     let _ = top_down(tree, |expr| {
         if let Expr::InSubquery { expr: left, .. } = expr {
             visit_subqueries(&mut **left, f);

@@ -141,11 +141,14 @@ pub(super) fn conjuncts(expr: &Expr) -> Vec<&Expr> {
 /// The expressions, connected by `AND`.
 pub(super) fn all_of(conjuncts: impl IntoIterator<Item = Expr>) -> Option<Expr> {
     use datafusion::sql::sqlparser::ast::BinaryOperator;
-    conjuncts.into_iter().map(in_and).reduce(|left, right| Expr::BinaryOp {
-        left: Box::new(left),
-        op: BinaryOperator::And,
-        right: Box::new(right),
-    })
+    conjuncts
+        .into_iter()
+        .map(in_and)
+        .reduce(|left, right| Expr::BinaryOp {
+            left: Box::new(left),
+            op: BinaryOperator::And,
+            right: Box::new(right),
+        })
 }
 
 /// An expression that may stand beside `AND`.

@@ -35,8 +35,20 @@ type Pins = HashMap<(ColumnName, String), BTreeSet<usize>>;
 /// Whether values of the column's type that `=` calls equal are one and the same.
 pub(super) fn is_exact(column: &ColumnFacts) -> bool {
     let known = [
-        "bool", "int2", "int4", "int8", "oid", "uuid", "date", "timestamp", "timestamptz", "text",
-        "varchar", "bpchar", "name", "bytea",
+        "bool",
+        "int2",
+        "int4",
+        "int8",
+        "oid",
+        "uuid",
+        "date",
+        "timestamp",
+        "timestamptz",
+        "text",
+        "varchar",
+        "bpchar",
+        "name",
+        "bytea",
     ];
     let base = &column.base_type;
     let collation = column.collation.as_ref();
@@ -101,7 +113,12 @@ impl<'a> Router<'a> {
     }
 
     /// `pinned`: columns of FROM of which an outer query lets only some values pass.
-    fn body(&self, body: &SetExpr, outer: &Pins, pinned: &Pins) -> Result<Option<BTreeSet<usize>>, Stop> {
+    fn body(
+        &self,
+        body: &SetExpr,
+        outer: &Pins,
+        pinned: &Pins,
+    ) -> Result<Option<BTreeSet<usize>>, Stop> {
         match body {
             SetExpr::Select(select) => self.select(select, outer, pinned),
             SetExpr::Query(query) => self.query(query, outer),
@@ -114,7 +131,12 @@ impl<'a> Router<'a> {
         }
     }
 
-    fn select(&self, select: &Select, outer: &Pins, pinned: &Pins) -> Result<Option<BTreeSet<usize>>, Stop> {
+    fn select(
+        &self,
+        select: &Select,
+        outer: &Pins,
+        pinned: &Pins,
+    ) -> Result<Option<BTreeSet<usize>>, Stop> {
         let mut known = outer.clone();
         known.extend(pinned.clone());
         let pins = self.pins(select, &known)?;
@@ -163,9 +185,11 @@ impl<'a> Router<'a> {
     fn factor(&self, factor: &TableFactor, pins: &Pins) -> Result<Option<BTreeSet<usize>>, Stop> {
         let alias = locality::factor_alias(factor).unwrap_or_default();
         match factor {
-            TableFactor::NestedJoin { table_with_joins, .. } => self.tree(table_with_joins, pins),
+            TableFactor::NestedJoin {
+                table_with_joins, ..
+            } => self.tree(table_with_joins, pins),
             TableFactor::Derived { subquery, .. } => {
-                let inner = self.into_derived(&alias, subquery, pins);
+                let inner = self.of_derived(&alias, subquery, pins);
                 let mut found = Some(BTreeSet::new());
                 if let Some(with) = &subquery.with {
                     for cte in &with.cte_tables {
@@ -187,7 +211,7 @@ impl<'a> Router<'a> {
     }
 
     /// What pins on the output of a derived table say of the columns that it passes on.
-    fn into_derived(&self, alias: &str, query: &Query, pins: &Pins) -> Pins {
+    fn of_derived(&self, alias: &str, query: &Query, pins: &Pins) -> Pins {
         let mut inner = Pins::new();
         // Rows that do not pass later would still count in a limit or a window.
         if locality::is_limited(query) {
@@ -201,18 +225,27 @@ impl<'a> Router<'a> {
             match body {
                 SetExpr::SetOperation { left, right, .. } => pending.extend([&**left, &**right]),
                 SetExpr::Select(select) => {
-                    let has_window = rewrite::any(&select.projection, |expr| {
-                        matches!(expr, Expr::Function(function) if function.over.is_some())
-                    });
-                    if has_window || matches!(select.distinct, Some(datafusion::sql::sqlparser::ast::Distinct::On(_))) {
+                    let has_window = rewrite::any(
+                        &select.projection,
+                        |expr| matches!(expr, Expr::Function(function) if function.over.is_some()),
+                    );
+                    if has_window
+                        || matches!(
+                            select.distinct,
+                            Some(datafusion::sql::sqlparser::ast::Distinct::On(_))
+                        )
+                    {
                         continue;
                     }
                     for (item, column) in select.projection.iter().zip(columns) {
-                        let (SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = item
+                        let (SelectItem::UnnamedExpr(expr)
+                        | SelectItem::ExprWithAlias { expr, .. }) = item
                         else {
                             break;
                         };
-                        let Some(name) = as_column(expr) else { continue };
+                        let Some(name) = as_column(expr) else {
+                            continue;
+                        };
                         let outer = (alias.to_owned(), column.name.clone());
                         for ((pinned, group), shards) in pins {
                             if *pinned == outer {
@@ -244,10 +277,14 @@ impl<'a> Router<'a> {
         }
         let mut pins = known.clone();
         // Any key that is compared with constants pins all columns that it is equal to.
-        for sharding in self.relations.iter().filter_map(|(alias, relation)| match &relation.source {
-            Source::Table(base) => Some((alias.clone(), base.sharding.as_ref()?)),
-            _ => None,
-        }) {
+        for sharding in
+            self.relations
+                .iter()
+                .filter_map(|(alias, relation)| match &relation.source {
+                    Source::Table(base) => Some((alias.clone(), base.sharding.as_ref()?)),
+                    _ => None,
+                })
+        {
             let (alias, sharding) = sharding;
             let key = (alias, sharding.key.clone());
             let class = equal.class(&key);
@@ -272,7 +309,11 @@ impl<'a> Router<'a> {
         }
         // The rows that a LEFT JOIN adds: only those that match a row on the left.
         for condition in sided {
-            if let Expr::BinaryOp { left, op: BinaryOperator::Eq, right } = bare(condition)
+            if let Expr::BinaryOp {
+                left,
+                op: BinaryOperator::Eq,
+                right,
+            } = bare(condition)
                 && let (Some(left), Some(right)) = (as_column(left), as_column(right))
             {
                 let exact = Equalities::one(left.clone(), right.clone()).exact(self.relations);
@@ -294,7 +335,11 @@ impl<'a> Router<'a> {
         Ok(pins)
     }
 
-    fn shards_of(&self, sharding: &Sharding, constants: &[Expr]) -> Result<Option<BTreeSet<usize>>, Stop> {
+    fn shards_of(
+        &self,
+        sharding: &Sharding,
+        constants: &[Expr],
+    ) -> Result<Option<BTreeSet<usize>>, Stop> {
         let Some(index) = &sharding.shard_index else {
             return Ok(None);
         };
@@ -329,8 +374,14 @@ impl<'a> Router<'a> {
         };
         for row in rows {
             // An index of NULL says nothing.
-            let Some(Some(number)) = row.first() else { return Ok(None) };
-            match number.parse::<usize>().ok().filter(|index| *index < self.shards) {
+            let Some(Some(number)) = row.first() else {
+                return Ok(None);
+            };
+            match number
+                .parse::<usize>()
+                .ok()
+                .filter(|index| *index < self.shards)
+            {
                 Some(index) => found.insert(index),
                 None => {
                     return Err(Error::new(
@@ -368,25 +419,39 @@ fn typed(constant: &Expr, key_type: &str) -> Option<(Value, String)> {
             Value::Null => Some((Value::Null, "NULL".to_owned())),
             _ => None,
         },
-        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => {
+        Expr::UnaryOp {
+            op: UnaryOperator::Minus,
+            expr,
+        } => {
             let (value, digits) = typed(expr, key_type)?;
             matches!(value, Value::Number(..)).then(|| (value, format!("(-{digits})")))
         }
         // A parameter that has become a literal, or what the user has cast.
-        Expr::Cast { kind: CastKind::DoubleColon | CastKind::Cast, expr, data_type, .. } => {
+        Expr::Cast {
+            kind: CastKind::DoubleColon | CastKind::Cast,
+            expr,
+            data_type,
+            ..
+        } => {
             let (value, literal) = match bare(expr) {
                 Expr::Value(value) => (value.value.clone(), value.value.to_string()),
                 _ => return None,
             };
             let name = data_type.to_string().to_ascii_lowercase().replace('"', "");
             let name = name.trim_start_matches("pg_catalog.");
-            let integers = ["smallint", "integer", "bigint", "int", "int2", "int4", "int8"];
+            let integers = [
+                "smallint", "integer", "bigint", "int", "int2", "int4", "int8",
+            ];
             let texts = ["text", "varchar", "character varying"];
             let same = name == key_type
                 || integer && integers.contains(&name)
-                || (key_type == "text" || key_type.starts_with("character varying")) && texts.contains(&name)
+                || (key_type == "text" || key_type.starts_with("character varying"))
+                    && texts.contains(&name)
                 || key_type == "uuid" && name == "uuid";
-            let quoted = matches!(value, Value::SingleQuotedString(_) | Value::EscapedStringLiteral(_));
+            let quoted = matches!(
+                value,
+                Value::SingleQuotedString(_) | Value::EscapedStringLiteral(_)
+            );
             let digits = matches!(&value, Value::Number(d, _) if integer && d.bytes().all(|b| b.is_ascii_digit()));
             (same && (quoted || digits)).then_some((value, literal))
         }
@@ -425,7 +490,11 @@ fn constants(condition: &Expr, class: &[ColumnName]) -> Option<Vec<Expr>> {
             BinaryOperator::And => constants(left, class).or_else(|| constants(right, class)),
             _ => None,
         },
-        Expr::InList { expr, list, negated: false } if is_key(expr) => Some(list.clone()),
+        Expr::InList {
+            expr,
+            list,
+            negated: false,
+        } if is_key(expr) => Some(list.clone()),
         _ => None,
     }
     // A comparison with another column is no constant; `typed` says so.
@@ -433,35 +502,57 @@ fn constants(condition: &Expr, class: &[ColumnName]) -> Option<Vec<Expr>> {
 }
 
 /// The conditions that hold for all rows of a tree, and those of its LEFT JOINs.
-fn inner_conditions<'a>(tree: &'a TableWithJoins, all: &mut Vec<&'a Expr>, sided: &mut Vec<&'a Expr>) {
+fn inner_conditions<'a>(
+    tree: &'a TableWithJoins,
+    all: &mut Vec<&'a Expr>,
+    sided: &mut Vec<&'a Expr>,
+) {
     let plain = tree.joins.iter().all(|join| {
-        matches!(bind::outer_kind(&join.join_operator), Ok(Outer::None | Outer::Left))
+        matches!(
+            bind::outer_kind(&join.join_operator),
+            Ok(Outer::None | Outer::Left)
+        )
     });
     if !plain {
         return;
     }
-    if let TableFactor::NestedJoin { table_with_joins, .. } = &tree.relation {
+    if let TableFactor::NestedJoin {
+        table_with_joins, ..
+    } = &tree.relation
+    {
         inner_conditions(table_with_joins, all, sided);
     }
     for join in &tree.joins {
-        let found = locality::condition(&join.join_operator).into_iter().flat_map(conjuncts);
+        let found = locality::condition(&join.join_operator)
+            .into_iter()
+            .flat_map(conjuncts);
         match bind::outer_kind(&join.join_operator) {
             Ok(Outer::None) => all.extend(found),
             _ => {
                 // Only what the right side is equal to on the left; its left side keeps all rows.
                 let right = locality::factor_alias(&join.relation);
-                sided.extend(found.filter(|condition| match (bare(condition), &right) {
-                    (Expr::BinaryOp { left, right: other, .. }, Some(alias)) => [left, other]
-                        .iter()
-                        .any(|side| as_column(side).is_some_and(|column| column.0 == *alias)),
-                    _ => false,
+                sided.extend(found.filter(|condition| {
+                    match (bare(condition), &right) {
+                        (
+                            Expr::BinaryOp {
+                                left, right: other, ..
+                            },
+                            Some(alias),
+                        ) => [left, other]
+                            .iter()
+                            .any(|side| as_column(side).is_some_and(|column| column.0 == *alias)),
+                        _ => false,
+                    }
                 }));
             }
         }
     }
 }
 
-fn collect_subqueries<T: datafusion::sql::sqlparser::ast::VisitMut>(tree: &mut T, found: &mut Vec<Query>) {
+fn collect_subqueries<T: datafusion::sql::sqlparser::ast::VisitMut>(
+    tree: &mut T,
+    found: &mut Vec<Query>,
+) {
     let _ = rewrite::top_down(tree, |expr| {
         if let Expr::InSubquery { expr: left, .. } = expr {
             collect_subqueries(&mut **left, found);

@@ -23,10 +23,10 @@ use arrow::record_batch::RecordBatchWriter;
 
 #[cfg(feature = "datafusion")]
 pub use self::analysis::Analysis;
-#[cfg(feature = "datafusion")]
-pub use self::verify::{Verified, Verifier};
 use self::deadline::Deadline;
 use self::settle::settle;
+#[cfg(feature = "datafusion")]
+pub use self::verify::{Verified, Verifier};
 use crate::cluster::Cluster;
 use crate::decode::{DEFAULT_BATCH_BYTES, DEFAULT_BATCH_ROWS};
 use crate::error::{Error, ErrorKind, Result};

@@ -39,12 +39,12 @@ fn cluster(server: &Server, name: &str, sqls: &[&str]) -> Cluster {
         .enumerate()
         .map(|(shard, sql)| {
             let name = format!("{name}{shard}");
-            let url = server.create_database(&name).unwrap();
-            server.execute(&name, sql).unwrap();
+            let url = server.create_database(&name).expect("a database");
+            server.execute(&name, sql).expect("the tables");
             url
         })
         .collect();
-    Cluster::new(Topology::from_urls(urls).unwrap()).unwrap()
+    Cluster::new(Topology::from_urls(urls).expect("a topology")).expect("a cluster")
 }
 
 const SCHEMA: &str = r#"
@@ -270,7 +270,7 @@ async fn differences_are_found_and_a_refresh_forgets_them() {
 async fn an_error_is_not_kept() {
     let Some(server) = server() else { return };
     let urls = [server.url("late0")];
-    let cluster = Cluster::new(Topology::from_urls(urls).unwrap()).unwrap();
+    let cluster = Cluster::new(Topology::from_urls(urls).expect("a topology")).expect("a cluster");
     assert_eq!(
         cluster.catalog().await.unwrap_err().sql_state(),
         Some("3D000")
@@ -299,7 +299,8 @@ async fn encodings_and_collations_of_databases_are_compared() {
         let sql = format!("create database {name} template template0 {options}");
         server.execute("postgres", &sql).unwrap();
         let urls = [server.url("utf8"), server.url(name)];
-        let cluster = Cluster::new(Topology::from_urls(urls).unwrap()).unwrap();
+        let cluster =
+            Cluster::new(Topology::from_urls(urls).expect("a topology")).expect("a cluster");
         let catalog = cluster.catalog().await.unwrap();
         let difference = catalog.difference().unwrap();
         assert!(
@@ -319,7 +320,7 @@ async fn a_tpc_h_database_over_four_shards_is_loaded_quickly() {
         .map(|shard| server.create_database(&format!("tpch{shard}")).unwrap())
         .collect();
     Tpch::new(0.001).load(&urls).await.unwrap();
-    let cluster = Cluster::new(Topology::from_urls(urls).unwrap()).unwrap();
+    let cluster = Cluster::new(Topology::from_urls(urls).expect("a topology")).expect("a cluster");
     let begin = Instant::now();
     let catalog = cluster.catalog().await.unwrap();
     eprintln!("with connecting: {:?}", begin.elapsed());

@@ -30,11 +30,7 @@ pub(super) fn depth_bound(tokens: &[Lexed<'_>]) -> usize {
                     kind: Kind::Case,
                     ..Level::default()
                 }),
-                "end" => {
-                    if level.kind == Kind::Case {
-                        close(&mut levels, Kind::Case);
-                    }
-                }
+                "end" if level.kind == Kind::Case => close(&mut levels, Kind::Case),
                 "when" | "then" | "else" if level.kind == Kind::Case => level.next_item(),
                 "union" | "intersect" | "except" => {
                     level.next_item();

@@ -50,8 +50,10 @@ impl Dialect for Dialected {
     /// What begins with such a word and cannot be read is not read a second time as a column of that
     /// name, which would be 2^n steps too.
     fn is_reserved_for_identifier(&self, kw: Keyword) -> bool {
-        matches!(kw, Keyword::ARRAY | Keyword::CASE | Keyword::CAST | Keyword::NOT)
-            || POSTGRES.is_reserved_for_identifier(kw)
+        matches!(
+            kw,
+            Keyword::ARRAY | Keyword::CASE | Keyword::CAST | Keyword::NOT
+        ) || POSTGRES.is_reserved_for_identifier(kw)
     }
 
     fn is_custom_operator_part(&self, ch: char) -> bool {

@@ -244,7 +244,10 @@ fn unwrap_items(tokens: Vec<Lexed<'_>>) -> Vec<Lexed<'_>> {
     };
     let mut dropped = std::collections::HashSet::new();
     for start in 0..tokens.len() {
-        let opens = is_any(tokens.get(start).map(|lexed| &lexed.token), &["rollup", "cube"]);
+        let opens = is_any(
+            tokens.get(start).map(|lexed| &lexed.token),
+            &["rollup", "cube"],
+        );
         if !opens || !is(start + 1, "(") {
             continue;
         }
@@ -277,7 +280,10 @@ fn unwrap_items(tokens: Vec<Lexed<'_>>) -> Vec<Lexed<'_>> {
     if dropped.is_empty() {
         return tokens;
     }
-    let kept = tokens.into_iter().enumerate().filter(|(at, _)| !dropped.contains(at));
+    let kept = tokens
+        .into_iter()
+        .enumerate()
+        .filter(|(at, _)| !dropped.contains(at));
     kept.map(|(_, lexed)| lexed).collect()
 }
 

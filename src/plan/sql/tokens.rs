@@ -270,7 +270,7 @@ impl<'a> Lexer<'a> {
             .find(delimiter)
             .ok_or("unterminated dollar-quoted text")?;
         self.at += delimiter.len() + end + delimiter.len();
-        Ok(body[..end].as_bytes().to_vec())
+        Ok(body.as_bytes()[..end].to_vec())
     }
 
     /// The escape character of a `U&'...'` before the current place.

@@ -419,7 +419,7 @@ fn what_any_shard_can_do_is_done_by_one_that_takes_part() {
         exactness: Exactness::Exact,
         arm: Arm::Gather,
         reasons: Vec::new(),
-            decimals: false,
+        decimals: false,
         surroundings: Default::default(),
     };
     let runs = |places: Vec<Place>, preferred| {
