@@ -4,7 +4,7 @@
 //! shard, which its key columns decide), or *global*: no shard can compute its part of it. The rows
 //! of a query that is sharded are the rows of all shards together.
 //!
-//! The analysis reads a bound statement (see [`bind`](super::bind)) and nothing else.
+//! The analysis reads a bound statement (see [`bind`]) and nothing else.
 
 use std::collections::HashMap;
 

@@ -21,7 +21,7 @@ pub(super) enum Walk {
 /// replaced or declared [`Walk::Done`] is not walked again.
 ///
 /// Queries inside are not entered unless `step` lets the expression that holds them pass, so a step
-/// that knows [`subqueries`] sees each of them once.
+/// that knows [`subquery`] sees each of them once.
 pub(super) fn top_down<T, F>(tree: &mut T, step: F) -> Result<()>
 where
     T: VisitMut,

@@ -77,7 +77,7 @@ impl Variance {
 /// A statistic of two variables, Y and X in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Regression {
-    /// The partials, as templates over the arguments, in the order of [`NAMES`].
+    /// The partials, as templates over the arguments, in the order of the result.
     parts: &'static [Part],
     /// Over the combined n, mx, my (means), xx, yy, xy (sums of products of distances).
     result: &'static str,

@@ -23,9 +23,10 @@ pub(super) struct Answer {
 impl Answer {
     /// With every value of every type, exactly: text for what Arrow cannot hold.
     pub(super) async fn of(query: Query) -> Result<Self, Error> {
-        let mut options = TypeOptions::default();
-        options.numeric = NumericAs::Text;
-        options.unrepresentable = Unrepresentable::Text;
+        let options = TypeOptions {
+            numeric: NumericAs::Text,
+            unrepresentable: Unrepresentable::Text,
+        };
         Self::with_defaults(query.with_types(options)).await
     }
 
@@ -86,7 +87,7 @@ pub(super) fn compare(case: &Case, expected: &Answer, found: &Answer) -> Result<
         .collect();
     let prepare = |rows: &[Row]| {
         let mut rows: Vec<Row> = match case.representative {
-            true => rows.iter().map(|row| normalize(row)).collect(),
+            true => rows.iter().map(normalize).collect(),
             false => rows.to_vec(),
         };
         if !case.ordered {

@@ -162,7 +162,7 @@ impl Statement {
     }
 
     fn of(seed: u64, choices: Choices) -> Self {
-        let everyday = seed % 5 != 0;
+        let everyday = !seed.is_multiple_of(5);
         let mut generator = Generator::new(choices, everyday);
         let made = generator.statement();
         let (choices, _) = generator.choices.into_parts();

@@ -242,7 +242,7 @@ impl Generator {
                     // Uncorrelated, the values can be collected first; the preserved side must
                     // be sharded for everything else to be local.
                     let often = match self.everyday {
-                        true => local && !scope.replicated || !correlated && !scope.replicated,
+                        true => !scope.replicated && (local || !correlated),
                         false => true,
                     };
                     if same && often {

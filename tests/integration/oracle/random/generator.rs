@@ -360,7 +360,8 @@ impl Generator {
                 }
             }
         }
-        if !found.is_empty() && !(self.everyday && scope.replicated) {
+        let kept_out = self.everyday && scope.replicated;
+        if !found.is_empty() && !kept_out {
             let (a, number, b) = self.choices.pick(&found).clone();
             let (inner_text, inner) = self.table(number, false);
             let b = inner

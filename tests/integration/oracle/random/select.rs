@@ -147,11 +147,11 @@ impl Generator {
         for _ in 0..self.choices.weighted(&[35, 45, 20]) {
             from.push(self.predicate(scope, depth));
         }
-        if self.choices.chance(4) {
-            if let Some(key) = self.column(scope, |column| column.shards) {
-                let literal = self.literal(&key);
-                from.push(format!("{} = {literal}", key.sql));
-            }
+        if self.choices.chance(4)
+            && let Some(key) = self.column(scope, |column| column.shards)
+        {
+            let literal = self.literal(&key);
+            from.push(format!("{} = {literal}", key.sql));
         }
         from
     }
@@ -323,18 +323,19 @@ impl Generator {
         // What the primary key determines needs not be grouped by.
         if let Some(primary) = groups.iter().find(|group| group.primary && !sets) {
             let table = primary.table.clone();
-            if self.choices.chance(50) {
-                if let Some(other) = self.column(&scope, |column| {
+            if self.choices.chance(50)
+                && let Some(other) = self.column(&scope, |column| {
                     column.table == table && column.groups_visibly()
-                }) {
-                    let (text, item) = self.item(other, top, &items);
-                    texts.push(text);
-                    items.push(item);
-                }
+                })
+            {
+                let (text, item) = self.item(other, top, &items);
+                texts.push(text);
+                items.push(item);
             }
         }
         let key = names(&items);
-        let key = (!sets && !(hides && groups.len() > 1)).then_some(key);
+        let hidden = hides && groups.len() > 1;
+        let key = (!sets && !hidden).then_some(key);
         for _ in 0..self.choices.weighted(&[10, 45, 30, 15]) {
             let aggregate = self.aggregate(&scope);
             let (text, item) = self.item(aggregate, top, &items);

@@ -380,7 +380,8 @@ impl Expr {
 
     /// Whether the representative of a group can be compared: those of intervals and of JSON cannot.
     pub(super) fn groups_visibly(&self) -> bool {
-        !self.approx && !(self.fuzzy && matches!(self.ty, Ty::Interval | Ty::Jsonb | Ty::Other))
+        let varies = self.fuzzy && matches!(self.ty, Ty::Interval | Ty::Jsonb | Ty::Other);
+        !self.approx && !varies
     }
 
     pub(super) fn sorts(&self) -> bool {
