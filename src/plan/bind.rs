@@ -525,9 +525,13 @@ impl Binder<'_> {
                     .find(|(name, _)| name.as_ref() == Some(&folded));
                 match (self.in_scope(self.scopes.len() - 1, &folded)?, output) {
                     (Some(column), _) => *expr = column,
-                    // A constant could not stand there itself.
+                    // A constant could not stand there itself, and a subquery that is planned twice is
+                    // no longer the same expression.
                     (None, Some((_, Some(output))))
-                        if !matches!(rewrite::bare(output), Expr::Value(_)) =>
+                        if !matches!(rewrite::bare(output), Expr::Value(_))
+                            && !rewrite::any(output, |part| {
+                                rewrite::subquery(&mut part.clone()).is_some()
+                            }) =>
                     {
                         *expr = output.clone();
                     }

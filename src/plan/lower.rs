@@ -1099,6 +1099,12 @@ impl Planner<'_> {
         if width == 0 || self.names_foreign_cte(query) {
             return Ok(None);
         }
+        // The columns get other names, but GROUP BY may know one by its own.
+        let by_name = matches!(&first.group_by, GroupByExpr::Expressions(keys, _)
+            if keys.iter().any(|key| matches!(bare(key), Expr::Identifier(_))));
+        if by_name {
+            return Ok(None);
+        }
 
         // The sort keys, and those of DISTINCT ON, as columns of the step.
         let mut added: Vec<Expr> = Vec::new();
