@@ -1,0 +1,136 @@
+//! Blocks of a query, from the outside in: each becomes one over the rows of steps.
+
+use datafusion::sql::sqlparser::ast::{Expr, Query, SetExpr, SetOperator, SetQuantifier, VisitMut};
+
+use super::steps::no_values;
+use super::{Planner, Result};
+use crate::plan::rewrite::{self, Walk, top_down};
+use crate::plan::{MergeMode, build, locality};
+
+impl Planner<'_> {
+    /// The query over the rows of steps. `once`: whether a row counts once however often it comes.
+    pub(super) fn lower_query(&mut self, mut query: Query, once: bool, top: bool) -> Result<Query> {
+        if !self.locality().reads_sharded(&query) {
+            return Ok(query);
+        }
+        if self.merge == MergeMode::Auto
+            && let Some(rows) = self.rows(&query, once, top)?
+        {
+            return Ok(rows);
+        }
+        if let Some(with) = &mut query.with {
+            for cte in &mut with.cte_tables {
+                let inner =
+                    std::mem::replace(&mut *cte.query, build::query(SetExpr::Values(no_values())));
+                *cte.query = self.lower_query(inner, false, false)?;
+            }
+        }
+        let body = std::mem::replace(&mut *query.body, SetExpr::Values(no_values()));
+        match body {
+            SetExpr::Select(select) => {
+                *query.body = SetExpr::Select(select);
+                self.lower_select(query, once)
+            }
+            SetExpr::Query(inner) => {
+                *query.body = SetExpr::Query(Box::new(self.lower_query(*inner, false, false)?));
+                self.lower_beside(&mut query)?;
+                Ok(query)
+            }
+            SetExpr::SetOperation {
+                op,
+                set_quantifier,
+                left,
+                right,
+            } => {
+                let all = matches!(
+                    set_quantifier,
+                    SetQuantifier::All | SetQuantifier::AllByName
+                );
+                let union = op == SetOperator::Union;
+                *query.body = SetExpr::SetOperation {
+                    left: Box::new(self.lower_side(*left, !all, top && union)?),
+                    right: Box::new(self.lower_side(*right, !all, top && union)?),
+                    op,
+                    set_quantifier,
+                };
+                self.lower_beside(&mut query)?;
+                Ok(query)
+            }
+            mut other => {
+                if let SetExpr::Values(values) = &mut other {
+                    self.lower_subqueries(values)?;
+                }
+                *query.body = other;
+                self.lower_beside(&mut query)?;
+                Ok(query)
+            }
+        }
+    }
+
+    fn lower_side(&mut self, side: SetExpr, once: bool, top: bool) -> Result<SetExpr> {
+        let lowered = match side {
+            SetExpr::Query(query) => {
+                return Ok(SetExpr::Query(Box::new(
+                    self.lower_query(*query, once, top)?,
+                )));
+            }
+            other => self.lower_query(build::query(other), once, top)?,
+        };
+        let plain =
+            lowered.with.is_none() && lowered.order_by.is_none() && !locality::is_limited(&lowered);
+        Ok(match plain {
+            true => *lowered.body,
+            false => SetExpr::Query(Box::new(lowered)),
+        })
+    }
+
+    /// A SELECT that the shards cannot answer alone.
+    fn lower_select(&mut self, query: Query, once: bool) -> Result<Query> {
+        if self.merge == MergeMode::Auto
+            && let Some(combined) = self.combine(&query)?
+        {
+            return Ok(combined.query);
+        }
+        self.gather(query, once)
+    }
+
+    /// Lowers the queries in ORDER BY and LIMIT.
+    pub(super) fn lower_beside(&mut self, query: &mut Query) -> Result<()> {
+        let mut order_by = query.order_by.take();
+        self.lower_subqueries(&mut order_by)?;
+        query.order_by = order_by;
+        let mut limit = query.limit_clause.take();
+        self.lower_subqueries(&mut limit)?;
+        query.limit_clause = limit;
+        let mut fetch = query.fetch.take();
+        self.lower_subqueries(&mut fetch)?;
+        query.fetch = fetch;
+        Ok(())
+    }
+
+    /// Lowers the queries inside expressions.
+    pub(super) fn lower_subqueries<T: VisitMut>(&mut self, tree: &mut T) -> Result<()> {
+        let mut stop = None;
+        let _ = top_down(tree, |expr| {
+            if stop.is_some() {
+                return Ok(Walk::Done);
+            }
+            let once = matches!(expr, Expr::Exists { .. } | Expr::InSubquery { .. });
+            if let Expr::InSubquery { expr: left, .. } = expr
+                && let Err(error) = self.lower_subqueries(&mut **left)
+            {
+                stop = Some(error);
+            }
+            let Some(query) = rewrite::subquery(expr) else {
+                return Ok(Walk::Into);
+            };
+            let inner = std::mem::replace(query, build::query(SetExpr::Values(no_values())));
+            match self.lower_query(inner, once, false) {
+                Ok(lowered) => *query = lowered,
+                Err(error) => stop = Some(error),
+            }
+            Ok(Walk::Done)
+        });
+        stop.map_or(Ok(()), Err)
+    }
+}

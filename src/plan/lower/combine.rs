@@ -1,0 +1,549 @@
+//! Combine: the shards compute partial aggregates, and the SELECT is repeated over them with
+//! aggregates that combine them.
+
+use std::collections::HashSet;
+
+use datafusion::sql::sqlparser::ast::{
+    Distinct, Expr, Function, GroupByExpr, Ident, OrderBy, OrderByKind, Query, Select, SelectItem,
+    SetExpr,
+};
+
+use super::collation::is_collatable;
+use super::local::item_expr;
+use super::outer::{column_names, each_side};
+use super::parts::{Parts, arguments, resolve};
+use super::steps::{has_name, step_factor};
+use super::{Planner, Result};
+use crate::config::Finish;
+use crate::plan::aggregate::{Partial, PartialKind};
+use crate::plan::bind::{self, Relation, Source, as_column, folded, ident};
+use crate::plan::locality::{self, Anchors, Side, factor_alias};
+use crate::plan::rewrite::{self, Walk, conjuncts, top_down};
+use crate::plan::{Arm, Merge, Place, Sql, StepColumn, Stop, build, functions, refused, sql};
+use crate::types::Column;
+
+/// A block over the rows of steps.
+pub(super) struct Combined {
+    pub(super) query: Query,
+    /// What gives the same without a last step.
+    pub(super) direct: Option<Merge>,
+}
+
+impl Planner<'_> {
+    /// The answer from DataFusion alone, where nothing is left to finish.
+    pub(super) fn combined(&mut self, query: &Query) -> Result<Option<usize>> {
+        if !matches!(&*query.body, SetExpr::Select(_)) {
+            return Ok(None);
+        }
+        let steps = self.steps.len();
+        let reasons = self.reasons.len();
+        let (arm, float_order) = (self.arm, self.float_order);
+        let relations = self.relations.clone();
+        let Some(combined) = self.combine(query)? else {
+            return Ok(None);
+        };
+        if let Some(merge) = combined.direct
+            && self.steps.len() == steps + 1
+            && let Some(mut step) = self.steps.pop()
+        {
+            step.merge = merge;
+            step.columns = Vec::new();
+            self.steps.push(step);
+            return Ok(Some(steps));
+        }
+        if self.question.topology.finish() == &Finish::Off {
+            // Planned again, which says what it would need the last step for.
+            self.steps.truncate(steps);
+            self.reasons.truncate(reasons);
+            self.relations = relations;
+            self.arm = arm;
+            self.float_order = float_order;
+            return Ok(None);
+        }
+        self.finish(combined.query, Vec::new()).map(Some)
+    }
+
+    /// A SELECT with aggregates: the shards compute partial ones, and the SELECT is repeated over
+    /// them with aggregates that combine them.
+    pub(super) fn combine(&mut self, query: &Query) -> Result<Option<Combined>> {
+        match self.try_combine(query) {
+            Ok(combined) => Ok(Some(combined)),
+            Err(Obstacle::Reason(reason)) => {
+                self.note(reason);
+                Ok(None)
+            }
+            Err(Obstacle::Other) => Ok(None),
+            Err(Obstacle::Stop(stop)) => Err(stop),
+        }
+    }
+
+    fn try_combine(&mut self, query: &Query) -> Attempt<Combined> {
+        let select = self.combinable(query)?;
+        let own = names_of_from(select);
+        let conditions = self.split_where(select, &own)?;
+        let mut parts = Parts::new(&self.prefix, self.steps.len() + 1, own);
+        let mut block = Replaced {
+            grouping: self.group_keys(select, &mut parts)?,
+            select: unattached(select)?,
+            residual: rewrite::all_of(conditions.outer.clone()),
+            order_by: query.order_by.clone(),
+        };
+        let grouped = parts.keys.len();
+        let types = self.ask_types(query, select, &mut parts)?;
+        let subqueries = self.replace(&mut block, select, &mut parts)?;
+        let found = self.found_keys(&parts, grouped, &conditions.outer)?;
+        block.grouping.extend(found);
+        let columns = self.partial_columns(&parts, &types)?;
+
+        let mut step_query = parts.shard_query(select, conditions.pushed);
+        step_query.with.clone_from(&query.with);
+        let shards = self.shards_for(&step_query)?;
+        let uses = self.uses(&step_query);
+        let exact_keys = grouped == parts.keys.len()
+            && types
+                .iter()
+                .zip(&parts.keys)
+                .all(|(column, key)| self.groups_as_bytes(column, key));
+        let direct = match exact_keys && block.residual.is_none() && subqueries == 0 {
+            true => self.direct(query, &block.select, &parts, &columns),
+            false => None,
+        };
+        let merge = match exact_keys && parts.can_premerge() {
+            true => parts.premerge(&columns),
+            false => Merge::all(),
+        };
+        let place = Place::Shards(shards);
+        let index = self.push(Sql::of(&step_query), uses, place, merge, columns);
+        let name = self.steps[index].name.clone();
+        if name != parts.name {
+            // An equal step was there before; its name is another.
+            block.rename(&parts.name, &name)?;
+        }
+        self.relations.insert(
+            name.clone(),
+            Relation {
+                source: Source::Step,
+                columns: None,
+            },
+        );
+        self.at_least(Arm::Combine);
+        self.float_order |= parts.float_order;
+        let mut finished = block.over(query, &name);
+        // Subqueries beside the aggregates run where the block does.
+        if let SetExpr::Select(select) = &mut *finished.body {
+            self.lower_subqueries(&mut **select)?;
+        }
+        self.lower_beside(&mut finished)?;
+        Ok(Combined {
+            query: finished,
+            direct,
+        })
+    }
+
+    /// The SELECT of a query with aggregates, if the shards can compute the rows that it aggregates.
+    fn combinable<'a>(&self, query: &'a Query) -> Attempt<&'a Select> {
+        let SetExpr::Select(select) = &*query.body else {
+            return Err(Obstacle::Other);
+        };
+        let order = order_exprs(query);
+        if !self.locality().aggregates(select) && !self.locality().calls_aggregate(&order) {
+            return Err(Obstacle::Other);
+        }
+        if let Some(reason) = self.locality().global_with(query) {
+            return Err(Obstacle::Reason(reason));
+        }
+        if self.names_foreign_cte(query) {
+            return Err("a common table expression of an outer query is read".into());
+        }
+        match self.locality().select(select, &Anchors::default()).rows {
+            Ok(Side::Sharded { .. }) => {}
+            Ok(_) => return Err(Obstacle::Other),
+            Err(reason) => return Err(Obstacle::Reason(reason)),
+        }
+        if self.has_correlated_from(select) {
+            return Err("FROM names columns of an outer query".into());
+        }
+        Ok(select)
+    }
+
+    /// WHERE: what names columns of outer queries is left for later.
+    fn split_where(&self, select: &Select, own: &HashSet<String>) -> Attempt<Conditions> {
+        let (outer, pushed): (Vec<_>, Vec<_>) = select
+            .selection
+            .iter()
+            .flat_map(conjuncts)
+            .cloned()
+            .partition(|conjunct| self.names_outer(conjunct, own));
+        if outer.iter().any(has_subquery) {
+            return Err("a correlated condition holds a subquery".into());
+        }
+        Ok(Conditions { pushed, outer })
+    }
+
+    /// GROUP BY, with expressions in place of numbers and names; they are entered as keys.
+    fn group_keys(&self, select: &Select, parts: &mut Parts) -> Attempt<Vec<Expr>> {
+        let GroupByExpr::Expressions(written, modifiers) = &select.group_by else {
+            return Err(Obstacle::Other);
+        };
+        if !modifiers.is_empty() {
+            return Err(Obstacle::Other);
+        }
+        let mut grouping = written.clone();
+        for key in &mut grouping {
+            resolve(key, &select.projection, parts);
+        }
+        for key in &parts.keys {
+            if matches!(key, Expr::Value(_)) {
+                return Err("GROUP BY has a constant".into());
+            }
+            if has_subquery(key) || functions::is_volatile(key, self.question.catalog) {
+                return Err("GROUP BY holds a subquery or a volatile function".into());
+            }
+            if self.names_outer(key, &parts.own) {
+                return Err("GROUP BY names columns of an outer query".into());
+            }
+        }
+        Ok(grouping)
+    }
+
+    /// Asks for the types of the keys, which it returns, and of the arguments of the aggregates,
+    /// which it enters: they are PostgreSQL's to tell.
+    fn ask_types(
+        &mut self,
+        query: &Query,
+        select: &Select,
+        parts: &mut Parts,
+    ) -> Attempt<Vec<Column>> {
+        let calls = self.aggregate_calls(query, select);
+        let mut asked: Vec<Expr> = parts.keys.clone();
+        for call in &calls {
+            let expr = Expr::Function(call.clone());
+            if let Some(reason) = self.locality().global_beside(select, &expr) {
+                return Err(Obstacle::Reason(reason));
+            }
+            if self.names_outer(&expr, &parts.own)
+                || functions::is_volatile(&expr, self.question.catalog)
+            {
+                return Err(Obstacle::Reason(format!(
+                    "{}: its argument is volatile or of an outer query",
+                    functions::name(call)
+                )));
+            }
+            asked.extend(arguments(call));
+        }
+        if asked.is_empty() {
+            return Ok(Vec::new());
+        }
+        let items = asked.iter().cloned().map(SelectItem::UnnamedExpr).collect();
+        let probe = build::select(items, select.from.clone());
+        let mut probe = build::query(SetExpr::Select(Box::new(probe)));
+        probe.with.clone_from(&query.with);
+        let mut types = self.describe(&probe)?;
+        self.remember_not_text(&asked, &types);
+        let mut of_arguments = types
+            .split_off(parts.keys.len().min(types.len()))
+            .into_iter();
+        if !types.iter().all(has_name) {
+            return Err("a group key is a row without a type of its own".into());
+        }
+        for call in &calls {
+            let own = of_arguments.by_ref().take(arguments(call).len());
+            parts
+                .arguments
+                .insert(call.to_string(), own.map(|column| column.pg_type).collect());
+        }
+        Ok(types)
+    }
+
+    /// The aggregates of a block, but for those inside its subqueries.
+    fn aggregate_calls(&self, query: &Query, select: &Select) -> Vec<Function> {
+        let mut calls = Vec::new();
+        let mut collect = |expr: &Expr| {
+            if let Expr::Function(function) = expr
+                && functions::is_aggregate(function, self.question.catalog)
+            {
+                calls.push(function.clone());
+            }
+        };
+        locality::own_expressions(&select.projection, &mut collect);
+        locality::own_expressions(&select.having, &mut collect);
+        locality::own_expressions(&select.named_window, &mut collect);
+        locality::own_expressions(&order_exprs(query), &mut collect);
+        if let Some(Distinct::On(exprs)) = &select.distinct {
+            locality::own_expressions(exprs, &mut collect);
+        }
+        calls
+    }
+
+    /// Puts what stands for keys and aggregates over the merged rows in place of them; returns how
+    /// many subqueries stand beside them.
+    fn replace(&self, block: &mut Replaced, select: &Select, parts: &mut Parts) -> Attempt<usize> {
+        let catalog = self.question.catalog;
+        let columns = |idents: &[Ident]| match idents {
+            [alias, column] => {
+                let columns = self.relations.get(&folded(alias))?.columns.as_ref()?;
+                let name = folded(column);
+                columns.iter().find(|c| c.name == name)?.type_name.clone()
+            }
+            _ => None,
+        };
+        let mut failed: Option<String> = None;
+        let mut subqueries: Vec<Query> = Vec::new();
+        let mut step =
+            |expr: &mut Expr| parts.step(expr, catalog, &columns, &mut failed, &mut subqueries);
+        top_down(&mut block.residual, &mut step)?;
+        top_down(&mut block.grouping, &mut step)?;
+        top_down(&mut block.select.projection, &mut step)?;
+        top_down(&mut block.select.having, &mut step)?;
+        top_down(&mut block.select.named_window, &mut step)?;
+        let on = match &mut block.select.distinct {
+            Some(Distinct::On(exprs)) => exprs.iter_mut().collect(),
+            _ => Vec::new(),
+        };
+        let keys = match block.order_by.as_mut().map(|order_by| &mut order_by.kind) {
+            Some(OrderByKind::Expressions(keys)) => keys.as_mut_slice(),
+            _ => &mut [],
+        };
+        for expr in on
+            .into_iter()
+            .chain(keys.iter_mut().map(|key| &mut key.expr))
+        {
+            if !locality::is_output(expr, select) {
+                top_down(expr, &mut step)?;
+            }
+        }
+        if let Some(reason) = failed {
+            return Err(Obstacle::Reason(reason));
+        }
+        if subqueries.iter().any(|sub| self.names_own(sub, &parts.own)) {
+            return Err("a subquery beside the aggregates names columns of FROM".into());
+        }
+        Ok(subqueries.len())
+    }
+
+    /// What GROUP BY has to name besides: columns that its keys determine. Keys that only correlated
+    /// conditions name are none of them, for a group of the block may have several values of them.
+    fn found_keys(&self, parts: &Parts, grouped: usize, outer: &[Expr]) -> Attempt<Vec<Expr>> {
+        let (written, found) = parts.keys.split_at(grouped);
+        if !found.is_empty() && !parts.plain {
+            return Err("grouping sets with columns that their keys determine".into());
+        }
+        let of_conditions: HashSet<_> = outer.iter().flat_map(column_names).collect();
+        let mut determined = Vec::new();
+        for (index, key) in found.iter().enumerate() {
+            match as_column(key) {
+                Some(column) if of_conditions.contains(&column) => {}
+                column => {
+                    if let Some(column) = column {
+                        self.check_determined(&column, written)?;
+                    }
+                    determined.push(parts.key(grouped + index));
+                }
+            }
+        }
+        Ok(determined)
+    }
+
+    /// The columns of the partial aggregates' rows: first the keys.
+    fn partial_columns(&self, parts: &Parts, types: &[Column]) -> Attempt<Vec<StepColumn>> {
+        let mut columns = self
+            .key_columns(parts, types)
+            .map_err(|()| Obstacle::from("a group key has a collation that cannot be told"))?;
+        for (index, partial) in parts.partials.iter().enumerate() {
+            let collation = self.partial_collation(partial).map_err(|()| {
+                Obstacle::from("min or max of text whose collation cannot be told")
+            })?;
+            columns.push(self.step_column("a", index + 1, collation));
+        }
+        if columns.is_empty() {
+            // As the shard query has it, which selects something.
+            columns.push(self.step_column("c", 1, None));
+        }
+        Ok(columns)
+    }
+
+    /// Checks that group keys hold a key of the table whose column is selected beside them.
+    fn check_determined(&self, (alias, name): &locality::ColumnName, keys: &[Expr]) -> Result<()> {
+        let facts = match self.relations.get(alias).map(|relation| &relation.source) {
+            Some(Source::Table(base)) => {
+                let (schema, table) = &base.name;
+                self.question.catalog.relation(Some(schema), table)
+            }
+            _ => None,
+        };
+        let grouped: HashSet<_> = keys
+            .iter()
+            .filter_map(as_column)
+            .filter(|(of, _)| of == alias)
+            .map(|(_, column)| column)
+            .collect();
+        let known = facts.is_some_and(|facts| {
+            let renamed = self.is_renamed(alias);
+            facts
+                .keys
+                .iter()
+                .any(|key| renamed || key.iter().all(|column| grouped.contains(column)))
+        });
+        match known {
+            true => Ok(()),
+            false => Err(refused(
+                format!("{alias}.{name} is selected beside GROUP BY, but not all shards have the primary key that would determine it"),
+                "make the table the same on all shards, or add the column to GROUP BY",
+            )
+            .into()),
+        }
+    }
+
+    /// The columns of the keys; `Err`: a collation cannot be told.
+    fn key_columns(
+        &self,
+        parts: &Parts,
+        types: &[Column],
+    ) -> std::result::Result<Vec<StepColumn>, ()> {
+        let mut columns = Vec::new();
+        for (index, key) in parts.keys.iter().enumerate() {
+            let collation = match types.get(index).is_none_or(is_collatable) {
+                false => None,
+                true => self.collation(key)?.and_then(|collation| collation.sql),
+            };
+            columns.push(self.step_column("k", index + 1, collation));
+        }
+        Ok(columns)
+    }
+
+    fn partial_collation(&self, partial: &Partial) -> std::result::Result<Option<String>, ()> {
+        let expr = match (&partial.kind, &partial.expr) {
+            (PartialKind::Distinct, expr) => expr.clone(),
+            (PartialKind::Aggregate, Expr::Function(function))
+                if ["min", "max", "any_value"].contains(&&*functions::name(function)) =>
+            {
+                match arguments(function).into_iter().next() {
+                    Some(expr) => expr,
+                    None => return Ok(None),
+                }
+            }
+            _ => return Ok(None),
+        };
+        // The collation of what is not text is nobody's; columns say so themselves.
+        Ok(self.collation(&expr)?.and_then(|collation| collation.sql))
+    }
+}
+
+/// A block with aggregates, without its FROM.
+struct Replaced {
+    select: Select,
+    grouping: Vec<Expr>,
+    /// The conditions that name columns of outer queries.
+    residual: Option<Expr>,
+    order_by: Option<OrderBy>,
+}
+
+impl Replaced {
+    /// Gives the step another name.
+    fn rename(&mut self, from: &str, to: &str) -> Result<()> {
+        let mut rename = |expr: &mut Expr| {
+            if let Expr::CompoundIdentifier(names) = expr
+                && let Some(first) = names.first_mut()
+                && first.value == from
+            {
+                to.clone_into(&mut first.value);
+            }
+            Ok(Walk::Into)
+        };
+        top_down(&mut self.residual, &mut rename)?;
+        top_down(&mut self.grouping, &mut rename)?;
+        top_down(&mut self.select, &mut rename)?;
+        top_down(&mut self.order_by, &mut rename)?;
+        Ok(())
+    }
+
+    /// The block over the rows of a step.
+    fn over(mut self, query: &Query, step: &str) -> Query {
+        self.select.from = vec![build::item(step_factor(step, None))];
+        self.select.selection = self.residual;
+        self.select.group_by = GroupByExpr::Expressions(self.grouping, Vec::new());
+        let mut finished = query.clone();
+        finished.order_by = self.order_by;
+        *finished.body = SetExpr::Select(Box::new(self.select));
+        finished
+    }
+}
+
+/// The conjuncts of WHERE.
+struct Conditions {
+    pushed: Vec<Expr>,
+    /// Those that name columns of outer queries.
+    outer: Vec<Expr>,
+}
+
+type Attempt<T> = std::result::Result<T, Obstacle>;
+
+/// Why a block is not combined.
+enum Obstacle {
+    /// What the user may want to know.
+    Reason(String),
+    /// It is no block to combine.
+    Other,
+    Stop(Stop),
+}
+
+impl From<&str> for Obstacle {
+    fn from(reason: &str) -> Self {
+        Self::Reason(reason.to_owned())
+    }
+}
+
+impl From<Stop> for Obstacle {
+    fn from(stop: Stop) -> Self {
+        Self::Stop(stop)
+    }
+}
+
+impl From<crate::error::Error> for Obstacle {
+    fn from(error: crate::error::Error) -> Self {
+        Self::Stop(error.into())
+    }
+}
+
+/// A SELECT without FROM and WHERE, whose columns keep their names whatever becomes of their
+/// expressions.
+fn unattached(select: &Select) -> Attempt<Select> {
+    let mut select = select.clone();
+    select.selection = None;
+    select.from = Vec::new();
+    for item in &mut select.projection {
+        if let SelectItem::UnnamedExpr(expr) = item
+            && let Some(name) = sql::output_name(expr).filter(|name| name != bind::NAMELESS)
+        {
+            *item = SelectItem::ExprWithAlias {
+                expr: expr.clone(),
+                alias: ident(&name),
+            };
+        }
+        if item_expr(item).is_none() {
+            return Err(Obstacle::Other);
+        }
+    }
+    Ok(select)
+}
+
+fn names_of_from(select: &Select) -> HashSet<String> {
+    let mut names = HashSet::new();
+    for tree in &select.from {
+        each_side(tree, &mut |factor| names.extend(factor_alias(factor)));
+    }
+    names
+}
+
+fn order_exprs(query: &Query) -> Vec<Expr> {
+    let keys = locality::order_keys(query);
+    keys.iter().map(|key| key.expr.clone()).collect()
+}
+
+fn has_subquery(expr: &Expr) -> bool {
+    let mut found = false;
+    locality::own_expressions(expr, |part| {
+        found |= rewrite::subquery(&mut part.clone()).is_some();
+    });
+    found
+}

@@ -1,0 +1,169 @@
+//! Gather: the filtered rows of sharded tables in place of the tables.
+
+use std::collections::HashSet;
+
+use datafusion::sql::sqlparser::ast::{
+    Distinct, Expr, GroupByExpr, JoinConstraint, JoinOperator, Query, Select, SetExpr, TableFactor,
+    TableWithJoins,
+};
+
+use super::outer::each_side;
+use super::steps::{no_values, step_factor};
+use super::{Planner, Result};
+use crate::catalog::Catalog;
+use crate::plan::bind::{Source, as_column};
+use crate::plan::locality::{self, factor_alias};
+use crate::plan::rewrite::{self, Walk, bare, top_down};
+use crate::plan::{Arm, Place, build, functions};
+
+impl Planner<'_> {
+    /// The query with the filtered rows of its sharded tables in place of them.
+    pub(super) fn gather(&mut self, mut query: Query, once: bool) -> Result<Query> {
+        let is_limited = locality::is_limited(&query);
+        let SetExpr::Select(select) = &mut *query.body else {
+            return Ok(query);
+        };
+        let once = once
+            && !is_limited
+            && !self.locality().aggregates(select)
+            && !rewrite::any(
+                &select.projection,
+                |expr| matches!(expr, Expr::Function(function) if function.over.is_some()),
+            )
+            && !matches!(select.distinct, Some(Distinct::On(_)));
+        let original = select.clone();
+        let mut from = std::mem::take(&mut select.from);
+        for tree in &mut from {
+            self.gather_tree(tree, &original, once)?;
+        }
+        select.from = from;
+        let mut taken = std::mem::replace(&mut *query.body, SetExpr::Values(no_values()));
+        if let SetExpr::Select(select) = &mut taken {
+            self.lower_subqueries(&mut select.projection)?;
+            self.lower_subqueries(&mut select.selection)?;
+            self.lower_subqueries(&mut select.having)?;
+            self.lower_subqueries(&mut select.group_by)?;
+            self.lower_subqueries(&mut select.distinct)?;
+            self.lower_subqueries(&mut select.named_window)?;
+        }
+        *query.body = taken;
+        self.lower_beside(&mut query)?;
+        let columns = determined_columns(&query, &original, self.question.catalog);
+        if let SetExpr::Select(select) = &mut *query.body
+            && let GroupByExpr::Expressions(keys, _) = &mut select.group_by
+        {
+            // PostgreSQL knows of no primary key of the rows of a step.
+            keys.extend(columns);
+        }
+        Ok(query)
+    }
+
+    fn gather_tree(
+        &mut self,
+        tree: &mut TableWithJoins,
+        select: &Select,
+        once: bool,
+    ) -> Result<()> {
+        self.gather_factor(&mut tree.relation, select, once)?;
+        for join in &mut tree.joins {
+            self.gather_factor(&mut join.relation, select, once)?;
+            if let JoinOperator::Join(JoinConstraint::On(expr))
+            | JoinOperator::Inner(JoinConstraint::On(expr))
+            | JoinOperator::Left(JoinConstraint::On(expr))
+            | JoinOperator::LeftOuter(JoinConstraint::On(expr))
+            | JoinOperator::Right(JoinConstraint::On(expr))
+            | JoinOperator::RightOuter(JoinConstraint::On(expr))
+            | JoinOperator::FullOuter(JoinConstraint::On(expr)) = &mut join.join_operator
+            {
+                self.lower_subqueries(expr)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn gather_factor(
+        &mut self,
+        factor: &mut TableFactor,
+        select: &Select,
+        once: bool,
+    ) -> Result<()> {
+        match factor {
+            TableFactor::NestedJoin {
+                table_with_joins, ..
+            } => self.gather_tree(table_with_joins, select, once),
+            TableFactor::Derived { subquery, .. } => {
+                let inner =
+                    std::mem::replace(&mut **subquery, build::query(SetExpr::Values(no_values())));
+                **subquery = self.lower_query(inner, once, false)?;
+                Ok(())
+            }
+            TableFactor::Table { args: None, .. } => {
+                let alias = factor_alias(factor).unwrap_or_default();
+                let Some(Source::Table(base)) =
+                    self.relations.get(&alias).map(|r| r.source.clone())
+                else {
+                    return Ok(());
+                };
+                if base.sharding.is_none() {
+                    return Ok(());
+                }
+                let filters = self.filters(select, &alias);
+                let shards = match self.router().of_table(select, &alias)? {
+                    Some(shards) => shards.into_iter().collect(),
+                    None => self.all_shards(),
+                };
+                let name =
+                    self.table_step(&alias, &base.sql, filters, Place::Shards(shards), once)?;
+                self.at_least(Arm::Gather);
+                if let Some(relation) = self.relations.get_mut(&alias) {
+                    relation.source = Source::Step;
+                }
+                *factor = step_factor(&name, Some(&alias));
+                Ok(())
+            }
+            other => self.lower_subqueries(other),
+        }
+    }
+}
+
+/// The columns that a SELECT names beside its aggregates and that are none of its group keys: those
+/// that a primary key among the keys determines.
+fn determined_columns(query: &Query, select: &Select, catalog: &Catalog) -> Vec<Expr> {
+    let GroupByExpr::Expressions(keys, modifiers) = &select.group_by else {
+        return Vec::new();
+    };
+    let plain =
+        |key: &Expr| !matches!(key, Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_));
+    if keys.is_empty() || !modifiers.is_empty() || !keys.iter().all(plain) {
+        return Vec::new();
+    }
+    let keys: Vec<_> = keys
+        .iter()
+        .map(|key| bare(&locality::resolve_key(key, &select.projection)).to_string())
+        .collect();
+    let mut own = HashSet::new();
+    for tree in &select.from {
+        each_side(tree, &mut |factor| own.extend(factor_alias(factor)));
+    }
+    let mut found: Vec<Expr> = Vec::new();
+    let mut step = |expr: &mut Expr| {
+        let printed = bare(expr).to_string();
+        let aggregate =
+            matches!(expr, Expr::Function(function) if functions::is_aggregate(function, catalog));
+        if aggregate || keys.contains(&printed) {
+            return Ok(Walk::Done);
+        }
+        if let Some((alias, _)) = as_column(expr)
+            && own.contains(&alias)
+            && !found.iter().any(|known| known.to_string() == printed)
+        {
+            found.push(bare(expr).clone());
+        }
+        Ok(Walk::Into)
+    };
+    let mut select = select.clone();
+    let _ = top_down(&mut select.projection, &mut step);
+    let _ = top_down(&mut select.having, &mut step);
+    let _ = top_down(&mut query.order_by.clone(), &mut step);
+    found
+}

@@ -1,0 +1,153 @@
+//! Partial aggregates that DataFusion merges: where that is exact, and how.
+
+use datafusion::sql::sqlparser::ast::{Expr, Query, Select};
+
+use super::Planner;
+use super::local::item_expr;
+use super::parts::Parts;
+use crate::plan::aggregate::Reaggregate;
+use crate::plan::{Merge, StepColumn, functions, locality};
+use crate::types::{Column, Unrepresentable};
+
+impl Planner<'_> {
+    /// Whether values of a key are equal exactly when DataFusion finds them equal.
+    pub(super) fn groups_as_bytes(&self, column: &Column, key: &Expr) -> bool {
+        match column.pg_type.name() {
+            "bool" | "int2" | "int4" | "int8" | "oid" | "uuid" | "bytea" => true,
+            "date" | "timestamp" | "timestamptz" => {
+                self.question.types.unrepresentable != Unrepresentable::Null
+            }
+            "text" | "varchar" | "name" => match self.collation(key) {
+                Ok(None) => self.question.catalog.default_collation().deterministic,
+                Ok(Some(collation)) => collation.deterministic,
+                Err(()) => false,
+            },
+            _ => false,
+        }
+    }
+
+    /// The merge that gives the answer itself: every column is a key or a partial aggregate as it
+    /// is, and nothing comes after.
+    pub(super) fn direct(
+        &self,
+        query: &Query,
+        replaced: &Select,
+        parts: &Parts,
+        names: &[StepColumn],
+    ) -> Option<Merge> {
+        if query.order_by.is_some()
+            || locality::is_limited(query)
+            || replaced.having.is_some()
+            || replaced.distinct.is_some()
+            || !parts.plain
+            || parts.partials.iter().any(|partial| partial.merge.is_none())
+        {
+            return None;
+        }
+        if parts
+            .partials
+            .iter()
+            .any(|partial| matches!(partial.expr, Expr::Cast { .. }))
+        {
+            if !self.question.decimals {
+                return None;
+            }
+            self.decimals.set(true);
+        }
+        let mut items = Vec::new();
+        for item in &replaced.projection {
+            let expr = item_expr(item)?;
+            let printed = expr.to_string();
+            if let Some(index) =
+                (0..parts.keys.len()).find(|index| parts.key(*index).to_string() == printed)
+            {
+                items.push(quoted(&names.get(index)?.name));
+                continue;
+            }
+            let index = *parts.direct.get(&printed)?;
+            let partial = parts.partials.get(index)?;
+            let name = quoted(&names.get(parts.keys.len() + index)?.name);
+            let merged = reaggregate(partial.merge?, &name);
+            items.push(match is_count(&partial.expr) {
+                // Over no rows at all a sum is NULL, but a count is 0.
+                true => format!("coalesce({merged}, 0)"),
+                false => merged,
+            });
+        }
+        let keys: Vec<_> = names
+            .iter()
+            .take(parts.keys.len())
+            .map(|c| quoted(&c.name))
+            .collect();
+        let items: Vec<_> = items
+            .into_iter()
+            .enumerate()
+            .map(|(index, item)| format!("{item} AS c{}", index + 1))
+            .collect();
+        let group = match keys.is_empty() {
+            true => String::new(),
+            false => format!(" GROUP BY {}", keys.join(", ")),
+        };
+        Some(Merge::Aggregate {
+            sql: format!("SELECT {} FROM shards{group}", items.join(", ")),
+            columns: names.iter().map(|column| column.name.clone()).collect(),
+        })
+    }
+}
+
+impl Parts {
+    /// Whether DataFusion can merge the partials before they go on.
+    pub(super) fn can_premerge(&self) -> bool {
+        !self.partials.is_empty()
+            && self.sets.is_empty()
+            && self.partials.iter().all(|partial| {
+                // A decimal may be NaN, which Arrow cannot hold but PostgreSQL sums.
+                partial.merge.is_some() && !matches!(partial.expr, Expr::Cast { .. })
+            })
+    }
+
+    pub(super) fn premerge(&self, names: &[StepColumn]) -> Merge {
+        let keys: Vec<_> = names
+            .iter()
+            .take(self.keys.len())
+            .map(|c| quoted(&c.name))
+            .collect();
+        let mut items: Vec<_> = keys.clone();
+        for (partial, column) in self.partials.iter().zip(names.iter().skip(self.keys.len())) {
+            if let Some(merge) = partial.merge {
+                let name = quoted(&column.name);
+                items.push(format!("{} AS {name}", reaggregate(merge, &name)));
+            }
+        }
+        let group = match keys.is_empty() {
+            true => String::new(),
+            false => format!(" GROUP BY {}", keys.join(", ")),
+        };
+        Merge::Aggregate {
+            sql: format!("SELECT {} FROM shards{group}", items.join(", ")),
+            columns: names.iter().map(|column| column.name.clone()).collect(),
+        }
+    }
+}
+
+fn reaggregate(merge: Reaggregate, column: &str) -> String {
+    let name = match merge {
+        Reaggregate::Sum => "sum",
+        Reaggregate::Min => "min",
+        Reaggregate::Max => "max",
+        Reaggregate::BoolAnd => "bool_and",
+        Reaggregate::BoolOr => "bool_or",
+        Reaggregate::BitAnd => "bit_and",
+        Reaggregate::BitOr => "bit_or",
+        Reaggregate::BitXor => "bit_xor",
+    };
+    format!("{name}({column})")
+}
+
+fn is_count(expr: &Expr) -> bool {
+    matches!(expr, Expr::Function(function) if functions::name(function) == "count")
+}
+
+fn quoted(name: &str) -> String {
+    crate::quote::identifier(name)
+}

@@ -1,0 +1,297 @@
+//! From a bound statement to steps.
+//!
+//! ```text
+//! plan_query ── local ──> one step: Single, Union, Ordered
+//!     └─ else: broadcast what is global inside sharded blocks, then lower (blocks):
+//!            each block becomes a block over the rows of steps
+//!              combine: partial aggregates     rows: the block's own rows     gather: filtered tables
+//!            and what remains is the finish step
+//! ```
+
+mod blocks;
+mod broadcast;
+mod collation;
+mod combine;
+mod filters;
+mod gather;
+mod limit;
+mod local;
+mod merge;
+mod needed;
+mod outer;
+mod parts;
+mod rows;
+mod steps;
+
+use std::cell::Cell;
+use std::collections::{HashMap, HashSet};
+
+use datafusion::sql::sqlparser::ast::Query;
+
+use self::limit::take_limit;
+use self::needed::Needed;
+use self::outer::has_outer_aggregate;
+use self::steps::step_factor;
+use super::bind::{Bound, Relation, Source};
+use super::locality::{self, Distribution, Locality, factor_alias};
+use super::route::Router;
+use super::{Arm, Merge, MergeMode, Place, Question, Sql, Step, StepColumn, Stop, build, refused};
+use crate::config::Finish;
+
+type Result<T> = std::result::Result<T, Stop>;
+
+/// What lowering has made.
+pub(super) struct Lowered {
+    pub(super) steps: Vec<Step>,
+    pub(super) arm: Arm,
+    pub(super) float_order: bool,
+    pub(super) reasons: Vec<String>,
+    pub(super) decimals: bool,
+}
+
+/// Turns a statement into steps.
+///
+/// `text` is the statement as it can be sent verbatim, if that is the same.
+pub(super) fn lower(question: &Question<'_>, bound: Bound, text: Option<&str>) -> Result<Lowered> {
+    let Bound { query, relations } = bound;
+    let needed = Needed::of(&query);
+    // Views bring names of their own.
+    let prefix = prefix(&format!("{} {query}", question.sql));
+    let mut planner = Planner {
+        question,
+        relations,
+        needed,
+        prefix,
+        // Which block such an aggregate belongs to, only PostgreSQL knows.
+        merge: match has_outer_aggregate(&query, question) {
+            true => MergeMode::Gather,
+            false => question.merge,
+        },
+        steps: Vec::new(),
+        stubs: HashMap::new(),
+        arm: Arm::Single,
+        float_order: false,
+        reasons: Vec::new(),
+        decimals: Cell::new(false),
+        not_text: HashSet::new(),
+    };
+    planner.statement(query, text)?;
+    Ok(Lowered {
+        steps: planner.steps,
+        arm: planner.arm,
+        float_order: planner.float_order,
+        reasons: planner.reasons,
+        decimals: planner.decimals.get(),
+    })
+}
+
+struct Planner<'a> {
+    question: &'a Question<'a>,
+    relations: HashMap<String, Relation>,
+    needed: Needed,
+    prefix: String,
+    merge: MergeMode,
+    steps: Vec<Step>,
+    /// Queries with the columns of steps that other steps read.
+    stubs: HashMap<String, Query>,
+    arm: Arm,
+    float_order: bool,
+    reasons: Vec<String>,
+    /// Whether a merge holds numbers as decimals.
+    decimals: Cell<bool>,
+    /// Expressions, as printed, of types that have no collation.
+    not_text: HashSet<String>,
+}
+
+impl Planner<'_> {
+    fn locality(&self) -> Locality<'_> {
+        Locality {
+            relations: &self.relations,
+            catalog: self.question.catalog,
+        }
+    }
+
+    fn statement(&mut self, query: Query, text: Option<&str>) -> Result<()> {
+        let verbatim = |query: &Query| match text {
+            Some(text) => Sql::verbatim(text),
+            None => Sql::of(query),
+        };
+        if !self.locality().reads_sharded(&query) {
+            self.push(
+                verbatim(&query),
+                Vec::new(),
+                Place::AnyShard,
+                Merge::all(),
+                Vec::new(),
+            );
+            return Ok(());
+        }
+        let pinned = self.router().of(&query)?;
+        if let Some(shards) = &pinned
+            && let [shard] = shards.iter().copied().collect::<Vec<_>>()[..]
+            && self.merge == MergeMode::Auto
+        {
+            self.push(
+                verbatim(&query),
+                Vec::new(),
+                Place::Shards(vec![shard]),
+                Merge::all(),
+                Vec::new(),
+            );
+            return Ok(());
+        }
+        self.plan_query(query, text, true)?;
+        Ok(())
+    }
+
+    /// Plans a query whose rows are the answer, or those of a relation; returns its last step.
+    fn plan_query(&mut self, query: Query, text: Option<&str>, top: bool) -> Result<usize> {
+        let gather = self.merge == MergeMode::Gather;
+        let steps = self.steps.len();
+        let query = match gather {
+            true => query,
+            false => self.broadcast(query)?,
+        };
+        let columns = match top {
+            true => Vec::new(),
+            false => self.step_columns(&query)?,
+        };
+        if !self.locality().reads_sharded(&query) {
+            let uses = self.uses(&query);
+            return Ok(self.push(
+                Sql::of(&query),
+                uses,
+                Place::AnyShard,
+                Merge::all(),
+                columns,
+            ));
+        }
+        if !gather {
+            let text = text.filter(|_| self.steps.len() == steps);
+            if let Some(index) = self.local(&query, text, &columns)? {
+                return Ok(index);
+            }
+        }
+        let whole = self.is_whole(&query);
+        if top
+            && !gather
+            && !whole
+            && let Some(index) = self.combined(&query)?
+        {
+            return Ok(index);
+        }
+        let finished = self.lower_query(query, false, top)?;
+        self.finish(finished, columns)
+    }
+
+    /// Whether the shards can answer but for the order and the limit.
+    fn is_whole(&self, query: &Query) -> bool {
+        let mut unlimited = query.clone();
+        take_limit(&mut unlimited);
+        !matches!(
+            self.unlimited_distribution(&unlimited),
+            Distribution::Global(_)
+        )
+    }
+
+    /// The last step of a query that shards cannot answer alone.
+    fn finish(&mut self, mut query: Query, columns: Vec<StepColumn>) -> Result<usize> {
+        // A sharded table that is left would be read on one shard only.
+        if let Some(alias) = self.locality().sharded_tables(&query).first() {
+            return Err(refused(
+                format!("the sharded table {alias} stands where it cannot be replaced by its rows"),
+                build::FAN_OUT_HINT,
+            )
+            .into());
+        }
+        match self.question.topology.finish() {
+            Finish::Off => {
+                let reason = self.reasons.first().map(|reason| format!(": {reason}"));
+                return Err(refused(
+                    format!(
+                        "the query needs a last step in PostgreSQL, which the topology turns off{}",
+                        reason.unwrap_or_default()
+                    ),
+                    "set [finish] mode = \"on\", or name a server for it with [finish] url",
+                )
+                .into());
+            }
+            Finish::Server(_) => self.bring_replicated(&mut query)?,
+            Finish::AnyShard => {}
+        }
+        let uses = self.uses(&query);
+        Ok(self.push(Sql::of(&query), uses, Place::Finish, Merge::all(), columns))
+    }
+
+    /// A server that finishes but is no shard has no tables: replicated ones are brought too.
+    fn bring_replicated(&mut self, query: &mut Query) -> Result<()> {
+        let mut aliases = Vec::new();
+        locality::each_factor(query, |factor| {
+            aliases.extend(factor_alias(factor));
+        });
+        for alias in aliases {
+            let Some(Source::Table(base)) = self.relations.get(&alias).map(|r| r.source.clone())
+            else {
+                continue;
+            };
+            let name = self.table_step(&alias, &base.sql, Vec::new(), Place::AnyShard, false)?;
+            locality::each_factor(query, |factor| {
+                if factor_alias(factor).as_deref() == Some(&*alias) {
+                    *factor = step_factor(&name, Some(&alias));
+                }
+            });
+        }
+        Ok(())
+    }
+
+    fn router(&self) -> Router<'_> {
+        let shards = self.question.topology.shards().len();
+        Router::new(&self.relations, shards, self.question.answers)
+    }
+
+    fn all_shards(&self) -> Vec<usize> {
+        (0..self.question.topology.shards().len()).collect()
+    }
+
+    fn shards_for(&self, query: &Query) -> Result<Vec<usize>> {
+        Ok(match self.router().of(query)? {
+            Some(shards) => shards.into_iter().collect(),
+            None => self.all_shards(),
+        })
+    }
+
+    fn note(&mut self, reason: impl Into<String>) {
+        let reason = reason.into();
+        if !self.reasons.contains(&reason) {
+            self.reasons.push(reason);
+        }
+    }
+
+    fn at_least(&mut self, arm: Arm) {
+        self.arm = self.arm.max(arm);
+    }
+}
+
+/// What begins the names of steps and of their columns: no name of the statement does.
+fn prefix(text: &str) -> String {
+    let lower = text.to_ascii_lowercase();
+    let mut prefix = "m".to_owned();
+    let clashes = |prefix: &str| {
+        ["", "k", "a", "d", "c", "s"].iter().any(|kind| {
+            let start = match *kind {
+                "" => prefix.to_owned(),
+                kind => format!("{prefix}{kind}"),
+            };
+            lower.match_indices(&start).any(|(at, _)| {
+                let before = lower[..at].chars().next_back();
+                let after = lower[at + start.len()..].chars().next();
+                !before.is_some_and(|c| c.is_alphanumeric() || c == '_')
+                    && after.is_some_and(|c| c.is_ascii_digit())
+            })
+        })
+    };
+    while clashes(&prefix) {
+        prefix.push('m');
+    }
+    prefix
+}

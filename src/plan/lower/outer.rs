@@ -1,0 +1,153 @@
+//! Which names belong to which query.
+
+use std::collections::{BTreeSet, HashSet};
+
+use datafusion::sql::sqlparser::ast::{
+    Expr, Query, Select, SelectItem, SetExpr, TableFactor, TableWithJoins,
+};
+
+use super::Planner;
+use crate::plan::bind::{self, Source, as_column, folded};
+use crate::plan::locality::{self, factor_alias};
+use crate::plan::{Question, build, functions, rewrite};
+
+impl Planner<'_> {
+    /// Whether a query reads a common table expression that it does not hold itself.
+    pub(super) fn names_foreign_cte(&self, query: &Query) -> bool {
+        let mut defined = HashSet::new();
+        let mut clone = query.clone();
+        rewrite::each_query(&mut clone, |query| {
+            let ctes = query.with.iter().flat_map(|with| &with.cte_tables);
+            defined.extend(ctes.map(|cte| folded(&cte.alias.name)));
+        });
+        let mut foreign = false;
+        locality::each_factor(&mut clone, |factor| {
+            let alias = factor_alias(factor).unwrap_or_default();
+            if let TableFactor::Table { name, .. } = factor
+                && let Some(Source::Cte) = self.relations.get(&alias).map(|r| &r.source)
+            {
+                foreign |= !bind::parts(name)
+                    .pop()
+                    .is_some_and(|name| defined.contains(&name));
+            }
+        });
+        foreign
+    }
+
+    pub(super) fn has_correlated_from(&self, select: &Select) -> bool {
+        let mut bare_select = build::select(
+            vec![SelectItem::UnnamedExpr(build::number(1))],
+            select.from.clone(),
+        );
+        bare_select.selection = None;
+        let query = build::query(SetExpr::Select(Box::new(bare_select)));
+        self.locality().is_correlated(&query)
+    }
+
+    /// Whether an expression names columns of neither these relations nor those inside it.
+    pub(super) fn names_outer(&self, expr: &Expr, own: &HashSet<String>) -> bool {
+        let mut inside = HashSet::new();
+        let mut clone = expr.clone();
+        rewrite::each_query(&mut clone, |query| inside.extend(locality::aliases(query)));
+        rewrite::any(expr, |part| {
+            let alias = match part {
+                Expr::CompoundIdentifier(parts) => parts.first().map(folded),
+                Expr::Identifier(name) => Some(folded(name)),
+                _ => None,
+            };
+            alias.is_some_and(|alias| {
+                self.relations.contains_key(&alias)
+                    && !own.contains(&alias)
+                    && !inside.contains(&alias)
+            })
+        })
+    }
+
+    pub(super) fn names_own(&self, query: &Query, own: &HashSet<String>) -> bool {
+        rewrite::any(query, |part| match part {
+            Expr::CompoundIdentifier(parts) => parts
+                .first()
+                .is_some_and(|alias| own.contains(&folded(alias))),
+            Expr::Identifier(name) => own.contains(&folded(name)),
+            _ => false,
+        })
+    }
+}
+
+/// Whether a subquery holds an aggregate of an outer query: one whose arguments name columns of
+/// outer queries only (`src/backend/parser/parse_agg.c`).
+pub(super) fn has_outer_aggregate(query: &Query, question: &Question<'_>) -> bool {
+    let mut found = false;
+    rewrite::each_query(&mut query.clone(), |query| {
+        let mut bodies = vec![&*query.body];
+        while let Some(body) = bodies.pop() {
+            match body {
+                SetExpr::SetOperation { left, right, .. } => bodies.extend([&**left, &**right]),
+                SetExpr::Select(select) => {
+                    let mut own = HashSet::new();
+                    for tree in &select.from {
+                        each_side(tree, &mut |factor| own.extend(factor_alias(factor)));
+                    }
+                    let mut look = |expr: &Expr| {
+                        if let Expr::Function(function) = expr
+                            && functions::is_aggregate(function, question.catalog)
+                        {
+                            let names = aliases_in(expr);
+                            found |=
+                                !names.is_empty() && names.iter().all(|name| !own.contains(name));
+                        }
+                    };
+                    locality::own_expressions(&select.projection, &mut look);
+                    locality::own_expressions(&select.selection, &mut look);
+                    locality::own_expressions(&select.having, &mut look);
+                    locality::own_expressions(&query.order_by, &mut look);
+                }
+                _ => {}
+            }
+        }
+    });
+    found
+}
+
+pub(super) fn aliases_in(expr: &Expr) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    rewrite::each(expr, |part| {
+        if let Some((alias, _)) = as_column(part) {
+            found.insert(alias);
+        }
+    });
+    found
+}
+
+pub(super) fn column_names(expr: &Expr) -> Vec<locality::ColumnName> {
+    let mut found = Vec::new();
+    rewrite::each(expr, |part| found.extend(as_column(part)));
+    found
+}
+
+/// Calls `f` for the items of a join tree.
+pub(super) fn each_side(tree: &TableWithJoins, f: &mut dyn FnMut(&TableFactor)) {
+    let mut visit = |factor: &TableFactor| match factor {
+        TableFactor::NestedJoin {
+            table_with_joins, ..
+        } => each_side(table_with_joins, f),
+        other => f(other),
+    };
+    visit(&tree.relation);
+    for join in &tree.joins {
+        visit(&join.relation);
+    }
+}
+
+pub(super) fn each_side_mut(tree: &mut TableWithJoins, f: &mut dyn FnMut(&mut TableFactor)) {
+    let mut visit = |factor: &mut TableFactor| match factor {
+        TableFactor::NestedJoin {
+            table_with_joins, ..
+        } => each_side_mut(table_with_joins, f),
+        other => f(other),
+    };
+    visit(&mut tree.relation);
+    for join in &mut tree.joins {
+        visit(&mut join.relation);
+    }
+}

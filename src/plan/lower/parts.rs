@@ -1,0 +1,301 @@
+//! The keys and partial aggregates of a block, and what the shards run to compute them.
+
+use std::collections::{HashMap, HashSet};
+
+use datafusion::sql::sqlparser::ast::{
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Query, Select,
+    SelectItem, SetExpr, Value,
+};
+
+use crate::catalog::Catalog;
+use crate::plan::aggregate::{self, Partial, PartialKind};
+use crate::plan::bind::{self, as_column, folded, ident};
+use crate::plan::rewrite::{self, Walk, bare, top_down};
+use crate::plan::{build, functions, locality};
+use crate::types::PgType;
+
+/// The keys and partial aggregates of a block.
+pub(super) struct Parts {
+    pub(super) prefix: String,
+    /// Of the step.
+    pub(super) name: String,
+    /// The relations of FROM.
+    pub(super) own: HashSet<String>,
+    pub(super) keys: Vec<Expr>,
+    pub(super) partials: Vec<Partial>,
+    /// The partials that make a grouping set together.
+    pub(super) sets: Vec<Vec<usize>>,
+    /// No ROLLUP, CUBE or GROUPING SETS.
+    pub(super) plain: bool,
+    pub(super) float_order: bool,
+    /// Of each call, as printed: the types of its arguments.
+    pub(super) arguments: HashMap<String, Vec<PgType>>,
+    /// What combines a partial that is its call's value, as printed.
+    pub(super) direct: HashMap<String, usize>,
+}
+
+impl Parts {
+    /// None yet, of a block over `own`; `step` is the number that their step will have.
+    pub(super) fn new(prefix: &str, step: usize, own: HashSet<String>) -> Self {
+        Self {
+            prefix: prefix.to_owned(),
+            name: format!("{prefix}{step}"),
+            own,
+            keys: Vec::new(),
+            partials: Vec::new(),
+            sets: Vec::new(),
+            plain: true,
+            float_order: false,
+            arguments: HashMap::new(),
+            direct: HashMap::new(),
+        }
+    }
+
+    pub(super) fn key(&self, index: usize) -> Expr {
+        bind::column(&self.name, &format!("{}k{}", self.prefix, index + 1))
+    }
+
+    fn find_key(&self, expr: &Expr) -> Option<usize> {
+        let printed = bare(expr).to_string();
+        self.keys
+            .iter()
+            .position(|key| bare(key).to_string() == printed)
+    }
+
+    fn add_key(&mut self, expr: &Expr) -> usize {
+        self.find_key(expr).unwrap_or_else(|| {
+            self.keys.push(bare(expr).clone());
+            self.keys.len() - 1
+        })
+    }
+
+    /// Replaces keys and aggregates by what stands for them over the merged rows.
+    pub(super) fn step(
+        &mut self,
+        expr: &mut Expr,
+        catalog: &Catalog,
+        columns: &aggregate::Columns<'_>,
+        failed: &mut Option<String>,
+        subqueries: &mut Vec<Query>,
+    ) -> crate::error::Result<Walk> {
+        if failed.is_some() {
+            return Ok(Walk::Done);
+        }
+        if let Some(index) = self.find_key(expr) {
+            *expr = self.key(index);
+            return Ok(Walk::Done);
+        }
+        if let Expr::InSubquery { expr: left, .. } = expr {
+            let mut inner = (**left).clone();
+            top_down(&mut inner, |expr| {
+                self.step(expr, catalog, columns, failed, subqueries)
+            })?;
+            **left = inner;
+        }
+        if let Some(query) = rewrite::subquery(expr) {
+            subqueries.push(query.clone());
+            return Ok(Walk::Done);
+        }
+        match expr {
+            Expr::Function(function) if functions::is_aggregate(function, catalog) => {
+                let types = self
+                    .arguments
+                    .get(&function.to_string())
+                    .cloned()
+                    .unwrap_or_default();
+                match aggregate::split(function, &types, columns) {
+                    Err(reason) => *failed = Some(reason),
+                    Ok(split) => {
+                        let mut names = Vec::new();
+                        let mut set = Vec::new();
+                        for partial in &split.partials {
+                            let known = self.partials.iter().position(|known| {
+                                known.kind == partial.kind
+                                    && known.expr.to_string() == partial.expr.to_string()
+                            });
+                            let index = known.unwrap_or_else(|| {
+                                self.partials.push(partial.clone());
+                                self.partials.len() - 1
+                            });
+                            if partial.kind == PartialKind::Distinct {
+                                set.push(index);
+                            }
+                            names.push(bind::column(
+                                &self.name,
+                                &format!("{}a{}", self.prefix, index + 1),
+                            ));
+                        }
+                        if !set.is_empty() && !self.sets.contains(&set) {
+                            self.sets.push(set);
+                        }
+                        self.float_order |= split.float_order;
+                        *expr = split.combine(&names);
+                        if split.direct
+                            && let [partial] = &split.partials[..]
+                            && let Some(index) = self.partials.iter().position(|known| {
+                                known.expr.to_string() == partial.expr.to_string()
+                            })
+                        {
+                            self.direct.insert(expr.to_string(), index);
+                        }
+                    }
+                }
+                Ok(Walk::Done)
+            }
+            // A column that the group keys determine, or that a correlated condition names.
+            Expr::CompoundIdentifier(_) => {
+                if let Some((alias, _)) = as_column(expr)
+                    && self.own.contains(&alias)
+                {
+                    let index = self.add_key(expr);
+                    *expr = self.key(index);
+                }
+                Ok(Walk::Done)
+            }
+            Expr::Identifier(name) if self.own.contains(&folded(name)) => {
+                *failed = Some("a whole row beside aggregates".to_owned());
+                Ok(Walk::Done)
+            }
+            _ => Ok(Walk::Into),
+        }
+    }
+
+    /// What the shards run.
+    pub(super) fn shard_query(&self, select: &Select, pushed: Vec<Expr>) -> Query {
+        let name = |kind: &str, index: usize| ident(&format!("{}{kind}{}", self.prefix, index + 1));
+        let mut items: Vec<_> = self
+            .keys
+            .iter()
+            .enumerate()
+            .map(|(index, key)| SelectItem::ExprWithAlias {
+                expr: key.clone(),
+                alias: name("k", index),
+            })
+            .collect();
+        // Of each set, what is not a key: only that tells its rows from others.
+        let sets: Vec<Vec<Expr>> = self
+            .sets
+            .iter()
+            .map(|set| {
+                let exprs = set.iter().filter_map(|index| self.partials.get(*index));
+                exprs
+                    .map(|partial| partial.expr.clone())
+                    .filter(|expr| self.find_key(expr).is_none())
+                    .collect::<Vec<_>>()
+            })
+            .filter(|set| !set.is_empty())
+            .collect();
+        let mut marks: Vec<Expr> = Vec::new();
+        for expr in sets.iter().flatten() {
+            if !marks
+                .iter()
+                .any(|known| known.to_string() == expr.to_string())
+            {
+                marks.push(expr.clone());
+            }
+        }
+        for (index, partial) in self.partials.iter().enumerate() {
+            let expr = match partial.kind {
+                PartialKind::Aggregate if !marks.is_empty() => {
+                    // Every set counts all rows: only the keys' own set does it for all.
+                    let all = (1_u64 << marks.len().min(31)) - 1;
+                    let list: Vec<_> = marks.iter().map(ToString::to_string).collect();
+                    let text = format!(
+                        "CASE WHEN GROUPING({}) = {all} THEN {} END",
+                        list.join(", "),
+                        partial.expr
+                    );
+                    parse_expr(&text).unwrap_or_else(|| partial.expr.clone())
+                }
+                _ => partial.expr.clone(),
+            };
+            items.push(SelectItem::ExprWithAlias {
+                expr,
+                alias: name("a", index),
+            });
+        }
+        if items.is_empty() {
+            // `SELECT 1 FROM t HAVING true`
+            items.push(SelectItem::ExprWithAlias {
+                expr: Expr::value(Value::Boolean(true)),
+                alias: name("c", 0),
+            });
+        }
+        let mut shard = build::select(items, select.from.clone());
+        shard.selection = rewrite::all_of(pushed);
+        let grouping = match marks.is_empty() {
+            true => self.keys.clone(),
+            false => {
+                let mut all = vec![self.keys.clone()];
+                for set in sets {
+                    let mut set_keys = self.keys.clone();
+                    set_keys.extend(set);
+                    let printed: Vec<_> = set_keys.iter().map(ToString::to_string).collect();
+                    let known = all.iter().any(|known| {
+                        known.iter().map(ToString::to_string).collect::<Vec<_>>() == printed
+                    });
+                    if !known {
+                        all.push(set_keys);
+                    }
+                }
+                vec![Expr::GroupingSets(all)]
+            }
+        };
+        shard.group_by = GroupByExpr::Expressions(grouping, Vec::new());
+        build::query(SetExpr::Select(Box::new(shard)))
+    }
+}
+
+/// Puts expressions in place of the numbers and names by which GROUP BY calls columns of the
+/// output, and enters them as keys.
+pub(super) fn resolve(key: &mut Expr, projection: &[SelectItem], parts: &mut Parts) {
+    match key {
+        Expr::GroupingSets(sets) | Expr::Cube(sets) | Expr::Rollup(sets) => {
+            parts.plain = false;
+            for inner in sets.iter_mut().flatten() {
+                resolve(inner, projection, parts);
+            }
+        }
+        Expr::Tuple(keys) => {
+            for inner in keys {
+                resolve(inner, projection, parts);
+            }
+        }
+        Expr::Nested(inner)
+            if matches!(
+                **inner,
+                Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_)
+            ) =>
+        {
+            resolve(inner, projection, parts);
+        }
+        other => {
+            *other = locality::resolve_key(other, projection);
+            parts.add_key(other);
+        }
+    }
+}
+
+/// The arguments of a call that are expressions.
+pub(super) fn arguments(call: &Function) -> Vec<Expr> {
+    let FunctionArguments::List(list) = &call.args else {
+        return Vec::new();
+    };
+    list.args
+        .iter()
+        .filter_map(|arg| match arg {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
+            _ => None,
+        })
+        .collect()
+}
+
+pub(super) fn parse_expr(sql: &str) -> Option<Expr> {
+    use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+    use datafusion::sql::sqlparser::parser::Parser;
+    Parser::new(&PostgreSqlDialect {})
+        .try_with_sql(sql)
+        .ok()?
+        .parse_expr()
+        .ok()
+}

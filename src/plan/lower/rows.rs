@@ -1,0 +1,303 @@
+//! Blocks whose own rows are a step, and that are repeated over them.
+
+use datafusion::sql::sqlparser::ast::{
+    Distinct, Expr, GroupByExpr, OrderBy, OrderByKind, Query, SelectItem, SetExpr,
+};
+
+use super::collation::is_collatable;
+use super::limit::{Limit, limited, take_limit};
+use super::local::{first_select, item_expr, output_index};
+use super::steps::{has_name, step_factor};
+use super::{Planner, Result};
+use crate::plan::bind::{self, ident};
+use crate::plan::locality::{self, Distribution};
+use crate::plan::rewrite::bare;
+use crate::plan::{Arm, Merge, Place, Sql, StepColumn, build};
+use crate::types::Column;
+
+/// A block, and where its columns, sort keys and keys of DISTINCT ON are among those of its step.
+struct Rows {
+    /// Without order and limit.
+    unlimited: Query,
+    /// `None`: it is not a plain number.
+    limit: Option<Limit>,
+    distinct: Option<Distinct>,
+    names: Vec<Option<String>>,
+    /// The columns of the step: first those of the block, then keys that it does not select.
+    exprs: Vec<Expr>,
+    order: Vec<usize>,
+    on: Vec<usize>,
+}
+
+impl Rows {
+    /// `None` if the block has no columns that can be named anew.
+    fn of(query: &Query) -> Option<Self> {
+        let mut unlimited = query.clone();
+        let limit = take_limit(&mut unlimited);
+        let first = first_select(&unlimited.body)?;
+        // The columns get other names, but GROUP BY may know one by its own.
+        if let GroupByExpr::Expressions(keys, _) = &first.group_by
+            && keys
+                .iter()
+                .any(|key| matches!(bare(key), Expr::Identifier(_)))
+        {
+            return None;
+        }
+        let mut rows = Self {
+            limit,
+            distinct: None,
+            names: first.projection.iter().map(bind::item_name).collect(),
+            exprs: first
+                .projection
+                .iter()
+                .map(item_expr)
+                .collect::<Option<_>>()?,
+            order: Vec::new(),
+            on: Vec::new(),
+            unlimited,
+        };
+        let width = rows.names.len();
+        if let SetExpr::Select(select) = &*rows.unlimited.body {
+            rows.distinct.clone_from(&select.distinct);
+        }
+        for key in locality::order_keys(query) {
+            let index = rows.place(&key.expr);
+            rows.order.push(index);
+        }
+        if let Some(Distinct::On(exprs)) = rows.distinct.clone() {
+            for expr in &exprs {
+                let index = rows.place(expr);
+                rows.on.push(index);
+            }
+        }
+        let has_added = rows.exprs.len() > width;
+        let may_add = rows.is_select() && !rows.only_distinct();
+        (width > 0 && (may_add || !has_added)).then_some(rows)
+    }
+
+    /// The index of a key's column, which is added if there is none.
+    fn place(&mut self, expr: &Expr) -> usize {
+        if let Some(index) = output_index(expr, &self.names, &self.unlimited.body) {
+            return index;
+        }
+        let width = self.names.len();
+        let printed = expr.to_string();
+        let known = self.exprs[width..]
+            .iter()
+            .position(|known| known.to_string() == printed);
+        known.map_or_else(
+            || {
+                self.exprs.push(expr.clone());
+                self.exprs.len() - 1
+            },
+            |index| width + index,
+        )
+    }
+
+    fn is_select(&self) -> bool {
+        matches!(&*self.unlimited.body, SetExpr::Select(_))
+    }
+
+    fn is_distinct_on(&self) -> bool {
+        matches!(self.distinct, Some(Distinct::On(_)))
+    }
+
+    fn only_distinct(&self) -> bool {
+        matches!(self.distinct, Some(Distinct::Distinct))
+    }
+
+    /// The block without DISTINCT, which is repeated, so that the shards need not agree on it.
+    fn relaxed(&self) -> Query {
+        let mut relaxed = self.unlimited.clone();
+        if let SetExpr::Select(select) = &mut *relaxed.body {
+            select.distinct = None;
+        }
+        relaxed
+    }
+
+    /// What the shards run, without an order; `name` gives the names of columns.
+    fn shard_query(&self, once: bool, name: impl Fn(usize) -> String) -> Query {
+        let mut query = self.unlimited.clone();
+        query.order_by = None;
+        if let SetExpr::Select(select) = &mut *query.body {
+            select.projection = self
+                .exprs
+                .iter()
+                .enumerate()
+                .map(|(index, expr)| SelectItem::ExprWithAlias {
+                    expr: expr.clone(),
+                    alias: ident(&name(index)),
+                })
+                .collect();
+            if once {
+                select.distinct = Some(Distinct::Distinct);
+            }
+        }
+        query
+    }
+
+    /// Leaves out rows of a shard that cannot be rows of the answer: the first rows of each shard
+    /// hold the first rows of all, and so do those with ties.
+    fn limit_shard(&self, mut query: Query) -> Query {
+        if self.is_distinct_on() {
+            query.order_by.clone_from(&self.unlimited.order_by);
+            // DISTINCT ON keeps the expressions that ORDER BY begins with.
+            if let Some(order_by) = &mut query.order_by
+                && let OrderByKind::Expressions(keys) = &mut order_by.kind
+            {
+                for (key, index) in keys.iter_mut().zip(&self.order) {
+                    key.expr.clone_from(&self.exprs[*index]);
+                }
+            }
+            if let SetExpr::Select(select) = &mut *query.body {
+                let on = self.on.iter().map(|index| self.exprs[*index].clone());
+                select.distinct = Some(Distinct::On(on.collect()));
+            }
+            return query;
+        }
+        match &self.limit {
+            Some(limit) if !limit.is_none() && (!self.order.is_empty() || !limit.with_ties) => {
+                query.order_by = reordered(&self.unlimited, &self.order);
+                limited(query, limit)
+            }
+            _ => query,
+        }
+    }
+
+    /// The block over the rows of the step; `column` gives the columns of the step.
+    fn over(self, query: &Query, step: &str, column: impl Fn(usize) -> Expr) -> Query {
+        let items = self
+            .names
+            .into_iter()
+            .enumerate()
+            .map(|(index, name)| match name.filter(|n| n != bind::NAMELESS) {
+                Some(alias) => SelectItem::ExprWithAlias {
+                    expr: column(index),
+                    alias: ident(&alias),
+                },
+                None => SelectItem::UnnamedExpr(column(index)),
+            })
+            .collect();
+        let mut select = build::select(items, vec![build::item(step_factor(step, None))]);
+        select.distinct = match self.distinct {
+            Some(Distinct::On(_)) => Some(Distinct::On(
+                self.on.iter().map(|index| column(*index)).collect(),
+            )),
+            other => other,
+        };
+        let mut finished = query.clone();
+        finished.with = None;
+        finished.body = Box::new(SetExpr::Select(Box::new(select)));
+        if let Some(order_by) = &mut finished.order_by
+            && let OrderByKind::Expressions(keys) = &mut order_by.kind
+        {
+            for (key, index) in keys.iter_mut().zip(&self.order) {
+                key.expr = column(*index);
+            }
+        }
+        finished
+    }
+}
+
+impl Planner<'_> {
+    /// A query that the shards can answer but for the order and the limit, and for DISTINCT: its
+    /// rows are a step, and it is repeated over them.
+    pub(super) fn rows(&mut self, query: &Query, once: bool, top: bool) -> Result<Option<Query>> {
+        if self.locality().is_correlated(query) || self.names_foreign_cte(query) {
+            return Ok(None);
+        }
+        let Some(rows) = Rows::of(query) else {
+            return Ok(None);
+        };
+        if let Distribution::Global(_) = self.unlimited_distribution(&rows.relaxed()) {
+            return Ok(None);
+        }
+        let distinct_early = once
+            && rows.distinct.is_none()
+            && !locality::is_limited(query)
+            && matches!(&*query.body, SetExpr::Select(select) if !self.locality().aggregates(select));
+        let shard_query =
+            rows.shard_query(distinct_early, |n| self.step_column("c", n + 1, None).name);
+        let described = self.describe(&shard_query)?;
+        if !described.iter().all(has_name) {
+            return Ok(None);
+        }
+        self.remember_not_text(&rows.exprs, &described);
+        let Some(columns) = self.row_columns(&rows, &described, top && !once) else {
+            return Ok(None);
+        };
+        let shard_query = rows.limit_shard(shard_query);
+        let shards = self.shards_for(query)?;
+        let uses = self.uses(&shard_query);
+        let index = self.push(
+            Sql::of(&shard_query),
+            uses,
+            Place::Shards(shards),
+            Merge::all(),
+            columns,
+        );
+        let name = self.enter(index, described, shard_query);
+        self.at_least(arm(&rows, once, top));
+        let mut finished = rows.over(query, &name, |n| {
+            bind::column(&name, &self.step_column("c", n + 1, None).name)
+        });
+        self.lower_beside(&mut finished)?;
+        Ok(Some(finished))
+    }
+
+    /// The columns of the step; `None` if a collation cannot be told of a text that is compared
+    /// later. `only_read`: the block's own columns are not.
+    fn row_columns(
+        &self,
+        rows: &Rows,
+        described: &[Column],
+        only_read: bool,
+    ) -> Option<Vec<StepColumn>> {
+        let mut columns = Vec::new();
+        for (index, column) in described.iter().enumerate() {
+            let compared = !only_read
+                || rows.order.contains(&index)
+                || rows.on.contains(&index)
+                || rows.only_distinct();
+            let collation = match is_collatable(column) && compared {
+                false => None,
+                true => match rows.exprs.get(index).filter(|_| rows.is_select()) {
+                    Some(expr) => self.collation(expr).ok()?.and_then(|c| c.sql),
+                    None if !self.any_collation() => None,
+                    None => return None,
+                },
+            };
+            columns.push(self.step_column("c", index + 1, collation));
+        }
+        Some(columns)
+    }
+}
+
+/// What the block does to its rows, by what moves: all of them, or less.
+fn arm(rows: &Rows, once: bool, top: bool) -> Arm {
+    let is_less = once
+        || rows.distinct.is_some()
+        || rows
+            .limit
+            .as_ref()
+            .is_some_and(|limit| limit.fetch.is_some());
+    match (top, rows.order.is_empty()) {
+        (false, _) if is_less => Arm::Combine,
+        (false, _) => Arm::Gather,
+        (true, _) if rows.distinct.is_some() => Arm::Combine,
+        (true, false) => Arm::Ordered,
+        (true, true) if once => Arm::Combine,
+        (true, true) => Arm::Union,
+    }
+}
+
+/// The ORDER BY of a query, by the numbers of columns.
+fn reordered(query: &Query, columns: &[usize]) -> Option<OrderBy> {
+    let mut order_by = query.order_by.clone()?;
+    if let OrderByKind::Expressions(exprs) = &mut order_by.kind {
+        for (key, index) in exprs.iter_mut().zip(columns) {
+            key.expr = build::number(*index as u64 + 1);
+        }
+    }
+    Some(order_by)
+}
