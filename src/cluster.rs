@@ -53,7 +53,7 @@ struct Planning {
 
 /// What a shard said of statements that planning asked about.
 #[cfg(feature = "datafusion")]
-type Described = Mutex<HashMap<String, Vec<Column>>>;
+type Described = Mutex<Arc<HashMap<String, Vec<Column>>>>;
 
 /// As many descriptions are kept.
 #[cfg(feature = "datafusion")]
@@ -170,7 +170,7 @@ impl Cluster {
     #[cfg(feature = "datafusion")]
     pub async fn refresh(&self) {
         *self.planning.catalog.lock().await = Arc::default();
-        self.descriptions().clear();
+        *self.descriptions() = Arc::default();
     }
 
     /// The catalog that all shards have in common, read when first asked for; those who ask
@@ -239,20 +239,22 @@ impl Cluster {
         self.planning.turn.fetch_add(1, Ordering::Relaxed) % self.pools.len().max(1)
     }
 
-    /// The columns of a statement that planning asked about before.
-    pub(crate) fn described(&self, sql: &str) -> Option<Vec<Column>> {
-        self.descriptions().get(sql).cloned()
+    /// The columns of statements that planning asked about before.
+    pub(crate) fn described(&self) -> Arc<HashMap<String, Vec<Column>>> {
+        Arc::clone(&self.descriptions())
     }
 
     pub(crate) fn remember_described(&self, sql: String, columns: Vec<Column>) {
         let mut described = self.descriptions();
+        // Copied only if another query looks at it.
+        let described = Arc::make_mut(&mut described);
         if described.len() >= MOST_DESCRIBED {
             described.clear();
         }
         described.insert(sql, columns);
     }
 
-    fn descriptions(&self) -> MutexGuard<'_, HashMap<String, Vec<Column>>> {
+    fn descriptions(&self) -> MutexGuard<'_, Arc<HashMap<String, Vec<Column>>>> {
         let described = self.planning.described.lock();
         described.unwrap_or_else(PoisonError::into_inner)
     }

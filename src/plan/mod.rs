@@ -26,6 +26,7 @@ mod sql;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast;
 
@@ -172,8 +173,17 @@ pub(crate) enum Need {
 /// What servers have answered.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Answers {
+    /// What was known before.
+    pub(crate) known: Arc<HashMap<String, Vec<Column>>>,
     pub(crate) described: HashMap<String, Vec<Column>>,
     pub(crate) evaluated: HashMap<String, Vec<Vec<Option<String>>>>,
+}
+
+impl Answers {
+    /// The columns of a statement that [`Need::Describe`] may ask for.
+    fn described(&self, sql: &str) -> Option<&Vec<Column>> {
+        self.described.get(sql).or_else(|| self.known.get(sql))
+    }
 }
 
 /// Which merge a query may take.

@@ -98,7 +98,10 @@ impl Query {
         let reading = Reading::Options(self.types);
         let description = scan::describe(&mut held.session, &statement, reading).await?;
         let sql = scan::with_values(&statement, &description, &self.parameters)?;
-        let mut answers = Answers::default();
+        let mut answers = Answers {
+            known: self.cluster.described(),
+            ..Answers::default()
+        };
         let mut asked = HashSet::new();
         loop {
             let question = Question {
@@ -136,19 +139,12 @@ impl Query {
     async fn answer(&self, need: Need, held: &mut Held, answers: &mut Answers) -> Result<()> {
         match need {
             Need::Describe(sql) => {
-                let columns = match self.cluster.described(&sql) {
-                    Some(columns) => columns,
-                    None => {
-                        let statement = Statement::parse(&sql)?;
-                        let reading = Reading::Options(TypeOptions::default());
-                        let described =
-                            scan::describe(&mut held.session, &statement, reading).await?;
-                        self.cluster
-                            .remember_described(sql.clone(), described.columns.clone());
-                        described.columns
-                    }
-                };
-                answers.described.insert(sql, columns);
+                let statement = Statement::parse(&sql)?;
+                let reading = Reading::Options(TypeOptions::default());
+                let described = scan::describe(&mut held.session, &statement, reading).await?;
+                self.cluster
+                    .remember_described(sql.clone(), described.columns.clone());
+                answers.described.insert(sql, described.columns);
             }
             // Not remembered beyond this query: the next one's now() is another.
             Need::Evaluate(sql) => {
