@@ -1,10 +1,10 @@
-//! Walking and replacing parts of expressions.
+//! Walking over syntax trees, and replacing parts of them.
 
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, FunctionArguments, Ident, Query, Visit, VisitMut, VisitorMut, visit_expressions,
-    visit_expressions_mut,
+    Expr, FunctionArguments, Ident, Query, Select, SetExpr, TableFactor, Visit, VisitMut, Visitor,
+    VisitorMut, visit_expressions, visit_expressions_mut,
 };
 
 use crate::error::Result;
@@ -93,6 +93,24 @@ pub(super) fn subquery(expr: &mut Expr) -> Option<&mut Query> {
     }
 }
 
+/// The query that an expression holds itself, to be read.
+pub(super) fn held_query(expr: &Expr) -> Option<&Query> {
+    match expr {
+        Expr::Subquery(query)
+        | Expr::Exists {
+            subquery: query, ..
+        }
+        | Expr::InSubquery {
+            subquery: query, ..
+        } => Some(query),
+        Expr::Function(function) => match &function.args {
+            FunctionArguments::Subquery(query) => Some(query),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 /// Calls `f` for every expression, those inside queries too.
 pub(super) fn each<T: Visit>(tree: &T, mut f: impl FnMut(&Expr)) {
     let _ = visit_expressions(tree, |expr| {
@@ -108,6 +126,134 @@ pub(super) fn any<T: Visit>(tree: &T, mut f: impl FnMut(&Expr) -> bool) -> bool 
         false => ControlFlow::Continue(()),
     })
     .is_break()
+}
+
+/// A part of a tree that reading comes to.
+enum Node<'a> {
+    Expr(&'a Expr),
+    Query(&'a Query),
+    Select(&'a Select),
+    Factor(&'a TableFactor),
+}
+
+/// Reads a tree from the top down.
+struct Reader<F> {
+    f: F,
+    /// How many queries are around.
+    depth: usize,
+}
+
+impl<F: FnMut(Node<'_>, usize)> Visitor for Reader<F> {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        (self.f)(Node::Expr(expr), self.depth);
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
+        (self.f)(Node::Select(select), self.depth);
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+        (self.f)(Node::Factor(factor), self.depth);
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        (self.f)(Node::Query(query), self.depth);
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _query: &Query) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+}
+
+fn read<T: Visit>(tree: &T, f: impl FnMut(Node<'_>, usize)) {
+    let _ = tree.visit(&mut Reader { f, depth: 0 });
+}
+
+/// Calls `f` for every query, the outer ones first.
+pub(super) fn queries<T: Visit>(tree: &T, mut f: impl FnMut(&Query)) {
+    read(tree, |node, _| {
+        if let Node::Query(query) = node {
+            f(query);
+        }
+    });
+}
+
+/// Calls `f` for the queries that expressions hold which are inside no query: not for those of FROM.
+pub(super) fn own_queries<T: Visit>(tree: &T, mut f: impl FnMut(&Query)) {
+    own_expressions(tree, |expr| {
+        if let Some(query) = held_query(expr) {
+            f(query);
+        }
+    });
+}
+
+/// Calls `f` for the queries that are inside no other.
+pub(super) fn outermost_queries<T: Visit>(tree: &T, mut f: impl FnMut(&Query)) {
+    read(tree, |node, depth| {
+        if let Node::Query(query) = node
+            && depth == 0
+        {
+            f(query);
+        }
+    });
+}
+
+/// Whether there is any query.
+pub(super) fn has_query<T: Visit>(tree: &T) -> bool {
+    let mut found = false;
+    queries(tree, |_| found = true);
+    found
+}
+
+/// Calls `f` for every SELECT, those of queries inside too.
+pub(super) fn selects<T: Visit>(tree: &T, mut f: impl FnMut(&Select)) {
+    read(tree, |node, _| {
+        if let Node::Select(select) = node {
+            f(select);
+        }
+    });
+}
+
+/// Calls `f` for every item of FROM, those of queries inside too.
+pub(super) fn factors<T: Visit>(tree: &T, mut f: impl FnMut(&TableFactor)) {
+    read(tree, |node, _| {
+        if let Node::Factor(factor) = node {
+            f(factor);
+        }
+    });
+}
+
+/// Calls `f` for every expression but those inside queries.
+pub(super) fn own_expressions<T: Visit>(tree: &T, mut f: impl FnMut(&Expr)) {
+    read(tree, |node, depth| {
+        if let Node::Expr(expr) = node
+            && depth == 0
+        {
+            f(expr);
+        }
+    });
+}
+
+/// The SELECTs that the set operations of a query connect, but for those in parentheses.
+pub(super) fn operands(body: &SetExpr) -> Vec<&Select> {
+    let mut found = Vec::new();
+    let mut pending = vec![body];
+    while let Some(body) = pending.pop() {
+        match body {
+            SetExpr::SetOperation { left, right, .. } => pending.extend([&**right, &**left]),
+            SetExpr::Select(select) => found.push(&**select),
+            _ => {}
+        }
+    }
+    found
 }
 
 /// The expressions that `AND` connects.
@@ -171,7 +317,7 @@ pub(super) fn bare(expr: &Expr) -> &Expr {
     }
 }
 
-/// Calls `f` for every query inside, the outer ones first.
+/// Calls `f`, which may change it, for every query, the outer ones first.
 pub(super) fn each_query<T: VisitMut>(tree: &mut T, f: impl FnMut(&mut Query)) {
     struct Queries<F>(F);
     impl<F: FnMut(&mut Query)> VisitorMut for Queries<F> {

@@ -1,14 +1,15 @@
 //! Subqueries that shards cannot evaluate, but that blocks over sharded tables need: each is planned
 //! on its own, and its rows are read in its place.
 
-use datafusion::sql::sqlparser::ast::{Expr, Query, SetExpr, TableFactor, VisitMut};
+use datafusion::sql::sqlparser::ast::{Query, Select, SetExpr, TableFactor};
 
 use super::outer::{each_side, each_side_mut};
 use super::steps::{has_name, step_factor, step_factor_with};
 use super::{Planner, Result};
 use crate::plan::bind::{Source, folded, ident};
 use crate::plan::locality::{self, Anchors, Distribution, Locality, factor_alias};
-use crate::plan::rewrite::{self, Walk, top_down};
+use crate::plan::rewrite;
+use crate::types::Column;
 
 impl Planner<'_> {
     /// Plans the subqueries that shards cannot evaluate, but that blocks over sharded tables need,
@@ -21,28 +22,24 @@ impl Planner<'_> {
     }
 
     fn broadcast_expressions(&mut self, query: &mut Query) -> Result<()> {
-        let mut blocks: Vec<Query> = Vec::new();
-        collect_global(
-            &mut query.clone(),
-            &mut |sub, over_sharded| {
-                if over_sharded {
-                    blocks.push(sub.clone());
-                }
-            },
-            &self.locality(),
-        );
-        for sub in blocks {
+        let mut found = Vec::new();
+        collect_global(query, &mut found, &self.locality());
+        for sub in found {
             let printed = sub.to_string();
             let columns = self.describe(&sub)?;
-            if columns.is_empty() || !columns.iter().all(has_name) || self.names_foreign_cte(&sub) {
+            if !columns_can_move(&columns) || self.names_foreign_cte(&sub) {
                 continue;
             }
             let index = self.plan_query(sub.clone(), None, false)?;
             let name = self.enter(index, columns, sub);
-            let replacement = self.read_step(index, &name);
+            // Another that reads the same may be volatile, and is found by itself.
+            let mut replacement = Some(self.read_step(index, &name));
             rewrite::each_query(query, |inner| {
-                if inner.to_string() == printed {
-                    *inner = replacement.clone();
+                if replacement.is_some()
+                    && inner.to_string() == printed
+                    && let Some(rows) = replacement.take()
+                {
+                    *inner = rows;
                 }
             });
         }
@@ -53,47 +50,29 @@ impl Planner<'_> {
     fn broadcast_derived(&mut self, query: &mut Query) -> Result<()> {
         let mut candidates = Vec::new();
         let locality = self.locality();
-        rewrite::each_query(&mut query.clone(), |inner| {
-            let mut bodies = vec![&*inner.body];
-            while let Some(body) = bodies.pop() {
-                match body {
-                    SetExpr::SetOperation { left, right, .. } => bodies.extend([&**left, &**right]),
-                    SetExpr::Select(select) => {
-                        let mut derived = Vec::new();
-                        let mut sharded = false;
-                        for tree in &select.from {
-                            each_side(tree, &mut |factor| match factor {
-                                TableFactor::Derived {
-                                    subquery,
-                                    alias,
-                                    lateral: false,
-                                    ..
-                                } => match locality.of(subquery) {
-                                    Distribution::Global(_)
-                                        if !locality.is_correlated(subquery) =>
-                                    {
-                                        let alias = alias.as_ref().map(|a| folded(&a.name));
-                                        derived.push((
-                                            alias.unwrap_or_default(),
-                                            (**subquery).clone(),
-                                        ));
-                                    }
-                                    Distribution::Sharded { .. } => sharded = true,
-                                    _ => {}
-                                },
-                                other => {
-                                    let alias = factor_alias(other).unwrap_or_default();
-                                    sharded |= matches!(locality.relations.get(&alias).map(|r| &r.source),
-                                        Some(Source::Table(base)) if base.sharding.is_some());
-                                }
-                            });
+        rewrite::selects(query, |select| {
+            let mut derived = Vec::new();
+            let mut sharded = false;
+            for tree in &select.from {
+                each_side(tree, &mut |factor| match factor {
+                    TableFactor::Derived {
+                        subquery,
+                        alias,
+                        lateral: false,
+                        ..
+                    } => match locality.of(subquery) {
+                        Distribution::Global(_) if !locality.is_correlated(subquery) => {
+                            let alias = alias.as_ref().map(|a| folded(&a.name));
+                            derived.push((alias.unwrap_or_default(), (**subquery).clone()));
                         }
-                        if sharded && !derived.is_empty() {
-                            candidates.push((derived, (**select).clone()));
-                        }
-                    }
-                    _ => {}
-                }
+                        Distribution::Sharded { .. } => sharded = true,
+                        _ => {}
+                    },
+                    other => sharded |= is_sharded_table(other, &locality),
+                });
+            }
+            if sharded && !derived.is_empty() {
+                candidates.push((derived, select.clone()));
             }
         });
         for (derived, mut select) in candidates {
@@ -120,10 +99,7 @@ impl Planner<'_> {
             }
             for (alias, subquery) in derived {
                 let columns = self.describe(&subquery)?;
-                if columns.is_empty()
-                    || !columns.iter().all(has_name)
-                    || self.names_foreign_cte(&subquery)
-                {
+                if !columns_can_move(&columns) || self.names_foreign_cte(&subquery) {
                     continue;
                 }
                 let index = self.plan_query(subquery.clone(), None, false)?;
@@ -150,86 +126,62 @@ impl Planner<'_> {
     }
 }
 
-/// Finds the subqueries in expressions that shards cannot evaluate and that stand on their own, the
-/// outermost of each; with whether their block reads a sharded table.
-fn collect_global(query: &mut Query, found: &mut dyn FnMut(&Query, bool), locality: &Locality<'_>) {
-    if let Some(with) = &mut query.with {
-        for cte in &mut with.cte_tables {
-            collect_global(&mut cte.query, found, locality);
-        }
+/// Finds the subqueries in expressions that shards cannot evaluate though their block over sharded
+/// tables needs them, and that stand on their own: the outermost of each.
+fn collect_global(query: &Query, found: &mut Vec<Query>, locality: &Locality<'_>) {
+    for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
+        collect_global(&cte.query, found, locality);
     }
-    let mut bodies = vec![&mut *query.body];
+    let mut bodies = vec![&*query.body];
     while let Some(body) = bodies.pop() {
         match body {
-            SetExpr::SetOperation { left, right, .. } => bodies.extend([&mut **left, &mut **right]),
+            SetExpr::SetOperation { left, right, .. } => bodies.extend([&**left, &**right]),
             SetExpr::Query(inner) => collect_global(inner, found, locality),
-            SetExpr::Select(select) => {
-                let mut over_sharded = false;
-                for tree in &mut select.from {
-                    each_side_mut(tree, &mut |factor| match factor {
-                        TableFactor::Derived { subquery, .. } => {
-                            over_sharded |= locality.reads_sharded(subquery);
-                            collect_global(subquery, found, locality);
-                        }
-                        other => {
-                            let alias = factor_alias(other).unwrap_or_default();
-                            over_sharded |= matches!(locality.relations.get(&alias).map(|r| &r.source),
-                                Some(Source::Table(base)) if base.sharding.is_some());
-                        }
-                    });
-                }
-                let block = locality.select(select, &Anchors::default());
-                // Those beside aggregates run where the aggregates are combined, unless the shards
-                // can do all of it.
-                let aggregates = locality.aggregates(select);
-                let rows_global = block.rows.is_err();
-                let all_global = matches!(block.distribution, Distribution::Global(_));
-                let mut from = std::mem::take(&mut select.from);
-                visit_subqueries(&mut from, &mut |sub| {
-                    consider(sub, over_sharded && rows_global, found, locality)
-                });
-                select.from = from;
-                visit_subqueries(&mut select.selection, &mut |sub| {
-                    consider(sub, over_sharded && rows_global, found, locality);
-                });
-                let beside = over_sharded && all_global && !aggregates;
-                visit_subqueries(&mut select.projection, &mut |sub| {
-                    consider(sub, beside, found, locality)
-                });
-                visit_subqueries(&mut select.having, &mut |sub| {
-                    consider(sub, false, found, locality)
-                });
-            }
+            SetExpr::Select(select) => collect_in_select(select, found, locality),
             _ => {}
         }
     }
 }
 
-fn consider(
-    sub: &mut Query,
-    wanted: bool,
-    found: &mut dyn FnMut(&Query, bool),
-    locality: &Locality<'_>,
-) {
-    let global = !matches!(locality.of(sub), Distribution::Replicated);
-    if wanted && global && !locality.is_correlated(sub) {
-        found(sub, true);
-    } else {
-        collect_global(sub, found, locality);
+fn collect_in_select(select: &Select, found: &mut Vec<Query>, locality: &Locality<'_>) {
+    let mut over_sharded = false;
+    for tree in &select.from {
+        each_side(tree, &mut |factor| match factor {
+            TableFactor::Derived { subquery, .. } => {
+                over_sharded |= locality.reads_sharded(subquery);
+                collect_global(subquery, found, locality);
+            }
+            other => over_sharded |= is_sharded_table(other, locality),
+        });
     }
+    let block = locality.select(select, &Anchors::default());
+    let for_rows = over_sharded && block.rows.is_err();
+    // Those beside aggregates run where the aggregates are combined, unless the shards can do all of
+    // it.
+    let for_columns = over_sharded
+        && matches!(block.distribution, Distribution::Global(_))
+        && !locality.aggregates(select);
+    let mut consider = |sub: &Query, wanted: bool| {
+        let is_global = !matches!(locality.of(sub), Distribution::Replicated);
+        match wanted && is_global && !locality.is_correlated(sub) {
+            true => found.push(sub.clone()),
+            false => collect_global(sub, found, locality),
+        }
+    };
+    rewrite::own_queries(&select.from, |sub| consider(sub, for_rows));
+    rewrite::own_queries(&select.selection, |sub| consider(sub, for_rows));
+    rewrite::own_queries(&select.projection, |sub| consider(sub, for_columns));
+    rewrite::own_queries(&select.having, |sub| consider(sub, false));
 }
 
-fn visit_subqueries<T: VisitMut>(tree: &mut T, f: &mut dyn FnMut(&mut Query)) {
-    let _ = top_down(tree, |expr| {
-        if let Expr::InSubquery { expr: left, .. } = expr {
-            visit_subqueries(&mut **left, f);
-        }
-        Ok(match rewrite::subquery(expr) {
-            Some(query) => {
-                f(query);
-                Walk::Done
-            }
-            None => Walk::Into,
-        })
-    });
+fn is_sharded_table(factor: &TableFactor, locality: &Locality<'_>) -> bool {
+    let source = factor_alias(factor)
+        .and_then(|alias| locality.relations.get(&alias))
+        .map(|relation| &relation.source);
+    matches!(source, Some(Source::Table(base)) if base.sharding.is_some())
+}
+
+/// Whether the rows of a query can be handed to another server.
+fn columns_can_move(columns: &[Column]) -> bool {
+    !columns.is_empty() && columns.iter().all(has_name)
 }

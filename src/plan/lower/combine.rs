@@ -10,14 +10,14 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::collation::is_collatable;
 use super::local::item_expr;
-use super::outer::{column_names, each_side};
+use super::outer::{column_names, names_of_from};
 use super::parts::{Parts, arguments, resolve};
 use super::steps::{has_name, step_factor};
 use super::{Planner, Result};
 use crate::config::Finish;
 use crate::plan::aggregate::{Partial, PartialKind};
 use crate::plan::bind::{self, Relation, Source, as_column, folded, ident};
-use crate::plan::locality::{self, Anchors, Side, factor_alias};
+use crate::plan::locality::{self, Anchors, Side};
 use crate::plan::rewrite::{self, Walk, conjuncts, top_down};
 use crate::plan::{Arm, Merge, Place, Sql, StepColumn, Stop, build, functions, refused, sql};
 use crate::types::Column;
@@ -174,7 +174,7 @@ impl Planner<'_> {
             .flat_map(conjuncts)
             .cloned()
             .partition(|conjunct| self.names_outer(conjunct, own));
-        if outer.iter().any(has_subquery) {
+        if outer.iter().any(rewrite::has_query) {
             return Err("a correlated condition holds a subquery".into());
         }
         Ok(Conditions { pushed, outer })
@@ -196,7 +196,7 @@ impl Planner<'_> {
             if matches!(key, Expr::Value(_)) {
                 return Err("GROUP BY has a constant".into());
             }
-            if has_subquery(key) || functions::is_volatile(key, self.question.catalog) {
+            if rewrite::has_query(key) || functions::is_volatile(key, self.question.catalog) {
                 return Err("GROUP BY holds a subquery or a volatile function".into());
             }
             if self.names_outer(key, &parts.own) {
@@ -265,12 +265,12 @@ impl Planner<'_> {
                 calls.push(function.clone());
             }
         };
-        locality::own_expressions(&select.projection, &mut collect);
-        locality::own_expressions(&select.having, &mut collect);
-        locality::own_expressions(&select.named_window, &mut collect);
-        locality::own_expressions(&order_exprs(query), &mut collect);
+        rewrite::own_expressions(&select.projection, &mut collect);
+        rewrite::own_expressions(&select.having, &mut collect);
+        rewrite::own_expressions(&select.named_window, &mut collect);
+        rewrite::own_expressions(&order_exprs(query), &mut collect);
         if let Some(Distinct::On(exprs)) = &select.distinct {
-            locality::own_expressions(exprs, &mut collect);
+            rewrite::own_expressions(exprs, &mut collect);
         }
         calls
     }
@@ -527,23 +527,7 @@ fn unattached(select: &Select) -> Attempt<Select> {
     Ok(select)
 }
 
-fn names_of_from(select: &Select) -> HashSet<String> {
-    let mut names = HashSet::new();
-    for tree in &select.from {
-        each_side(tree, &mut |factor| names.extend(factor_alias(factor)));
-    }
-    names
-}
-
 fn order_exprs(query: &Query) -> Vec<Expr> {
     let keys = locality::order_keys(query);
     keys.iter().map(|key| key.expr.clone()).collect()
-}
-
-fn has_subquery(expr: &Expr) -> bool {
-    let mut found = false;
-    locality::own_expressions(expr, |part| {
-        found |= rewrite::subquery(&mut part.clone()).is_some();
-    });
-    found
 }

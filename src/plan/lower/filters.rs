@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArguments, Select, SelectItem, SetExpr, TableFactor, TableWithJoins,
+    Expr, Select, SelectItem, SetExpr, TableFactor, TableWithJoins,
 };
 
 use super::Planner;
@@ -36,18 +36,11 @@ impl Planner<'_> {
         let is_simple = |expr: &Expr| {
             !functions::is_volatile(expr, catalog)
                 && !functions::depends_on_server(expr, catalog)
-                && !rewrite::any(expr, |part| {
-                    matches!(
-                        part,
-                        Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. }
-                    ) || matches!(
-                        part,
-                        Expr::Function(Function {
-                            args: FunctionArguments::Subquery(_),
-                            ..
-                        })
-                    ) || matches!(part, Expr::Identifier(name) if self.relations.contains_key(&folded(name)))
-                })
+                && !rewrite::has_query(expr)
+                && !rewrite::any(
+                    expr,
+                    |part| matches!(part, Expr::Identifier(name) if self.relations.contains_key(&folded(name))),
+                )
         };
         let only = |expr: &Expr, allowed: &dyn Fn(&str) -> bool| {
             let mut ok = true;

@@ -1,13 +1,11 @@
 //! Gather: the filtered rows of sharded tables in place of the tables.
 
-use std::collections::HashSet;
-
 use datafusion::sql::sqlparser::ast::{
     Distinct, Expr, GroupByExpr, JoinConstraint, JoinOperator, Query, Select, SetExpr, TableFactor,
     TableWithJoins,
 };
 
-use super::outer::each_side;
+use super::outer::names_of_from;
 use super::steps::{no_values, step_factor};
 use super::{Planner, Result};
 use crate::catalog::Catalog;
@@ -141,10 +139,7 @@ fn determined_columns(query: &Query, select: &Select, catalog: &Catalog) -> Vec<
         .iter()
         .map(|key| bare(&locality::resolve_key(key, &select.projection)).to_string())
         .collect();
-    let mut own = HashSet::new();
-    for tree in &select.from {
-        each_side(tree, &mut |factor| own.extend(factor_alias(factor)));
-    }
+    let own = names_of_from(select);
     let mut found: Vec<Expr> = Vec::new();
     let mut step = |expr: &mut Expr| {
         let printed = bare(expr).to_string();

@@ -35,7 +35,9 @@ use self::steps::step_factor;
 use super::bind::{Bound, Relation, Source};
 use super::locality::{self, Distribution, Locality, factor_alias};
 use super::route::Router;
-use super::{Arm, Merge, MergeMode, Place, Question, Sql, Step, StepColumn, Stop, build, refused};
+use super::{
+    Arm, Merge, MergeMode, Place, Question, Sql, Step, StepColumn, Stop, build, functions, refused,
+};
 use crate::config::Finish;
 
 type Result<T> = std::result::Result<T, Stop>;
@@ -62,6 +64,7 @@ pub(super) fn lower(question: &Question<'_>, bound: Bound, text: Option<&str>) -
         relations,
         needed,
         prefix,
+        reuses: !functions::is_volatile(&query, question.catalog),
         // Which block such an aggregate belongs to, only PostgreSQL knows.
         merge: match has_outer_aggregate(&query, question) {
             true => MergeMode::Gather,
@@ -97,6 +100,8 @@ struct Planner<'a> {
     arm: Arm,
     float_order: bool,
     reasons: Vec<String>,
+    /// Whether a step may stand for an equal one: not if it might give other rows a second time.
+    reuses: bool,
     /// Whether a merge holds numbers as decimals.
     decimals: Cell<bool>,
     /// Expressions, as printed, of types that have no collation.

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use datafusion::sql::sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Query, SelectItem,
-    SelectItemQualifiedWildcardKind, SetExpr,
+    SelectItemQualifiedWildcardKind,
 };
 
 use crate::plan::bind::{self, folded};
@@ -45,23 +45,14 @@ impl Needed {
             }
             _ => {}
         });
-        rewrite::each_query(&mut query.clone(), |query| {
-            let mut bodies = vec![&*query.body];
-            while let Some(body) = bodies.pop() {
-                match body {
-                    SetExpr::SetOperation { left, right, .. } => bodies.extend([&**left, &**right]),
-                    SetExpr::Select(select) => {
-                        for item in &select.projection {
-                            match item {
-                                SelectItem::Wildcard(_) => needed.everything = true,
-                                SelectItem::QualifiedWildcard(
-                                    SelectItemQualifiedWildcardKind::ObjectName(name),
-                                    _,
-                                ) => needed.whole.extend(bind::parts(name)),
-                                _ => {}
-                            }
-                        }
-                    }
+        rewrite::selects(query, |select| {
+            for item in &select.projection {
+                match item {
+                    SelectItem::Wildcard(_) => needed.everything = true,
+                    SelectItem::QualifiedWildcard(
+                        SelectItemQualifiedWildcardKind::ObjectName(name),
+                        _,
+                    ) => needed.whole.extend(bind::parts(name)),
                     _ => {}
                 }
             }

@@ -1,6 +1,6 @@
 //! Which names belong to which query.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 
 use datafusion::sql::sqlparser::ast::{
     Expr, Query, Select, SelectItem, SetExpr, TableFactor, TableWithJoins,
@@ -15,13 +15,12 @@ impl Planner<'_> {
     /// Whether a query reads a common table expression that it does not hold itself.
     pub(super) fn names_foreign_cte(&self, query: &Query) -> bool {
         let mut defined = HashSet::new();
-        let mut clone = query.clone();
-        rewrite::each_query(&mut clone, |query| {
+        rewrite::queries(query, |query| {
             let ctes = query.with.iter().flat_map(|with| &with.cte_tables);
             defined.extend(ctes.map(|cte| folded(&cte.alias.name)));
         });
         let mut foreign = false;
-        locality::each_factor(&mut clone, |factor| {
+        rewrite::factors(query, |factor| {
             let alias = factor_alias(factor).unwrap_or_default();
             if let TableFactor::Table { name, .. } = factor
                 && let Some(Source::Cte) = self.relations.get(&alias).map(|r| &r.source)
@@ -47,8 +46,7 @@ impl Planner<'_> {
     /// Whether an expression names columns of neither these relations nor those inside it.
     pub(super) fn names_outer(&self, expr: &Expr, own: &HashSet<String>) -> bool {
         let mut inside = HashSet::new();
-        let mut clone = expr.clone();
-        rewrite::each_query(&mut clone, |query| inside.extend(locality::aliases(query)));
+        rewrite::outermost_queries(expr, |query| inside.extend(locality::aliases(query)));
         rewrite::any(expr, |part| {
             let alias = match part {
                 Expr::CompoundIdentifier(parts) => parts.first().map(folded),
@@ -78,39 +76,35 @@ impl Planner<'_> {
 /// outer queries only (`src/backend/parser/parse_agg.c`).
 pub(super) fn has_outer_aggregate(query: &Query, question: &Question<'_>) -> bool {
     let mut found = false;
-    rewrite::each_query(&mut query.clone(), |query| {
-        let mut bodies = vec![&*query.body];
-        while let Some(body) = bodies.pop() {
-            match body {
-                SetExpr::SetOperation { left, right, .. } => bodies.extend([&**left, &**right]),
-                SetExpr::Select(select) => {
-                    let mut own = HashSet::new();
-                    for tree in &select.from {
-                        each_side(tree, &mut |factor| own.extend(factor_alias(factor)));
-                    }
-                    let mut look = |expr: &Expr| {
-                        if let Expr::Function(function) = expr
-                            && functions::is_aggregate(function, question.catalog)
-                        {
-                            let names = aliases_in(expr);
-                            found |=
-                                !names.is_empty() && names.iter().all(|name| !own.contains(name));
-                        }
-                    };
-                    locality::own_expressions(&select.projection, &mut look);
-                    locality::own_expressions(&select.selection, &mut look);
-                    locality::own_expressions(&select.having, &mut look);
-                    locality::own_expressions(&query.order_by, &mut look);
+    rewrite::queries(query, |query| {
+        for select in rewrite::operands(&query.body) {
+            let own = names_of_from(select);
+            let mut look = |expr: &Expr| {
+                if let Expr::Function(function) = expr
+                    && functions::is_aggregate(function, question.catalog)
+                {
+                    let names = aliases_in(expr);
+                    found |= !names.is_empty() && names.is_disjoint(&own);
                 }
-                _ => {}
-            }
+            };
+            rewrite::own_expressions(select, &mut look);
+            rewrite::own_expressions(&query.order_by, &mut look);
         }
     });
     found
 }
 
-pub(super) fn aliases_in(expr: &Expr) -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
+/// What the items of FROM are called.
+pub(super) fn names_of_from(select: &Select) -> HashSet<String> {
+    let mut names = HashSet::new();
+    for tree in &select.from {
+        each_side(tree, &mut |factor| names.extend(factor_alias(factor)));
+    }
+    names
+}
+
+pub(super) fn aliases_in(expr: &Expr) -> HashSet<String> {
+    let mut found = HashSet::new();
     rewrite::each(expr, |part| {
         if let Some((alias, _)) = as_column(part) {
             found.insert(alias);

@@ -10,12 +10,11 @@ use datafusion::sql::sqlparser::ast::{
 use super::parts::parse_expr;
 use super::{Planner, Result};
 use crate::plan::bind::{self, Relation, Source, ident};
-use crate::plan::locality::{self};
 use crate::plan::{Merge, Need, Place, Sql, Step, StepColumn, Stop, build, rewrite};
 use crate::types::Column;
 
 impl Planner<'_> {
-    /// Enters a step; an equal one is used again.
+    /// Enters a step; an equal one is used again, unless the statement is volatile.
     pub(super) fn push(
         &mut self,
         sql: Sql,
@@ -25,7 +24,8 @@ impl Planner<'_> {
         columns: Vec<StepColumn>,
     ) -> usize {
         let same = self.steps.iter().position(|step| {
-            step.sql == sql
+            self.reuses
+                && step.sql == sql
                 && step.place == place
                 && step.merge == merge
                 && step.columns == columns
@@ -48,7 +48,7 @@ impl Planner<'_> {
     /// The earlier steps that a query reads.
     pub(super) fn uses(&self, query: &Query) -> Vec<usize> {
         let mut found = BTreeSet::new();
-        locality::each_factor(&mut query.clone(), |factor| {
+        rewrite::factors(query, |factor| {
             if let TableFactor::Table { name, .. } = factor
                 && let [name] = &bind::parts(name)[..]
                 && let Some(index) = self.steps.iter().position(|step| step.name == *name)
