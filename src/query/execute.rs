@@ -25,7 +25,7 @@ use crate::cluster::Cluster;
 use crate::connect::{Permit, Pools, Session};
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::finish::{Budget, Relation, RelationBuilder, aggregated_types};
-use crate::merge::{self, Comparison, Order, ReaggregateOptions, Rest};
+use crate::merge::{self, Comparison, ReaggregateOptions, Rest};
 use crate::plan::{Merge, Place, Plan, Sql, Step};
 use crate::progress::{Counters, ShardState, StepCounters};
 use crate::scan::{self, BatchOptions, Description, Reading};
@@ -385,12 +385,7 @@ impl Execution<'_> {
                 Ok(merge::limit(rows, *skip, *fetch, rest))
             }
             Merge::Aggregate { sql, .. } => {
-                let mut streams: Vec<_> = shards.into_iter().map(|(_, rows)| rows).collect();
-                if order == Order::Shard {
-                    // A shard gives a group once, so aggregating each shard's rows by themselves
-                    // first, as is done with several streams, would be in vain.
-                    streams = vec![merge::union(streams, order, queue)?];
-                }
+                let streams = shards.into_iter().map(|(_, rows)| rows).collect();
                 let options = ReaggregateOptions {
                     order,
                     batch_rows: self.query.batch_rows,
