@@ -22,6 +22,7 @@ mod lower;
 mod order_keys;
 mod rewrite;
 mod route;
+mod same;
 mod sql;
 
 use std::collections::HashMap;

@@ -387,8 +387,8 @@ impl Planner<'_> {
         match known {
             true => Ok(()),
             false => Err(refused(
-                format!("{alias}.{name} is selected beside GROUP BY, but not all shards have the primary key that would determine it"),
-                "make the table the same on all shards, or add the column to GROUP BY",
+                format!("{alias}.{name} is selected beside GROUP BY, and no primary key that all shards have would determine it"),
+                "add the column to GROUP BY, write the expression as GROUP BY has it, or give all shards the same primary key",
             )
             .into()),
         }

@@ -11,7 +11,8 @@ use super::{Planner, Result};
 use crate::catalog::Catalog;
 use crate::plan::bind::{Source, as_column};
 use crate::plan::locality::{self, factor_alias};
-use crate::plan::rewrite::{self, Walk, bare, top_down};
+use crate::plan::rewrite::{self, Walk, top_down};
+use crate::plan::same::normal;
 use crate::plan::{Arm, Place, build, functions};
 
 impl Planner<'_> {
@@ -137,22 +138,22 @@ fn determined_columns(query: &Query, select: &Select, catalog: &Catalog) -> Vec<
     }
     let keys: Vec<_> = keys
         .iter()
-        .map(|key| bare(&locality::resolve_key(key, &select.projection)).to_string())
+        .map(|key| normal(&locality::resolve_key(key, &select.projection)))
         .collect();
     let own = names_of_from(select);
     let mut found: Vec<Expr> = Vec::new();
     let mut step = |expr: &mut Expr| {
-        let printed = bare(expr).to_string();
+        let form = normal(expr);
         let aggregate =
             matches!(expr, Expr::Function(function) if functions::is_aggregate(function, catalog));
-        if aggregate || keys.contains(&printed) {
+        if aggregate || keys.contains(&form) {
             return Ok(Walk::Done);
         }
         if let Some((alias, _)) = as_column(expr)
             && own.contains(&alias)
-            && !found.iter().any(|known| known.to_string() == printed)
+            && !found.contains(&form)
         {
-            found.push(bare(expr).clone());
+            found.push(form);
         }
         Ok(Walk::Into)
     };

@@ -7,7 +7,7 @@ use super::limit::{limited, take_limit};
 use super::{Planner, Result};
 use crate::plan::bind::{self, as_column, folded, ident};
 use crate::plan::locality::{self, Distribution};
-use crate::plan::rewrite::bare;
+use crate::plan::same::normal;
 use crate::plan::{Arm, Merge, Place, SortKey, Sql, StepColumn};
 use crate::types::Column;
 
@@ -230,10 +230,9 @@ pub(super) fn output_index(expr: &Expr, names: &[Option<String>], body: &SetExpr
             let SetExpr::Select(select) = body else {
                 return None;
             };
-            let printed = bare(other).to_string();
-            select.projection.iter().position(|item| {
-                item_expr(item).is_some_and(|expr| bare(&expr).to_string() == printed)
-            })
+            let wanted = normal(other);
+            let is_wanted = |item| item_expr(item).is_some_and(|expr| normal(&expr) == wanted);
+            select.projection.iter().position(is_wanted)
         }
     }
 }

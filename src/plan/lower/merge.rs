@@ -145,7 +145,8 @@ fn reaggregate(merge: Reaggregate, column: &str) -> String {
 }
 
 fn is_count(expr: &Expr) -> bool {
-    matches!(expr, Expr::Function(function) if functions::name(function) == "count")
+    matches!(expr, Expr::Function(function)
+        if ["count", "regr_count"].contains(&&*functions::name(function)))
 }
 
 fn quoted(name: &str) -> String {

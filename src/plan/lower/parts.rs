@@ -11,6 +11,7 @@ use crate::catalog::Catalog;
 use crate::plan::aggregate::{self, Partial, PartialKind};
 use crate::plan::bind::{self, as_column, folded, ident};
 use crate::plan::rewrite::{self, Walk, bare, top_down};
+use crate::plan::same::normal;
 use crate::plan::{build, functions, locality};
 use crate::types::PgType;
 
@@ -56,10 +57,8 @@ impl Parts {
     }
 
     fn find_key(&self, expr: &Expr) -> Option<usize> {
-        let printed = bare(expr).to_string();
-        self.keys
-            .iter()
-            .position(|key| bare(key).to_string() == printed)
+        let wanted = normal(expr);
+        self.keys.iter().position(|key| normal(key) == wanted)
     }
 
     fn add_key(&mut self, expr: &Expr) -> usize {

@@ -12,6 +12,7 @@ use super::{Planner, Result};
 use crate::plan::bind::{self, ident};
 use crate::plan::locality::{self, Distribution};
 use crate::plan::rewrite::bare;
+use crate::plan::same::normal;
 use crate::plan::{Arm, Merge, Place, Sql, StepColumn, build};
 use crate::types::Column;
 
@@ -81,10 +82,10 @@ impl Rows {
             return index;
         }
         let width = self.names.len();
-        let printed = expr.to_string();
+        let wanted = normal(expr);
         let known = self.exprs[width..]
             .iter()
-            .position(|known| known.to_string() == printed);
+            .position(|known| normal(known) == wanted);
         known.map_or_else(
             || {
                 self.exprs.push(expr.clone());
