@@ -17,6 +17,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use futures::TryStreamExt;
+use futures::future::try_join_all;
 use merganser::config::{Shard, TableKind};
 use merganser::local::TABLES;
 use merganser::text::TextFormatter;
@@ -53,7 +54,7 @@ fn main() -> Result<()> {
             planning(&cluster).await?;
         }
         if is_wanted("speed") {
-            speed(&cluster, whole).await?;
+            speed(&cluster, &shards.urls, whole).await?;
         }
         if is_wanted("tpch") {
             tpch(&cluster, whole).await?;
@@ -102,9 +103,10 @@ async fn planning(cluster: &Cluster) -> Result<()> {
 }
 
 /// Q1 and Q6, whose work is all in the servers.
-async fn speed(cluster: &Cluster, whole: &str) -> Result<()> {
+async fn speed(cluster: &Cluster, urls: &[String], whole: &str) -> Result<()> {
     let runs = if report::is_smoke() { 1 } else { 7 };
     let client = connect(whole).await?;
+    let clients = try_join_all(urls.iter().map(|url| connect(url))).await?;
     let mut rows = Vec::new();
     for (name, sql) in queries()? {
         if !["q01", "q06"].contains(&name.as_str()) {
@@ -118,27 +120,40 @@ async fn speed(cluster: &Cluster, whole: &str) -> Result<()> {
             let one = start.elapsed();
             let found = texts(cluster.query(&sql)).await?;
             let all = start.elapsed() - one;
+            // What no planner could do without.
+            let start = Instant::now();
+            try_join_all(clients.iter().map(|client| ask(client, &sql))).await?;
+            let four = start.elapsed();
             if expected != found {
                 return Err(format!("{name}: the answers differ").into());
             }
-            times.push([one, all].map(|time| time.as_secs_f64()));
+            times.push([one, four, all].map(|time| time.as_secs_f64()));
         }
         times.remove(0);
         rows.push(vec![
             name,
-            format!("{:.3}", report::median(times.iter().map(|[one, _]| *one))),
-            format!("{:.3}", report::median(times.iter().map(|[_, all]| *all))),
-            format!(
-                "{:.2}",
-                report::median(times.iter().map(|[one, all]| all / one))
-            ),
+            format!("{:.3}", report::median(times.iter().map(|t| t[0]))),
+            format!("{:.3}", report::median(times.iter().map(|t| t[1]))),
+            format!("{:.3}", report::median(times.iter().map(|t| t[2]))),
+            format!("{:.2}", report::median(times.iter().map(|t| t[1] / t[0]))),
+            format!("{:.2}", report::median(times.iter().map(|t| t[2] / t[0]))),
         ]);
     }
     println!(
-        "speed: one PostgreSQL, and {} planned over, {runs} runs, medians\n",
+        "speed: one PostgreSQL, {0} by themselves, and {0} planned over, {runs} runs, medians\n",
         shards::SHARDS
     );
-    report::print_table(&["", "one s", "planned s", "/ one"], &rows);
+    report::print_table(
+        &[
+            "",
+            "one s",
+            "apart s",
+            "planned s",
+            "apart / one",
+            "planned / one",
+        ],
+        &rows,
+    );
     Ok(())
 }
 

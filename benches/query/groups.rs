@@ -31,7 +31,7 @@ const MEMORY: usize = 256 << 20;
 /// What is measured, and in `BASE` what it is compared with.
 const MODES: [&str; 5] = [
     "planned",
-    "planned, first come",
+    "planned, shard order",
     "fan-out alone",
     "DataFusion, parts",
     "DataFusion, lineitem",
@@ -97,17 +97,18 @@ pub(crate) async fn child(arguments: &[String]) -> Result<()> {
     };
     let mut totals = Totals::default();
     match mode.as_str() {
-        "planned" | "planned, first come" | "fan-out alone" => {
+        "planned" | "planned, shard order" | "fan-out alone" => {
             let cluster = Cluster::new(topology(inputs)?)?;
             let query = match mode.as_str() {
                 "fan-out alone" => cluster.fan_out(grouped(PARTS)?),
                 _ => cluster.query(grouped(SUMS)?),
             };
-            let order = match mode.as_str() {
-                "planned" => Order::Shard,
-                _ => Order::FirstCome,
+            let query = query.with_memory(MEMORY);
+            let query = match mode.as_str() {
+                "planned, shard order" => query.with_order(Order::Shard),
+                "fan-out alone" => query.with_order(Order::FirstCome),
+                _ => query,
             };
-            let query = query.with_memory(MEMORY).with_order(order);
             let mut rows = query.stream().await?;
             while let Some(batch) = rows.try_next().await? {
                 totals.add(&batch)?;

@@ -25,8 +25,8 @@ use crate::cluster::Cluster;
 use crate::connect::{Permit, Pools, Session};
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::finish::{Budget, Relation, RelationBuilder, aggregated_types};
-use crate::merge::{self, Comparison, ReaggregateOptions, Rest};
-use crate::plan::{Merge, Place, Plan, Sql, Step};
+use crate::merge::{self, Comparison, Order, ReaggregateOptions, Rest};
+use crate::plan::{Exactness, Merge, Place, Plan, Sql, Step};
 use crate::progress::{Counters, ShardState, StepCounters};
 use crate::scan::{self, BatchOptions, Description, Reading};
 use crate::statement::Statement;
@@ -57,6 +57,11 @@ pub(super) async fn run(
         relations: Vec::new(),
         steps: query.progress.begin_steps(plan.steps.len()),
         budget: Budget::new(planning.finish_rows, planning.finish_bytes),
+        groups: query.order.unwrap_or(match plan.exactness {
+            Exactness::Exact => Order::FirstCome,
+            // The same sums each time.
+            Exactness::ExactUpToFloatOrder => Order::Shard,
+        }),
     };
     for (index, step) in steps.iter().enumerate() {
         let counters = execution.counters(index);
@@ -101,6 +106,8 @@ struct Execution<'a> {
     /// What the steps before have given, as long as it is needed.
     relations: Vec<Option<Relation>>,
     budget: Budget,
+    /// The order in which rows of shards are aggregated.
+    groups: Order,
     /// What each step does, for whoever looks.
     steps: Vec<Arc<StepCounters>>,
 }
@@ -360,6 +367,7 @@ impl Execution<'_> {
         rest: Rest,
     ) -> Result<QueryStream> {
         let Query { order, memory, .. } = *self.query;
+        let order = order.unwrap_or_default();
         let queue = memory / QUEUE_SHARE / shards.len().max(1);
         match &step.merge {
             Merge::Concatenate { skip, fetch } => {
@@ -387,7 +395,7 @@ impl Execution<'_> {
             Merge::Aggregate { sql, .. } => {
                 let streams = shards.into_iter().map(|(_, rows)| rows).collect();
                 let options = ReaggregateOptions {
-                    order,
+                    order: self.groups,
                     batch_rows: self.query.batch_rows,
                     ..ReaggregateOptions::new(memory)
                 };

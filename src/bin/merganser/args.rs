@@ -150,8 +150,9 @@ pub(crate) struct Query {
     #[arg(long, value_name = "URL", help_heading = "Planning")]
     pub(crate) verify: Option<String>,
     /// In which order the rows of the shards are appended, where the statement leaves that open
-    #[arg(long, value_enum, default_value_t = Order::Shard)]
-    pub(crate) order: Order,
+    /// [default: shard; groups that are merged come in any order]
+    #[arg(long, value_enum)]
+    pub(crate) order: Option<Order>,
 
     /// Write to this file, which appears only when it is complete; - is standard output
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]
@@ -489,7 +490,7 @@ mod tests {
             query("--fan-out --memory 1GiB --timeout 30s --numeric decimal(20,4) q").unwrap();
         assert_eq!(args.memory, Some(1 << 30));
         assert_eq!(args.timeout, Some(Duration::from_secs(30)));
-        assert_eq!(args.order, Order::Shard);
+        assert!(args.order.is_none());
         for bad in [
             "--format xml q",
             "--timeout 30 q",

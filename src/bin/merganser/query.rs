@@ -118,8 +118,10 @@ impl Job {
         };
         let mut query = query
             .with_params(args.statement.params.0.iter().cloned())
-            .with_order(args.order.into())
             .with_types(self.types());
+        if let Some(order) = args.order {
+            query = query.with_order(order.into());
+        }
         if let Some(timeout) = args.timeout {
             query = query.with_timeout(timeout);
         }
