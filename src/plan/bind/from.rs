@@ -1,7 +1,7 @@
 //! Items of FROM: tables, queries and functions.
 
 use datafusion::sql::sqlparser::ast::{
-    ObjectName, Query, SelectItem, SetExpr, TableAlias, TableFactor, VisitMut,
+    ObjectName, ObjectNamePart, Query, SelectItem, SetExpr, TableAlias, TableFactor, VisitMut,
 };
 
 use super::scope::{Columns, Visible};
@@ -27,6 +27,16 @@ impl Binder<'_> {
 
     fn factor(&mut self, factor: &mut TableFactor) -> Result<()> {
         match factor {
+            TableFactor::Table { name, .. } | TableFactor::Function { name, .. }
+                if is_only(name) =>
+            {
+                Err(refused(
+                    "FROM ONLY, which leaves out the rows of tables that inherit from a table"
+                        .to_owned(),
+                    "leave ONLY out where no table inherits from this one; --fan-out \
+                     (Cluster::fan_out) sends the text to every shard as it is",
+                ))
+            }
             TableFactor::Table {
                 sample: Some(_), ..
             }
@@ -177,6 +187,13 @@ impl Binder<'_> {
         alias.name = ident(&unique);
         Ok(())
     }
+}
+
+/// Whether a name is the keyword `ONLY`, which the parser takes for a table or a function. `t` in
+/// `FROM ONLY t` is an alias then, and rows of another table would be read.
+fn is_only(name: &ObjectName) -> bool {
+    matches!(&name.0[..], [ObjectNamePart::Identifier(name)]
+        if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("only"))
 }
 
 fn last(name: &ObjectName) -> String {

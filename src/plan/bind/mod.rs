@@ -21,6 +21,8 @@ mod query;
 mod scope;
 mod select;
 mod table;
+#[cfg(test)]
+pub(super) mod tests;
 mod with;
 
 use std::collections::HashMap;
