@@ -8,8 +8,8 @@
 //! ```
 //!
 //! The types, their modifiers and the names of columns stay as they were. `clock_timestamp()` and
-//! `timeofday()` are not meant to be one instant, and are left alone. So is a literal without a type,
-//! as in `column > 'today'`: whether that is a date depends on the column.
+//! `timeofday()` are not meant to be one instant, and are left alone. A literal without a type, as in
+//! `column > 'today'`, gets its type from [`untyped`](super::untyped) before.
 
 use std::ops::ControlFlow;
 
@@ -75,26 +75,12 @@ impl VisitorMut for Pin<'_> {
     type Break = Box<Error>;
 
     fn pre_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<Box<Error>> {
-        self.names
-            .push(select.projection.iter().map(unnamed).collect());
+        self.names.push(names(select));
         ControlFlow::Continue(())
     }
 
     fn post_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<Box<Error>> {
-        let names = self.names.pop().unwrap_or_default();
-        for (item, before) in select.projection.iter_mut().zip(names) {
-            let (Some(name), Some(now)) = (before, unnamed(item)) else {
-                continue;
-            };
-            if name != now
-                && let SelectItem::UnnamedExpr(expr) = item
-            {
-                *item = SelectItem::ExprWithAlias {
-                    expr: take(expr),
-                    alias: Ident::with_quote('"', name),
-                };
-            }
-        }
+        keep_names(select, self.names.pop().unwrap_or_default());
         ControlFlow::Continue(())
     }
 
@@ -141,6 +127,28 @@ fn unpinnable(sql: String, hint: &str) -> ControlFlow<Box<Error>> {
         format!("cannot give every shard the same time for {sql}"),
     );
     ControlFlow::Break(Box::new(error.with_hint(hint)))
+}
+
+/// The names of the columns of a SELECT that have no alias, where they are known.
+pub(super) fn names(select: &ast::Select) -> Vec<Option<String>> {
+    select.projection.iter().map(unnamed).collect()
+}
+
+/// Writes the names that columns had as aliases, where they would have another now.
+pub(super) fn keep_names(select: &mut ast::Select, names: Vec<Option<String>>) {
+    for (item, before) in select.projection.iter_mut().zip(names) {
+        let (Some(name), Some(now)) = (before, unnamed(item)) else {
+            continue;
+        };
+        if name != now
+            && let SelectItem::UnnamedExpr(expr) = item
+        {
+            *item = SelectItem::ExprWithAlias {
+                expr: take(expr),
+                alias: Ident::with_quote('"', name),
+            };
+        }
+    }
 }
 
 /// The name of a column without an alias, where it is known.
@@ -254,15 +262,7 @@ fn reading_literal(text: &str, data_type: &DataType) -> Option<Reading> {
                 (Some(data_type), []) => (data_type, None),
                 (Some(_), _) => return has_special_word(text).then_some(Reading::Unclear),
                 (None, _) => {
-                    let is_range = [
-                        "daterange",
-                        "tsrange",
-                        "tstzrange",
-                        "datemultirange",
-                        "tsmultirange",
-                        "tstzmultirange",
-                    ]
-                    .contains(&name.as_str());
+                    let is_range = RANGES.contains(&name.as_str());
                     return (is_range && has_special_word(text)).then_some(Reading::Unclear);
                 }
             }
@@ -271,6 +271,16 @@ fn reading_literal(text: &str, data_type: &DataType) -> Option<Reading> {
     };
     reading_text(text, data_type, precision)
 }
+
+/// Ranges of dates and times.
+pub(super) const RANGES: [&str; 6] = [
+    "daterange",
+    "tsrange",
+    "tstzrange",
+    "datemultirange",
+    "tsmultirange",
+    "tstzmultirange",
+];
 
 fn reading_text(text: &str, data_type: Type, precision: Option<u64>) -> Option<Reading> {
     let word = text.trim_matches(|c: char| c.is_ascii_whitespace() || c == '\x0b');
@@ -292,7 +302,8 @@ fn reading_text(text: &str, data_type: Type, precision: Option<u64>) -> Option<R
     }))
 }
 
-fn has_special_word(text: &str) -> bool {
+/// Whether a text has a word that means an instant in a date or time.
+pub(super) fn has_special_word(text: &str) -> bool {
     text.split(|c: char| !c.is_ascii_alphabetic()).any(|word| {
         ["now", "today", "tomorrow", "yesterday"]
             .iter()
@@ -357,8 +368,9 @@ fn is_clock_in_from(table: &TableFactor) -> bool {
     }
 }
 
+/// The types of dates and times.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Type {
+pub(super) enum Type {
     Date,
     Time,
     TimeTz,
@@ -367,7 +379,7 @@ enum Type {
 }
 
 impl Type {
-    fn named(name: &str) -> Option<Self> {
+    pub(super) fn named(name: &str) -> Option<Self> {
         Some(match name {
             "date" => Self::Date,
             "time" => Self::Time,
@@ -378,7 +390,7 @@ impl Type {
         })
     }
 
-    fn with(self, precision: Option<u64>) -> DataType {
+    pub(super) fn with(self, precision: Option<u64>) -> DataType {
         match self {
             Self::Date => DataType::Date,
             Self::Time => DataType::Time(precision, TimezoneInfo::WithoutTimeZone),

@@ -24,6 +24,7 @@ mod rewrite;
 mod route;
 mod same;
 mod sql;
+mod untyped;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -267,16 +268,16 @@ fn make(question: &Question<'_>) -> std::result::Result<Plan, Stop> {
         )
     })?;
     let mut text = Some(question.sql);
-    if instant::reads_clock(&query) {
-        let Some(rows) = question.answers.evaluated.get(NOW) else {
-            return Err(Stop::Need(Need::Evaluate(NOW.to_owned())));
-        };
-        let now = rows.first().and_then(|row| row.first()).cloned().flatten();
-        instant::pin_instant(&mut query, &now.unwrap_or_default())?;
+    if pin(question, &mut query)? {
         text = None;
     }
-    let bound = bind::bind(query, question.topology, question.catalog)?;
+    let mut bound = bind::bind(query, question.topology, question.catalog)?;
     functions::check(&bound.query, question.catalog)?;
+    // Views read the clock too, and columns make times of literals.
+    untyped::write_types(&mut bound, question.catalog, question.answers)?;
+    if pin(question, &mut bound.query)? {
+        text = None;
+    }
     let lowered = lower::lower(question, bound, text)?;
     Ok(Plan {
         steps: lowered.steps,
@@ -290,6 +291,18 @@ fn make(question: &Question<'_>) -> std::result::Result<Plan, Stop> {
         decimals: lowered.decimals,
         surroundings: Surroundings::default(),
     })
+}
+
+/// Writes the one instant of the query wherever it reads the clock; says whether it does.
+fn pin(question: &Question<'_>, query: &mut ast::Query) -> std::result::Result<bool, Stop> {
+    if !instant::reads_clock(query) {
+        return Ok(false);
+    }
+    let Some(rows) = question.answers.evaluated.get(NOW) else {
+        return Err(Stop::Need(Need::Evaluate(NOW.to_owned())));
+    };
+    let now = rows.first().and_then(|row| row.first()).cloned().flatten();
+    Ok(instant::pin_instant(query, &now.unwrap_or_default())?)
 }
 
 /// The moment that all shards take for now.

@@ -21,6 +21,9 @@ select count(*) from sale where at between now() - interval '100 years' and now(
 -- trap 20
 select count(*) from sale where day < 'now'::date and at < 'today'::timestamptz;
 
+-- trap 20: literals that the columns beside them make dates
+select count(*) from sale where day < 'now' and 'today' > at and day not in ('today', 'tomorrow') and day + 1 < 'tomorrow';
+
 -- trap 20
 select current_setting('TimeZone'), current_setting('DateStyle'), count(*) from sale;
 

@@ -194,6 +194,8 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "TABLESAMPLE",
         "",
     ),
+    ("select count(*) from only sale", "ONLY", "inherits"),
+    ("select id from only (sale) order by id", "ONLY", "fan-out"),
     // Functions that see one shard only, or the server that they run on.
     ("select sale_count()", "sale_count", ""),
     (

@@ -1,0 +1,222 @@
+//! Names in expressions: which column of which relation each means.
+
+use datafusion::sql::sqlparser::ast::{
+    AccessExpr, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments, ObjectName, ObjectNamePart, SelectItem, SetExpr, VisitMut,
+};
+
+use super::scope::Visible;
+use super::{Binder, column, folded, ident, parts};
+use crate::error::{Error, Result};
+use crate::plan::rewrite::{self, Walk, top_down};
+use crate::plan::{build, refused};
+
+/// Columns that every table has beside its own (`src/backend/catalog/heap.c`).
+const SYSTEM_COLUMNS: [&str; 6] = ["ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"];
+
+impl Binder<'_> {
+    /// Binds what is inside; a query in it sees the scopes of now.
+    pub(super) fn expression<T: VisitMut>(&mut self, tree: &mut T) -> Result<()> {
+        top_down(tree, |expr| self.step(expr))
+    }
+
+    fn step(&mut self, expr: &mut Expr) -> Result<Walk> {
+        match expr {
+            Expr::Identifier(name) => {
+                if let Some(bound) = self.bare(&folded(name))? {
+                    *expr = bound;
+                }
+                return Ok(Walk::Done);
+            }
+            Expr::CompoundIdentifier(names) => {
+                let names: Vec<_> = names.iter().map(folded).collect();
+                if let Some(bound) = self.qualified(&names)? {
+                    *expr = bound;
+                }
+                return Ok(Walk::Done);
+            }
+            Expr::QualifiedWildcard(name, _) => {
+                if let Some(visible) = self.relation(&parts(name)) {
+                    *name = ObjectName(vec![ObjectNamePart::Identifier(ident(&visible.alias))]);
+                }
+                return Ok(Walk::Done);
+            }
+            Expr::Function(Function {
+                args: FunctionArguments::List(FunctionArgumentList { args, .. }),
+                ..
+            }) => {
+                for arg in args {
+                    self.argument(arg);
+                }
+            }
+            Expr::CompoundFieldAccess { root, access_chain } => {
+                self.expression(&mut **root)?;
+                for access in access_chain {
+                    // A field is no column.
+                    if let AccessExpr::Subscript(subscript) = access {
+                        self.expression(subscript)?;
+                    }
+                }
+                return Ok(Walk::Done);
+            }
+            Expr::Exists { subquery, .. } => {
+                // What it selects does not matter, and should not be fetched.
+                if let SetExpr::Select(select) = &mut *subquery.body
+                    && matches!(&select.projection[..], [] | [SelectItem::Wildcard(_)])
+                    && select.distinct.is_none()
+                {
+                    select.projection = vec![SelectItem::UnnamedExpr(build::number(1))];
+                }
+            }
+            Expr::InSubquery {
+                expr: left,
+                subquery,
+                ..
+            } => {
+                self.expression(&mut **left)?;
+                self.query(subquery)?;
+                return Ok(Walk::Done);
+            }
+            _ => {}
+        }
+        match rewrite::subquery(expr) {
+            Some(query) => {
+                self.query(query)?;
+                Ok(Walk::Done)
+            }
+            None => Ok(Walk::Into),
+        }
+    }
+
+    /// What in an argument is no expression.
+    fn argument(&self, arg: &mut FunctionArg) {
+        // The name of an argument is no column.
+        if let FunctionArg::ExprNamed {
+            name: Expr::Identifier(name),
+            arg: value,
+            operator,
+        } = arg
+        {
+            *arg = FunctionArg::Named {
+                name: name.clone(),
+                arg: value.clone(),
+                operator: operator.clone(),
+            };
+        }
+        if let FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(name)) = arg
+            && let Some(visible) = self.relation(&parts(name))
+        {
+            *name = ObjectName(vec![ObjectNamePart::Identifier(ident(&visible.alias))]);
+        }
+    }
+
+    /// A name without a table before it: a column of the nearest scope that has one, or else a
+    /// whole row.
+    fn bare(&self, name: &str) -> Result<Option<Expr>> {
+        for depth in (0..self.scopes.len()).rev() {
+            if let Some(found) = self.in_scope(depth, name)? {
+                return Ok(Some(found));
+            }
+        }
+        if SYSTEM_COLUMNS.contains(&name) {
+            return Err(system_column(name));
+        }
+        // A row as a whole, or what is no column at all (`current_user`).
+        Ok(self
+            .relation(&[name.to_owned()])
+            .map(|visible| Expr::Identifier(ident(&visible.alias))))
+    }
+
+    pub(super) fn in_scope(&self, depth: usize, name: &str) -> Result<Option<Expr>> {
+        let Some(scope) = self.scopes.get(depth) else {
+            return Ok(None);
+        };
+        // ON sees its own join only.
+        let merged = scope
+            .merged
+            .iter()
+            .find(|merged| merged.name == name && merged.start >= scope.from);
+        if let Some(merged) = merged {
+            return Ok(Some(merged.expr.clone()));
+        }
+        let visible = &scope.relations[scope.from.min(scope.relations.len())..];
+        let known = visible.iter().find(|relation| {
+            let columns = relation.columns.as_ref();
+            columns.is_some_and(|columns| columns.iter().any(|c| c == name))
+        });
+        if let Some(relation) = known {
+            return Ok(Some(column(&relation.alias, name)));
+        }
+        let mut unknown = visible.iter().filter(|relation| relation.columns.is_none());
+        let (first, second) = (unknown.next(), unknown.next());
+        match (first, second) {
+            (None, _) => Ok(None),
+            // `generate_series(1, 3) AS n`: the name is also that of the column.
+            (Some(relation), None) if relation.name == name => {
+                Ok(Some(column(&relation.alias, name)))
+            }
+            _ => {
+                if let Some(relation) = visible
+                    .iter()
+                    .find(|r| r.columns.is_none() && r.name == name)
+                {
+                    return Ok(Some(column(&relation.alias, name)));
+                }
+                let elsewhere = (0..self.scopes.len())
+                    .filter(|other| *other < depth)
+                    .any(|other| self.scopes.get(other).is_some_and(|scope| scope.has(name)));
+                match (second, elsewhere) {
+                    (None, false) => Ok(first.map(|relation| column(&relation.alias, name))),
+                    _ => Err(refused(
+                        format!("the column {name:?} may be that of a function in FROM"),
+                        "write the table before the column, and list the function's columns: AS f(a, b)",
+                    )),
+                }
+            }
+        }
+    }
+
+    /// `table.column`, `schema.table.column`.
+    fn qualified(&self, names: &[String]) -> Result<Option<Expr>> {
+        let Some((name, table)) = names.split_last() else {
+            return Ok(None);
+        };
+        let Some(visible) = self.relation(table) else {
+            return Ok(None);
+        };
+        if let Some(columns) = &visible.columns
+            && !columns.contains(name)
+        {
+            if SYSTEM_COLUMNS.contains(&&**name) {
+                return Err(system_column(name));
+            }
+            return Err(refused(
+                format!("{}.{name}, which is no column", visible.name),
+                "write a function of a row as f(row)",
+            ));
+        }
+        Ok(Some(column(&visible.alias, name)))
+    }
+
+    pub(super) fn relation(&self, names: &[String]) -> Option<Visible> {
+        let (name, schema) = names.split_last()?;
+        let schema = schema.last();
+        self.scopes.iter().rev().find_map(|scope| {
+            scope
+                .relations
+                .iter()
+                .find(|relation| {
+                    relation.name == *name
+                        && (schema.is_none() || relation.schema.as_ref() == schema)
+                })
+                .cloned()
+        })
+    }
+}
+
+fn system_column(name: &str) -> Error {
+    refused(
+        format!("the system column {name}, which means something else on every shard"),
+        "use a column of the table's own",
+    )
+}

@@ -1,0 +1,201 @@
+//! Items of FROM: tables, queries and functions.
+
+use datafusion::sql::sqlparser::ast::{
+    ObjectName, ObjectNamePart, Query, SelectItem, SetExpr, TableAlias, TableFactor, VisitMut,
+};
+
+use super::scope::{Columns, Visible};
+use super::{Binder, RelationColumn, Source, folded, ident, parts, table_alias};
+use crate::error::Result;
+use crate::plan::build::FAN_OUT_HINT;
+use crate::plan::{build, refused};
+
+impl Binder<'_> {
+    /// An item of FROM; its columns.
+    pub(super) fn item(&mut self, factor: &mut TableFactor) -> Result<Columns> {
+        if let TableFactor::NestedJoin {
+            table_with_joins,
+            alias: None,
+        } = factor
+        {
+            return self.join_tree(table_with_joins);
+        }
+        let index = self.scope().relations.len();
+        self.factor(factor)?;
+        Ok(self.scope().relations.get(index).and_then(Visible::all))
+    }
+
+    fn factor(&mut self, factor: &mut TableFactor) -> Result<()> {
+        match factor {
+            TableFactor::Table { name, .. } | TableFactor::Function { name, .. }
+                if is_only(name) =>
+            {
+                Err(refused(
+                    "FROM ONLY, which leaves out the rows of tables that inherit from a table"
+                        .to_owned(),
+                    "leave ONLY out where no table inherits from this one; --fan-out \
+                     (Cluster::fan_out) sends the text to every shard as it is",
+                ))
+            }
+            TableFactor::Table {
+                sample: Some(_), ..
+            }
+            | TableFactor::Derived {
+                sample: Some(_), ..
+            } => Err(refused(
+                "TABLESAMPLE, which chooses rows by where they lie in one database".to_owned(),
+                "filter by a condition on the rows instead, such as a hash of the key",
+            )),
+            TableFactor::Table { args: None, .. } => self.named(factor),
+            TableFactor::Derived {
+                lateral,
+                subquery,
+                alias,
+                ..
+            } => self.subquery(*lateral, subquery, alias),
+            TableFactor::NestedJoin {
+                table_with_joins,
+                alias,
+            } => match alias {
+                None => self.join_tree(table_with_joins).map(|_| ()),
+                Some(alias) => {
+                    let select = build::select(
+                        vec![SelectItem::Wildcard(Default::default())],
+                        vec![(**table_with_joins).clone()],
+                    );
+                    *factor = TableFactor::Derived {
+                        lateral: false,
+                        subquery: Box::new(build::query(SetExpr::Select(Box::new(select)))),
+                        alias: Some(alias.clone()),
+                        sample: None,
+                    };
+                    self.factor(factor)
+                }
+            },
+            TableFactor::Table {
+                alias,
+                args: Some(args),
+                name,
+                ..
+            } => self.call(&last(name), &mut args.args, alias),
+            TableFactor::Function {
+                alias, args, name, ..
+            } => self.call(&last(name), args, alias),
+            TableFactor::UNNEST {
+                alias, array_exprs, ..
+            } => self.call("unnest", array_exprs, alias),
+            TableFactor::TableFunction { alias, expr } => self.call("function", expr, alias),
+            _ => Err(refused("this item of FROM".to_owned(), FAN_OUT_HINT)),
+        }
+    }
+
+    /// A name: of a common table expression, or of a relation of the catalog.
+    fn named(&mut self, factor: &mut TableFactor) -> Result<()> {
+        let TableFactor::Table { name, alias, .. } = factor else {
+            return Ok(());
+        };
+        let names = parts(name);
+        let (schema, table) = match &names[..] {
+            [table] => (None, table.clone()),
+            [schema, table] => (Some(schema.clone()), table.clone()),
+            [_, schema, table] => (Some(schema.clone()), table.clone()),
+            _ => return Err(refused(format!("the table name {name}"), FAN_OUT_HINT)),
+        };
+        let called = alias.as_ref().map_or(table.clone(), |a| folded(&a.name));
+        let cte = match schema {
+            None => self
+                .ctes
+                .iter()
+                .rev()
+                .find(|cte| cte.name == table)
+                .cloned(),
+            Some(_) => None,
+        };
+        match cte {
+            Some(cte) => self.cte(&cte, factor, &called),
+            None => self.table(schema.as_deref(), &table, factor, &called),
+        }
+    }
+
+    /// A query, which sees what is before it only if it is `LATERAL`.
+    fn subquery(
+        &mut self,
+        lateral: bool,
+        query: &mut Query,
+        alias: &mut Option<TableAlias>,
+    ) -> Result<()> {
+        let own = match lateral {
+            true => None,
+            false => self.scopes.pop(),
+        };
+        let output = self.query(query);
+        self.scopes.extend(own);
+        let output = output?;
+        let (name, columns) = match alias {
+            Some(alias) => (
+                folded(&alias.name),
+                alias.columns.iter().map(|c| c.name.clone()).collect(),
+            ),
+            // PostgreSQL 16 lets it have none.
+            None => ("unnamed".to_owned(), Vec::new()),
+        };
+        let output = Self::renamed(output, &columns);
+        let unique = self.add(&name, None, output, Source::Derived);
+        match alias {
+            Some(alias) => alias.name = ident(&unique),
+            None => *alias = Some(table_alias(&unique)),
+        }
+        Ok(())
+    }
+
+    /// A function, whose alias is its own name if it has none.
+    fn call<T: VisitMut>(
+        &mut self,
+        name: &str,
+        args: &mut T,
+        alias: &mut Option<TableAlias>,
+    ) -> Result<()> {
+        self.expression(args)?;
+        self.function(alias.get_or_insert_with(|| table_alias(name)))
+    }
+
+    /// A function's columns are known only where the alias lists them. One that returns single
+    /// values has a column of its alias's name, but not all do.
+    fn function(&mut self, alias: &mut TableAlias) -> Result<()> {
+        let name = folded(&alias.name);
+        let columns = match alias.columns.is_empty() {
+            true => None,
+            false => Some(
+                alias
+                    .columns
+                    .iter()
+                    .map(|column| RelationColumn {
+                        name: folded(&column.name),
+                        ..RelationColumn::unknown()
+                    })
+                    .collect(),
+            ),
+        };
+        let unique = self.add(&name, None, columns, Source::Function);
+        if unique != name && alias.columns.is_empty() {
+            // The alias is also the name of the column of a function that returns single values.
+            return Err(refused(
+                format!("two functions in FROM that are both called {name:?}"),
+                "give each an alias of its own, with a list of its columns",
+            ));
+        }
+        alias.name = ident(&unique);
+        Ok(())
+    }
+}
+
+/// Whether a name is the keyword `ONLY`, which the parser takes for a table or a function. `t` in
+/// `FROM ONLY t` is an alias then, and rows of another table would be read.
+fn is_only(name: &ObjectName) -> bool {
+    matches!(&name.0[..], [ObjectNamePart::Identifier(name)]
+        if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("only"))
+}
+
+fn last(name: &ObjectName) -> String {
+    parts(name).pop().unwrap_or_default()
+}

@@ -1,0 +1,169 @@
+//! Joins: `USING` and `NATURAL` become `ON`.
+
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, Expr, JoinConstraint, JoinOperator, TableWithJoins, Value,
+};
+
+use super::scope::{Columns, Merged, chain};
+use super::{Binder, as_column, parts};
+use crate::error::{Error, Result};
+use crate::plan::build::FAN_OUT_HINT;
+use crate::plan::{build, refused, rewrite};
+
+/// Which side of a join is kept whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::plan) enum Outer {
+    None,
+    Left,
+    Right,
+    Full,
+}
+
+/// Which side of a join is kept whole.
+pub(in crate::plan) fn outer_kind(operator: &JoinOperator) -> Result<Outer> {
+    match operator {
+        JoinOperator::Join(_) | JoinOperator::Inner(_) | JoinOperator::CrossJoin(_) => {
+            Ok(Outer::None)
+        }
+        JoinOperator::Left(_) | JoinOperator::LeftOuter(_) => Ok(Outer::Left),
+        JoinOperator::Right(_) | JoinOperator::RightOuter(_) => Ok(Outer::Right),
+        JoinOperator::FullOuter(_) => Ok(Outer::Full),
+        _ => Err(refused("this kind of join".to_owned(), FAN_OUT_HINT)),
+    }
+}
+
+impl Binder<'_> {
+    pub(super) fn join_tree(&mut self, tree: &mut TableWithJoins) -> Result<Columns> {
+        let start = self.scope().relations.len();
+        let mut columns = self.item(&mut tree.relation)?;
+        for join in &mut tree.joins {
+            let right = self.item(&mut join.relation)?;
+            let outer = outer_kind(&join.join_operator)?;
+            let constraint = match &mut join.join_operator {
+                JoinOperator::Join(c)
+                | JoinOperator::Inner(c)
+                | JoinOperator::Left(c)
+                | JoinOperator::LeftOuter(c)
+                | JoinOperator::Right(c)
+                | JoinOperator::RightOuter(c)
+                | JoinOperator::FullOuter(c)
+                | JoinOperator::CrossJoin(c) => c,
+                _ => return Err(refused("this kind of join".to_owned(), FAN_OUT_HINT)),
+            };
+            columns = match std::mem::replace(constraint, JoinConstraint::None) {
+                JoinConstraint::On(mut expr) => {
+                    let from = std::mem::replace(&mut self.scope().from, start);
+                    let bound = self.expression(&mut expr);
+                    self.scope().from = from;
+                    bound?;
+                    *constraint = JoinConstraint::On(expr);
+                    chain(columns, right)
+                }
+                JoinConstraint::Using(names) => {
+                    let names = names.iter().filter_map(|n| parts(n).pop()).collect();
+                    let (on, columns) = self.using(start, columns, right, names, outer)?;
+                    *constraint = on;
+                    columns
+                }
+                JoinConstraint::Natural => {
+                    let names = match (&columns, &right) {
+                        (Some(left), Some(right)) => left
+                            .iter()
+                            .filter(|(name, _)| right.iter().any(|(other, _)| other == name))
+                            .map(|(name, _)| name.clone())
+                            .collect(),
+                        _ => return Err(unknown_columns()),
+                    };
+                    let (on, columns) = self.using(start, columns, right, names, outer)?;
+                    *constraint = on;
+                    if matches!(constraint, JoinConstraint::None) {
+                        let always = Expr::value(Value::Boolean(true));
+                        *constraint = JoinConstraint::On(always);
+                    }
+                    columns
+                }
+                JoinConstraint::None => chain(columns, right),
+            };
+        }
+        Ok(columns)
+    }
+
+    /// USING as ON, and the columns of the join: those merged, then the others of either side.
+    fn using(
+        &mut self,
+        start: usize,
+        left: Columns,
+        right: Columns,
+        names: Vec<String>,
+        outer: Outer,
+    ) -> Result<(JoinConstraint, Columns)> {
+        let (Some(mut left), Some(mut right)) = (left, right) else {
+            return Err(unknown_columns());
+        };
+        let mut equal = Vec::new();
+        let mut merged = Vec::new();
+        for name in names {
+            let take = |columns: &mut Vec<(String, Expr)>| {
+                let index = columns.iter().position(|(known, _)| *known == name)?;
+                Some(columns.remove(index).1)
+            };
+            let (Some(one), Some(other)) = (take(&mut left), take(&mut right)) else {
+                return Err(refused(
+                    format!("JOIN USING ({name})"),
+                    "name the columns with ON",
+                ));
+            };
+            let same_type =
+                self.type_of(&one).is_some() && self.type_of(&one) == self.type_of(&other);
+            let value = match outer {
+                Outer::None | Outer::Left if same_type => one.clone(),
+                Outer::Right if same_type => other.clone(),
+                Outer::Right => coalesce(other.clone(), one.clone()),
+                _ => coalesce(one.clone(), other.clone()),
+            };
+            let scope = self.scope();
+            scope
+                .merged
+                .retain(|known| known.name != name || known.start < start);
+            scope.merged.push(Merged {
+                name: name.clone(),
+                expr: value.clone(),
+                start,
+            });
+            merged.push((name, value));
+            equal.push(Expr::BinaryOp {
+                left: Box::new(one),
+                op: BinaryOperator::Eq,
+                right: Box::new(other),
+            });
+        }
+        merged.append(&mut left);
+        merged.append(&mut right);
+        let on = match rewrite::all_of(equal) {
+            Some(expr) => JoinConstraint::On(expr),
+            None => JoinConstraint::None,
+        };
+        Ok((on, Some(merged)))
+    }
+
+    fn type_of(&self, expr: &Expr) -> Option<String> {
+        let (alias, name) = as_column(expr)?;
+        let columns = self.relations.get(&alias)?.columns.as_ref()?;
+        columns
+            .iter()
+            .find(|column| column.name == name)?
+            .type_name
+            .clone()
+    }
+}
+
+fn unknown_columns() -> Error {
+    refused(
+        "a join by the names of columns of a function, which only the server knows".to_owned(),
+        "list the function's columns, AS f(a, b), or join with ON",
+    )
+}
+
+fn coalesce(first: Expr, second: Expr) -> Expr {
+    build::call("coalesce", vec![first, second])
+}

@@ -1,0 +1,83 @@
+//! Identifiers and the names made of them, as they are read and as they are written.
+
+use datafusion::sql::sqlparser::ast::{
+    Expr, Ident, ObjectName, ObjectNamePart, SelectItem, TableAlias,
+};
+
+use crate::plan::{rewrite, sql};
+
+/// The name of a column that has none.
+pub(in crate::plan) const NAMELESS: &str = "?column?";
+
+/// How an identifier reads: folded unless it is quoted.
+pub(in crate::plan) fn folded(ident: &Ident) -> String {
+    sql::identifier_name(ident)
+}
+
+/// An identifier that reads as `name`.
+pub(in crate::plan) fn ident(name: &str) -> Ident {
+    let simple = name
+        .bytes()
+        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && !name.is_empty()
+        && !is_reserved(name);
+    match simple {
+        true => Ident::new(name),
+        false => Ident::with_quote('"', name),
+    }
+}
+
+/// Whether a name has to be quoted though its letters are plain: any word that the parser knows.
+fn is_reserved(name: &str) -> bool {
+    use datafusion::sql::sqlparser::keywords::ALL_KEYWORDS;
+    ALL_KEYWORDS
+        .binary_search(&&*name.to_ascii_uppercase())
+        .is_ok()
+}
+
+/// `alias.column`.
+pub(in crate::plan) fn column(alias: &str, name: &str) -> Expr {
+    Expr::CompoundIdentifier(vec![ident(alias), ident(name)])
+}
+
+/// What `alias.column` names, if an expression is that.
+pub(in crate::plan) fn as_column(expr: &Expr) -> Option<(String, String)> {
+    match rewrite::bare(expr) {
+        Expr::CompoundIdentifier(parts) => match &parts[..] {
+            [alias, column] => Some((folded(alias), folded(column))),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The parts of a name.
+pub(in crate::plan) fn parts(name: &ObjectName) -> Vec<String> {
+    name.0
+        .iter()
+        .filter_map(|part| match part {
+            ObjectNamePart::Identifier(ident) => Some(folded(ident)),
+            ObjectNamePart::Function(_) => None,
+        })
+        .collect()
+}
+
+/// A table alias, with columns if there are any.
+pub(in crate::plan) fn table_alias(name: &str) -> TableAlias {
+    TableAlias {
+        explicit: true,
+        name: ident(name),
+        columns: Vec::new(),
+        at: None,
+    }
+}
+
+/// The name of a select item; `None` for what stands for several columns.
+pub(in crate::plan) fn item_name(item: &SelectItem) -> Option<String> {
+    match item {
+        SelectItem::UnnamedExpr(expr) => sql::output_name(expr),
+        SelectItem::ExprWithAlias { alias, .. } => Some(folded(alias)),
+        _ => None,
+    }
+}

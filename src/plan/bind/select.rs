@@ -1,0 +1,227 @@
+//! One SELECT: its FROM, the columns that it gives, and the clauses that may name those.
+
+use datafusion::sql::sqlparser::ast::{
+    Distinct, Expr, GroupByExpr, ObjectName, ObjectNamePart, Select, SelectItem,
+    SelectItemQualifiedWildcardKind,
+};
+
+use super::scope::{Scope, chain};
+use super::{Binder, NAMELESS, Output, RelationColumn, as_column, folded, ident, item_name, parts};
+use crate::error::Result;
+use crate::plan::build::FAN_OUT_HINT;
+use crate::plan::{refused, rewrite, sql};
+
+impl Binder<'_> {
+    pub(super) fn select(&mut self, select: &mut Select) -> Result<(Output, Scope)> {
+        self.scopes.push(Scope::default());
+        let output = self.select_in_scope(select);
+        let scope = self.scopes.pop().unwrap_or_default();
+        Ok((output?, scope))
+    }
+
+    fn select_in_scope(&mut self, select: &mut Select) -> Result<Output> {
+        let mut from = std::mem::take(&mut select.from);
+        for item in &mut from {
+            let columns = self.join_tree(item)?;
+            let star = self.scope().star.take();
+            self.scope().star = chain(star, columns);
+        }
+        select.from = from;
+        let items = std::mem::take(&mut select.projection);
+        for item in items {
+            self.select_item(item, &mut select.projection)?;
+        }
+        let named: Vec<_> = select
+            .projection
+            .iter()
+            .map(|item| match item {
+                SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
+                    (item_name(item), Some(expr.clone()))
+                }
+                _ => (None, None),
+            })
+            .collect();
+        if let Some(expr) = &mut select.selection {
+            self.expression(expr)?;
+        }
+        if let GroupByExpr::Expressions(exprs, _) = &mut select.group_by {
+            for expr in exprs {
+                self.group_key(expr, &named)?;
+            }
+        }
+        if let Some(expr) = &mut select.having {
+            self.expression(expr)?;
+        }
+        if let Some(Distinct::On(exprs)) = &mut select.distinct {
+            for expr in exprs {
+                // As in ORDER BY, a bare name is one of the output if there is one.
+                let is_output = matches!(expr, Expr::Identifier(ident)
+                    if named.iter().any(|(name, _)| name.as_ref() == Some(&folded(ident))));
+                if !is_output {
+                    self.expression(expr)?;
+                }
+            }
+        }
+        self.expression(&mut select.named_window)?;
+        self.output(&select.projection)
+    }
+
+    /// GROUP BY: a bare name is a column of FROM, or else one of the output.
+    fn group_key(
+        &mut self,
+        expr: &mut Expr,
+        named: &[(Option<String>, Option<Expr>)],
+    ) -> Result<()> {
+        match expr {
+            Expr::GroupingSets(sets) | Expr::Cube(sets) | Expr::Rollup(sets) => {
+                for key in sets.iter_mut().flatten() {
+                    self.group_key(key, named)?;
+                }
+                Ok(())
+            }
+            Expr::Tuple(keys) => {
+                for key in keys {
+                    self.group_key(key, named)?;
+                }
+                Ok(())
+            }
+            Expr::Identifier(name) => {
+                let folded = folded(name);
+                let output = named
+                    .iter()
+                    .find(|(name, _)| name.as_ref() == Some(&folded));
+                match (self.in_scope(self.scopes.len() - 1, &folded)?, output) {
+                    (Some(column), _) => *expr = column,
+                    // A constant could not stand there itself, and a subquery that is planned twice is
+                    // no longer the same expression.
+                    (None, Some((_, Some(output))))
+                        if !matches!(rewrite::bare(output), Expr::Value(_))
+                            && !rewrite::any(output, |part| {
+                                rewrite::subquery(&mut part.clone()).is_some()
+                            }) =>
+                    {
+                        *expr = output.clone();
+                    }
+                    (None, Some(_)) => {}
+                    (None, None) => self.expression(expr)?,
+                }
+                Ok(())
+            }
+            other => self.expression(other),
+        }
+    }
+
+    fn select_item(&mut self, item: SelectItem, into: &mut Vec<SelectItem>) -> Result<()> {
+        match item {
+            SelectItem::Wildcard(options) => {
+                let items = self.all_columns(None)?;
+                match items {
+                    Some(items) => into.extend(items),
+                    None => into.push(SelectItem::Wildcard(options)),
+                }
+            }
+            SelectItem::QualifiedWildcard(kind, options) => match kind {
+                SelectItemQualifiedWildcardKind::ObjectName(name) => {
+                    let parts = parts(&name);
+                    let visible = self.relation(&parts);
+                    let alias = visible.map_or_else(|| name.to_string(), |v| v.alias);
+                    match self.all_columns(Some(&alias))? {
+                        Some(items) => into.extend(items),
+                        None => into.push(SelectItem::QualifiedWildcard(
+                            SelectItemQualifiedWildcardKind::ObjectName(ObjectName(vec![
+                                ObjectNamePart::Identifier(ident(&alias)),
+                            ])),
+                            options,
+                        )),
+                    }
+                }
+                SelectItemQualifiedWildcardKind::Expr(mut expr) => {
+                    self.expression(&mut expr)?;
+                    into.push(SelectItem::QualifiedWildcard(
+                        SelectItemQualifiedWildcardKind::Expr(expr),
+                        options,
+                    ));
+                }
+            },
+            SelectItem::UnnamedExpr(mut expr) => {
+                let name = sql::output_name(&expr);
+                self.expression(&mut expr)?;
+                into.push(match name {
+                    Some(name)
+                        if name != NAMELESS && sql::output_name(&expr).as_ref() != Some(&name) =>
+                    {
+                        SelectItem::ExprWithAlias {
+                            expr,
+                            alias: ident(&name),
+                        }
+                    }
+                    _ => SelectItem::UnnamedExpr(expr),
+                });
+            }
+            SelectItem::ExprWithAlias { mut expr, alias } => {
+                self.expression(&mut expr)?;
+                into.push(SelectItem::ExprWithAlias { expr, alias });
+            }
+            SelectItem::ExprWithAliases { .. } => {
+                return Err(refused(
+                    "several aliases for one expression".to_owned(),
+                    FAN_OUT_HINT,
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// What `*` or `alias.*` stands for; `None` where a relation's columns are not known.
+    fn all_columns(&mut self, only: Option<&str>) -> Result<Option<Vec<SelectItem>>> {
+        let columns = match only {
+            None => self.scope().star.clone(),
+            Some(alias) => self
+                .scopes
+                .iter()
+                .rev()
+                .find_map(|scope| {
+                    let found = scope.relations.iter().find(|r| r.alias == alias)?;
+                    Some(found.all())
+                })
+                .flatten(),
+        };
+        Ok(columns.map(|columns| {
+            let items = columns
+                .into_iter()
+                .map(|(name, expr)| named_item(expr, &name));
+            items.collect()
+        }))
+    }
+
+    fn output(&self, items: &[SelectItem]) -> Result<Output> {
+        let mut columns = Vec::new();
+        for item in items {
+            let (expr, name) = match item {
+                SelectItem::UnnamedExpr(expr) => (expr, sql::output_name(expr).unwrap_or_default()),
+                SelectItem::ExprWithAlias { expr, alias } => (expr, folded(alias)),
+                _ => return Ok(None),
+            };
+            let origin = as_column(expr).and_then(|(alias, column)| {
+                let relation = self.relations.get(&alias)?;
+                let columns = relation.columns.as_ref()?;
+                columns.iter().find(|c| c.name == column).cloned()
+            });
+            columns.push(RelationColumn {
+                name,
+                ..origin.unwrap_or_else(RelationColumn::unknown)
+            });
+        }
+        Ok(Some(columns))
+    }
+}
+
+fn named_item(expr: Expr, name: &str) -> SelectItem {
+    match sql::output_name(&expr).as_deref() == Some(name) {
+        true => SelectItem::UnnamedExpr(expr),
+        false => SelectItem::ExprWithAlias {
+            expr,
+            alias: ident(name),
+        },
+    }
+}

@@ -1,0 +1,216 @@
+//! Relations of the catalog: tables of the topology, and views as the queries that they stand for.
+
+use datafusion::sql::sqlparser::ast::{Ident, Query, TableAliasColumnDef, TableFactor};
+
+use super::{Base, Binder, RelationColumn, Sharding, Source, folded, ident, table_alias};
+use crate::catalog::{self, RelationKind};
+use crate::config::{Table, TableKind};
+use crate::error::Result;
+use crate::plan::build::FAN_OUT_HINT;
+use crate::plan::{refused, route, sql};
+
+/// The most views and common table expressions that are put in place, over all.
+const EXPANSIONS: usize = 1000;
+
+impl Binder<'_> {
+    pub(super) fn table(
+        &mut self,
+        schema: Option<&str>,
+        name: &str,
+        factor: &mut TableFactor,
+        called: &str,
+    ) -> Result<()> {
+        let TableFactor::Table { alias, .. } = factor else {
+            return Ok(());
+        };
+        let Some(found) = self.catalog.relation(schema, name) else {
+            return Err(refused(
+                format!("the table {name:?}, which is not in the catalog as it was read"),
+                "a table made after the first query is seen after `Cluster::refresh`",
+            ));
+        };
+        if let Some(difference) = &found.difference {
+            return Err(refused(
+                format!("{name:?}: {difference}"),
+                "make the table the same on all shards; `merganser inspect` lists all differences",
+            ));
+        }
+        let renamed: Vec<Ident> = alias
+            .iter()
+            .flat_map(|alias| alias.columns.iter().map(|c| c.name.clone()))
+            .collect();
+        let declared = self.declared(&found.schema, &found.name, schema);
+        if declared.is_none() {
+            if let RelationKind::View { definition } = &found.kind {
+                let definition = definition.clone();
+                let whole = format!("{}.{}", found.schema, found.name);
+                return self.view(&whole, &definition, factor, called, &renamed);
+            }
+            let whole = format!("{}.{}", found.schema, found.name);
+            if ["pg_catalog", "information_schema"].contains(&&*found.schema) {
+                return Err(refused(
+                    format!("{whole}: each shard has its own catalog"),
+                    "ask each shard for its own: --fan-out",
+                ));
+            }
+            return Err(refused(
+                format!(
+                    "the topology does not say how the table {whole} is spread over the shards"
+                ),
+                "add it to the topology as sharded or replicated; `merganser inspect` writes such a file",
+            ));
+        }
+        let base = declared.map(|table| self.base(found, table, &renamed));
+        let columns: Vec<_> = found
+            .columns
+            .iter()
+            .enumerate()
+            .map(|(index, column)| RelationColumn {
+                name: renamed
+                    .get(index)
+                    .map_or_else(|| column.name.clone(), folded),
+                type_name: Some(column.type_name.clone()),
+                collation: column.collation.clone().filter(|c| c.sql.is_some()),
+            })
+            .collect();
+        let Some(base) = base else { return Ok(()) };
+        let schema = found.schema.clone();
+        let unique = self.add(called, Some(schema), Some(columns), Source::Table(base));
+        if unique != name || alias.is_some() {
+            let mut with_columns = alias.clone().unwrap_or_else(|| table_alias(&unique));
+            with_columns.name = ident(&unique);
+            *alias = Some(with_columns);
+        }
+        Ok(())
+    }
+
+    fn base(&self, found: &catalog::Relation, table: &Table, renamed: &[Ident]) -> Base {
+        let sharding = match table.kind() {
+            TableKind::Replicated => None,
+            TableKind::Sharded {
+                key,
+                colocation,
+                shard_index,
+            } => {
+                let index = found.columns.iter().position(|column| column.name == *key);
+                let column = index.and_then(|index| found.columns.get(index));
+                Some(Sharding {
+                    // A name that no group can have: tables of no group are their own.
+                    group: colocation
+                        .clone()
+                        .unwrap_or_else(|| format!("\0{}.{}", found.schema, found.name)),
+                    key: index
+                        .and_then(|index| renamed.get(index))
+                        .map_or_else(|| key.clone(), folded),
+                    key_column: key.clone(),
+                    key_type: column.map_or_else(String::new, |c| c.type_name.clone()),
+                    key_not_null: column.is_some_and(|c| c.not_null),
+                    key_is_exact: column.is_some_and(route::is_exact),
+                    shard_index: shard_index.clone(),
+                })
+            }
+        };
+        Base {
+            sql: format!("{}.{}", ident(&found.schema), ident(&found.name)),
+            name: (found.schema.clone(), found.name.clone()),
+            sharding,
+        }
+    }
+
+    /// What the topology says of a table.
+    fn declared(&self, schema: &str, name: &str, written: Option<&str>) -> Option<&Table> {
+        let mut found = self.topology.tables().iter().filter(|table| {
+            table.name() == name
+                && match table.schema() {
+                    Some(declared) => declared == schema,
+                    // Left to the search path: it is the one that a bare name finds.
+                    None => {
+                        written.is_none()
+                            || self
+                                .catalog
+                                .relation(None, name)
+                                .is_some_and(|found| found.schema == schema)
+                    }
+                }
+        });
+        found.next()
+    }
+
+    /// A view, as the query that it stands for.
+    fn view(
+        &mut self,
+        whole: &str,
+        definition: &str,
+        factor: &mut TableFactor,
+        called: &str,
+        renamed: &[Ident],
+    ) -> Result<()> {
+        self.count_expansion()?;
+        if self.views.iter().any(|view| view == whole) {
+            return Err(refused(
+                format!("the view {whole} holds itself"),
+                FAN_OUT_HINT,
+            ));
+        }
+        let text = definition.trim().trim_end_matches(';');
+        let mut query = sql::parse(text)
+            .map_err(|error| error.with_context(&format!("the definition of the view {whole}")))?;
+        sql::prints_faithfully(text, &query)
+            .map_err(|reason| refused(format!("the view {whole}: {reason}"), FAN_OUT_HINT))?;
+        self.views.push(whole.to_owned());
+        let ctes = std::mem::take(&mut self.ctes);
+        let scopes = std::mem::take(&mut self.scopes);
+        let output = self.query(&mut query);
+        self.scopes = scopes;
+        self.ctes = ctes;
+        self.views.pop();
+        // A view's columns have names of their own where the definition's differ.
+        let names: Vec<Ident> = self
+            .view_columns(whole)
+            .iter()
+            .enumerate()
+            .map(|(index, name)| renamed.get(index).cloned().unwrap_or_else(|| ident(name)))
+            .collect();
+        let output = Self::renamed(output?, &names);
+        let schema = whole.split_once('.').map(|(schema, _)| schema.to_owned());
+        let unique = self.add(called, schema, output, Source::Derived);
+        *factor = derived(query, &unique, names);
+        Ok(())
+    }
+
+    fn view_columns(&self, whole: &str) -> Vec<String> {
+        let (schema, name) = whole.split_once('.').unwrap_or(("", whole));
+        self.catalog
+            .relation(Some(schema), name)
+            .map(|found| found.columns.iter().map(|c| c.name.clone()).collect())
+            .unwrap_or_default()
+    }
+
+    pub(super) fn count_expansion(&mut self) -> Result<()> {
+        self.expanded += 1;
+        match self.expanded > EXPANSIONS {
+            true => Err(refused(
+                format!("more than {EXPANSIONS} uses of views and common table expressions"),
+                "split the query",
+            )),
+            false => Ok(()),
+        }
+    }
+}
+
+pub(super) fn derived(query: Query, alias: &str, columns: Vec<Ident>) -> TableFactor {
+    let mut alias = table_alias(alias);
+    alias.columns = columns
+        .into_iter()
+        .map(|name| TableAliasColumnDef {
+            name,
+            data_type: None,
+        })
+        .collect();
+    TableFactor::Derived {
+        lateral: false,
+        subquery: Box::new(query),
+        alias: Some(alias),
+        sample: None,
+    }
+}

@@ -1,0 +1,121 @@
+//! Statements bound over a catalog made by hand, which other tests of the planner use too.
+
+use super::*;
+use crate::catalog::{BaseType, ColumnFacts, Function, FunctionKind, Origin, Volatility};
+use crate::catalog::{Relation as Facts, RelationKind};
+use crate::config::{Shard, TableKind};
+use crate::error::ErrorKind;
+use crate::plan::sql::{parse, with_deep_stack};
+
+/// A shard of the table `t` by `k`, the replicated table `r`, and the view `v` of what is of today.
+pub(in crate::plan) fn topology() -> Topology {
+    let sharded = TableKind::Sharded {
+        key: "k".to_owned(),
+        colocation: None,
+        shard_index: None,
+    };
+    Topology::builder()
+        .with_shard(Shard::new("s0", "postgresql://a/db"))
+        .with_shard(Shard::new("s1", "postgresql://b/db"))
+        .with_table("t", sharded)
+        .with_table("r", TableKind::Replicated)
+        .build()
+        .unwrap()
+}
+
+/// What the databases of [`topology`] have.
+pub(in crate::plan) fn catalog() -> Catalog {
+    let columns = [
+        ("k", "bigint"),
+        ("d", "date"),
+        ("ts", "timestamp(0) without time zone"),
+        ("tz", "timestamp with time zone"),
+        ("note", "text"),
+        ("born", "public.birthday"),
+        ("dates", "date[]"),
+    ];
+    let view = RelationKind::View {
+        definition: " SELECT t.k\n   FROM public.t\n  WHERE (t.d = CURRENT_DATE);".to_owned(),
+    };
+    let path = ["pg_catalog", "public"].map(str::to_owned).to_vec();
+    Catalog::new(path, Collation::database(true))
+        .with_relation(relation("t", RelationKind::Table, &columns))
+        .with_relation(relation("r", RelationKind::Table, &columns))
+        .with_relation(relation("v", view, &columns[..1]))
+        .with_function(Function {
+            schema: "pg_catalog".to_owned(),
+            name: "max".to_owned(),
+            kind: FunctionKind::Aggregate,
+            volatility: Volatility::Immutable,
+            origin: Origin::System,
+            difference: None,
+        })
+}
+
+fn relation(name: &str, kind: RelationKind, columns: &[(&str, &str)]) -> Facts {
+    let columns = columns.iter().map(|(name, type_name)| ColumnFacts {
+        name: (*name).to_owned(),
+        type_name: (*type_name).to_owned(),
+        base_type: BaseType {
+            schema: "pg_catalog".to_owned(),
+            name: "text".to_owned(),
+            kind: 'b',
+        },
+        element: None,
+        domain: None,
+        type_modifier: -1,
+        dimensions: 0,
+        not_null: false,
+        is_generated: false,
+        collation: None,
+    });
+    Facts {
+        schema: "public".to_owned(),
+        name: name.to_owned(),
+        kind,
+        columns: columns.collect(),
+        keys: Vec::new(),
+        row_security: false,
+        parent: None,
+        difference: None,
+    }
+}
+
+/// What `f` makes of a bound statement.
+pub(in crate::plan) fn bound<T: Send>(
+    sql: &str,
+    f: impl FnOnce(Bound, &Catalog) -> Result<T> + Send,
+) -> Result<T> {
+    with_deep_stack(|| {
+        let catalog = catalog();
+        f(bind(parse(sql)?, &topology(), &catalog)?, &catalog)
+    })
+}
+
+fn printed(sql: &str) -> Result<String> {
+    bound(sql, |bound, _| Ok(bound.query.to_string()))
+}
+
+#[test]
+fn only_is_no_table() {
+    for sql in [
+        "select * from only t",
+        "select * from ONLY (t)",
+        "select * from only (public.t)",
+        "select 1 from r, only t",
+        "select count(*) from r join only t on true",
+        "select * from (select k from only t) x",
+        "with c as (select * from only t) select * from c",
+        "select 1 where exists (select from only t)",
+    ] {
+        let error = printed(sql).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{sql}");
+        assert!(error.message().contains("FROM ONLY"), "{sql}: {error}");
+        assert!(error.hint().is_some(), "{sql}");
+    }
+    let quoted = "with \"only\" as (select k from t) select k from \"only\" o";
+    assert_eq!(
+        printed(quoted).unwrap(),
+        "SELECT o.k FROM (SELECT t.k FROM t) AS o"
+    );
+}

@@ -1,0 +1,203 @@
+//! Common table expressions: put in place where they are named, unless they have to run just once.
+
+use std::ops::ControlFlow;
+use std::rc::Rc;
+
+use datafusion::sql::sqlparser::ast::{
+    Cte, Ident, ObjectName, ObjectNamePart, Query, SetExpr, TableFactor, visit_relations,
+};
+
+use super::table::derived;
+use super::{Binder, Output, RelationColumn, Source, folded, ident, parts, table_alias};
+use crate::error::Result;
+use crate::plan::{functions, locality, refused};
+
+/// A common table expression that can be named.
+pub(super) struct CteEntry {
+    pub(super) name: String,
+    /// Put in place where it is named; `None`: stays where it is.
+    pub(super) query: Option<Query>,
+    pub(super) columns: Vec<Ident>,
+    /// What it can name itself.
+    pub(super) ctes: Vec<Rc<CteEntry>>,
+    pub(super) scopes: usize,
+    /// Of one that stays.
+    pub(super) output: Option<Vec<RelationColumn>>,
+    /// The name of one that stays, which no other has.
+    pub(super) unique: String,
+}
+
+impl Binder<'_> {
+    /// Enters common table expressions that would run so many times; returns those that stay.
+    pub(super) fn with(
+        &mut self,
+        recursive: bool,
+        ctes: Vec<Cte>,
+        runs: &[usize],
+    ) -> Result<Vec<Cte>> {
+        let mut kept = Vec::new();
+        let names: Vec<_> = ctes.iter().map(|cte| folded(&cte.alias.name)).collect();
+        for (index, mut cte) in ctes.into_iter().enumerate() {
+            let name = folded(&cte.alias.name);
+            let later = match recursive {
+                true => &names[index..],
+                false => &[],
+            };
+            let columns: Vec<_> = cte.alias.columns.iter().map(|c| c.name.clone()).collect();
+            let names_itself = mentions(&mut cte.query, later);
+            let often = runs.get(index).is_some_and(|runs| *runs > 1);
+            let once = self.must_run_once(&cte.query)
+                || often && locality::depends_on_ties(&cte.query, self.catalog);
+            if !names_itself && !once {
+                self.ctes.push(Rc::new(CteEntry {
+                    name,
+                    query: Some(*cte.query),
+                    columns,
+                    ctes: self.ctes.clone(),
+                    scopes: self.scopes.len(),
+                    output: None,
+                    unique: String::new(),
+                }));
+                continue;
+            }
+            if later.len() > 1 && mentions(&mut cte.query, &later[1..]) {
+                return Err(refused(
+                    format!("the common table expression {name:?} names one that comes after it"),
+                    "put the common table expressions in the order in which they build on each other",
+                ));
+            }
+            let unique = self.unique(&name);
+            // A recursive one sees itself with the columns of its first part.
+            let mut output = Self::renamed(None, &columns);
+            if names_itself && output.is_none() {
+                let mut first = (*cte.query).clone();
+                if let SetExpr::SetOperation { left, .. } = *first.body {
+                    first.body = left;
+                    first.order_by = None;
+                    first.limit_clause = None;
+                    let relations = self.relations.clone();
+                    output = self.query(&mut first)?;
+                    self.relations = relations;
+                }
+            }
+            let entry = |output: Output, ctes: &[Rc<CteEntry>], scopes| {
+                Rc::new(CteEntry {
+                    name: name.clone(),
+                    query: None,
+                    columns: columns.clone(),
+                    ctes: ctes.to_vec(),
+                    scopes,
+                    output,
+                    unique: unique.clone(),
+                })
+            };
+            let depth = self.ctes.len();
+            if names_itself {
+                let before = entry(output, &self.ctes, self.scopes.len());
+                self.ctes.push(before);
+            }
+            let output = self.query(&mut cte.query)?;
+            self.ctes.truncate(depth);
+            let output = Self::renamed(output, &columns);
+            let after = entry(output, &self.ctes, self.scopes.len());
+            self.ctes.push(after);
+            cte.alias.name = ident(&unique);
+            kept.push(cte);
+        }
+        Ok(kept)
+    }
+
+    /// Whether it matters how often a query runs: each run may give something else.
+    fn must_run_once(&self, query: &Query) -> bool {
+        functions::is_volatile(query, self.catalog)
+            || matches!(
+                &*query.body,
+                SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_)
+            )
+    }
+
+    pub(super) fn cte(
+        &mut self,
+        cte: &Rc<CteEntry>,
+        factor: &mut TableFactor,
+        called: &str,
+    ) -> Result<()> {
+        let TableFactor::Table { alias, name, .. } = factor else {
+            return Ok(());
+        };
+        let renamed: Vec<Ident> = alias
+            .iter()
+            .flat_map(|alias| alias.columns.iter().map(|c| c.name.clone()))
+            .collect();
+        let Some(query) = &cte.query else {
+            let output = Self::renamed(cte.output.clone(), &renamed);
+            let unique = self.add(called, None, output, Source::Cte);
+            *name = ObjectName(vec![ObjectNamePart::Identifier(ident(&cte.unique))]);
+            let mut with_columns = alias.clone().unwrap_or_else(|| table_alias(&unique));
+            with_columns.name = ident(&unique);
+            *alias = Some(with_columns);
+            return Ok(());
+        };
+        self.count_expansion()?;
+        let mut query = query.clone();
+        let ctes = std::mem::replace(&mut self.ctes, cte.ctes.clone());
+        let own = self.scopes.split_off(cte.scopes.min(self.scopes.len()));
+        let output = self.query(&mut query);
+        self.scopes.extend(own);
+        self.ctes = ctes;
+        let output = output?;
+        let mut columns = cte.columns.clone();
+        for (index, name) in renamed.into_iter().enumerate() {
+            match columns.get_mut(index) {
+                Some(column) => *column = name,
+                None => {
+                    // The alias names more columns than the expression does.
+                    let known = output.as_ref().map_or(&[][..], |output| output);
+                    while columns.len() < index {
+                        let Some(own) = known.get(columns.len()) else {
+                            break;
+                        };
+                        columns.push(ident(&own.name));
+                    }
+                    columns.push(name);
+                }
+            }
+        }
+        let output = Self::renamed(output, &columns);
+        let unique = self.add(called, None, output, Source::Derived);
+        *factor = derived(query, &unique, columns);
+        Ok(())
+    }
+}
+
+/// How many times each common table expression would run if it stood wherever it is named.
+pub(super) fn runs(ctes: &[Cte], query: &Query) -> Vec<usize> {
+    let mentions = |query: &Query, name: &str| {
+        let mut count = 0_usize;
+        let _ = visit_relations(query, |relation| {
+            count += usize::from(parts(relation) == [name]);
+            ControlFlow::<()>::Continue(())
+        });
+        count
+    };
+    let mut runs = vec![0_usize; ctes.len()];
+    for (index, cte) in ctes.iter().enumerate().rev() {
+        let name = folded(&cte.alias.name);
+        let mut count = mentions(query, &name);
+        for (later, other) in ctes.iter().enumerate().skip(index + 1) {
+            count += mentions(&other.query, &name).saturating_mul(runs[later]);
+        }
+        runs[index] = count.min(1_000_000);
+    }
+    runs
+}
+
+/// Whether a query names one of these tables, anywhere inside.
+fn mentions(query: &mut Query, names: &[String]) -> bool {
+    !names.is_empty()
+        && visit_relations(query, |name| match parts(name) {
+            parts if parts.len() == 1 && names.contains(&parts[0]) => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        })
+        .is_break()
+}

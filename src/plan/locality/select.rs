@@ -1,0 +1,340 @@
+//! One SELECT: whether a shard can compute its part of the rows, and of what is made of them.
+
+use datafusion::sql::sqlparser::ast::{
+    Distinct, Expr, Function, GroupByExpr, Select, SelectItem, VisitMut,
+};
+
+use super::syntax::{each_condition, partition};
+use super::{
+    Anchors, Block, Distribution, Equalities, Key, Locality, OutputKey, Side, own_expressions,
+    resolve_key,
+};
+use crate::plan::bind::as_column;
+use crate::plan::functions;
+use crate::plan::rewrite::{self, bare, conjuncts};
+
+impl Locality<'_> {
+    /// What is known of a SELECT whose outer queries give these anchors.
+    pub(in crate::plan) fn select(&self, select: &Select, anchors: &Anchors) -> Block {
+        let equal = self.exact(Equalities::of(select));
+        let side = self.from(&select.from, &equal, anchors);
+        let side = match side {
+            Side::Global(reason) => {
+                return Block {
+                    rows: Err(reason.clone()),
+                    distribution: Distribution::Global(reason),
+                };
+            }
+            side => side.known_not_null(select, &equal),
+        };
+        let anchored = match &side {
+            Side::Sharded { group, keys } => keys.iter().any(|key| {
+                anchors
+                    .0
+                    .iter()
+                    .any(|(of, anchor)| of == group && equal.same(&key.column, anchor))
+            }),
+            _ => false,
+        };
+        let inner = anchors.with(&side);
+        let before = self.row_subqueries(select, &side, &equal, &inner);
+        let rows = match before {
+            None => Ok(side.clone()),
+            Some(reason) => Err(reason),
+        };
+        let reason = rows.as_ref().err().cloned().or_else(|| {
+            self.subqueries_of(&select.projection, &inner)
+                .or_else(|| self.subqueries_of(&select.having, &inner))
+                .or_else(|| self.subqueries_of(&select.group_by, &inner))
+                .or_else(|| self.subqueries_of(&select.distinct, &inner))
+                .or_else(|| self.subqueries_of(&select.named_window, &inner))
+                .or_else(|| self.subqueries_of(&select.sort_by, &inner))
+        });
+        let distribution = match reason {
+            Some(reason) => Distribution::Global(reason),
+            None => self.result(select, &side, anchored, &equal),
+        };
+        Block { rows, distribution }
+    }
+
+    /// Why FROM and WHERE cannot be evaluated row by row on a shard, if so.
+    fn row_subqueries(
+        &self,
+        select: &Select,
+        side: &Side,
+        equal: &Equalities,
+        anchors: &Anchors,
+    ) -> Option<String> {
+        for conjunct in select.selection.iter().flat_map(conjuncts) {
+            let reason = match bare(conjunct) {
+                // Each query is looked at once: twice on every level would be 2^n.
+                Expr::InSubquery {
+                    expr,
+                    subquery,
+                    negated,
+                } => match self.query(subquery, anchors) {
+                    Distribution::Sharded { group, keys }
+                        if is_key_in(expr, *negated, (&group, &keys), side, equal) =>
+                    {
+                        self.subqueries_of(&**expr, anchors)
+                    }
+                    listed => {
+                        global_subquery(listed).or_else(|| self.subqueries_of(&**expr, anchors))
+                    }
+                },
+                conjunct => self.subqueries_of(conjunct, anchors),
+            };
+            if reason.is_some() {
+                return reason;
+            }
+            if functions::depends_on_server(conjunct, self.catalog) {
+                return Some("a condition depends on the server that evaluates it".to_owned());
+            }
+            if matches!(side, Side::Replicated) && functions::is_volatile(conjunct, self.catalog) {
+                return Some("a condition on replicated tables is volatile".to_owned());
+            }
+        }
+        let mut reason = None;
+        for item in &select.from {
+            each_condition(item, &mut |condition| {
+                if reason.is_none() {
+                    reason = self.subqueries_of(condition, anchors);
+                }
+            });
+        }
+        reason
+    }
+
+    /// Why the subqueries of an expression over the rows of FROM cannot be evaluated on a shard, if so.
+    pub(in crate::plan) fn global_beside(&self, select: &Select, expr: &Expr) -> Option<String> {
+        let equal = self.exact(Equalities::of(select));
+        let anchors = Anchors::default();
+        let side = self.from(&select.from, &equal, &anchors);
+        self.subqueries_of(expr, &anchors.with(&side))
+    }
+
+    /// Why the subqueries inside cannot be evaluated on a shard, if so.
+    pub(super) fn subqueries_of<T>(&self, tree: &T, anchors: &Anchors) -> Option<String>
+    where
+        T: VisitMut + Clone,
+    {
+        let mut reason = None;
+        let mut tree = tree.clone();
+        let _ = rewrite::top_down(&mut tree, |expr| {
+            if let Expr::InSubquery { expr: left, .. } = expr {
+                let left = left.clone();
+                reason = reason.take().or_else(|| self.subqueries_of(&left, anchors));
+            }
+            if let Some(query) = rewrite::subquery(expr) {
+                if reason.is_none() {
+                    reason = global_subquery(self.query(query, anchors));
+                }
+                return Ok(rewrite::Walk::Done);
+            }
+            Ok(rewrite::Walk::Into)
+        });
+        reason
+    }
+
+    /// The distribution of what SELECT makes of its rows.
+    fn result(
+        &self,
+        select: &Select,
+        side: &Side,
+        anchored: bool,
+        equal: &Equalities,
+    ) -> Distribution {
+        if functions::depends_on_server(&select.projection, self.catalog) {
+            return Distribution::Global(
+                "an expression depends on the server that evaluates it".to_owned(),
+            );
+        }
+        if anchored {
+            return Distribution::Anchored;
+        }
+        let Side::Sharded { group, keys } = side else {
+            return self.replicated(select);
+        };
+        if let Some(reason) = self.across_shards(select, keys, equal) {
+            return Distribution::Global(reason);
+        }
+        Distribution::Sharded {
+            group: group.clone(),
+            keys: output_keys(select, keys, equal),
+        }
+    }
+
+    /// The distribution of a SELECT whose rows every shard has.
+    fn replicated(&self, select: &Select) -> Distribution {
+        if functions::is_volatile(&select.projection, self.catalog) {
+            return Distribution::Global("a volatile function over replicated tables".to_owned());
+        }
+        if functions::depends_on_row_order(&select.projection, self.catalog)
+            || matches!(select.distinct, Some(Distinct::On(_)))
+        {
+            return Distribution::Global(
+                "the order in which a replicated table is read may differ between shards"
+                    .to_owned(),
+            );
+        }
+        Distribution::Replicated
+    }
+
+    /// Why groups, windows or DISTINCT take rows of several shards together, if they do.
+    fn across_shards(&self, select: &Select, keys: &[Key], equal: &Equalities) -> Option<String> {
+        let is_key = |expr: &Expr| {
+            as_column(expr).is_some_and(|column| {
+                keys.iter()
+                    .any(|key| key.not_null && equal.same(&key.column, &column))
+            })
+        };
+        if self.aggregates(select) && !self.groups_by(select, &is_key) {
+            return Some("groups have rows on several shards".to_owned());
+        }
+        if let Some(window) = self
+            .windows(select)
+            .iter()
+            .find(|partition| !partition.iter().any(is_key))
+        {
+            return Some(match window.is_empty() {
+                true => "a window function sees the rows of all shards".to_owned(),
+                false => {
+                    "the partitions of a window function have rows on several shards".to_owned()
+                }
+            });
+        }
+        match &select.distinct {
+            Some(Distinct::Distinct)
+                if !select.projection.iter().filter_map(item_expr).any(is_key) =>
+            {
+                Some("DISTINCT compares the rows of all shards".to_owned())
+            }
+            Some(Distinct::On(exprs))
+                if !exprs
+                    .iter()
+                    .any(|expr| is_key(&resolve_key(expr, &select.projection))) =>
+            {
+                Some("DISTINCT ON compares the rows of all shards".to_owned())
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether a SELECT makes groups.
+    pub(in crate::plan) fn aggregates(&self, select: &Select) -> bool {
+        !matches!(&select.group_by, GroupByExpr::Expressions(keys, _) if keys.is_empty())
+            || select.having.is_some()
+            || self.calls_aggregate(&select.projection)
+            || self.calls_aggregate(&select.sort_by)
+    }
+
+    /// Whether an aggregate is called outside of subqueries.
+    pub(in crate::plan) fn calls_aggregate<T>(&self, tree: &T) -> bool
+    where
+        T: VisitMut + Clone,
+    {
+        let mut found = false;
+        own_expressions(tree, |expr| {
+            if let Expr::Function(function) = expr {
+                found |= functions::is_aggregate(function, self.catalog);
+            }
+        });
+        found
+    }
+
+    fn groups_by(&self, select: &Select, is_key: &dyn Fn(&Expr) -> bool) -> bool {
+        let GroupByExpr::Expressions(keys, _) = &select.group_by else {
+            return false;
+        };
+        keys.iter()
+            .any(|key| is_key(&resolve_key(key, &select.projection)))
+    }
+
+    /// The PARTITION BY of every window.
+    fn windows(&self, select: &Select) -> Vec<Vec<Expr>> {
+        let mut calls: Vec<Function> = Vec::new();
+        let mut collect = |expr: &Expr| {
+            if let Expr::Function(function) = expr
+                && function.over.is_some()
+            {
+                calls.push(function.clone());
+            }
+        };
+        own_expressions(&select.projection, &mut collect);
+        own_expressions(&select.sort_by, &mut collect);
+        calls
+            .into_iter()
+            .filter_map(|call| call.over)
+            .map(|window| partition(window, select))
+            .collect()
+    }
+}
+
+/// The columns of the output that hold the shard key.
+fn output_keys(select: &Select, keys: &[Key], equal: &Equalities) -> Vec<OutputKey> {
+    // Where `*` could not be spelled out, positions say nothing.
+    if !select.projection.iter().all(|i| item_expr(i).is_some()) {
+        return Vec::new();
+    }
+    let outputs = select
+        .projection
+        .iter()
+        .enumerate()
+        .filter_map(|(index, output)| {
+            let column = as_column(item_expr(output)?)?;
+            let key = keys.iter().find(|key| equal.same(&key.column, &column))?;
+            Some(OutputKey {
+                index,
+                not_null: key.not_null,
+            })
+        });
+    outputs.collect()
+}
+
+fn item_expr(item: &SelectItem) -> Option<&Expr> {
+    match item {
+        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => Some(expr),
+        _ => None,
+    }
+}
+
+/// Why a subquery cannot be evaluated on a shard, if so.
+fn global_subquery(distribution: Distribution) -> Option<String> {
+    match distribution {
+        Distribution::Replicated | Distribution::Anchored => None,
+        Distribution::Sharded { .. } => Some("a subquery reads rows of all shards".to_owned()),
+        Distribution::Global(reason) => Some(reason),
+    }
+}
+
+/// `key IN (SELECT key ...)`: what the whole list says of a key, the part of it on the key's shard
+/// says too.
+fn is_key_in(
+    expr: &Expr,
+    negated: bool,
+    (listed, outputs): (&str, &[OutputKey]),
+    side: &Side,
+    equal: &Equalities,
+) -> bool {
+    let Side::Sharded { group, keys } = side else {
+        return false;
+    };
+    let items: Vec<&Expr> = match bare(expr) {
+        Expr::Tuple(items) => items.iter().collect(),
+        one => vec![one],
+    };
+    group == listed
+        && items.iter().enumerate().any(|(index, item)| {
+            let Some(column) = as_column(item) else {
+                return false;
+            };
+            let Some(key) = keys.iter().find(|key| equal.same(&key.column, &column)) else {
+                return false;
+            };
+            let Some(output) = outputs.iter().find(|output| output.index == index) else {
+                return false;
+            };
+            // A NULL in the list, on whichever shard, makes NOT IN unknown.
+            !negated || items.len() == 1 && key.not_null && output.not_null
+        })
+}
