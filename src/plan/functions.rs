@@ -159,6 +159,13 @@ fn volatility(function: &Function, catalog: &Catalog) -> Volatility {
         .unwrap_or(Volatility::Immutable)
 }
 
+/// Whether the function may be one that no PostgreSQL brings.
+pub(super) fn is_user_defined(function: &Function, catalog: &Catalog) -> bool {
+    let (schema, name) = name_of(function);
+    let mut found = catalog.functions(schema.as_deref(), &name);
+    found.any(|function| function.origin != Origin::System)
+}
+
 /// Whether a call aggregates the rows of its query.
 pub(super) fn is_aggregate(function: &Function, catalog: &Catalog) -> bool {
     function.over.is_none() && is_aggregate_name(function, catalog)

@@ -166,3 +166,105 @@ select sum(case when price > (select avg(price) from sale) then 1 else 0 end), c
 
 -- a common table expression with a limit, named twice
 with w as (select id, note from sale order by id limit 7) select count(*) from w x join w y on x.id = y.id;
+
+-- values that PostgreSQL calls equal are not one in a correlated condition: scale, case, blanks
+select c.id, (select count(*) from sale s where scale(s.rate) = c.id), (select count(*) from zoo z where z.num::text = c.id::text) from customer c where c.id < 6;
+
+-- the same, of an equality that takes cases for one
+select c.id, (select count(*) from zoo z where (z.tn::text) collate "C" = case c.id when 1 then 'apple' when 2 then 'APPLE' end), (select count(*) from sale s where (s.tag || c.id) collate "C" = 'Red' || c.id) from customer c where c.id < 4;
+
+-- the same in EXISTS
+select c.id from customer c where exists (select 1 from zoo z where z.ci::text = case c.id when 1 then 'one' when 2 then 'ONE' when 3 then 'One' end);
+
+-- the same of a type without equality
+select c.id, (select count(*) from zoo z where z.js ->> 'a' = c.id::text) from customer c where c.id < 4;
+
+-- a condition that only outer rows complete, on a column that is selected too
+select c.id, (select max(s.price + c.id) from sale s where s.customer_id = c.id and s.qty > c.id % 4) from customer c where c.id < 20;
+
+-- rows of replicated tables of the outer query bound those of the subquery
+select p.id from product p where p.category = 'toy' and p.price < (select 2 * avg(i.amount) from item i where i.product_id = p.id) order by 1;
+
+-- the same from within an IN
+select c.id from customer c where c.region_id in (select r.id from region r where r.name like 'P%' and r.id < (select count(*) from sale s where s.customer_id % 13 = r.id)) and c.id < 100;
+
+-- the same through a left join, whose rows may be missing
+select c.id, r.name, (select count(*) from sale s where s.qty = r.id) from customer c left join region r on r.id = c.region_id and r.parent = 2 where c.id < 30;
+
+-- aggregates of the outer query in subqueries, by a whole row, in VALUES, in LIMIT, in ON, in FROM
+select (select count(s)) from sale s;
+
+-- in VALUES
+select (select x from (values (count(s.id))) v(x)) from sale s;
+
+-- in LIMIT
+select (select id from region order by id limit count(s.id) / 200) from sale s where s.id < 300;
+
+-- in ON
+select (select count(*) from region d join region r on d.id = max(s.qty)) from sale s;
+
+-- in a function of FROM
+select (select max(g) from generate_series(1, count(s.id)::int) g) from sale s;
+
+-- in GROUP BY
+select (select count(*) from region d group by (d.id < max(s.qty)) order by 1 limit 1) from sale s;
+
+-- a recursive common table expression of a correlated subquery
+select s.id, (with recursive q(n) as (select s.qty union all select n - 5 from q where n > 0) select count(*) from q join item i on i.sale_id = q.n) from sale s where s.id < 30;
+
+-- regr_count over no shards
+select regr_count(qty, price), count(qty) from sale where id = 5 and id = 6;
+
+-- one expression, spelled in two ways
+select LOWER(note), count(*) from sale group by lower(note);
+
+-- a cast
+select qty::text, count(*) from sale group by cast(qty as text);
+
+-- parentheses
+select (qty) + customer_id * 2, count(*) from sale group by qty + (customer_id * 2);
+
+-- a collation inside of a derived table
+select r, count(*) from (select remark collate "C" as r from item) q group by r order by r;
+
+-- inside of a common table expression
+with q as (select remark collate "C" as r from item) select distinct r from q order by r limit 3;
+
+-- in a branch of a set operation
+select remark collate "C" as r from item union all select 'zz' order by 1;
+
+-- one that takes cases for equal
+select count(*), count(distinct r) from (select remark collate nocase as r from item) q;
+
+-- of a fill
+select count(*), lower(max(rpad('q', 4, tag))) from sale group by rpad('q', 4, tag);
+
+-- any of those
+select count(distinct lpad(note, 12, tag)) from sale;
+
+-- of the type name
+select max(nm), min(nm), max(nm::text) from zoo;
+
+-- a cast to it keeps the text's own
+select tx::name, count(*) from zoo group by 1 order by 1;
+
+-- the default one, written
+select tag || ('' collate "default"), count(*) from sale group by 1 order by 1;
+
+-- a set operation sorts by the collation of its columns
+select code as c from sale union all select code from sale where id < 9 order by c limit 40;
+
+-- and finds duplicates by it
+select count(*) from ((select name from profile union all select name from profile where age < 30) union select name from profile where age > 50) x;
+
+-- gathered groups of one expression, spelled in two ways
+select LOWER(note), string_agg(id::text, ',' order by id) from sale group by lower(note);
+
+-- a subquery of a text with a collation
+select k from zoo where tc = (select min(tc) from zoo);
+
+-- the largest limit beside an offset
+select id from sale order by id limit 9223372036854775807 offset 5;
+
+-- keys of DISTINCT ON, spelled in two ways
+select distinct on (lower(note)) note, id from sale order by LOWER(note), id;

@@ -46,10 +46,11 @@ impl Planner<'_> {
                     set_quantifier,
                     SetQuantifier::All | SetQuantifier::AllByName
                 );
-                let union = op == SetOperator::Union;
+                // Whether nothing compares the rows of the sides.
+                let top = top && op == SetOperator::Union && all && query.order_by.is_none();
                 *query.body = SetExpr::SetOperation {
-                    left: Box::new(self.lower_side(*left, !all, top && union)?),
-                    right: Box::new(self.lower_side(*right, !all, top && union)?),
+                    left: Box::new(self.lower_side(*left, !all, top)?),
+                    right: Box::new(self.lower_side(*right, !all, top)?),
                     op,
                     set_quantifier,
                 };

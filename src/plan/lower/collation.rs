@@ -1,214 +1,226 @@
-//! The collations of texts that steps hand on, as far as they can be told without asking.
+//! The collations of texts that steps hand on, or that a merge compares.
 
-use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Query,
-};
+use std::collections::HashMap;
 
-use super::local::{first_select, item_expr};
+use datafusion::sql::sqlparser::ast::{DataType, Expr, Query, SetExpr};
+
+use super::local::item_expr;
+use super::parts::parse_expr;
 use super::{Planner, Result};
-use crate::catalog::Collation;
-use crate::plan::bind::{self, as_column};
-use crate::plan::rewrite::{self, bare};
-use crate::plan::{StepColumn, functions, refused};
+use crate::catalog::{Catalog, Collation};
+use crate::plan::bind::{self, Relation, RelationColumn, Source, as_column};
+use crate::plan::rewrite;
+use crate::plan::{Need, StepColumn, Stop, functions, refused};
 use crate::types::Column;
 
+/// A collation, `None` for the default one or no text; `Err`: nobody can tell it.
+pub(super) type Told = std::result::Result<Option<Collation>, ()>;
+
+/// Whether a statement may give texts any other collation than the default.
+pub(super) fn has_other_collations(
+    query: &Query,
+    relations: &HashMap<String, Relation>,
+    catalog: &Catalog,
+) -> bool {
+    relations.values().any(|relation| {
+        let mut columns = relation.columns.iter().flatten();
+        matches!(relation.source, Source::Function) || columns.any(|c| c.collation.is_some())
+    }) || rewrite::any(query, |expr| match expr {
+        Expr::Collate { .. } => true,
+        // A domain has a collation of its own, and so has the type name.
+        Expr::Cast { data_type, .. } => is_custom(data_type),
+        Expr::Function(function) => functions::is_user_defined(function, catalog),
+        _ => false,
+    })
+}
+
+fn is_custom(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Custom(..) => true,
+        DataType::Array(element) => {
+            use datafusion::sql::sqlparser::ast::ArrayElemTypeDef;
+            match element {
+                ArrayElemTypeDef::AngleBracket(element)
+                | ArrayElemTypeDef::SquareBracket(element, _)
+                | ArrayElemTypeDef::Parenthesis(element) => is_custom(element),
+                ArrayElemTypeDef::None => false,
+            }
+        }
+        _ => false,
+    }
+}
+
 impl Planner<'_> {
-    /// The collation of an expression of a collatable type, if it is not the default; `Err`: it
-    /// cannot be told.
-    pub(super) fn collation(&self, expr: &Expr) -> std::result::Result<Option<Collation>, ()> {
-        let expr = bare(expr);
-        if self.not_text.contains(&expr.to_string()) {
-            return Ok(None);
-        }
-        if let Expr::Collate { collation, .. } = expr {
-            let mut parts = bind::parts(collation);
-            let name = parts.pop().ok_or(())?;
-            let found = self
-                .question
-                .catalog
-                .collation(parts.pop().as_deref(), &name)
-                .ok_or(())?;
-            return Ok(Some(found.clone()).filter(|c| c.sql.is_some()));
-        }
-        if let Some((alias, name)) = as_column(expr) {
-            let relation = self.relations.get(&alias).ok_or(())?;
-            let columns = relation.columns.as_ref().ok_or(())?;
-            let column = columns.iter().find(|c| c.name == name).ok_or(())?;
-            // Of a query's expressions only PostgreSQL knows the collation.
-            return match (&column.collation, &column.type_name, &relation.source) {
-                (Some(collation), _, _) => Ok(Some(collation.clone())),
-                (None, Some(_), _) => Ok(None),
-                (None, None, _) => match self.any_collation() {
-                    true => Err(()),
-                    false => Ok(None),
-                },
-            };
-        }
-        if let Some(parts) = text_parts(expr) {
-            return self.common_collation(&parts);
-        }
-        // An expression has the collation of its parts, which is the default if theirs is.
-        let mut plain = true;
-        rewrite::each(expr, |part| match part {
-            Expr::Collate { .. } => plain = false,
-            Expr::CompoundIdentifier(_) => {
-                plain &= matches!(self.collation(part), Ok(None));
+    /// The collations of the columns of a query. What the query does not say, PostgreSQL is asked
+    /// for: its rules are its own (`src/backend/parser/parse_collate.c`).
+    pub(super) fn collations(&self, query: &Query, columns: &[Column]) -> Result<Vec<Told>> {
+        let items = match &*query.body {
+            SetExpr::Select(select) => Some(&select.projection),
+            _ => None,
+        };
+        let known = |(index, column): (usize, &Column)| match is_collatable(column) {
+            true => {
+                let item = items.and_then(|items| items.get(index));
+                let expr = item.and_then(item_expr);
+                match expr {
+                    Some(expr) => self.written_collation(&expr),
+                    None => (!self.other_collations).then_some(Ok(None)),
+                }
             }
-            Expr::Subquery(_) => plain &= !self.any_collation(),
-            _ => {}
+            false => Some(Ok(None)),
+        };
+        let known: Vec<Option<Told>> = columns.iter().enumerate().map(known).collect();
+        let asked = known.iter().enumerate().filter(|(_, told)| told.is_none());
+        let asked: Vec<_> = asked
+            .map(|(index, _)| format!("q.c{}", index + 1))
+            .collect();
+        if asked.is_empty() {
+            return Ok(known.into_iter().flatten().collect());
+        }
+        let names: Vec<_> = (1..=columns.len()).map(|n| format!("c{n}")).collect();
+        // One row, for which the query is not run.
+        let sql = format!(
+            "SELECT {} FROM (SELECT 1) AS one LEFT JOIN ({}) AS q ({}) ON false",
+            asked
+                .iter()
+                .map(|column| format!("pg_catalog.pg_collation_for({column})"))
+                .collect::<Vec<_>>()
+                .join(", "),
+            self.with_stubs(query),
+            names.join(", "),
+        );
+        let Some(rows) = self.question.answers.evaluated.get(&sql) else {
+            return Err(Stop::Need(Need::Evaluate(sql)));
+        };
+        let mut answers = rows.first().cloned().unwrap_or_default().into_iter();
+        let told = known
+            .into_iter()
+            .map(|told| told.unwrap_or_else(|| self.called(&answers.next().flatten().ok_or(())?)));
+        let told = told.zip(columns).map(|(told, column)| match told {
+            // Without a word about it, that of the type is "C".
+            Ok(None) if column.pg_type.name() == "name" => Ok(Some(Collation {
+                sql: Some("pg_catalog.\"default\"".to_owned()),
+                ..self.question.catalog.default_collation().clone()
+            })),
+            told => told,
         });
-        match plain {
-            true => Ok(None),
-            false => Err(()),
+        Ok(told.collect())
+    }
+
+    /// The collation of an expression of a collatable type, as far as the expression itself tells.
+    pub(super) fn written_collation(&self, expr: &Expr) -> Option<Told> {
+        if !self.other_collations {
+            return Some(Ok(None));
         }
-    }
-
-    pub(super) fn remember_not_text(&mut self, exprs: &[Expr], columns: &[Column]) {
-        for (expr, column) in exprs.iter().zip(columns) {
-            if !is_collatable(column) {
-                self.not_text.insert(bare(expr).to_string());
-            }
+        let expr = rewrite::bare(expr);
+        if let Expr::Collate { collation, .. } = expr {
+            return Some(self.called(&collation.to_string()));
         }
+        let column = self.relation_column(expr)?;
+        // Where the type is not known, nothing is.
+        column.type_name.as_ref()?;
+        Some(Ok(column.collation.clone()))
     }
 
-    /// The collation that PostgreSQL derives for an operation on texts: that of the parts which have
-    /// one other than the default (`src/backend/parser/parse_collate.c`).
-    fn common_collation(&self, parts: &[&Expr]) -> std::result::Result<Option<Collation>, ()> {
-        let mut common: Option<Collation> = None;
-        for part in parts {
-            let Some(found) = self.collation(part)? else {
-                continue;
-            };
-            match &common {
-                Some(known) if known.sql != found.sql => return Err(()),
-                _ => common = Some(found),
-            }
-        }
-        Ok(common)
+    /// The collation of this name, as SQL has it.
+    fn called(&self, name: &str) -> Told {
+        let mut parts = match parse_expr(name).ok_or(())? {
+            Expr::Identifier(name) => vec![bind::folded(&name)],
+            Expr::CompoundIdentifier(names) => names.iter().map(bind::folded).collect(),
+            _ => return Err(()),
+        };
+        let name = parts.pop().ok_or(())?;
+        let catalog = self.question.catalog;
+        let found = catalog.collation(parts.pop().as_deref(), &name).ok_or(())?;
+        Ok(Some(found.clone()).filter(|collation| collation.sql.is_some()))
     }
 
-    /// Whether any column of the statement has another collation than the default.
-    pub(super) fn any_collation(&self) -> bool {
-        self.relations.values().any(|relation| {
-            let columns = relation.columns.iter().flatten();
-            columns.into_iter().any(|column| column.collation.is_some())
-        })
-    }
-
-    pub(super) fn named_collation(&self, column: &StepColumn) -> Option<Collation> {
-        let wanted = column.collation.as_ref()?;
-        self.relations
-            .values()
-            .flat_map(|relation| relation.columns.iter().flatten())
-            .filter_map(|column| column.collation.as_ref())
-            .find(|collation| collation.sql.as_ref() == Some(wanted))
-            .cloned()
+    pub(super) fn collation_of(&self, column: &StepColumn) -> Option<Collation> {
+        self.called(column.collation.as_ref()?).ok()?
     }
 
     /// The columns of a query whose rows become a relation.
     pub(super) fn step_columns(&self, query: &Query) -> Result<Vec<StepColumn>> {
-        let Some(select) = first_select(&query.body) else {
-            // VALUES.
-            let columns = self.describe(query)?;
-            return Ok((1..=columns.len())
-                .map(|n| self.step_column("c", n, None))
-                .collect());
-        };
         let described = self.describe(query)?;
         let mut columns = Vec::new();
-        for (index, column) in described.iter().enumerate() {
-            let expr = select.projection.get(index).and_then(item_expr);
-            let collation = match expr {
-                Some(expr) if is_collatable(column) => match self.collation(&expr) {
-                    Ok(collation) => collation.and_then(|c| c.sql),
-                    Err(()) => {
-                        return Err(refused(
-                            "a subquery whose text has a collation that cannot be told".to_owned(),
-                            "name the collation: (expression) COLLATE \"...\"",
-                        )
-                        .into());
-                    }
-                },
-                _ => None,
+        for (index, told) in self.collations(query, &described)?.into_iter().enumerate() {
+            let Ok(collation) = told else {
+                return Err(refused(
+                    "a subquery whose text has a collation that cannot be told".to_owned(),
+                    "name the collation: (expression) COLLATE \"...\"",
+                )
+                .into());
             };
-            columns.push(self.step_column("c", index + 1, collation));
+            columns.push(self.step_column("c", index + 1, collation.and_then(|c| c.sql)));
         }
         Ok(columns)
     }
+
+    /// Whether values of a column are the same wherever PostgreSQL calls them equal.
+    pub(super) fn is_identified(&self, column: &Column, told: &Told) -> bool {
+        column.pg_type.is_enum() || self.is_identified_type(column.pg_type.name(), told)
+    }
+
+    /// The same of a type as RowDescription or `format_type` has it; no other name is known.
+    pub(super) fn is_identified_type(&self, name: &str, told: &Told) -> bool {
+        // Digits behind the point, and blanks at the end, are as many in all values.
+        if name.starts_with("numeric(") && !name.ends_with(']') {
+            return true;
+        }
+        let is_padded = name.starts_with("character(");
+        // With a length or a precision, perhaps in the middle.
+        let name = match (name.find('('), name.find(')')) {
+            (Some(from), Some(to)) => format!("{}{}", &name[..from], &name[to + 1..]),
+            _ => name.to_owned(),
+        };
+        match name.as_str() {
+            "bool"
+            | "int2"
+            | "int4"
+            | "int8"
+            | "time"
+            | "timestamp"
+            | "timestamptz"
+            | "char"
+            | "boolean"
+            | "smallint"
+            | "integer"
+            | "bigint"
+            | "oid"
+            | "uuid"
+            | "bytea"
+            | "date"
+            | "time without time zone"
+            | "timestamp without time zone"
+            | "timestamp with time zone" => true,
+            "character" if !is_padded => false,
+            "text" | "varchar" | "character varying" | "character" | "name" => match told {
+                Ok(None) => self.question.catalog.default_collation().deterministic,
+                Ok(Some(collation)) => collation.deterministic,
+                Err(()) => false,
+            },
+            _ => false,
+        }
+    }
+
+    /// The same of a column of a relation, whose declaration is known.
+    pub(super) fn is_identified_column(&self, column: &RelationColumn) -> bool {
+        let name = column.type_name.as_deref().unwrap_or_default();
+        self.is_identified_type(name, &Ok(column.collation.clone()))
+    }
+
+    /// What an expression names, if it is a column of a relation.
+    pub(super) fn relation_column(&self, expr: &Expr) -> Option<&RelationColumn> {
+        let (alias, name) = as_column(expr)?;
+        let columns = self.relations.get(&alias)?.columns.as_ref()?;
+        columns.iter().find(|column| column.name == name)
+    }
 }
 
+/// Whether values of a column have a collation.
 pub(super) fn is_collatable(column: &Column) -> bool {
     let name = column.pg_type.name().trim_end_matches("[]");
-    ["text", "varchar", "bpchar", "citext"].contains(&name) || name.contains("char")
-}
-
-/// The texts that an operation makes a text of, if it is one that is known to do so.
-fn text_parts(expr: &Expr) -> Option<Vec<&Expr>> {
-    const TEXT_TO_TEXT: [&str; 14] = [
-        "upper",
-        "lower",
-        "initcap",
-        "btrim",
-        "ltrim",
-        "rtrim",
-        "replace",
-        "reverse",
-        "translate",
-        "split_part",
-        "regexp_replace",
-        "coalesce",
-        "nullif",
-        "concat",
-    ];
-    const FIRST_IS_TEXT: [&str; 7] = [
-        "substr",
-        "substring",
-        "left",
-        "right",
-        "lpad",
-        "rpad",
-        "repeat",
-    ];
-    match expr {
-        Expr::Function(function) => {
-            let FunctionArguments::List(list) = &function.args else {
-                return None;
-            };
-            let mut args = Vec::new();
-            for arg in &list.args {
-                match arg {
-                    FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => args.push(expr),
-                    _ => return None,
-                }
-            }
-            let name = functions::name(function);
-            if FIRST_IS_TEXT.contains(&&*name) {
-                args.truncate(1);
-                return Some(args);
-            }
-            TEXT_TO_TEXT.contains(&&*name).then_some(args)
-        }
-        Expr::BinaryOp {
-            left,
-            op: BinaryOperator::StringConcat,
-            right,
-        } => Some(vec![left, right]),
-        Expr::Trim { expr, .. } | Expr::Substring { expr, .. } => Some(vec![expr]),
-        Expr::Cast {
-            expr,
-            data_type: DataType::Text | DataType::Varchar(_) | DataType::CharacterVarying(_),
-            ..
-        } => Some(vec![expr]),
-        Expr::Case {
-            conditions,
-            else_result,
-            ..
-        } => {
-            let mut parts: Vec<&Expr> = conditions.iter().map(|when| &when.result).collect();
-            parts.extend(else_result.as_deref());
-            Some(parts)
-        }
-        Expr::Value(_) => Some(Vec::new()),
-        _ => None,
-    }
+    ["text", "varchar", "bpchar", "citext", "name"].contains(&name)
+        || name.starts_with("varchar(")
+        || name.starts_with("bpchar(")
 }

@@ -8,10 +8,10 @@ use datafusion::sql::sqlparser::ast::{
     SetExpr,
 };
 
-use super::collation::is_collatable;
+use super::collation::Told;
 use super::local::item_expr;
-use super::outer::{column_names, names_of_from};
-use super::parts::{Parts, arguments, resolve};
+use super::outer::names_of_from;
+use super::parts::{Parts, arguments, parse_expr, resolve};
 use super::steps::{has_name, step_factor};
 use super::{Planner, Result};
 use crate::config::Finish;
@@ -88,22 +88,25 @@ impl Planner<'_> {
             residual: rewrite::all_of(conditions.outer.clone()),
             order_by: query.order_by.clone(),
         };
-        let grouped = parts.keys.len();
-        let types = self.ask_types(query, select, &mut parts)?;
+        parts.grouped = parts.keys.len();
+        let mut types = self.ask_types(query, select, &mut parts)?;
         let subqueries = self.replace(&mut block, select, &mut parts)?;
-        let found = self.found_keys(&parts, grouped, &conditions.outer)?;
-        block.grouping.extend(found);
-        let columns = self.partial_columns(&parts, &types)?;
+        block.grouping.extend(self.determined_keys(&parts)?);
+        types.extend(self.ask_found_types(query, select, &mut parts)?);
+        self.tell_equal_values_apart(&mut parts, &types);
+        let columns = self.partial_columns(&parts)?;
 
-        let mut step_query = parts.shard_query(select, conditions.pushed);
+        let mut pushed = conditions.pushed;
+        pushed.extend(self.outer_match(&parts.own, &conditions.outer));
+        let mut step_query = parts.shard_query(select, pushed);
         step_query.with.clone_from(&query.with);
         let shards = self.shards_for(&step_query)?;
         let uses = self.uses(&step_query);
-        let exact_keys = grouped == parts.keys.len()
+        let exact_keys = parts.grouped == parts.keys.len()
             && types
                 .iter()
                 .zip(&parts.keys)
-                .all(|(column, key)| self.groups_as_bytes(column, key));
+                .all(|(column, key)| self.groups_as_bytes(column, &self.told(&parts, key)));
         let direct = match exact_keys && block.residual.is_none() && subqueries == 0 {
             true => self.direct(query, &block.select, &parts, &columns),
             false => None,
@@ -154,6 +157,10 @@ impl Planner<'_> {
         }
         if self.names_foreign_cte(query) {
             return Err("a common table expression of an outer query is read".into());
+        }
+        let mut with = query.with.iter().flat_map(|with| &with.cte_tables);
+        if with.any(|cte| self.locality().is_correlated(&cte.query)) {
+            return Err("a common table expression names columns of an outer query".into());
         }
         match self.locality().select(select, &Anchors::default()).rows {
             Ok(Side::Sharded { .. }) => {}
@@ -234,12 +241,11 @@ impl Planner<'_> {
         if asked.is_empty() {
             return Ok(Vec::new());
         }
-        let items = asked.iter().cloned().map(SelectItem::UnnamedExpr).collect();
-        let probe = build::select(items, select.from.clone());
-        let mut probe = build::query(SetExpr::Select(Box::new(probe)));
-        probe.with.clone_from(&query.with);
+        let probe = probe(query, select, &asked);
         let mut types = self.describe(&probe)?;
-        self.remember_not_text(&asked, &types);
+        let told = self.collations(&probe, &types)?;
+        let printed = asked.iter().map(ToString::to_string);
+        parts.collations = printed.zip(told).collect();
         let mut of_arguments = types
             .split_off(parts.keys.len().min(types.len()))
             .into_iter();
@@ -289,9 +295,11 @@ impl Planner<'_> {
         };
         let mut failed: Option<String> = None;
         let mut subqueries: Vec<Query> = Vec::new();
+        top_down(&mut block.residual, |expr| {
+            Ok(parts.condition_step(expr, catalog, &mut failed))
+        })?;
         let mut step =
             |expr: &mut Expr| parts.step(expr, catalog, &columns, &mut failed, &mut subqueries);
-        top_down(&mut block.residual, &mut step)?;
         top_down(&mut block.grouping, &mut step)?;
         top_down(&mut block.select.projection, &mut step)?;
         top_down(&mut block.select.having, &mut step)?;
@@ -321,36 +329,72 @@ impl Planner<'_> {
         Ok(subqueries.len())
     }
 
-    /// What GROUP BY has to name besides: columns that its keys determine. Keys that only correlated
-    /// conditions name are none of them, for a group of the block may have several values of them.
-    fn found_keys(&self, parts: &Parts, grouped: usize, outer: &[Expr]) -> Attempt<Vec<Expr>> {
-        let (written, found) = parts.keys.split_at(grouped);
-        if !found.is_empty() && !parts.plain {
+    /// What GROUP BY has to name besides: columns that its keys determine.
+    fn determined_keys(&self, parts: &Parts) -> Attempt<Vec<Expr>> {
+        if !parts.beside.is_empty() && !parts.plain {
             return Err("grouping sets with columns that their keys determine".into());
         }
-        let of_conditions: HashSet<_> = outer.iter().flat_map(column_names).collect();
-        let mut determined = Vec::new();
-        for (index, key) in found.iter().enumerate() {
-            match as_column(key) {
-                Some(column) if of_conditions.contains(&column) => {}
-                column => {
-                    if let Some(column) = column {
-                        self.check_determined(&column, written)?;
-                    }
-                    determined.push(parts.key(grouped + index));
-                }
+        for key in parts
+            .beside
+            .iter()
+            .filter_map(|index| parts.keys.get(*index))
+        {
+            if let Some(column) = as_column(key) {
+                self.check_determined(&column, &parts.keys[..parts.grouped])?;
             }
         }
-        Ok(determined)
+        Ok(parts.beside.iter().map(|index| parts.key(*index)).collect())
+    }
+
+    /// Asks for the types of the keys that no GROUP BY has.
+    fn ask_found_types(
+        &self,
+        query: &Query,
+        select: &Select,
+        parts: &mut Parts,
+    ) -> Attempt<Vec<Column>> {
+        let found = &parts.keys[parts.grouped..];
+        if found.is_empty() {
+            return Ok(Vec::new());
+        }
+        let probe = probe(query, select, found);
+        let types = self.describe(&probe)?;
+        if let Some(column) = types.iter().find(|column| !can_be_grouped(column)) {
+            return Err(Obstacle::Reason(format!(
+                "a group would have to be made of values of type {}",
+                column.pg_type.name()
+            )));
+        }
+        let told = self.collations(&probe, &types)?;
+        let printed = found.iter().map(ToString::to_string);
+        parts.collations.extend(printed.zip(told));
+        Ok(types)
+    }
+
+    /// Values that PostgreSQL calls equal may differ in what a condition asks for, such as the scale
+    /// of a number: they must not become one group.
+    fn tell_equal_values_apart(&self, parts: &mut Parts, types: &[Column]) {
+        let mut apart = Vec::new();
+        for index in &parts.in_conditions {
+            let (Some(key), Some(column)) = (parts.keys.get(*index), types.get(*index)) else {
+                continue;
+            };
+            if !self.is_identified(column, &self.told(parts, key)) {
+                // The output function keeps all there is: a cast of bpchar to text does not.
+                let text = format!("pg_catalog.concat({key}) COLLATE pg_catalog.\"C\"");
+                apart.extend(parse_expr(&text));
+            }
+        }
+        parts.keys.extend(apart);
     }
 
     /// The columns of the partial aggregates' rows: first the keys.
-    fn partial_columns(&self, parts: &Parts, types: &[Column]) -> Attempt<Vec<StepColumn>> {
+    fn partial_columns(&self, parts: &Parts) -> Attempt<Vec<StepColumn>> {
         let mut columns = self
-            .key_columns(parts, types)
+            .key_columns(parts)
             .map_err(|()| Obstacle::from("a group key has a collation that cannot be told"))?;
         for (index, partial) in parts.partials.iter().enumerate() {
-            let collation = self.partial_collation(partial).map_err(|()| {
+            let collation = self.partial_collation(parts, partial).map_err(|()| {
                 Obstacle::from("min or max of text whose collation cannot be told")
             })?;
             columns.push(self.step_column("a", index + 1, collation));
@@ -363,7 +407,11 @@ impl Planner<'_> {
     }
 
     /// Checks that group keys hold a key of the table whose column is selected beside them.
-    fn check_determined(&self, (alias, name): &locality::ColumnName, keys: &[Expr]) -> Result<()> {
+    pub(super) fn check_determined(
+        &self,
+        (alias, name): &locality::ColumnName,
+        keys: &[Expr],
+    ) -> Result<()> {
         let facts = match self.relations.get(alias).map(|relation| &relation.source) {
             Some(Source::Table(base)) => {
                 let (schema, table) = &base.name;
@@ -395,37 +443,51 @@ impl Planner<'_> {
     }
 
     /// The columns of the keys; `Err`: a collation cannot be told.
-    fn key_columns(
-        &self,
-        parts: &Parts,
-        types: &[Column],
-    ) -> std::result::Result<Vec<StepColumn>, ()> {
-        let mut columns = Vec::new();
-        for (index, key) in parts.keys.iter().enumerate() {
-            let collation = match types.get(index).is_none_or(is_collatable) {
-                false => None,
-                true => self.collation(key)?.and_then(|collation| collation.sql),
-            };
-            columns.push(self.step_column("k", index + 1, collation));
-        }
-        Ok(columns)
+    fn key_columns(&self, parts: &Parts) -> std::result::Result<Vec<StepColumn>, ()> {
+        let column = |(index, key)| {
+            let collation = self.told(parts, key)?.and_then(|collation| collation.sql);
+            Ok(self.step_column("k", index + 1, collation))
+        };
+        parts.keys.iter().enumerate().map(column).collect()
     }
 
-    fn partial_collation(&self, partial: &Partial) -> std::result::Result<Option<String>, ()> {
+    /// The collation of a key or an argument.
+    fn told(&self, parts: &Parts, expr: &Expr) -> Told {
+        let known = parts.collations.get(&expr.to_string()).cloned();
+        // An argument of which FILTER leaves some out.
+        if known.is_none()
+            && let Expr::Case {
+                conditions,
+                else_result: None,
+                ..
+            } = expr
+            && let [when] = &conditions[..]
+        {
+            return self.told(parts, &when.result);
+        }
+        known
+            .or_else(|| self.written_collation(expr))
+            .unwrap_or(Err(()))
+    }
+
+    fn partial_collation(
+        &self,
+        parts: &Parts,
+        partial: &Partial,
+    ) -> std::result::Result<Option<String>, ()> {
         let expr = match (&partial.kind, &partial.expr) {
-            (PartialKind::Distinct, expr) => expr.clone(),
+            (PartialKind::Distinct, expr) => Some(expr.clone()),
             (PartialKind::Aggregate, Expr::Function(function))
                 if ["min", "max", "any_value"].contains(&&*functions::name(function)) =>
             {
-                match arguments(function).into_iter().next() {
-                    Some(expr) => expr,
-                    None => return Ok(None),
-                }
+                arguments(function).into_iter().next()
             }
-            _ => return Ok(None),
+            _ => None,
         };
-        // The collation of what is not text is nobody's; columns say so themselves.
-        Ok(self.collation(&expr)?.and_then(|collation| collation.sql))
+        match expr {
+            Some(expr) => Ok(self.told(parts, &expr)?.and_then(|c| c.sql)),
+            None => Ok(None),
+        }
     }
 }
 
@@ -525,6 +587,38 @@ fn unattached(select: &Select) -> Attempt<Select> {
         }
     }
     Ok(select)
+}
+
+/// A query for the types of expressions over the FROM of a block.
+fn probe(query: &Query, select: &Select, exprs: &[Expr]) -> Query {
+    let items = exprs.iter().cloned().map(SelectItem::UnnamedExpr).collect();
+    let probe = build::select(items, select.from.clone());
+    let mut probe = build::query(SetExpr::Select(Box::new(probe)));
+    probe.with.clone_from(&query.with);
+    probe
+}
+
+/// Whether PostgreSQL's own types have an equality that GROUP BY takes
+/// (`src/include/catalog/pg_opclass.dat`).
+fn can_be_grouped(column: &Column) -> bool {
+    let name = column.pg_type.name().trim_end_matches("[]");
+    has_name(column)
+        && ![
+            "json",
+            "xml",
+            "point",
+            "line",
+            "lseg",
+            "box",
+            "path",
+            "polygon",
+            "circle",
+            "jsonpath",
+            "pg_snapshot",
+            "txid_snapshot",
+            "aclitem",
+        ]
+        .contains(&name)
 }
 
 fn order_exprs(query: &Query) -> Vec<Expr> {

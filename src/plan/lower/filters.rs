@@ -7,10 +7,9 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::Planner;
-use super::outer::aliases_in;
 use super::steps::raw_name;
-use crate::plan::bind::{self, Outer, Source, folded};
-use crate::plan::locality::{self, factor_alias};
+use crate::plan::bind::{self, Outer, Source, as_column, folded};
+use crate::plan::locality::{self, Distribution, factor_alias};
 use crate::plan::rewrite::{self, conjuncts};
 use crate::plan::{build, functions};
 
@@ -18,171 +17,182 @@ impl Planner<'_> {
     /// Conditions that all rows of a table meet which the query can need: its own, and that rows of
     /// replicated tables match it.
     pub(super) fn filters(&self, select: &Select, alias: &str) -> Vec<Expr> {
-        let catalog = self.question.catalog;
+        let known = Known::of(select, alias);
+        let own = HashSet::from([alias.to_owned()]);
+        let is_own = |expr: &&Expr| self.is_test_of(expr, &|name| name == alias);
+        let mut filters: Vec<_> = known.optional.iter().filter(is_own).cloned().collect();
+        if known.inner.contains(alias) {
+            filters.extend(known.conditions.iter().filter(is_own).cloned());
+            filters.extend(self.matching(&own, &known.inner, &known.conditions));
+        }
+        filters
+    }
+
+    /// That rows of the replicated tables of outer queries match a block, for whose sake it runs:
+    /// `conditions` are those that connect it with them, `own` its own items of FROM.
+    pub(super) fn outer_match(&self, own: &HashSet<String>, conditions: &[Expr]) -> Option<Expr> {
         let mut inner = HashSet::new();
-        let mut conditions: Vec<Expr> = Vec::new();
-        let mut own: Vec<Expr> = Vec::new();
-        let mut reachable = false;
-        for tree in &select.from {
-            inner_side(
-                tree,
-                alias,
-                &mut inner,
-                &mut conditions,
-                &mut own,
-                &mut reachable,
-            );
+        let mut conditions = conditions.to_vec();
+        for select in &self.outer {
+            let known = Known::of(select, "");
+            inner.extend(known.inner);
+            conditions.extend(known.conditions);
         }
-        let is_simple = |expr: &Expr| {
-            !functions::is_volatile(expr, catalog)
-                && !functions::depends_on_server(expr, catalog)
-                && !rewrite::has_query(expr)
-                && !rewrite::any(
-                    expr,
-                    |part| matches!(part, Expr::Identifier(name) if self.relations.contains_key(&folded(name))),
-                )
+        self.matching(own, &inner, &conditions)
+    }
+
+    /// `EXISTS (SELECT 1 FROM replicated tables WHERE conditions)`, if `conditions` connect `own` with
+    /// replicated tables of `inner` and leave out some rows of those.
+    fn matching(
+        &self,
+        own: &HashSet<String>,
+        inner: &HashSet<String>,
+        conditions: &[Expr],
+    ) -> Option<Expr> {
+        let is_replicated = |name: &str| {
+            let source = self.relations.get(name).map(|relation| &relation.source);
+            matches!(source, Some(Source::Table(base)) if base.sharding.is_none())
         };
-        let only = |expr: &Expr, allowed: &dyn Fn(&str) -> bool| {
-            let mut ok = true;
-            rewrite::each(expr, |part| match part {
-                Expr::CompoundIdentifier(parts) => {
-                    ok &= parts.first().is_some_and(|alias| allowed(&folded(alias)));
-                }
-                Expr::QualifiedWildcard(..) => ok = false,
-                _ => {}
-            });
-            ok && is_simple(expr)
-        };
-        let mut filters: Vec<_> = own
-            .into_iter()
-            .filter(|expr| only(expr, &|name| name == alias))
-            .collect();
-        if !reachable {
-            return filters;
-        }
-        conditions.extend(select.selection.iter().flat_map(conjuncts).cloned());
-        filters.extend(
-            conditions
-                .iter()
-                .filter(|expr| only(expr, &|name| name == alias))
-                .cloned(),
-        );
-        // Replicated tables that are joined to it, directly or by way of others.
-        let replicated: HashSet<_> = inner
+        let replicated: HashSet<_> = inner.iter().filter(|name| is_replicated(name)).collect();
+        let others: Vec<_> = conditions
             .iter()
-            .filter(|name| {
-                matches!(self.relations.get(*name).map(|r| &r.source),
-                    Some(Source::Table(base)) if base.sharding.is_none())
+            .filter(|expr| {
+                self.is_test_of(expr, &|name| {
+                    own.contains(name) || replicated.iter().any(|known| *known == name)
+                })
             })
-            .cloned()
+            .map(|expr| (expr, own_aliases(expr)))
+            .filter(|(_, names)| !names.is_subset(own))
             .collect();
-        let joins: Vec<_> = conditions
-            .iter()
-            .filter(|expr| only(expr, &|name| name == alias || replicated.contains(name)))
-            .filter(|expr| !only(expr, &|name| name == alias))
-            .cloned()
-            .collect();
-        let mut linked: HashSet<String> = HashSet::from([alias.to_owned()]);
+        // Joined to it directly, or by way of others.
+        let mut linked = own.clone();
         loop {
             let before = linked.len();
-            for condition in &joins {
-                let names = aliases_in(condition);
-                if names.len() > 1 && names.iter().any(|name| linked.contains(name)) {
-                    linked.extend(names);
+            for (_, names) in &others {
+                if names.len() > 1 && !names.is_disjoint(&linked) {
+                    linked.extend(names.iter().cloned());
                 }
             }
             if linked.len() == before {
                 break;
             }
         }
-        linked.remove(alias);
-        // Without a condition on the others, a match says little.
-        let narrows = joins
-            .iter()
-            .any(|condition| aliases_in(condition).len() == 1);
-        if linked.is_empty() || !narrows {
-            return filters;
+        let used: Vec<_> = others
+            .into_iter()
+            .filter(|(_, names)| names.is_subset(&linked))
+            .collect();
+        // Without a condition on the others alone, a match says little.
+        if !used.iter().any(|(_, names)| names.is_disjoint(own)) {
+            return None;
         }
-        let mut names: Vec<_> = linked.iter().cloned().collect();
+        let mut names: Vec<_> = linked.difference(own).collect();
         names.sort();
         let mut from = Vec::new();
-        for name in &names {
-            if let Some(Source::Table(base)) = self.relations.get(name).map(|r| &r.source) {
-                if self.is_renamed(name) {
-                    return filters;
-                }
-                from.push(build::item(build::table(
-                    raw_name(&base.sql),
-                    Some(bind::table_alias(name)),
-                )));
+        for name in names {
+            let Some(Source::Table(base)) = self.relations.get(name).map(|r| &r.source) else {
+                return None;
+            };
+            if self.is_renamed(name) {
+                return None;
             }
+            let alias = Some(bind::table_alias(name));
+            from.push(build::item(build::table(raw_name(&base.sql), alias)));
         }
-        let used = joins.into_iter().filter(|condition| {
-            let names = aliases_in(condition);
-            names
-                .iter()
-                .all(|name| name == alias || linked.contains(name))
-        });
         let mut exists = build::select(vec![SelectItem::UnnamedExpr(build::number(1))], from);
-        exists.selection = rewrite::all_of(used);
-        filters.push(Expr::Exists {
+        exists.selection = rewrite::all_of(used.into_iter().map(|(expr, _)| expr.clone()));
+        Some(Expr::Exists {
             subquery: Box::new(build::query(SetExpr::Select(Box::new(exists)))),
             negated: false,
+        })
+    }
+
+    /// Whether an expression gives the same on every shard for the same rows of the allowed items of
+    /// FROM, and names no others.
+    fn is_test_of(&self, expr: &Expr, allowed: &dyn Fn(&str) -> bool) -> bool {
+        let catalog = self.question.catalog;
+        let mut ok =
+            !functions::is_volatile(expr, catalog) && !functions::depends_on_server(expr, catalog);
+        rewrite::own_expressions(expr, |part| match part {
+            Expr::CompoundIdentifier(parts) => {
+                ok &= parts.first().is_some_and(|alias| allowed(&folded(alias)));
+            }
+            Expr::Identifier(name) => ok &= !self.relations.contains_key(&folded(name)),
+            Expr::QualifiedWildcard(..) => ok = false,
+            _ => {}
         });
-        filters
+        rewrite::outermost_queries(expr, |query| {
+            ok &= self.locality().of(query) == Distribution::Replicated
+                && !self.locality().is_correlated(query)
+                && self.uses(query).is_empty();
+        });
+        ok
     }
 }
 
-/// Finds what holds for the rows of one item of FROM: `inner` are the items whose rows are in every
-/// row of the result, `conditions` those of joins between them, and `own` conditions of outer joins
-/// on the side that may be missing. `reachable`: the item is one of `inner`.
-fn inner_side(
-    tree: &TableWithJoins,
-    alias: &str,
-    inner: &mut HashSet<String>,
-    conditions: &mut Vec<Expr>,
-    own: &mut Vec<Expr>,
-    reachable: &mut bool,
-) {
-    let plain = tree.joins.iter().all(|join| {
-        matches!(
-            bind::outer_kind(&join.join_operator),
-            Ok(Outer::None | Outer::Left)
-        )
+/// The items of FROM that an expression names outside its queries.
+fn own_aliases(expr: &Expr) -> HashSet<String> {
+    let mut found = HashSet::new();
+    rewrite::own_expressions(expr, |part| {
+        found.extend(as_column(part).map(|(alias, _)| alias))
     });
-    if !plain {
-        return;
+    found
+}
+
+/// What holds for the rows that a SELECT takes from FROM.
+#[derive(Default)]
+struct Known {
+    /// The items whose rows are in every row of the result.
+    inner: HashSet<String>,
+    /// WHERE, and the conditions of joins between the items in `inner`.
+    conditions: Vec<Expr>,
+    /// The conditions of an outer join on the item that is asked for, if it may be missing.
+    optional: Vec<Expr>,
+}
+
+impl Known {
+    fn of(select: &Select, alias: &str) -> Self {
+        let mut known = Self::default();
+        for tree in &select.from {
+            known.enter_tree(tree, alias);
+        }
+        let filters = select.selection.iter().flat_map(conjuncts);
+        known.conditions.extend(filters.cloned());
+        known
     }
-    let mut enter =
-        |factor: &TableFactor, conditions: &mut Vec<Expr>, own: &mut Vec<Expr>| match factor {
+
+    fn enter_tree(&mut self, tree: &TableWithJoins, alias: &str) {
+        let is_plain = tree.joins.iter().all(|join| {
+            let kind = bind::outer_kind(&join.join_operator);
+            matches!(kind, Ok(Outer::None | Outer::Left))
+        });
+        if !is_plain {
+            return;
+        }
+        self.enter(&tree.relation, alias);
+        for join in &tree.joins {
+            let found = locality::condition(&join.join_operator)
+                .into_iter()
+                .flat_map(conjuncts)
+                .cloned();
+            match bind::outer_kind(&join.join_operator) {
+                Ok(Outer::None) => {
+                    self.enter(&join.relation, alias);
+                    self.conditions.extend(found);
+                }
+                _ if factor_alias(&join.relation).as_deref() == Some(alias) => {
+                    self.optional.extend(found);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn enter(&mut self, factor: &TableFactor, alias: &str) {
+        match factor {
             TableFactor::NestedJoin {
                 table_with_joins, ..
-            } => {
-                inner_side(table_with_joins, alias, inner, conditions, own, reachable);
-            }
-            other => {
-                if let Some(name) = factor_alias(other) {
-                    *reachable |= name == alias;
-                    inner.insert(name);
-                }
-            }
-        };
-    enter(&tree.relation, conditions, own);
-    for join in &tree.joins {
-        let found = locality::condition(&join.join_operator)
-            .into_iter()
-            .flat_map(conjuncts)
-            .cloned();
-        match bind::outer_kind(&join.join_operator) {
-            Ok(Outer::None) => {
-                enter(&join.relation, conditions, own);
-                conditions.extend(found);
-            }
-            _ => {
-                if factor_alias(&join.relation).as_deref() == Some(alias) {
-                    own.extend(found);
-                }
-            }
+            } => self.enter_tree(table_with_joins, alias),
+            other => self.inner.extend(factor_alias(other)),
         }
     }
 }

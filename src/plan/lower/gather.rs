@@ -1,14 +1,13 @@
 //! Gather: the filtered rows of sharded tables in place of the tables.
 
 use datafusion::sql::sqlparser::ast::{
-    Distinct, Expr, GroupByExpr, JoinConstraint, JoinOperator, Query, Select, SetExpr, TableFactor,
-    TableWithJoins,
+    Distinct, Expr, GroupByExpr, JoinConstraint, JoinOperator, OrderBy, Query, Select, SetExpr,
+    TableFactor, TableWithJoins,
 };
 
 use super::outer::names_of_from;
 use super::steps::{no_values, step_factor};
 use super::{Planner, Result};
-use crate::catalog::Catalog;
 use crate::plan::bind::{Source, as_column};
 use crate::plan::locality::{self, factor_alias};
 use crate::plan::rewrite::{self, Walk, top_down};
@@ -31,11 +30,16 @@ impl Planner<'_> {
             )
             && !matches!(select.distinct, Some(Distinct::On(_)));
         let original = select.clone();
+        let determined = self.determined_columns(query.order_by.as_ref(), &original)?;
         let mut from = std::mem::take(&mut select.from);
+        // Rows of FROM are wanted also where WHERE does not hold.
+        let outer = std::mem::take(&mut self.outer);
         for tree in &mut from {
             self.gather_tree(tree, &original, once)?;
         }
         select.from = from;
+        self.outer = outer;
+        self.outer.push((*original).clone());
         let mut taken = std::mem::replace(&mut *query.body, SetExpr::Values(no_values()));
         if let SetExpr::Select(select) = &mut taken {
             self.lower_subqueries(&mut select.projection)?;
@@ -47,12 +51,12 @@ impl Planner<'_> {
         }
         *query.body = taken;
         self.lower_beside(&mut query)?;
-        let columns = determined_columns(&query, &original, self.question.catalog);
+        self.outer.pop();
         if let SetExpr::Select(select) = &mut *query.body
             && let GroupByExpr::Expressions(keys, _) = &mut select.group_by
         {
             // PostgreSQL knows of no primary key of the rows of a step.
-            keys.extend(columns);
+            keys.extend(determined);
         }
         Ok(query)
     }
@@ -123,43 +127,46 @@ impl Planner<'_> {
             other => self.lower_subqueries(other),
         }
     }
-}
 
-/// The columns that a SELECT names beside its aggregates and that are none of its group keys: those
-/// that a primary key among the keys determines.
-fn determined_columns(query: &Query, select: &Select, catalog: &Catalog) -> Vec<Expr> {
-    let GroupByExpr::Expressions(keys, modifiers) = &select.group_by else {
-        return Vec::new();
-    };
-    let plain =
-        |key: &Expr| !matches!(key, Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_));
-    if keys.is_empty() || !modifiers.is_empty() || !keys.iter().all(plain) {
-        return Vec::new();
+    /// The columns that a SELECT names beside its aggregates and that are none of its group keys:
+    /// those that a primary key among the keys determines.
+    fn determined_columns(&self, order_by: Option<&OrderBy>, select: &Select) -> Result<Vec<Expr>> {
+        let GroupByExpr::Expressions(keys, modifiers) = &select.group_by else {
+            return Ok(Vec::new());
+        };
+        let plain =
+            |key: &Expr| !matches!(key, Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_));
+        if keys.is_empty() || !modifiers.is_empty() || !keys.iter().all(plain) {
+            return Ok(Vec::new());
+        }
+        let keys: Vec<_> = keys
+            .iter()
+            .map(|key| normal(&locality::resolve_key(key, &select.projection)))
+            .collect();
+        let own = names_of_from(select);
+        let catalog = self.question.catalog;
+        let mut found: Vec<Expr> = Vec::new();
+        let mut step = |expr: &mut Expr| {
+            let form = normal(expr);
+            let aggregate = matches!(expr, Expr::Function(function) if functions::is_aggregate(function, catalog));
+            if aggregate || keys.contains(&form) {
+                return Ok(Walk::Done);
+            }
+            if let Some((alias, _)) = as_column(expr)
+                && own.contains(&alias)
+                && !found.contains(&form)
+            {
+                found.push(form);
+            }
+            Ok(Walk::Into)
+        };
+        let mut parts = (select.projection.clone(), select.having.clone());
+        top_down(&mut parts.0, &mut step)?;
+        top_down(&mut parts.1, &mut step)?;
+        top_down(&mut order_by.cloned(), &mut step)?;
+        for column in found.iter().filter_map(as_column) {
+            self.check_determined(&column, &keys)?;
+        }
+        Ok(found)
     }
-    let keys: Vec<_> = keys
-        .iter()
-        .map(|key| normal(&locality::resolve_key(key, &select.projection)))
-        .collect();
-    let own = names_of_from(select);
-    let mut found: Vec<Expr> = Vec::new();
-    let mut step = |expr: &mut Expr| {
-        let form = normal(expr);
-        let aggregate =
-            matches!(expr, Expr::Function(function) if functions::is_aggregate(function, catalog));
-        if aggregate || keys.contains(&form) {
-            return Ok(Walk::Done);
-        }
-        if let Some((alias, _)) = as_column(expr)
-            && own.contains(&alias)
-            && !found.contains(&form)
-        {
-            found.push(form);
-        }
-        Ok(Walk::Into)
-    };
-    let mut select = select.clone();
-    let _ = top_down(&mut select.projection, &mut step);
-    let _ = top_down(&mut select.having, &mut step);
-    let _ = top_down(&mut query.order_by.clone(), &mut step);
-    found
 }

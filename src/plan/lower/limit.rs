@@ -79,7 +79,9 @@ pub(super) fn take_limit(query: &mut Query) -> Option<Limit> {
 
 /// A query that gives as many rows as a merge may need of one shard.
 pub(super) fn limited(mut query: Query, limit: &Limit) -> Query {
-    let Some(fetch) = limit.fetch.and_then(|fetch| fetch.checked_add(limit.skip)) else {
+    // PostgreSQL counts to 2^63 - 1, and no table has more rows.
+    let fetch = limit.fetch.and_then(|fetch| fetch.checked_add(limit.skip));
+    let Some(fetch) = fetch.filter(|fetch| i64::try_from(*fetch).is_ok()) else {
         return query;
     };
     if limit.with_ties {

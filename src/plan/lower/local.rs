@@ -2,7 +2,7 @@
 
 use datafusion::sql::sqlparser::ast::{Expr, OrderByExpr, Query, Select, SelectItem, SetExpr};
 
-use super::collation::is_collatable;
+use super::collation::Told;
 use super::limit::{limited, take_limit};
 use super::{Planner, Result};
 use crate::plan::bind::{self, as_column, folded, ident};
@@ -107,6 +107,7 @@ impl Planner<'_> {
         is_limited: bool,
     ) -> Result<Option<(Sorted, Vec<SortKey>)>> {
         let mut query = query.clone();
+        let order_by = query.order_by.clone();
         let width = match &*query.body {
             SetExpr::Select(select) => select.projection.len(),
             _ => {
@@ -144,25 +145,23 @@ impl Planner<'_> {
             };
             sorts.push((index, key));
         }
-        let columns = self.described(&query, &added)?;
+        // Its own order is of no account for that.
+        query.order_by = None;
+        if let SetExpr::Select(select) = &mut *query.body {
+            for (index, expr) in added.iter().enumerate() {
+                select.projection.push(SelectItem::ExprWithAlias {
+                    expr: expr.clone(),
+                    alias: ident(&format!("{}s{}", self.prefix, index + 1)),
+                });
+            }
+        }
+        let columns = self.describe(&query)?;
+        let collations = self.collations(&query, &columns)?;
         let mut sort_keys = Vec::new();
         for (index, key) in sorts {
-            let Some(column) = columns.get(index) else {
-                return Ok(None);
-            };
-            let expr = match index.checked_sub(width) {
-                Some(hidden) => added.get(hidden).cloned(),
-                None => first_select(&query.body)
-                    .and_then(|s| s.projection.get(index))
-                    .and_then(item_expr),
-            };
-            let Some(expr) = expr else { return Ok(None) };
-            // Of a set operation only PostgreSQL knows the collation.
-            let known = matches!(&*query.body, SetExpr::Select(_))
-                || !is_collatable(column)
-                || !self.any_collation();
-            if !known || !self.is_orderable(column, &expr, is_limited) {
-                return Ok(None);
+            match (columns.get(index), collations.get(index)) {
+                (Some(column), Some(told)) if self.is_orderable(column, told, is_limited) => {}
+                _ => return Ok(None),
             }
             let descending = key.options.asc == Some(false);
             sort_keys.push(SortKey {
@@ -171,15 +170,8 @@ impl Planner<'_> {
                 nulls_first: key.options.nulls_first.unwrap_or(descending),
             });
         }
+        query.order_by = order_by;
         let hidden = !added.is_empty();
-        if let SetExpr::Select(select) = &mut *query.body {
-            for (index, expr) in added.into_iter().enumerate() {
-                select.projection.push(SelectItem::ExprWithAlias {
-                    expr,
-                    alias: ident(&format!("{}s{}", self.prefix, index + 1)),
-                });
-            }
-        }
         let sorted = Sorted {
             query,
             visible: width,
@@ -189,14 +181,13 @@ impl Planner<'_> {
     }
 
     /// Whether the merge of sorted rows compares the values of a sort key as PostgreSQL does.
-    fn is_orderable(&self, column: &Column, expr: &Expr, limited: bool) -> bool {
-        let bytewise = || match self.collation(expr) {
-            Ok(collation) => {
-                let default = self.question.catalog.default_collation();
+    fn is_orderable(&self, column: &Column, told: &Told, limited: bool) -> bool {
+        let bytewise = || {
+            let default = self.question.catalog.default_collation();
+            told.as_ref().is_ok_and(|collation| {
                 let collation = collation.as_ref().unwrap_or(default);
                 collation.bytewise && collation.difference.is_none()
-            }
-            Err(()) => false,
+            })
         };
         match column.pg_type.name() {
             "bool" | "int2" | "int4" | "int8" | "oid" | "xid8" | "float4" | "float8" | "uuid"

@@ -3,6 +3,7 @@
 use datafusion::sql::sqlparser::ast::{Expr, Query, Select};
 
 use super::Planner;
+use super::collation::Told;
 use super::local::item_expr;
 use super::parts::Parts;
 use crate::plan::aggregate::Reaggregate;
@@ -11,18 +12,13 @@ use crate::types::{Column, Unrepresentable};
 
 impl Planner<'_> {
     /// Whether values of a key are equal exactly when DataFusion finds them equal.
-    pub(super) fn groups_as_bytes(&self, column: &Column, key: &Expr) -> bool {
+    pub(super) fn groups_as_bytes(&self, column: &Column, told: &Told) -> bool {
         match column.pg_type.name() {
-            "bool" | "int2" | "int4" | "int8" | "oid" | "uuid" | "bytea" => true,
             "date" | "timestamp" | "timestamptz" => {
                 self.question.types.unrepresentable != Unrepresentable::Null
             }
-            "text" | "varchar" | "name" => match self.collation(key) {
-                Ok(None) => self.question.catalog.default_collation().deterministic,
-                Ok(Some(collation)) => collation.deterministic,
-                Err(()) => false,
-            },
-            _ => false,
+            "time" | "char" => false,
+            _ => !column.pg_type.is_enum() && self.is_identified(column, told),
         }
     }
 

@@ -24,10 +24,11 @@ mod rows;
 mod steps;
 
 use std::cell::Cell;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
-use datafusion::sql::sqlparser::ast::Query;
+use datafusion::sql::sqlparser::ast::{Query, Select};
 
+use self::collation::has_other_collations;
 use self::limit::take_limit;
 use self::needed::Needed;
 use self::outer::has_outer_aggregate;
@@ -59,14 +60,17 @@ pub(super) fn lower(question: &Question<'_>, bound: Bound, text: Option<&str>) -
     let needed = Needed::of(&query);
     // Views bring names of their own.
     let prefix = prefix(&format!("{} {query}", question.sql));
+    let outer_aggregate = has_outer_aggregate(&query, &relations, question);
+    let other_collations = has_other_collations(&query, &relations, question.catalog);
     let mut planner = Planner {
         question,
         relations,
         needed,
         prefix,
+        other_collations,
         reuses: !functions::is_volatile(&query, question.catalog),
         // Which block such an aggregate belongs to, only PostgreSQL knows.
-        merge: match has_outer_aggregate(&query, question) {
+        merge: match outer_aggregate {
             true => MergeMode::Gather,
             false => question.merge,
         },
@@ -76,7 +80,7 @@ pub(super) fn lower(question: &Question<'_>, bound: Bound, text: Option<&str>) -
         float_order: false,
         reasons: Vec::new(),
         decimals: Cell::new(false),
-        not_text: HashSet::new(),
+        outer: Vec::new(),
     };
     planner.statement(query, text)?;
     Ok(Lowered {
@@ -104,8 +108,10 @@ struct Planner<'a> {
     reuses: bool,
     /// Whether a merge holds numbers as decimals.
     decimals: Cell<bool>,
-    /// Expressions, as printed, of types that have no collation.
-    not_text: HashSet<String>,
+    /// The SELECTs around what is lowered whose WHERE its rows are for.
+    outer: Vec<Select>,
+    /// Whether any text may have another collation than the default.
+    other_collations: bool,
 }
 
 impl Planner<'_> {

@@ -1,13 +1,14 @@
 //! Which names belong to which query.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Query, Select, SelectItem, SetExpr, TableFactor, TableWithJoins,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Query, Select, SelectItem,
+    SetExpr, TableFactor, TableWithJoins,
 };
 
 use super::Planner;
-use crate::plan::bind::{self, Source, as_column, folded};
+use crate::plan::bind::{self, Relation, Source, folded};
 use crate::plan::locality::{self, factor_alias};
 use crate::plan::{Question, build, functions, rewrite};
 
@@ -74,23 +75,57 @@ impl Planner<'_> {
 
 /// Whether a subquery holds an aggregate of an outer query: one whose arguments name columns of
 /// outer queries only (`src/backend/parser/parse_agg.c`).
-pub(super) fn has_outer_aggregate(query: &Query, question: &Question<'_>) -> bool {
+pub(super) fn has_outer_aggregate(
+    query: &Query,
+    relations: &HashMap<String, Relation>,
+    question: &Question<'_>,
+) -> bool {
     let mut found = false;
+    let mut is_outer = |expr: &Expr, own: &HashSet<String>| {
+        if let Expr::Function(function) = expr
+            && functions::is_aggregate(function, question.catalog)
+        {
+            let names = relations_in(expr, relations);
+            found |= !names.is_empty() && names.is_disjoint(own);
+        }
+    };
     rewrite::queries(query, |query| {
+        let nothing = HashSet::new();
         for select in rewrite::operands(&query.body) {
             let own = names_of_from(select);
-            let mut look = |expr: &Expr| {
-                if let Expr::Function(function) = expr
-                    && functions::is_aggregate(function, question.catalog)
-                {
-                    let names = aliases_in(expr);
-                    found |= !names.is_empty() && names.is_disjoint(&own);
-                }
-            };
-            rewrite::own_expressions(select, &mut look);
-            rewrite::own_expressions(&query.order_by, &mut look);
+            rewrite::own_expressions(select, |expr| is_outer(expr, &own));
+            rewrite::own_expressions(&query.order_by, |expr| is_outer(expr, &own));
         }
+        // These see no FROM of their own.
+        if let SetExpr::Values(values) = &*query.body {
+            rewrite::own_expressions(values, |expr| is_outer(expr, &nothing));
+        }
+        rewrite::own_expressions(&query.limit_clause, |expr| is_outer(expr, &nothing));
+        rewrite::own_expressions(&query.fetch, |expr| is_outer(expr, &nothing));
     });
+    found
+}
+
+/// The items of FROM that an expression names: by a column, or whole.
+fn relations_in(expr: &Expr, relations: &HashMap<String, Relation>) -> HashSet<String> {
+    let mut found = HashSet::new();
+    rewrite::each(expr, |part| match part {
+        Expr::CompoundIdentifier(parts) => found.extend(parts.first().map(folded)),
+        Expr::Identifier(name) => found.extend(Some(folded(name))),
+        Expr::QualifiedWildcard(name, _) => found.extend(bind::parts(name)),
+        Expr::Function(Function {
+            args: FunctionArguments::List(list),
+            ..
+        }) => {
+            for arg in &list.args {
+                if let FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(name)) = arg {
+                    found.extend(bind::parts(name));
+                }
+            }
+        }
+        _ => {}
+    });
+    found.retain(|name| relations.contains_key(name));
     found
 }
 
@@ -101,22 +136,6 @@ pub(super) fn names_of_from(select: &Select) -> HashSet<String> {
         each_side(tree, &mut |factor| names.extend(factor_alias(factor)));
     }
     names
-}
-
-pub(super) fn aliases_in(expr: &Expr) -> HashSet<String> {
-    let mut found = HashSet::new();
-    rewrite::each(expr, |part| {
-        if let Some((alias, _)) = as_column(part) {
-            found.insert(alias);
-        }
-    });
-    found
-}
-
-pub(super) fn column_names(expr: &Expr) -> Vec<locality::ColumnName> {
-    let mut found = Vec::new();
-    rewrite::each(expr, |part| found.extend(as_column(part)));
-    found
 }
 
 /// Calls `f` for the items of a join tree.

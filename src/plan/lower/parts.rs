@@ -1,12 +1,13 @@
 //! The keys and partial aggregates of a block, and what the shards run to compute them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use datafusion::sql::sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Query, Select,
     SelectItem, SetExpr, Value,
 };
 
+use super::collation::Told;
 use crate::catalog::Catalog;
 use crate::plan::aggregate::{self, Partial, PartialKind};
 use crate::plan::bind::{self, as_column, folded, ident};
@@ -23,6 +24,12 @@ pub(super) struct Parts {
     /// The relations of FROM.
     pub(super) own: HashSet<String>,
     pub(super) keys: Vec<Expr>,
+    /// How many keys GROUP BY has; those behind were found elsewhere.
+    pub(super) grouped: usize,
+    /// The keys, by index, that conditions on rows of outer queries use.
+    pub(super) in_conditions: BTreeSet<usize>,
+    /// The keys, by index, that no GROUP BY has and that stand beside the aggregates.
+    pub(super) beside: BTreeSet<usize>,
     pub(super) partials: Vec<Partial>,
     /// The partials that make a grouping set together.
     pub(super) sets: Vec<Vec<usize>>,
@@ -31,6 +38,8 @@ pub(super) struct Parts {
     pub(super) float_order: bool,
     /// Of each call, as printed: the types of its arguments.
     pub(super) arguments: HashMap<String, Vec<PgType>>,
+    /// Of each key of GROUP BY and argument, as printed.
+    pub(super) collations: HashMap<String, Told>,
     /// What combines a partial that is its call's value, as printed.
     pub(super) direct: HashMap<String, usize>,
 }
@@ -43,11 +52,15 @@ impl Parts {
             name: format!("{prefix}{step}"),
             own,
             keys: Vec::new(),
+            grouped: 0,
+            in_conditions: BTreeSet::new(),
+            beside: BTreeSet::new(),
             partials: Vec::new(),
             sets: Vec::new(),
             plain: true,
             float_order: false,
             arguments: HashMap::new(),
+            collations: HashMap::new(),
             direct: HashMap::new(),
         }
     }
@@ -68,6 +81,34 @@ impl Parts {
         })
     }
 
+    /// Makes keys of what a condition on rows of outer queries says of the block's own rows.
+    pub(super) fn condition_step(
+        &mut self,
+        expr: &mut Expr,
+        catalog: &Catalog,
+        failed: &mut Option<String>,
+    ) -> Walk {
+        let mut names = HashSet::new();
+        let mut is_row = false;
+        rewrite::own_expressions(expr, |part| match part {
+            Expr::Identifier(name) => is_row |= self.own.contains(&folded(name)),
+            _ => names.extend(as_column(part).map(|(alias, _)| alias)),
+        });
+        if is_row {
+            *failed = Some("a condition names a whole row".to_owned());
+            return Walk::Done;
+        }
+        // Functions like random() are called for each row of the outer query.
+        if names.is_empty() || !names.is_subset(&self.own) || functions::is_volatile(expr, catalog)
+        {
+            return Walk::Into;
+        }
+        let index = self.add_key(expr);
+        self.in_conditions.insert(index);
+        *expr = self.key(index);
+        Walk::Done
+    }
+
     /// Replaces keys and aggregates by what stands for them over the merged rows.
     pub(super) fn step(
         &mut self,
@@ -81,6 +122,9 @@ impl Parts {
             return Ok(Walk::Done);
         }
         if let Some(index) = self.find_key(expr) {
+            if index >= self.grouped {
+                self.beside.insert(index);
+            }
             *expr = self.key(index);
             return Ok(Walk::Done);
         }
@@ -141,12 +185,13 @@ impl Parts {
                 }
                 Ok(Walk::Done)
             }
-            // A column that the group keys determine, or that a correlated condition names.
+            // A column that the group keys determine.
             Expr::CompoundIdentifier(_) => {
                 if let Some((alias, _)) = as_column(expr)
                     && self.own.contains(&alias)
                 {
                     let index = self.add_key(expr);
+                    self.beside.insert(index);
                     *expr = self.key(index);
                 }
                 Ok(Walk::Done)

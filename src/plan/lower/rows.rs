@@ -4,7 +4,7 @@ use datafusion::sql::sqlparser::ast::{
     Distinct, Expr, GroupByExpr, OrderBy, OrderByKind, Query, SelectItem, SetExpr,
 };
 
-use super::collation::is_collatable;
+use super::collation::{Told, is_collatable};
 use super::limit::{Limit, limited, take_limit};
 use super::local::{first_select, item_expr, output_index};
 use super::steps::{has_name, step_factor};
@@ -117,7 +117,7 @@ impl Rows {
     }
 
     /// What the shards run, without an order; `name` gives the names of columns.
-    fn shard_query(&self, once: bool, name: impl Fn(usize) -> String) -> Query {
+    fn shard_query(&self, name: impl Fn(usize) -> String) -> Query {
         let mut query = self.unlimited.clone();
         query.order_by = None;
         if let SetExpr::Select(select) = &mut *query.body {
@@ -130,9 +130,6 @@ impl Rows {
                     alias: ident(&name(index)),
                 })
                 .collect();
-            if once {
-                select.distinct = Some(Distinct::Distinct);
-            }
         }
         query
     }
@@ -213,18 +210,22 @@ impl Planner<'_> {
         if let Distribution::Global(_) = self.unlimited_distribution(&rows.relaxed()) {
             return Ok(None);
         }
-        let distinct_early = once
-            && rows.distinct.is_none()
-            && !locality::is_limited(query)
-            && matches!(&*query.body, SetExpr::Select(select) if !self.locality().aggregates(select));
-        let shard_query =
-            rows.shard_query(distinct_early, |n| self.step_column("c", n + 1, None).name);
+        let mut shard_query = rows.shard_query(|n| self.step_column("c", n + 1, None).name);
         let described = self.describe(&shard_query)?;
         if !described.iter().all(has_name) {
             return Ok(None);
         }
-        self.remember_not_text(&rows.exprs, &described);
-        let Some(columns) = self.row_columns(&rows, &described, top && !once) else {
+        let collations = self.collations(&shard_query, &described)?;
+        if let SetExpr::Select(select) = &mut *shard_query.body
+            && once
+            && rows.distinct.is_none()
+            && !locality::is_limited(query)
+            && !self.locality().aggregates(select)
+            && self.are_identified(&rows.exprs, &described, &collations)
+        {
+            select.distinct = Some(Distinct::Distinct);
+        }
+        let Some(columns) = self.row_columns(&rows, &described, &collations, top && !once) else {
             return Ok(None);
         };
         let shard_query = rows.limit_shard(shard_query);
@@ -246,27 +247,36 @@ impl Planner<'_> {
         Ok(Some(finished))
     }
 
+    /// Whether rows that PostgreSQL calls equal are the same.
+    fn are_identified(&self, exprs: &[Expr], described: &[Column], collations: &[Told]) -> bool {
+        let mut columns = exprs.iter().zip(described.iter().zip(collations));
+        columns.all(|(expr, (column, told))| {
+            self.is_identified(column, told)
+                || self
+                    .relation_column(expr)
+                    .is_some_and(|column| self.is_identified_column(column))
+        })
+    }
+
     /// The columns of the step; `None` if a collation cannot be told of a text that is compared
     /// later. `only_read`: the block's own columns are not.
     fn row_columns(
         &self,
         rows: &Rows,
         described: &[Column],
+        collations: &[Told],
         only_read: bool,
     ) -> Option<Vec<StepColumn>> {
         let mut columns = Vec::new();
-        for (index, column) in described.iter().enumerate() {
+        for (index, (column, told)) in described.iter().zip(collations).enumerate() {
             let compared = !only_read
                 || rows.order.contains(&index)
                 || rows.on.contains(&index)
                 || rows.only_distinct();
-            let collation = match is_collatable(column) && compared {
-                false => None,
-                true => match rows.exprs.get(index).filter(|_| rows.is_select()) {
-                    Some(expr) => self.collation(expr).ok()?.and_then(|c| c.sql),
-                    None if !self.any_collation() => None,
-                    None => return None,
-                },
+            let collation = match (is_collatable(column) && compared, told) {
+                (false, _) => None,
+                (true, Ok(collation)) => collation.clone().and_then(|c| c.sql),
+                (true, Err(())) => return None,
             };
             columns.push(self.step_column("c", index + 1, collation));
         }

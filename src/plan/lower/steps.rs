@@ -72,7 +72,7 @@ impl Planner<'_> {
                     .map(|(column, described)| bind::RelationColumn {
                         name: column.name.clone(),
                         type_name: Some(described.pg_type.name().to_owned()),
-                        collation: self.named_collation(column),
+                        collation: self.collation_of(column),
                     })
                     .collect(),
             ),
@@ -129,6 +129,8 @@ impl Planner<'_> {
             .iter()
             .map(|column| SelectItem::UnnamedExpr(bind::column(alias, &column.name)))
             .collect();
+        // Equal rows may differ in what is asked of them later.
+        let once = once && used.iter().all(|column| self.is_identified_column(column));
         let mut step_columns: Vec<_> = used
             .drain(..)
             .map(|column| StepColumn {
@@ -187,6 +189,16 @@ impl Planner<'_> {
 
     /// Asks for the columns of a query, which may read steps.
     pub(super) fn describe(&self, query: &Query) -> Result<Vec<Column>> {
+        let text = self.with_stubs(query);
+        match self.question.answers.described(&text) {
+            Some(columns) => Ok(columns.clone()),
+            None => Err(Stop::Need(Need::Describe(text))),
+        }
+    }
+
+    /// A query that may read steps as one that a server can be asked about: the queries of the steps
+    /// stand in front of it.
+    pub(super) fn with_stubs(&self, query: &Query) -> String {
         let mut sql = Sql::of(query);
         let mut steps = BTreeSet::new();
         self.stubs_for(query, &mut steps);
@@ -204,22 +216,7 @@ impl Planner<'_> {
             })
             .collect();
         sql.with.splice(0..0, stubs);
-        let text = sql.to_string();
-        match self.question.answers.described(&text) {
-            Some(columns) => Ok(columns.clone()),
-            None => Err(Stop::Need(Need::Describe(text))),
-        }
-    }
-
-    /// The columns of a query, and of expressions over its FROM.
-    pub(super) fn described(&self, query: &Query, added: &[Expr]) -> Result<Vec<Column>> {
-        let mut query = query.clone();
-        query.order_by = None;
-        if let SetExpr::Select(select) = &mut *query.body {
-            let items = added.iter().cloned().map(SelectItem::UnnamedExpr);
-            select.projection.extend(items);
-        }
-        self.describe(&query)
+        sql.to_string()
     }
 
     /// The steps that a query reads, and those that the queries behind them read.
