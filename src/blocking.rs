@@ -94,6 +94,19 @@ impl Cluster {
         }
     }
 
+    /// Forgets what is known of the shards' tables, views, types, functions and collations. See
+    /// [`merganser::Cluster::refresh`](crate::Cluster::refresh).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] in async code.
+    #[cfg(feature = "datafusion")]
+    pub fn refresh(&self) -> Result<()> {
+        self.0.wait(async {
+            self.0.cluster.refresh().await;
+            Ok(())
+        })
+    }
+
     /// Waits until queries that were dropped are cancelled on their servers, and closes all
     /// connections. Queries on any clone of this cluster fail from then on.
     ///

@@ -83,6 +83,40 @@ fn reaggregate() {
     }
 }
 
+#[cfg(feature = "datafusion")]
+#[test]
+fn planned() {
+    let Some((urls, _)) = shards() else { return };
+    let mut topology = String::new();
+    for (number, url) in urls.iter().enumerate() {
+        support::execute(
+            url,
+            &format!(
+                "create table orders (o_orderkey int8 primary key, o_orderstatus text, o_totalprice numeric(15,2)); \
+                 insert into orders select x, case when x % 10 = 0 then 'F' else 'O' end, x \
+                 from generate_series(1, 100) x where x % 2 = {number}; \
+                 insert into orders values ({}, 'P', 5)",
+                1000 + number
+            ),
+        );
+        topology += &format!("[[shard]]\nname = \"s{number}\"\nurl = \"{url}\"\n");
+    }
+    topology += "[[table]]\nname = \"orders\"\nshard_key = \"o_orderkey\"\n";
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("merganser.toml");
+    fs::write(&path, topology).unwrap();
+    let path = path.to_str().unwrap();
+    let Some(text) = run("planned", &[path]) else {
+        return;
+    };
+    // F is 10, 20, .. 100; O are the 90 other numbers; P has a row on each shard.
+    for expected in ["EXACT", "Combine", "55.0000000000", "50.0000000000", "90"] {
+        assert!(text.contains(expected), "{text}");
+    }
+    let refused = run("planned", &[path, "select version() from orders"]);
+    assert!(refused.unwrap_or_default().contains("refused: "));
+}
+
 #[test]
 fn blocking() {
     let Some((urls, names)) = shards() else {
