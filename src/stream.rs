@@ -23,7 +23,7 @@ use crate::error::Result;
 pub struct QueryStream {
     schema: SchemaRef,
     inner: BoxStream<'static, Result<RecordBatch>>,
-    failed: bool,
+    ended: bool,
 }
 
 impl QueryStream {
@@ -35,7 +35,7 @@ impl QueryStream {
         Self {
             schema,
             inner: batches.boxed(),
-            failed: false,
+            ended: false,
         }
     }
 
@@ -60,12 +60,12 @@ impl Stream for QueryStream {
     type Item = Result<RecordBatch>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.failed {
+        if self.ended {
             return Poll::Ready(None);
         }
         let next = self.inner.poll_next_unpin(cx);
-        if let Poll::Ready(Some(Err(_))) = &next {
-            self.failed = true;
+        if let Poll::Ready(None | Some(Err(_))) = &next {
+            self.ended = true;
         }
         next
     }

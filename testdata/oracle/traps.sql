@@ -268,3 +268,24 @@ select id from sale order by id limit 9223372036854775807 offset 5;
 
 -- keys of DISTINCT ON, spelled in two ways
 select distinct on (lower(note)) note, id from sale order by LOWER(note), id;
+
+-- subqueries that look values up: none found is NULL for a sum
+select c.id from customer c where coalesce((select sum(s.price) from sale s where s.customer_id = c.id), -1) < 900;
+
+-- and 0 for a count
+select c.id, c.region_id from customer c where (select count(*) from sale s where s.customer_id = c.id and s.qty > 12) = 0;
+
+-- by two keys, one of them a text
+select p.id from product p, region r where p.weight > (select avg(s.qty) from sale s where s.customer_id = p.id and s.city = r.name) or (select max(s.day) from sale s where s.note = p.name and s.customer_id = r.id) is null and p.id = r.id;
+
+-- by a date, beside another by a number
+select k.day from calendar k where k.weekday <= (select count(distinct s.status) from sale s where s.day = k.day) and k.month < (select min(v.score) from visit v where v.score = k.month or v.score is null);
+
+-- by values of another type
+select p.id from product p where (select count(*) from sale s where s.rate = p.id) > 0 or (select bool_or(s.paid) from sale s where s.factor = p.weight);
+
+-- inside of each other
+select r.id from region r where r.id in (select c.region_id from customer c where c.credit > (select sum(s.qty) from sale s where s.customer_id = c.id)) and r.id < (select count(*) from visit v where v.score = r.parent);
+
+-- no rows at all, merged as numbers and cut
+select rate from sale where id > 5000 order by rate offset 1;

@@ -129,6 +129,12 @@ impl Planner<'_> {
                 columns: None,
             },
         );
+        let key_types = types.iter().zip(&parts.keys).map(|(column, key)| {
+            let is_identified = self.is_identified(column, &self.told(&parts, key));
+            is_identified.then(|| column.pg_type.name().to_owned())
+        });
+        let key_types = key_types.collect();
+        self.key_types.insert(name.clone(), key_types);
         self.at_least(Arm::Combine);
         self.float_order |= parts.float_order;
         let mut finished = block.over(query, &name);

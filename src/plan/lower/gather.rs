@@ -44,6 +44,7 @@ impl Planner<'_> {
         if let SetExpr::Select(select) = &mut taken {
             self.lower_subqueries(&mut select.projection)?;
             self.lower_subqueries(&mut select.selection)?;
+            self.join_lookups(select);
             self.lower_subqueries(&mut select.having)?;
             self.lower_subqueries(&mut select.group_by)?;
             self.lower_subqueries(&mut select.distinct)?;

@@ -16,6 +16,7 @@ mod filters;
 mod gather;
 mod limit;
 mod local;
+mod lookup;
 mod merge;
 mod needed;
 mod outer;
@@ -80,6 +81,8 @@ pub(super) fn lower(question: &Question<'_>, bound: Bound, text: Option<&str>) -
         float_order: false,
         reasons: Vec::new(),
         decimals: Cell::new(false),
+        key_types: HashMap::new(),
+        joined: 0,
         outer: Vec::new(),
     };
     planner.statement(query, text)?;
@@ -108,6 +111,11 @@ struct Planner<'a> {
     reuses: bool,
     /// Whether a merge holds numbers as decimals.
     decimals: Cell<bool>,
+    /// Of steps with partial aggregates, by name: the types of their keys, as far as values are the same
+    /// wherever they are equal.
+    key_types: HashMap<String, Vec<Option<String>>>,
+    /// How many subqueries have become joins.
+    joined: usize,
     /// The SELECTs around what is lowered whose WHERE its rows are for.
     outer: Vec<Select>,
     /// Whether any text may have another collation than the default.
@@ -288,7 +296,7 @@ fn prefix(text: &str) -> String {
     let lower = text.to_ascii_lowercase();
     let mut prefix = "m".to_owned();
     let clashes = |prefix: &str| {
-        ["", "k", "a", "d", "c", "s"].iter().any(|kind| {
+        ["", "k", "a", "d", "c", "s", "j"].iter().any(|kind| {
             let start = match *kind {
                 "" => prefix.to_owned(),
                 kind => format!("{prefix}{kind}"),

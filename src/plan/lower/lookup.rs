@@ -1,0 +1,211 @@
+//! Correlated subqueries over the rows of a step, as joins.
+//!
+//! ```sql
+//! WHERE x < (SELECT 2 * sum(m1.ma1) FROM m1 WHERE m1.mk1 = t.a)
+//! -- for each row of t all rows of m1; better:
+//! FROM t LEFT JOIN (SELECT m1.mk1, sum(m1.ma1) AS ma1 FROM m1 GROUP BY m1.mk1) AS mj1 ON mj1.mk1 = t.a
+//! WHERE x < (2 * mj1.ma1)
+//! ```
+//!
+//! PostgreSQL does not do this by itself: it reads the rows of a common table expression, which has no
+//! index, once for each row of the outer query.
+
+use std::collections::HashSet;
+
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, Expr, GroupByExpr, Join, JoinConstraint, JoinOperator, Query, Select,
+    SelectItem, SetExpr, TableFactor,
+};
+
+use super::Planner;
+use super::local::item_expr;
+use super::outer::each_side;
+use super::parts::arguments;
+use super::steps::step_factor;
+use crate::plan::bind::{self, as_column, ident};
+use crate::plan::locality::{self, factor_alias};
+use crate::plan::rewrite::{self, Walk, bare, conjuncts, top_down};
+use crate::plan::{build, functions};
+
+/// Aggregates that are NULL over no rows, as the columns of a LEFT JOIN without a match are.
+const NULL_OVER_NOTHING: [&str; 8] = [
+    "sum", "min", "max", "bool_and", "bool_or", "every", "bit_and", "bit_or",
+];
+
+/// A subquery that looks a value up by keys.
+struct Lookup {
+    step: String,
+    /// Columns of the step, and what they are equal to.
+    keys: Vec<(Expr, Expr)>,
+    /// Over the columns of the step.
+    value: Expr,
+}
+
+impl Planner<'_> {
+    /// Replaces the subqueries of WHERE that look up rows of a step.
+    pub(super) fn join_lookups(&mut self, select: &mut Select) {
+        let mut selection = select.selection.take();
+        let _ = top_down(&mut selection, |expr| {
+            if let Expr::Subquery(query) = expr
+                && let Some(lookup) = self.lookup(query)
+                && let Some(value) = self.join(lookup, select)
+            {
+                *expr = Expr::Nested(Box::new(value));
+                return Ok(Walk::Done);
+            }
+            // Subqueries of subqueries see another FROM.
+            Ok(match rewrite::held_query(expr) {
+                Some(_) => Walk::Done,
+                None => Walk::Into,
+            })
+        });
+        select.selection = selection;
+    }
+
+    fn lookup(&self, query: &Query) -> Option<Lookup> {
+        let SetExpr::Select(select) = &*query.body else {
+            return None;
+        };
+        let is_plain = query.with.is_none()
+            && query.order_by.is_none()
+            && !locality::is_limited(query)
+            && select.having.is_none()
+            && select.distinct.is_none()
+            && select.group_by == GroupByExpr::Expressions(Vec::new(), Vec::new());
+        let ([item], [from]) = (&select.projection[..], &select.from[..]) else {
+            return None;
+        };
+        let step = factor_alias(&from.relation)?;
+        if !is_plain || !from.joins.is_empty() || !self.key_types.contains_key(&step) {
+            return None;
+        }
+        let value = item_expr(item)?;
+        if rewrite::has_query(&value) {
+            return None;
+        }
+        let keys: Option<Vec<_>> = select
+            .selection
+            .iter()
+            .flat_map(conjuncts)
+            .map(|conjunct| self.looked_up(conjunct, &step))
+            .collect();
+        let keys = keys.filter(|keys| !keys.is_empty())?;
+        Some(Lookup { step, keys, value })
+    }
+
+    /// A condition `step.key = column` of which at most one group is true for any column: the types
+    /// have to have one equality.
+    fn looked_up(&self, conjunct: &Expr, step: &str) -> Option<(Expr, Expr)> {
+        let Expr::BinaryOp {
+            left,
+            op: BinaryOperator::Eq,
+            right,
+        } = bare(conjunct)
+        else {
+            return None;
+        };
+        let is_key = |expr: &Expr| as_column(expr).is_some_and(|(alias, _)| alias == step);
+        let (key, other) = match is_key(left) {
+            true => (&**left, &**right),
+            false => (&**right, &**left),
+        };
+        let (alias, name) = as_column(key)?;
+        let number = name.strip_prefix(&self.prefix)?.strip_prefix('k')?;
+        let index = number.parse::<usize>().ok()?.checked_sub(1)?;
+        let key_type = self.key_types.get(&alias)?.get(index)?.as_deref()?;
+        let column = self.relation_column(other)?;
+        let other_type = column.type_name.as_deref()?;
+        let is_one = alias == step
+            && self.is_identified_column(column)
+            && kind(key_type)? == kind(other_type)?;
+        is_one.then(|| (bare(key).clone(), bare(other).clone()))
+    }
+
+    /// Joins the groups of a step to the item of FROM that the keys name; returns the value over
+    /// their columns. `None`, and nothing is changed: there is no such item, or the value is none that
+    /// can be joined.
+    fn join(&mut self, lookup: Lookup, select: &mut Select) -> Option<Expr> {
+        let Lookup { step, keys, value } = lookup;
+        let wanted: HashSet<_> = keys
+            .iter()
+            .filter_map(|(_, other)| as_column(other))
+            .map(|(alias, _)| alias)
+            .collect();
+        let tree = select.from.iter_mut().find(|tree| {
+            let mut names = HashSet::new();
+            each_side(tree, &mut |factor| names.extend(factor_alias(factor)));
+            wanted.is_subset(&names)
+        })?;
+        let alias = format!("{}j{}", self.prefix, self.joined + 1);
+        let mut aggregates: Vec<Expr> = Vec::new();
+        let mut fits = true;
+        let mut joined = value;
+        let _ = top_down(&mut joined, |expr| {
+            if let Expr::Function(call) = expr
+                && functions::is_aggregate(call, self.question.catalog)
+            {
+                fits &= NULL_OVER_NOTHING.contains(&&*functions::name(call))
+                    && arguments(call).len() == 1
+                    && call.filter.is_none();
+                let index = aggregates.iter().position(|known| known == expr);
+                let index = index.unwrap_or(aggregates.len());
+                if index == aggregates.len() {
+                    aggregates.push(expr.clone());
+                }
+                *expr = bind::column(&alias, &format!("{}a{}", self.prefix, index + 1));
+                return Ok(Walk::Done);
+            }
+            fits &= as_column(expr).is_none_or(|(alias, _)| alias != step);
+            Ok(Walk::Into)
+        });
+        if !fits {
+            return None;
+        }
+        self.joined += 1;
+        let named = |kind: &str, (index, expr): (usize, Expr)| SelectItem::ExprWithAlias {
+            expr,
+            alias: ident(&format!("{}{kind}{}", self.prefix, index + 1)),
+        };
+        let (columns, others): (Vec<_>, Vec<_>) = keys.into_iter().unzip();
+        let items = columns.iter().cloned().enumerate();
+        let items = items.map(|item| named("k", item));
+        let aggregates = aggregates.into_iter().enumerate();
+        let items = items.chain(aggregates.map(|item| named("a", item)));
+        let mut groups =
+            build::select(items.collect(), vec![build::item(step_factor(&step, None))]);
+        groups.group_by = GroupByExpr::Expressions(columns, Vec::new());
+        let on = others
+            .into_iter()
+            .enumerate()
+            .map(|(index, other)| Expr::BinaryOp {
+                left: Box::new(bind::column(
+                    &alias,
+                    &format!("{}k{}", self.prefix, index + 1),
+                )),
+                op: BinaryOperator::Eq,
+                right: Box::new(other),
+            });
+        tree.joins.push(Join {
+            relation: TableFactor::Derived {
+                lateral: false,
+                subquery: Box::new(build::query(SetExpr::Select(Box::new(groups)))),
+                alias: Some(bind::table_alias(&alias)),
+                sample: None,
+            },
+            global: false,
+            join_operator: JoinOperator::LeftOuter(JoinConstraint::On(rewrite::all_of(on)?)),
+        });
+        Some(joined)
+    }
+}
+
+/// What types whose values are compared by one equality have in common, for those that are known.
+fn kind(name: &str) -> Option<&'static str> {
+    match name.split('(').next()?.trim() {
+        "int2" | "int4" | "int8" | "smallint" | "integer" | "bigint" => Some("integer"),
+        "text" | "varchar" | "character varying" => Some("text"),
+        "date" => Some("date"),
+        "uuid" => Some("uuid"),
+        _ => None,
+    }
+}
