@@ -199,6 +199,10 @@ select g.*, count(*) from reading d, jsonb_each_text(case when jsonb_typeof(d.do
 -- the same, where rows are ordered by a column behind it
 select g.*, d.seq from reading d, jsonb_each_text(case when jsonb_typeof(d.doc) = 'object' then d.doc end) g where d.device = 'dev-3' or d.device = 'dev-5' and d.seq > 100 order by d.seq, g.key;
 
+-- the same, where each shard could sort if the key's place were known
+select g.*, s.id from sale s, unnest(array[3, 1], array[2, 4]) g where s.id < 9 order by s.id, g.*;
+select g.*, s.id from sale s, unnest(array[3], array[2]) g where s.id < 99 order by s.id;
+
 -- a common table expression that stays is no table of its name: a means the table
 with a as (select id, name from region), region as (select id, 'zz' as name from region where id in (1, 2) order by id limit 2)
 select (select count(*) from sale), x.id, x.name, y.name, z.name from a x left join region y on x.id = y.id left join region z on x.id = z.id;
