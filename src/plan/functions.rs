@@ -1,6 +1,6 @@
 //! What the functions that a statement calls mean for running it in parts.
 
-use datafusion::sql::sqlparser::ast::{Expr, Function, Visit};
+use datafusion::sql::sqlparser::ast::{Expr, Function, FunctionArguments, Visit};
 
 use super::{bind, refused, rewrite};
 use crate::catalog::{Catalog, FunctionKind, Origin, Volatility};
@@ -176,6 +176,12 @@ pub(super) fn is_aggregate_name(function: &Function, catalog: &Catalog) -> bool 
     let (schema, name) = name_of(function);
     let mut found = catalog.functions(schema.as_deref(), &name);
     found.any(|function| function.kind == FunctionKind::Aggregate)
+}
+
+/// Whether an expression is `ARRAY(SELECT ..)`.
+pub(super) fn is_array_of_rows(expr: &Expr) -> bool {
+    matches!(expr, Expr::Function(function)
+        if matches!(function.args, FunctionArguments::Subquery(_)))
 }
 
 /// Whether the result depends on the order in which rows are read, as that of `array_agg`.

@@ -13,6 +13,7 @@
 mod aggregate;
 mod bind;
 mod build;
+mod constant;
 mod explain;
 mod functions;
 mod instant;

@@ -186,11 +186,12 @@ pub(super) fn queries<T: Visit>(tree: &T, mut f: impl FnMut(&Query)) {
     });
 }
 
-/// Calls `f` for the queries that expressions hold which are inside no query: not for those of FROM.
-pub(super) fn own_queries<T: Visit>(tree: &T, mut f: impl FnMut(&Query)) {
+/// Calls `f` for the queries that expressions hold which are inside no query, each with the
+/// expression that holds it: not for those of FROM.
+pub(super) fn own_queries<T: Visit>(tree: &T, mut f: impl FnMut(&Expr, &Query)) {
     own_expressions(tree, |expr| {
         if let Some(query) = held_query(expr) {
-            f(query);
+            f(expr, query);
         }
     });
 }
@@ -315,6 +316,19 @@ pub(super) fn bare(expr: &Expr) -> &Expr {
         Expr::Nested(inner) => bare(inner),
         other => other,
     }
+}
+
+/// Calls `f`, which may change it, for every SELECT, those of queries inside too.
+pub(super) fn each_select<T: VisitMut>(tree: &mut T, f: impl FnMut(&mut Select)) {
+    struct Selects<F>(F);
+    impl<F: FnMut(&mut Select)> VisitorMut for Selects<F> {
+        type Break = ();
+        fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+            (self.0)(select);
+            ControlFlow::Continue(())
+        }
+    }
+    let _ = tree.visit(&mut Selects(f));
 }
 
 /// Calls `f`, which may change it, for every query, the outer ones first.

@@ -8,11 +8,11 @@ use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, CastKind, Expr, Query, Select, SelectItem, SetExpr, TableFactor,
-    TableWithJoins, UnaryOperator, Value,
+    BinaryOperator, Expr, Query, Select, SelectItem, SetExpr, TableFactor, TableWithJoins,
 };
 
 use super::bind::{self, Outer, Relation, Sharding, Source, as_column};
+use super::constant::{Constant, typed};
 use super::locality::{self, ColumnName, Equalities};
 use super::rewrite::{self, bare, conjuncts};
 use super::{Need, Stop};
@@ -308,7 +308,7 @@ impl<'a> Router<'a> {
             }
         }
         // The rows that a LEFT JOIN adds: only those that match a row on the left.
-        for condition in sided {
+        for (joined, condition) in sided {
             if let Expr::BinaryOp {
                 left,
                 op: BinaryOperator::Eq,
@@ -316,19 +316,23 @@ impl<'a> Router<'a> {
             } = bare(condition)
                 && let (Some(left), Some(right)) = (as_column(left), as_column(right))
             {
-                let exact = Equalities::one(left.clone(), right.clone()).exact(self.relations);
-                if !exact.same(&left, &right) {
+                // The left side keeps all of its rows: the condition says nothing of them.
+                let (from, to) = match (left.0 == joined, right.0 == joined) {
+                    (false, true) => (left, right),
+                    (true, false) => (right, left),
+                    _ => continue,
+                };
+                let exact = Equalities::one(from.clone(), to.clone()).exact(self.relations);
+                if !exact.same(&from, &to) {
                     continue;
                 }
-                for (from, to) in [(&left, &right), (&right, &left)] {
-                    let found: Vec<_> = pins
-                        .iter()
-                        .filter(|((column, _), _)| column == from)
-                        .map(|((_, group), shards)| (group.clone(), shards.clone()))
-                        .collect();
-                    for (group, shards) in found {
-                        pins.entry((to.clone(), group)).or_insert(shards);
-                    }
+                let found: Vec<_> = pins
+                    .iter()
+                    .filter(|((column, _), _)| *column == from)
+                    .map(|((_, group), shards)| (group.clone(), shards.clone()))
+                    .collect();
+                for (group, shards) in found {
+                    pins.entry((to.clone(), group)).or_insert(shards);
                 }
             }
         }
@@ -348,12 +352,10 @@ impl<'a> Router<'a> {
         }
         let mut values = Vec::new();
         for constant in constants {
-            let Some(value) = typed(constant, &sharding.key_type) else {
-                return Ok(None);
-            };
-            // No key is NULL, or beyond its type.
-            if !matches!(value.0, Value::Null) && !is_beyond(&value, &sharding.key_type) {
-                values.push(value.1);
+            match typed(constant, &sharding.key_type) {
+                Some(Constant::Value(value)) => values.push(value),
+                Some(Constant::NoKey) => {}
+                None => return Ok(None),
             }
         }
         let mut found = BTreeSet::new();
@@ -400,80 +402,6 @@ impl<'a> Router<'a> {
     }
 }
 
-/// A constant as a literal that may be cast to the key's type without becoming another value.
-fn typed(constant: &Expr, key_type: &str) -> Option<(Value, String)> {
-    // 'today' is another date tomorrow, and answers are kept.
-    if key_type.starts_with("date") || key_type.starts_with("timestamp") {
-        return None;
-    }
-    let integer = ["smallint", "integer", "bigint"].contains(&key_type);
-    match bare(constant) {
-        Expr::Value(value) => match &value.value {
-            Value::Number(digits, _) => {
-                let whole = digits.bytes().all(|b| b.is_ascii_digit());
-                (integer && whole).then(|| (value.value.clone(), digits.clone()))
-            }
-            Value::SingleQuotedString(_) | Value::EscapedStringLiteral(_) => {
-                Some((value.value.clone(), value.value.to_string()))
-            }
-            Value::Null => Some((Value::Null, "NULL".to_owned())),
-            _ => None,
-        },
-        Expr::UnaryOp {
-            op: UnaryOperator::Minus,
-            expr,
-        } => {
-            let (value, digits) = typed(expr, key_type)?;
-            matches!(value, Value::Number(..)).then(|| (value, format!("(-{digits})")))
-        }
-        // A parameter that has become a literal, or what the user has cast.
-        Expr::Cast {
-            kind: CastKind::DoubleColon | CastKind::Cast,
-            expr,
-            data_type,
-            ..
-        } => {
-            let (value, literal) = match bare(expr) {
-                Expr::Value(value) => (value.value.clone(), value.value.to_string()),
-                _ => return None,
-            };
-            let name = data_type.to_string().to_ascii_lowercase().replace('"', "");
-            let name = name.trim_start_matches("pg_catalog.");
-            let integers = [
-                "smallint", "integer", "bigint", "int", "int2", "int4", "int8",
-            ];
-            let texts = ["text", "varchar", "character varying"];
-            let same = name == key_type
-                || integer && integers.contains(&name)
-                || (key_type == "text" || key_type.starts_with("character varying"))
-                    && texts.contains(&name)
-                || key_type == "uuid" && name == "uuid";
-            let quoted = matches!(
-                value,
-                Value::SingleQuotedString(_) | Value::EscapedStringLiteral(_)
-            );
-            let digits = matches!(&value, Value::Number(d, _) if integer && d.bytes().all(|b| b.is_ascii_digit()));
-            (same && (quoted || digits)).then_some((value, literal))
-        }
-        _ => None,
-    }
-}
-
-/// Whether a number is none that the type has.
-fn is_beyond((value, literal): &(Value, String), key_type: &str) -> bool {
-    let digits = match value {
-        Value::Number(..) => literal.trim_matches(['(', ')']),
-        Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) => text.trim(),
-        _ => return false,
-    };
-    match key_type {
-        "smallint" => digits.parse::<i16>().is_err(),
-        "integer" => digits.parse::<i32>().is_err(),
-        "bigint" => digits.parse::<i64>().is_err(),
-        _ => false,
-    }
-}
-
 /// The constants that a condition compares one of the columns with; `None` if it is no such
 /// condition.
 fn constants(condition: &Expr, class: &[ColumnName]) -> Option<Vec<Expr>> {
@@ -501,11 +429,12 @@ fn constants(condition: &Expr, class: &[ColumnName]) -> Option<Vec<Expr>> {
     .filter(|found| found.iter().all(|constant| as_column(constant).is_none()))
 }
 
-/// The conditions that hold for all rows of a tree, and those of its LEFT JOINs.
+/// The conditions that hold for all rows of a tree, and those of its LEFT JOINs with the alias of
+/// what they join.
 fn inner_conditions<'a>(
     tree: &'a TableWithJoins,
     all: &mut Vec<&'a Expr>,
-    sided: &mut Vec<&'a Expr>,
+    sided: &mut Vec<(String, &'a Expr)>,
 ) {
     let plain = tree.joins.iter().all(|join| {
         matches!(
@@ -529,21 +458,9 @@ fn inner_conditions<'a>(
         match bind::outer_kind(&join.join_operator) {
             Ok(Outer::None) => all.extend(found),
             _ => {
-                // Only what the right side is equal to on the left; its left side keeps all rows.
-                let right = locality::factor_alias(&join.relation);
-                sided.extend(found.filter(|condition| {
-                    match (bare(condition), &right) {
-                        (
-                            Expr::BinaryOp {
-                                left, right: other, ..
-                            },
-                            Some(alias),
-                        ) => [left, other]
-                            .iter()
-                            .any(|side| as_column(side).is_some_and(|column| column.0 == *alias)),
-                        _ => false,
-                    }
-                }));
+                if let Some(joined) = locality::factor_alias(&join.relation) {
+                    sided.extend(found.map(|condition| (joined.clone(), condition)));
+                }
             }
         }
     }

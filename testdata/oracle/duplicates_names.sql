@@ -80,3 +80,21 @@ select (a.a).x, (a).y from (select row(1, 'y')::pair as a from sale where id = 1
 select 1 as a, 1 as a, 1 as b union all select 2, 3, 4 union all select line, quantity, 1 from item where sale_id = 6;
 
 select abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz from (select id as abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz from sale where id < 3) x;
+
+-- * over two columns of one name
+select * from (select qty, max(id), max(price) from sale group by qty) x order by qty;
+select * from (select kind, count(*), count(qty) from sale group by kind) x;
+select * from (select * from sale s join item i on s.id = i.sale_id join sale s2 on s2.id = s.id where s.id < 20) x;
+select * from (sale s join sale s2 using (id)) as x(key) where key between 1 and 20;
+select x.*, 1 as n from (select id as a, qty as a, qty as a_2, line as a from sale join item on id = sale_id) x where x.a_2 = 3;
+with w as (select kind, count(*), count(qty) from sale group by kind) select * from w;
+with w as (select kind, count(*), count(qty) from sale group by kind) select * from w x join w y on x.kind = y.kind;
+with w as (select id, qty as a, price as a from sale order by id limit 7) select x.* from w x, w y;
+with recursive w(n, n) as (select 1, 2 union all select 3, 4) select * from w, (select count(*) from sale) x;
+select * from region as r(a, a, b, b), (select count(*), count(qty) from sale) x;
+select y.* from (select x.* from (select id, qty, qty from sale) x where x.id > 3) y where y.id < 100;
+select * from (select paid, sum(qty), sum(qty) filter (where id > 5) from sale group by paid) x union all select true, 1, 2;
+select * from customer c join lateral (select count(*), count(qty) from sale s where s.customer_id = c.id) x on true where c.id < 20;
+select count(x), count(x.*) from (select qty, max(id), max(price) from sale group by qty) x;
+-- refused: whole row
+select x, x.* from (select qty, max(id), max(price) from sale group by qty) x;

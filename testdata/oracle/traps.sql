@@ -289,3 +289,98 @@ select r.id from region r where r.id in (select c.region_id from customer c wher
 
 -- no rows at all, merged as numbers and cut
 select rate from sale where id > 5000 order by rate offset 1;
+
+-- ON of a LEFT JOIN says nothing of the rows on its left, whichever key it names
+select a.id, c.id, b.line from sale a cross join sale c left join item b on b.sale_id = a.id and b.sale_id = c.id where a.id = 5;
+
+-- ON of a LEFT JOIN says nothing of the rows on its left, in a subquery that is pinned from outside
+select s.id, (select count(*) from sale c left join item i on i.sale_id = s.id and i.sale_id = c.id) from sale s where s.id = 5;
+
+-- a LEFT JOIN passes a pin on to what it joins, and that to what is joined next
+select a.id, b.line, c.qty from sale a left join item b on b.sale_id = a.id left join sale c on b.sale_id = c.id where a.id in (5, 6);
+
+-- a key that is compared with signs and casts of all kinds
+select id from sale where id = -(-5) or id = -(-(6)) or id = +7 or id = -(8) or id = -(-(-9)) or id = -3::int2 or id = (-4)::int8;
+
+-- a key beyond its type is no key
+select id from sale where id in (99999999999999999999, -99999999999999999999, 5);
+
+-- error: 22003
+-- a cast that fails does so even if no shard need be asked
+select k from zoo where k = 5000000000::int4;
+
+-- error: 22P02
+-- a key that is no number
+select id from sale where id = '5x';
+
+-- columns behind f.* that could not be spelled out: 2 is g.value
+select distinct on (2) g.*, d.device from reading d, jsonb_each_text(case when jsonb_typeof(d.doc) = 'object' then d.doc end) g where g.value = '1.0' and d.device = 'dev-1';
+
+-- the same, where GROUP BY counts columns
+select g.*, count(*) from reading d, jsonb_each_text(case when jsonb_typeof(d.doc) = 'object' then d.doc end) g group by 1, 2;
+
+-- the same, where rows are ordered by a column behind it
+select g.*, d.seq from reading d, jsonb_each_text(case when jsonb_typeof(d.doc) = 'object' then d.doc end) g where d.device = 'dev-3' or d.device = 'dev-5' and d.seq > 100 order by d.seq, g.key;
+
+-- the same, where each shard could sort if the key's place were known
+select g.*, s.id from sale s, unnest(array[3, 1], array[2, 4]) g where s.id < 9 order by s.id, g.*;
+select g.*, s.id from sale s, unnest(array[3], array[2]) g where s.id < 99 order by s.id;
+
+-- a common table expression that stays is no table of its name: a means the table
+with a as (select id, name from region), region as (select id, 'zz' as name from region where id in (1, 2) order by id limit 2)
+select (select count(*) from sale), x.id, x.name, y.name, z.name from a x left join region y on x.id = y.id left join region z on x.id = z.id;
+
+-- the same beside rows of a sharded table
+with a as (select id, name from region), region as (select id, 'zz' as name from region where id in (5, 6) order by id limit 2)
+select s.id, x.name, y.name from sale s join a x on s.qty = x.id join region y on y.id = x.id join region z on z.id = y.id;
+
+-- the same in a subquery with a WITH of its own, for what is volatile
+with a as (select id, name from region)
+select x.* from (with region as (select 1 as id, 'zz' as name, random() as r) select a.id, a.name, region.name as other from a join region on region.id = a.id) x, (select count(*) from sale) q;
+
+-- the same for a recursive one that is named as a sharded table
+with a as (select count(*) as n from sale)
+select q.* from (with recursive sale as (select 1 as id union all select id + 1 from sale where id < 3) select a.n, sale.id from a, sale) q;
+
+-- a view that chooses rows runs once, however often the expression that reads it is named
+with w as (select * from first_sale) select count(*) from w x join w y on x.id = y.id;
+
+-- whichever row LIMIT takes of a replicated table for another replicated row, all shards take the same
+select count(*) from (select d.id from customer d cross join lateral (select o.id from customer o where o.region_id = d.region_id limit 1) x
+    join sale s on s.customer_id = d.id group by d.id having count(distinct x.id) > 1) y;
+
+-- the same in SELECT, WHERE and a derived table
+select count(*) from (select d.id from customer d join sale s on s.customer_id = d.id
+    group by d.id having count(distinct (select o.id from customer o where o.region_id = d.region_id offset 1 limit 1)) > 1) y;
+select count(*) from (select d.region_id from (select c.region_id, c.id, (select o.id from customer o where o.region_id = c.region_id limit 1) as first from customer c) d
+    join sale s on s.customer_id = d.id group by d.region_id having count(distinct d.first) > 1) y;
+
+-- for rows of a sharded table a shard may choose
+-- arm: union
+select s.id, (select d.name from region d where d.id = s.qty limit 1) from sale s;
+
+-- the name of a column in ORDER BY is no row of a relation of that name
+select count(distinct x.id) from sale s join (select vip as s, id from customer where vip order by s limit 1) x on x.s = s.paid;
+
+-- ARRAY(SELECT ..) of a replicated table depends on the order of its rows
+select count(distinct a) from (select (array(select id from customer where vip))[1] as a from sale) x;
+select count(*) from (select s.id from sale s where s.customer_id = (array(select id from customer where vip))[1]) x where false;
+select count(*) from (select u.id, u.o from unnest(array(select id from customer)) with ordinality u(id, o) join sale s on s.customer_id = u.id group by 1, 2) x;
+select count(*) from (select x.region_id, count(distinct x.ids) from (select d.region_id, d.id, array(select o.id from customer o where o.region_id = d.region_id) as ids from customer d) x
+    join sale s on s.customer_id = x.id group by 1 having count(distinct x.ids) > 1) y;
+
+-- a shard can make an array that is ordered by its own elements
+-- arm: union
+select s.id, array(select c.id from customer c where c.region_id < 7 order by c.id desc) from sale s where s.qty = 3;
+
+-- as can it of rows that belong to one of its own
+-- arm: union
+select s.id, array(select i.line from item i where i.sale_id = s.id order by i.line) from sale s where s.qty = 3;
+
+-- an element of an array whose relation is called as a column is
+select tags.tags[1], count(*) from reading tags where tags.tags[1] <> '' group by tags.tags[1];
+select tags.tags[1], o.tags[2] from reading tags join reading o on o.device = tags.device and o.seq = tags.seq + 1 and o.tags[1] = tags.tags[1];
+select distinct public.reading.tags[2] from reading;
+
+-- a table that ON does not see is the outer one
+select s.id from sale s where s.id < 50 and exists (select 1 from item s, region d join customer c on s.qty = c.id where d.id = c.region_id and s.line = 1);

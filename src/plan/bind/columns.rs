@@ -2,7 +2,7 @@
 
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, ObjectName, ObjectNamePart, SelectItem, SetExpr, VisitMut,
+    FunctionArguments, Ident, ObjectName, ObjectNamePart, SelectItem, SetExpr, VisitMut,
 };
 
 use super::scope::Visible;
@@ -37,6 +37,7 @@ impl Binder<'_> {
             }
             Expr::QualifiedWildcard(name, _) => {
                 if let Some(visible) = self.relation(&parts(name)) {
+                    self.rows.insert(visible.alias.clone());
                     *name = ObjectName(vec![ObjectNamePart::Identifier(ident(&visible.alias))]);
                 }
                 return Ok(Walk::Done);
@@ -50,6 +51,17 @@ impl Binder<'_> {
                 }
             }
             Expr::CompoundFieldAccess { root, access_chain } => {
+                // In `a.b[1]` the name is `a.b`, though there may be a column `a`.
+                if let Expr::Identifier(first) = &**root {
+                    let fields: Vec<_> = access_chain.iter().map_while(field).collect();
+                    let names = std::iter::once(first.clone())
+                        .chain(fields)
+                        .collect::<Vec<_>>();
+                    if names.len() > 1 {
+                        access_chain.drain(..names.len() - 1);
+                        **root = Expr::CompoundIdentifier(names);
+                    }
+                }
                 self.expression(&mut **root)?;
                 for access in access_chain {
                     // A field is no column.
@@ -89,7 +101,7 @@ impl Binder<'_> {
     }
 
     /// What in an argument is no expression.
-    fn argument(&self, arg: &mut FunctionArg) {
+    fn argument(&mut self, arg: &mut FunctionArg) {
         // The name of an argument is no column.
         if let FunctionArg::ExprNamed {
             name: Expr::Identifier(name),
@@ -106,13 +118,14 @@ impl Binder<'_> {
         if let FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(name)) = arg
             && let Some(visible) = self.relation(&parts(name))
         {
+            self.rows.insert(visible.alias.clone());
             *name = ObjectName(vec![ObjectNamePart::Identifier(ident(&visible.alias))]);
         }
     }
 
     /// A name without a table before it: a column of the nearest scope that has one, or else a
     /// whole row.
-    fn bare(&self, name: &str) -> Result<Option<Expr>> {
+    fn bare(&mut self, name: &str) -> Result<Option<Expr>> {
         for depth in (0..self.scopes.len()).rev() {
             if let Some(found) = self.in_scope(depth, name)? {
                 return Ok(Some(found));
@@ -122,9 +135,11 @@ impl Binder<'_> {
             return Err(system_column(name));
         }
         // A row as a whole, or what is no column at all (`current_user`).
-        Ok(self
-            .relation(&[name.to_owned()])
-            .map(|visible| Expr::Identifier(ident(&visible.alias))))
+        Ok(self.relation(&[name.to_owned()]).map(|visible| {
+            let row = Expr::Identifier(ident(&visible.alias));
+            self.rows.insert(visible.alias);
+            row
+        }))
     }
 
     pub(super) fn in_scope(&self, depth: usize, name: &str) -> Result<Option<Expr>> {
@@ -202,15 +217,23 @@ impl Binder<'_> {
         let (name, schema) = names.split_last()?;
         let schema = schema.last();
         self.scopes.iter().rev().find_map(|scope| {
-            scope
-                .relations
-                .iter()
+            // ON sees its own join only.
+            let mut visible = scope.relations.iter().skip(scope.from);
+            visible
                 .find(|relation| {
                     relation.name == *name
                         && (schema.is_none() || relation.schema.as_ref() == schema)
                 })
                 .cloned()
         })
+    }
+}
+
+/// The name of a field.
+fn field(access: &AccessExpr) -> Option<Ident> {
+    match access {
+        AccessExpr::Dot(Expr::Identifier(name)) => Some(name.clone()),
+        _ => None,
     }
 }
 

@@ -25,7 +25,7 @@ mod table;
 pub(super) mod tests;
 mod with;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use datafusion::sql::sqlparser::ast::Query;
@@ -129,10 +129,14 @@ pub(super) fn bind(mut query: Query, topology: &Topology, catalog: &Catalog) -> 
         relations: HashMap::new(),
         scopes: Vec::new(),
         ctes: Vec::new(),
+        kept: HashSet::new(),
+        named: HashSet::new(),
+        rows: HashSet::new(),
         views: Vec::new(),
         expanded: 0,
     };
     binder.query(&mut query)?;
+    binder.name_columns(&mut query)?;
     Ok(Bound {
         query,
         relations: binder.relations,
@@ -146,6 +150,12 @@ struct Binder<'a> {
     /// The outermost query first.
     scopes: Vec<Scope>,
     ctes: Vec<Rc<CteEntry>>,
+    /// What the common table expressions that stay are called.
+    kept: HashSet<String>,
+    /// Relations whose columns need names of their own, since `*` names two that are called the same.
+    named: HashSet<String>,
+    /// Relations that stand for their rows as a whole.
+    rows: HashSet<String>,
     /// Those being expanded; a view cannot hold itself.
     views: Vec<String>,
     expanded: usize,

@@ -1,8 +1,12 @@
 //! What is visible: the relations and columns that the names of one query level may mean.
 
-use datafusion::sql::sqlparser::ast::Expr;
+use std::collections::HashSet;
 
-use super::{Binder, Output, Relation, Source, column};
+use datafusion::sql::sqlparser::ast::{Expr, Query, TableAliasColumnDef, TableFactor};
+
+use super::{Binder, Output, Relation, Source, column, folded, ident};
+use crate::error::Result;
+use crate::plan::{locality, refused};
 
 /// What the names of one query level stand for.
 #[derive(Debug, Clone)]
@@ -56,14 +60,35 @@ pub(super) struct Visible {
 }
 
 impl Visible {
-    /// All columns, in order.
+    /// All columns, in order; of those that are called the same, all but the first by names that
+    /// the relation has only once it is [told apart](Binder::distinguish).
     pub(super) fn all(&self) -> Columns {
         let columns = self.columns.as_ref()?;
         let named = columns
             .iter()
-            .map(|name| (name.clone(), column(&self.alias, name)));
+            .zip(distinct_names(columns))
+            .map(|(name, own)| (name.clone(), column(&self.alias, &own)));
         Some(named.collect())
     }
+}
+
+/// The names, where one that was there before gets a number.
+fn distinct_names(names: &[String]) -> Vec<String> {
+    let mut taken: HashSet<String> = names.iter().cloned().collect();
+    let mut seen = HashSet::new();
+    let mut distinct = Vec::new();
+    for name in names {
+        let mut own = name.clone();
+        if !seen.insert(name) {
+            let mut number = 2;
+            while !taken.insert(own.clone()) {
+                own = format!("{name}_{number}");
+                number += 1;
+            }
+        }
+        distinct.push(own);
+    }
+    distinct
 }
 
 /// The columns of an item of FROM, in order; `None` where they are not known.
@@ -77,6 +102,66 @@ pub(super) fn chain(first: Columns, second: Columns) -> Columns {
 }
 
 impl Binder<'_> {
+    /// Gives the columns of a relation names of their own if two are called the same, for `*` names
+    /// them one by one.
+    pub(super) fn distinguish(&mut self, alias: &str) {
+        let Some(relation) = self.relations.get_mut(alias) else {
+            return;
+        };
+        let columns = relation.columns.iter_mut().flatten();
+        let names: Vec<_> = columns.map(|column| column.name.clone()).collect();
+        let own = distinct_names(&names);
+        if own == names {
+            return;
+        }
+        for (column, own) in relation.columns.iter_mut().flatten().zip(own) {
+            column.name = own;
+        }
+        self.named.insert(alias.to_owned());
+    }
+
+    /// Writes the names that [`distinguish`](Self::distinguish) gave into the aliases of FROM.
+    ///
+    /// # Errors
+    /// A row as a whole, whose fields would be called otherwise.
+    pub(super) fn name_columns(&self, query: &mut Query) -> Result<()> {
+        if let Some(alias) = self.named.intersection(&self.rows).next() {
+            return Err(refused(
+                format!("* and a whole row of {alias}, two of whose columns are called the same"),
+                "give the columns different names",
+            ));
+        }
+        if self.named.is_empty() {
+            return Ok(());
+        }
+        locality::each_factor(query, |factor| {
+            let (TableFactor::Table { alias, .. }
+            | TableFactor::Derived { alias, .. }
+            | TableFactor::Function { alias, .. }
+            | TableFactor::UNNEST { alias, .. }
+            | TableFactor::TableFunction { alias, .. }) = factor
+            else {
+                return;
+            };
+            let Some(alias) = alias else { return };
+            let name = folded(&alias.name);
+            if !self.named.contains(&name) {
+                return;
+            }
+            let columns = self.relations.get(&name).and_then(|r| r.columns.as_ref());
+            for (index, column) in columns.into_iter().flatten().enumerate() {
+                match alias.columns.get_mut(index) {
+                    Some(known) => known.name = ident(&column.name),
+                    None => alias.columns.push(TableAliasColumnDef {
+                        name: ident(&column.name),
+                        data_type: None,
+                    }),
+                }
+            }
+        });
+        Ok(())
+    }
+
     pub(super) fn scope(&mut self) -> &mut Scope {
         if self.scopes.is_empty() {
             self.scopes.push(Scope::default());
@@ -108,11 +193,26 @@ impl Binder<'_> {
         alias
     }
 
+    /// A name for a common table expression that stays: that of no other, and of no table, since
+    /// what is put in place below it names tables as they are.
+    pub(super) fn cte_name(&mut self, name: &str) -> String {
+        let mut unique = name.to_owned();
+        let mut number = 2;
+        while self.kept.contains(&unique)
+            || self.relations.contains_key(&unique)
+            || self.catalog.relation(None, &unique).is_some()
+        {
+            unique = format!("{name}_{number}");
+            number += 1;
+        }
+        self.kept.insert(unique.clone());
+        unique
+    }
+
     /// A name that no relation has.
     pub(super) fn unique(&mut self, name: &str) -> String {
         let taken = |binder: &Self, alias: &str| {
-            binder.relations.contains_key(alias)
-                || binder.ctes.iter().any(|cte| cte.unique == alias)
+            binder.relations.contains_key(alias) || binder.kept.contains(alias)
         };
         let mut alias = name.to_owned();
         let mut number = 2;

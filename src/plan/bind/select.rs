@@ -186,6 +186,11 @@ impl Binder<'_> {
                 })
                 .flatten(),
         };
+        for (_, expr) in columns.iter().flatten() {
+            if let Some((alias, _)) = as_column(expr) {
+                self.distinguish(&alias);
+            }
+        }
         Ok(columns.map(|columns| {
             let items = columns
                 .into_iter()

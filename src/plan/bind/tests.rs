@@ -119,3 +119,74 @@ fn only_is_no_table() {
         "SELECT o.k FROM (SELECT t.k FROM t) AS o"
     );
 }
+
+#[test]
+fn expressions_that_stay_have_names_of_their_own() {
+    for (sql, expected) in [
+        (
+            "with a as (select k from r), r as (select k from t limit 2) select a.k from a, r x, r y",
+            "WITH r_2 AS (SELECT t.k FROM t LIMIT 2) \
+             SELECT a.k FROM (SELECT r.k FROM r) AS a, r_2 x, r_2 y",
+        ),
+        (
+            "with w as (select k from r limit 2) select x.k from w x, w y",
+            "WITH w AS (SELECT r.k FROM r LIMIT 2) SELECT x.k FROM w x, w y",
+        ),
+    ] {
+        assert_eq!(printed(sql).unwrap(), expected, "{sql}");
+    }
+}
+
+#[test]
+fn columns_of_one_name_are_told_apart() {
+    for (sql, expected) in [
+        (
+            "select * from (select k, d, k from t) x",
+            "SELECT x.k, x.d, x.k_2 AS k FROM (SELECT t.k, t.d, t.k FROM t) x (k, d, k_2)",
+        ),
+        (
+            "select x.*, r.k from (select k, k, d as k_2 from t) as x (a), r",
+            "SELECT x.a, x.k, x.k_2, r.k FROM (SELECT t.k, t.k, t.d AS k_2 FROM t) AS x (a), r",
+        ),
+        (
+            "select * from r as x (a, a, b)",
+            "SELECT x.a, x.a_2 AS a, x.b, x.tz, x.note, x.born, x.dates FROM r AS x (a, a_2, b, tz, note, born, dates)",
+        ),
+        (
+            "select x.d from (select k, d, k from t) x",
+            "SELECT x.d FROM (SELECT t.k, t.d, t.k FROM t) x",
+        ),
+        (
+            "select count(x) from (select k, d, k from t) x",
+            "SELECT count(x) FROM (SELECT t.k, t.d, t.k FROM t) x",
+        ),
+    ] {
+        assert_eq!(printed(sql).unwrap(), expected, "{sql}");
+    }
+    let error = printed("select x, x.* from (select k, d, k from t) x").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.hint().is_some());
+}
+
+#[test]
+fn names_before_subscripts_are_names_of_columns() {
+    for (sql, expected) in [
+        ("select dates[1] from t", "SELECT t.dates[1] FROM t"),
+        ("select k.dates[1] from t k", "SELECT k.dates[1] FROM t k"),
+        (
+            "select public.t.dates[1], (k.d).x from t, r k",
+            "SELECT t.dates[1], (k.d).x FROM t, r k",
+        ),
+    ] {
+        assert_eq!(printed(sql).unwrap(), expected, "{sql}");
+    }
+}
+
+#[test]
+fn on_sees_its_own_join_only() {
+    let sql = "select k from t where exists (select from r t, r a join r b on t.k = b.k)";
+    assert_eq!(
+        printed(sql).unwrap(),
+        "SELECT t.k FROM t WHERE EXISTS (SELECT 1 FROM r t_2, r a JOIN r b ON t.k = b.k)"
+    );
+}

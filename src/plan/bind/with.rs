@@ -1,5 +1,6 @@
 //! Common table expressions: put in place where they are named, unless they have to run just once.
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::rc::Rc;
 
@@ -9,8 +10,9 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::table::derived;
 use super::{Binder, Output, RelationColumn, Source, folded, ident, parts, table_alias};
+use crate::catalog::RelationKind;
 use crate::error::Result;
-use crate::plan::{functions, locality, refused};
+use crate::plan::{functions, locality, refused, sql};
 
 /// A common table expression that can be named.
 pub(super) struct CteEntry {
@@ -46,8 +48,11 @@ impl Binder<'_> {
             let columns: Vec<_> = cte.alias.columns.iter().map(|c| c.name.clone()).collect();
             let names_itself = mentions(&mut cte.query, later);
             let often = runs.get(index).is_some_and(|runs| *runs > 1);
-            let once = self.must_run_once(&cte.query)
-                || often && locality::depends_on_ties(&cte.query, self.catalog);
+            let once = self.through_views(&cte.query, &|query| self.must_run_once(query))
+                || often
+                    && self.through_views(&cte.query, &|query| {
+                        locality::depends_on_ties(query, self.catalog)
+                    });
             if !names_itself && !once {
                 self.ctes.push(Rc::new(CteEntry {
                     name,
@@ -66,7 +71,7 @@ impl Binder<'_> {
                     "put the common table expressions in the order in which they build on each other",
                 ));
             }
-            let unique = self.unique(&name);
+            let unique = self.cte_name(&name);
             // A recursive one sees itself with the columns of its first part.
             let mut output = Self::renamed(None, &columns);
             if names_itself && output.is_none() {
@@ -75,9 +80,11 @@ impl Binder<'_> {
                     first.body = left;
                     first.order_by = None;
                     first.limit_clause = None;
-                    let relations = self.relations.clone();
+                    let (relations, kept) = (self.relations.clone(), self.kept.clone());
+                    let (named, rows) = (self.named.clone(), self.rows.clone());
                     output = self.query(&mut first)?;
-                    self.relations = relations;
+                    (self.relations, self.kept) = (relations, kept);
+                    (self.named, self.rows) = (named, rows);
                 }
             }
             let entry = |output: Output, ctes: &[Rc<CteEntry>], scopes| {
@@ -105,6 +112,31 @@ impl Binder<'_> {
             kept.push(cte);
         }
         Ok(kept)
+    }
+
+    /// Whether something is true of a query, or of a view that it reads.
+    fn through_views(&self, query: &Query, f: &dyn Fn(&Query) -> bool) -> bool {
+        let mut seen = HashSet::new();
+        let mut pending = vec![query.clone()];
+        while let Some(query) = pending.pop() {
+            if f(&query) {
+                return true;
+            }
+            let _ = visit_relations(&query, |name| {
+                let mut parts = parts(name);
+                let table = parts.pop().unwrap_or_default();
+                if let Some(found) = self.catalog.relation(parts.last().map(|s| &**s), &table)
+                    && let RelationKind::View { definition } = &found.kind
+                    && seen.insert((found.schema.clone(), found.name.clone()))
+                {
+                    // One that cannot be read is refused where it is put in place.
+                    let text = definition.trim().trim_end_matches(';');
+                    pending.extend(sql::parse(text));
+                }
+                ControlFlow::<()>::Continue(())
+            });
+        }
+        false
     }
 
     /// Whether it matters how often a query runs: each run may give something else.

@@ -25,6 +25,7 @@ use super::functions;
 use crate::catalog::Catalog;
 
 pub(super) use self::equalities::Equalities;
+use self::equalities::is_exact_type;
 pub(super) use self::syntax::{
     aliases, condition, depends_on_ties, each_factor, factor_alias, is_limited, is_output,
     order_keys, own_expressions, resolve_key,

@@ -1,12 +1,17 @@
 //! Queries: set operations, LIMIT, and what is beside their SELECTs.
 
-use datafusion::sql::sqlparser::ast::{Expr, Query, Select, SetExpr, SetOperator, SetQuantifier};
+use datafusion::sql::sqlparser::ast::{
+    Distinct, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, OrderByKind,
+    Query, Select, SelectItem, SetExpr, SetOperator, SetQuantifier, TableFactor,
+};
 
 use super::{
-    Anchors, Distribution, Locality, OutputKey, aliases, is_limited, is_output, order_keys,
+    Anchors, Distribution, Locality, OutputKey, aliases, factor_alias, is_exact_type, is_limited,
+    is_output, order_keys,
 };
-use crate::plan::bind::folded;
-use crate::plan::{functions, rewrite};
+use crate::plan::bind::{self, Source, as_column, folded};
+use crate::plan::functions;
+use crate::plan::rewrite::{self, bare};
 
 impl Locality<'_> {
     pub(super) fn query(&self, query: &Query, anchors: &Anchors) -> Distribution {
@@ -36,11 +41,85 @@ impl Locality<'_> {
             Distribution::Sharded { .. } => {
                 Distribution::Global("LIMIT counts the rows of all shards".to_owned())
             }
-            Distribution::Replicated if !self.is_correlated(query) => Distribution::Global(
-                "LIMIT may choose other rows of a replicated table on each shard".to_owned(),
-            ),
+            Distribution::Replicated if !self.runs_on_one_shard(query, anchors) => {
+                Distribution::Global(
+                    "LIMIT may choose other rows of a replicated table on each shard".to_owned(),
+                )
+            }
             other => other,
         }
+    }
+
+    /// The distribution of a query that an expression holds.
+    pub(in crate::plan) fn held(
+        &self,
+        holder: &Expr,
+        query: &Query,
+        anchors: &Anchors,
+    ) -> Distribution {
+        match self.query(query, anchors) {
+            Distribution::Replicated
+                if functions::is_array_of_rows(holder)
+                    && self.reads_tables(query)
+                    && !self.is_ordered_by_itself(query)
+                    && !self.runs_on_one_shard(query, anchors) =>
+            {
+                Distribution::Global(
+                    "the order of ARRAY(SELECT ..) over a replicated table may differ between shards"
+                        .to_owned(),
+                )
+            }
+            other => other,
+        }
+    }
+
+    /// Whether a query reads what may lie in another order elsewhere, as the rows of a step do not.
+    fn reads_tables(&self, query: &Query) -> bool {
+        let mut found = false;
+        rewrite::factors(query, |factor| {
+            let alias = factor_alias(factor).unwrap_or_default();
+            let source = self.relations.get(&alias).map(|relation| &relation.source);
+            found |= matches!(factor, TableFactor::Table { args: None, .. })
+                && !matches!(source, Some(Source::Step));
+        });
+        found
+    }
+
+    /// Whether rows of one column are ordered so that which of them are equal does not matter: by
+    /// that column, of whose values equal ones are the same.
+    fn is_ordered_by_itself(&self, query: &Query) -> bool {
+        let SetExpr::Select(select) = &*query.body else {
+            return false;
+        };
+        let [SelectItem::UnnamedExpr(item) | SelectItem::ExprWithAlias { expr: item, .. }] =
+            &select.projection[..]
+        else {
+            return false;
+        };
+        let is_exact = as_column(item).is_some_and(|(alias, name)| {
+            let columns = self
+                .relations
+                .get(&alias)
+                .map(|r| r.columns.iter().flatten());
+            let mut columns = columns.into_iter().flatten();
+            columns.any(|column| {
+                column.name == name
+                    && column.collation.as_ref().is_none_or(|c| c.deterministic)
+                    && column.type_name.as_deref().is_some_and(is_exact_type)
+            })
+        });
+        is_exact
+            && order_keys(query)
+                .iter()
+                .any(|key| is_output(&key.expr, select) || bare(&key.expr) == bare(item))
+    }
+
+    /// Whether a subquery runs for rows that one shard has, so that no other shard may choose
+    /// otherwise for the same row.
+    fn runs_on_one_shard(&self, query: &Query, anchors: &Anchors) -> bool {
+        self.names_outer(query, &|alias| {
+            anchors.0.iter().any(|(_, (anchor, _))| anchor == alias)
+        })
     }
 
     fn body(&self, body: &SetExpr, anchors: &Anchors) -> Distribution {
@@ -72,19 +151,58 @@ impl Locality<'_> {
 
     /// Whether a query names columns of an outer one.
     pub(in crate::plan) fn is_correlated(&self, query: &Query) -> bool {
+        self.names_outer(query, &|_| true)
+    }
+
+    /// Whether a query names columns, or the whole row, of such a relation that it does not hold.
+    fn names_outer(&self, query: &Query, is_meant: &dyn Fn(&str) -> bool) -> bool {
         let own = aliases(query);
-        rewrite::any(query, |expr| match expr {
-            Expr::CompoundIdentifier(parts) => parts.first().is_some_and(|alias| {
-                let alias = folded(alias);
-                self.relations.contains_key(&alias) && !own.contains(&alias)
+        let is_outer = |alias: &Ident| {
+            let alias = folded(alias);
+            self.relations.contains_key(&alias) && !own.contains(&alias) && is_meant(&alias)
+        };
+        let mut query = query.clone();
+        without_output_names(&mut query);
+        rewrite::any(&query, |expr| match expr {
+            Expr::CompoundIdentifier(parts) => parts.first().is_some_and(is_outer),
+            Expr::Identifier(name) => is_outer(name),
+            Expr::QualifiedWildcard(name, _) => bind::parts(name)
+                .first()
+                .is_some_and(|alias| is_outer(&bind::ident(alias))),
+            Expr::Function(Function {
+                args: FunctionArguments::List(list),
+                ..
+            }) => list.args.iter().any(|arg| match arg {
+                FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(name)) => bind::parts(name)
+                    .first()
+                    .is_some_and(|alias| is_outer(&bind::ident(alias))),
+                _ => false,
             }),
-            Expr::Identifier(name) => {
-                let alias = folded(name);
-                self.relations.contains_key(&alias) && !own.contains(&alias)
-            }
             _ => false,
         })
     }
+}
+
+/// Takes the names of columns of the output out of ORDER BY and DISTINCT ON: they are no names of
+/// relations, though a relation may have the same.
+fn without_output_names(query: &mut Query) {
+    rewrite::each_query(query, |query| {
+        let ordered = query.clone();
+        if let Some(OrderByKind::Expressions(keys)) =
+            query.order_by.as_mut().map(|order_by| &mut order_by.kind)
+        {
+            keys.retain(|key| match &*ordered.body {
+                SetExpr::Select(select) => !is_output(&key.expr, select),
+                _ => !matches!(bare(&key.expr), Expr::Identifier(_)),
+            });
+        }
+    });
+    rewrite::each_select(query, |select| {
+        let whole = select.clone();
+        if let Some(Distinct::On(keys)) = &mut select.distinct {
+            keys.retain(|key| !is_output(key, &whole));
+        }
+    });
 }
 
 fn set_operation(

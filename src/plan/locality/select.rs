@@ -125,9 +125,9 @@ impl Locality<'_> {
                 let left = left.clone();
                 reason = reason.take().or_else(|| self.subqueries_of(&left, anchors));
             }
-            if let Some(query) = rewrite::subquery(expr) {
+            if let Some(query) = rewrite::held_query(expr) {
                 if reason.is_none() {
-                    reason = global_subquery(self.query(query, anchors));
+                    reason = global_subquery(self.held(expr, query, anchors));
                 }
                 return Ok(rewrite::Walk::Done);
             }

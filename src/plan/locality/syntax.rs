@@ -142,7 +142,8 @@ pub(in crate::plan) fn is_output(expr: &Expr, select: &Select) -> bool {
     }
 }
 
-/// GROUP BY may name a column of the output, by number or by name.
+/// GROUP BY may name a column of the output, by number or by name. Which column a number behind a
+/// wildcard means is not known here: such a key stays a number.
 pub(in crate::plan) fn resolve_key(key: &Expr, projection: &[SelectItem]) -> Expr {
     let expr_of = |item: &SelectItem| match item {
         SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
@@ -154,8 +155,11 @@ pub(in crate::plan) fn resolve_key(key: &Expr, projection: &[SelectItem]) -> Exp
         Expr::Value(value) => {
             let number = value.value.to_string().parse::<usize>().ok();
             number
-                .and_then(|number| projection.get(number.checked_sub(1)?))
-                .and_then(expr_of)
+                .and_then(|number| {
+                    let items: Option<Vec<_>> =
+                        projection.get(..number)?.iter().map(expr_of).collect();
+                    items?.pop()
+                })
                 .unwrap_or_else(|| key.clone())
         }
         Expr::Identifier(name) => projection
@@ -201,7 +205,8 @@ pub(super) fn partition(window: WindowType, select: &Select) -> Vec<Expr> {
 /// Whether two runs of a query may give different rows though the data is the same: because it takes
 /// some of several rows that are equal in its order, or numbers them.
 pub(in crate::plan) fn depends_on_ties(query: &Query, catalog: &Catalog) -> bool {
-    let mut found = functions::depends_on_row_order(query, catalog);
+    let mut found = functions::depends_on_row_order(query, catalog)
+        || rewrite::any(query, functions::is_array_of_rows);
     rewrite::each_query(&mut query.clone(), |inner| {
         found |= is_limited(inner);
         let mut bodies = vec![&*inner.body];

@@ -1,7 +1,7 @@
 //! Subqueries that shards cannot evaluate, but that blocks over sharded tables need: each is planned
 //! on its own, and its rows are read in its place.
 
-use datafusion::sql::sqlparser::ast::{Query, Select, SetExpr, TableFactor};
+use datafusion::sql::sqlparser::ast::{Expr, Query, Select, SetExpr, TableFactor};
 
 use super::outer::{each_side, each_side_mut};
 use super::steps::{has_name, step_factor, step_factor_with};
@@ -161,17 +161,26 @@ fn collect_in_select(select: &Select, found: &mut Vec<Query>, locality: &Localit
     let for_columns = over_sharded
         && matches!(block.distribution, Distribution::Global(_))
         && !locality.aggregates(select);
-    let mut consider = |sub: &Query, wanted: bool| {
-        let is_global = !matches!(locality.of(sub), Distribution::Replicated);
+    let mut consider = |holder: &Expr, sub: &Query, wanted: bool| {
+        let distribution = locality.held(holder, sub, &Anchors::default());
+        let is_global = !matches!(distribution, Distribution::Replicated);
         match wanted && is_global && !locality.is_correlated(sub) {
             true => found.push(sub.clone()),
             false => collect_global(sub, found, locality),
         }
     };
-    rewrite::own_queries(&select.from, |sub| consider(sub, for_rows));
-    rewrite::own_queries(&select.selection, |sub| consider(sub, for_rows));
-    rewrite::own_queries(&select.projection, |sub| consider(sub, for_columns));
-    rewrite::own_queries(&select.having, |sub| consider(sub, false));
+    rewrite::own_queries(&select.from, |holder, sub| {
+        consider(holder, sub, for_rows);
+    });
+    rewrite::own_queries(&select.selection, |holder, sub| {
+        consider(holder, sub, for_rows);
+    });
+    rewrite::own_queries(&select.projection, |holder, sub| {
+        consider(holder, sub, for_columns);
+    });
+    rewrite::own_queries(&select.having, |holder, sub| {
+        consider(holder, sub, false);
+    });
 }
 
 fn is_sharded_table(factor: &TableFactor, locality: &Locality<'_>) -> bool {

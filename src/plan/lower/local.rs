@@ -5,7 +5,7 @@ use datafusion::sql::sqlparser::ast::{Expr, OrderByExpr, Query, Select, SelectIt
 use super::collation::Told;
 use super::limit::{limited, take_limit};
 use super::{Planner, Result};
-use crate::plan::bind::{self, as_column, folded, ident};
+use crate::plan::bind::{self, folded, ident};
 use crate::plan::locality::{self, Distribution};
 use crate::plan::same::normal;
 use crate::plan::{Arm, Merge, Place, SortKey, Sql, StepColumn};
@@ -125,9 +125,8 @@ impl Planner<'_> {
             Some(select) => select.projection.iter().map(bind::item_name).collect(),
             None => return Ok(None),
         };
-        if names.iter().any(Option::is_none)
-            && keys.iter().any(|key| as_column(&key.expr).is_none())
-        {
+        // Where `*` could not be spelled out, an item's place is not that of its column.
+        if names.iter().any(Option::is_none) {
             return Ok(None);
         }
         let mut sorts = Vec::new();
