@@ -159,11 +159,11 @@ fn volatility(function: &Function, catalog: &Catalog) -> Volatility {
         .unwrap_or(Volatility::Immutable)
 }
 
-/// Whether the function may be one that no PostgreSQL brings.
+/// Whether the function may be one that neither PostgreSQL nor an extension brings.
 pub(super) fn is_user_defined(function: &Function, catalog: &Catalog) -> bool {
     let (schema, name) = name_of(function);
     let mut found = catalog.functions(schema.as_deref(), &name);
-    found.any(|function| function.origin != Origin::System)
+    found.any(|function| function.origin == Origin::User)
 }
 
 /// Whether a call aggregates the rows of its query.

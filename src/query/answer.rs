@@ -38,9 +38,33 @@ pub(super) fn fitted(user: &[Column], last: &[Column], visible: usize) -> Result
             user.len()
         )));
     }
+    let names: Vec<_> = user.iter().map(|column| column.name.as_str()).collect();
     let mut columns = Vec::with_capacity(last.len());
     let mut casts = Vec::with_capacity(last.len());
     for (index, (user, last)) in user.iter().zip(shown).enumerate() {
+        if is_whole_row(last, user) {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!(
+                    "refused: column {} {:?} is a whole row of type {}, which has no name any more where the query is finished",
+                    index + 1,
+                    user.name,
+                    user.pg_type.name()
+                ),
+            )
+            .with_phase(Phase::Plan)
+            .with_hint("select its columns, or write ROW(column, ..)::type"));
+        }
+        // Columns of one type could otherwise change places unnoticed. What an expression is called
+        // does change, where a column stands for it.
+        if user.name != last.name && names.contains(&last.name.as_str()) {
+            return Err(other(format!(
+                "column {}: the plan calls it {:?}, the query {:?}",
+                index + 1,
+                last.name,
+                user.name
+            )));
+        }
         if !user.pg_type.is_same_but_for_modifiers(&last.pg_type) {
             return Err(other(format!(
                 "column {} {:?}: the plan gives {}, the query has {}",
@@ -57,6 +81,12 @@ pub(super) fn fitted(user: &[Column], last: &[Column], visible: usize) -> Result
     casts.resize(last.len(), None);
     columns.extend(hidden.iter().cloned());
     Ok(Fitted { columns, casts })
+}
+
+/// Whether a row of a table has become one of a relation that is no table.
+fn is_whole_row(last: &Column, user: &Column) -> bool {
+    ["record", "record[]"].contains(&last.pg_type.name())
+        && last.pg_type.name() != user.pg_type.name()
 }
 
 /// Gives what DataFusion has aggregated the names and types of the user's statement.

@@ -15,7 +15,6 @@ select name as c1 from profile p where visitor > 'v2' union select tag from sale
 select s.kind, s.rate * 2 as c1, count(*) from sale s group by rollup (s.kind, (s.rate * 2));
 
 -- unordered
--- refused: cannot read
 select 'a'::text collate "C" as c1 union select code from sale s;
 
 -- An alias of a CTE's select list is what it groups by.

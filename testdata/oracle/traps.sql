@@ -384,3 +384,43 @@ select distinct public.reading.tags[2] from reading;
 
 -- a table that ON does not see is the outer one
 select s.id from sale s where s.id < 50 and exists (select 1 from item s, region d join customer c on s.qty = c.id where d.id = c.region_id and s.line = 1);
+
+-- refused: whole row
+-- a row of a table whose rows are handed on
+select s, row_number() over (order by s.id) from sale s where s.id < 9;
+
+-- grouping sets give rows that no WHERE has let pass
+select r.parent, (select count(*) from sale s where s.qty = coalesce(r.parent, 3)) from region r where r.parent = 1 group by rollup(r.parent);
+
+-- a looked-up subquery of ALL
+select r.id from region r where r.id > all (select min(s.qty) from sale s where s.qty = r.parent);
+
+-- windows over looked-up aggregates
+select r.id from region r where (select sum(count(*)) over () from sale s where s.qty = r.id) > 3;
+
+-- a star that cannot be spelled out, beside a lookup
+select * from region r, json_each_text('{"a": 1}') x where r.id < (select count(*) from sale s where s.qty = r.id);
+
+-- correlated conditions on columns whose equal values may differ
+select p.id, (select count(*) from sale s where s.ratio > p.weight), (select count(*) from sale s where s.rate * 2 = p.id), (select count(*) from region r join sale s on s.status = r.code where r.id = p.id or s.status = p.category) from product p where p.id < 9;
+
+-- of more types
+select p.id, (select count(*) from visit v where v.span > p.id * interval '1 day'), (select count(*) from reading d where p.name = any (d.tags) or d.doc @> jsonb_build_object('k', p.id)) from product p where p.id < 5;
+
+-- conditions that a CASE keeps from rows
+select c.id, (select count(*) from sale s where s.customer_id = c.id and case when c.id = 1000 then 10 / (s.qty - s.qty) > 0 else true end) from customer c where c.id < 9;
+
+-- a common table expression with a limit, named in FROM and in conditions
+with x as (select id from sale order by id limit 9) select s.id from sale s where s.id in (select id from x) and s.qty < (select count(*) from x);
+
+-- with groups
+with x as (select qty, array_agg(id order by id) ids from sale group by qty) select s.id from sale s join x on s.qty = x.qty where s.id in (select x2.qty from x x2);
+
+-- functions whose column has a name of its own
+select t, count(*) from reading, jsonb_array_elements_text(case when jsonb_typeof(doc) = 'array' then doc end) t group by t;
+
+-- and is used as the function's alias
+select d.device, (i #>> '{}') from reading d, jsonb_array_elements(case when jsonb_typeof(doc) = 'array' then doc end) i where d.seq < 12 and jsonb_typeof(i) = 'number';
+
+-- of two columns
+select kv.key, kv.value, count(*) from reading, jsonb_each_text(case when jsonb_typeof(doc) = 'object' then doc end) kv group by kv.key, kv.value;

@@ -136,6 +136,10 @@ impl Binder<'_> {
         }
         // A row as a whole, or what is no column at all (`current_user`).
         Ok(self.relation(&[name.to_owned()]).map(|visible| {
+            // Its row is its value.
+            if let Some(value) = self.values.get(&visible.alias) {
+                return column(&visible.alias, value);
+            }
             let row = Expr::Identifier(ident(&visible.alias));
             self.rows.insert(visible.alias);
             row

@@ -76,15 +76,19 @@ impl Binder<'_> {
                 alias,
                 args: Some(args),
                 name,
+                with_ordinality,
                 ..
-            } => self.call(&last(name), &mut args.args, alias),
+            } => {
+                let outputs = output_columns(name, *with_ordinality);
+                self.call(&last(name), outputs, &mut args.args, alias)
+            }
             TableFactor::Function {
                 alias, args, name, ..
-            } => self.call(&last(name), args, alias),
+            } => self.call(&last(name), &[], args, alias),
             TableFactor::UNNEST {
                 alias, array_exprs, ..
-            } => self.call("unnest", array_exprs, alias),
-            TableFactor::TableFunction { alias, expr } => self.call("function", expr, alias),
+            } => self.call("unnest", &[], array_exprs, alias),
+            TableFactor::TableFunction { alias, expr } => self.call("function", &[], expr, alias),
             _ => Err(refused("this item of FROM".to_owned(), FAN_OUT_HINT)),
         }
     }
@@ -152,19 +156,26 @@ impl Binder<'_> {
     fn call<T: VisitMut>(
         &mut self,
         name: &str,
+        outputs: &[&str],
         args: &mut T,
         alias: &mut Option<TableAlias>,
     ) -> Result<()> {
         self.expression(args)?;
-        self.function(alias.get_or_insert_with(|| table_alias(name)))
+        self.function(alias.get_or_insert_with(|| table_alias(name)), outputs)
     }
 
-    /// A function's columns are known only where the alias lists them. One that returns single
-    /// values has a column of its alias's name, but not all do.
-    fn function(&mut self, alias: &mut TableAlias) -> Result<()> {
+    /// A function's columns are known where the alias lists them, or if they have names of their own
+    /// in PostgreSQL's catalog. One that returns single values without a name has a column of its
+    /// alias's name.
+    fn function(&mut self, alias: &mut TableAlias, outputs: &[&str]) -> Result<()> {
         let name = folded(&alias.name);
+        let own = |name: &&str| RelationColumn {
+            name: (*name).to_owned(),
+            ..RelationColumn::unknown()
+        };
         let columns = match alias.columns.is_empty() {
-            true => None,
+            true if outputs.is_empty() => None,
+            true => Some(outputs.iter().map(own).collect()),
             false => Some(
                 alias
                     .columns
@@ -185,7 +196,27 @@ impl Binder<'_> {
             ));
         }
         alias.name = ident(&unique);
+        if let ([value], true) = (outputs, alias.columns.is_empty()) {
+            self.values.insert(unique, (*value).to_owned());
+        }
         Ok(())
+    }
+}
+
+/// The names that the columns of a function of PostgreSQL have (`src/include/catalog/pg_proc.dat`).
+fn output_columns(name: &ObjectName, with_ordinality: bool) -> &'static [&'static str] {
+    let parts = parts(name);
+    match &parts.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        _ if with_ordinality => &[],
+        ["pg_catalog", name] | [name] => match *name {
+            "jsonb_array_elements"
+            | "jsonb_array_elements_text"
+            | "json_array_elements"
+            | "json_array_elements_text" => &["value"],
+            "jsonb_each" | "jsonb_each_text" | "json_each" | "json_each_text" => &["key", "value"],
+            _ => &[],
+        },
+        _ => &[],
     }
 }
 

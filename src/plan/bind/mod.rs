@@ -132,6 +132,7 @@ pub(super) fn bind(mut query: Query, topology: &Topology, catalog: &Catalog) -> 
         kept: HashSet::new(),
         named: HashSet::new(),
         rows: HashSet::new(),
+        values: HashMap::new(),
         views: Vec::new(),
         expanded: 0,
     };
@@ -156,6 +157,9 @@ struct Binder<'a> {
     named: HashSet<String>,
     /// Relations that stand for their rows as a whole.
     rows: HashSet<String>,
+    /// Of functions that return single values, by alias: the column that has them, where it is not
+    /// called as the alias is.
+    values: HashMap<String, String>,
     /// Those being expanded; a view cannot hold itself.
     views: Vec<String>,
     expanded: usize,

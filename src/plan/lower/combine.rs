@@ -4,22 +4,21 @@
 use std::collections::HashSet;
 
 use datafusion::sql::sqlparser::ast::{
-    Distinct, Expr, Function, GroupByExpr, Ident, OrderBy, OrderByKind, Query, Select, SelectItem,
-    SetExpr,
+    Distinct, Expr, Function, GroupByExpr, Ident, OrderByKind, Query, Select, SelectItem, SetExpr,
 };
 
 use super::collation::Told;
-use super::local::item_expr;
 use super::outer::names_of_from;
 use super::parts::{Parts, arguments, parse_expr, resolve};
-use super::steps::{has_name, step_factor};
+use super::replaced::{Attempt, Obstacle, Replaced, unattached};
+use super::steps::has_name;
 use super::{Planner, Result};
 use crate::config::Finish;
 use crate::plan::aggregate::{Partial, PartialKind};
-use crate::plan::bind::{self, Relation, Source, as_column, folded, ident};
+use crate::plan::bind::{Relation, Source, as_column, folded};
 use crate::plan::locality::{self, Anchors, Side};
-use crate::plan::rewrite::{self, Walk, conjuncts, top_down};
-use crate::plan::{Arm, Merge, Place, Sql, StepColumn, Stop, build, functions, refused, sql};
+use crate::plan::rewrite::{self, conjuncts, top_down};
+use crate::plan::{Arm, Merge, Place, Sql, StepColumn, build, functions, refused};
 use crate::types::Column;
 
 /// A block over the rows of steps.
@@ -387,7 +386,7 @@ impl Planner<'_> {
             };
             if !self.is_identified(column, &self.told(parts, key)) {
                 // The output function keeps all there is: a cast of bpchar to text does not.
-                let text = format!("pg_catalog.concat({key}) COLLATE pg_catalog.\"C\"");
+                let text = format!("(pg_catalog.concat({key})) COLLATE pg_catalog.\"C\"");
                 apart.extend(parse_expr(&text));
             }
         }
@@ -497,102 +496,11 @@ impl Planner<'_> {
     }
 }
 
-/// A block with aggregates, without its FROM.
-struct Replaced {
-    select: Select,
-    grouping: Vec<Expr>,
-    /// The conditions that name columns of outer queries.
-    residual: Option<Expr>,
-    order_by: Option<OrderBy>,
-}
-
-impl Replaced {
-    /// Gives the step another name.
-    fn rename(&mut self, from: &str, to: &str) -> Result<()> {
-        let mut rename = |expr: &mut Expr| {
-            if let Expr::CompoundIdentifier(names) = expr
-                && let Some(first) = names.first_mut()
-                && first.value == from
-            {
-                to.clone_into(&mut first.value);
-            }
-            Ok(Walk::Into)
-        };
-        top_down(&mut self.residual, &mut rename)?;
-        top_down(&mut self.grouping, &mut rename)?;
-        top_down(&mut self.select, &mut rename)?;
-        top_down(&mut self.order_by, &mut rename)?;
-        Ok(())
-    }
-
-    /// The block over the rows of a step.
-    fn over(mut self, query: &Query, step: &str) -> Query {
-        self.select.from = vec![build::item(step_factor(step, None))];
-        self.select.selection = self.residual;
-        self.select.group_by = GroupByExpr::Expressions(self.grouping, Vec::new());
-        let mut finished = query.clone();
-        finished.order_by = self.order_by;
-        *finished.body = SetExpr::Select(Box::new(self.select));
-        finished
-    }
-}
-
 /// The conjuncts of WHERE.
 struct Conditions {
     pushed: Vec<Expr>,
     /// Those that name columns of outer queries.
     outer: Vec<Expr>,
-}
-
-type Attempt<T> = std::result::Result<T, Obstacle>;
-
-/// Why a block is not combined.
-enum Obstacle {
-    /// What the user may want to know.
-    Reason(String),
-    /// It is no block to combine.
-    Other,
-    Stop(Stop),
-}
-
-impl From<&str> for Obstacle {
-    fn from(reason: &str) -> Self {
-        Self::Reason(reason.to_owned())
-    }
-}
-
-impl From<Stop> for Obstacle {
-    fn from(stop: Stop) -> Self {
-        Self::Stop(stop)
-    }
-}
-
-impl From<crate::error::Error> for Obstacle {
-    fn from(error: crate::error::Error) -> Self {
-        Self::Stop(error.into())
-    }
-}
-
-/// A SELECT without FROM and WHERE, whose columns keep their names whatever becomes of their
-/// expressions.
-fn unattached(select: &Select) -> Attempt<Select> {
-    let mut select = select.clone();
-    select.selection = None;
-    select.from = Vec::new();
-    for item in &mut select.projection {
-        if let SelectItem::UnnamedExpr(expr) = item
-            && let Some(name) = sql::output_name(expr).filter(|name| name != bind::NAMELESS)
-        {
-            *item = SelectItem::ExprWithAlias {
-                expr: expr.clone(),
-                alias: ident(&name),
-            };
-        }
-        if item_expr(item).is_none() {
-            return Err(Obstacle::Other);
-        }
-    }
-    Ok(select)
 }
 
 /// A query for the types of expressions over the FROM of a block.

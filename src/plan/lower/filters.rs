@@ -123,7 +123,8 @@ impl Planner<'_> {
         rewrite::outermost_queries(expr, |query| {
             ok &= self.locality().of(query) == Distribution::Replicated
                 && !self.locality().is_correlated(query)
-                && self.uses(query).is_empty();
+                && self.uses(query).is_empty()
+                && !self.names_foreign_cte(query);
         });
         ok
     }

@@ -38,13 +38,17 @@ impl Planner<'_> {
             self.gather_tree(tree, &original, once)?;
         }
         select.from = from;
-        self.outer = outer;
-        self.outer.push((*original).clone());
+        self.outer.clone_from(&outer);
         let mut taken = std::mem::replace(&mut *query.body, SetExpr::Values(no_values()));
         if let SetExpr::Select(select) = &mut taken {
-            self.lower_subqueries(&mut select.projection)?;
+            self.outer.push((*original).clone());
             self.lower_subqueries(&mut select.selection)?;
+            // The NULLs of grouping sets do not meet WHERE.
+            if has_grouping_sets(select) {
+                self.outer.clear();
+            }
             self.join_lookups(select);
+            self.lower_subqueries(&mut select.projection)?;
             self.lower_subqueries(&mut select.having)?;
             self.lower_subqueries(&mut select.group_by)?;
             self.lower_subqueries(&mut select.distinct)?;
@@ -52,7 +56,7 @@ impl Planner<'_> {
         }
         *query.body = taken;
         self.lower_beside(&mut query)?;
-        self.outer.pop();
+        self.outer = outer;
         if let SetExpr::Select(select) = &mut *query.body
             && let GroupByExpr::Expressions(keys, _) = &mut select.group_by
         {
@@ -169,5 +173,20 @@ impl Planner<'_> {
             self.check_determined(&column, &keys)?;
         }
         Ok(found)
+    }
+}
+
+fn has_grouping_sets(select: &Select) -> bool {
+    match &select.group_by {
+        GroupByExpr::Expressions(keys, modifiers) => {
+            let is_set = |key: &Expr| {
+                matches!(
+                    rewrite::bare(key),
+                    Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_)
+                )
+            };
+            !modifiers.is_empty() || keys.iter().any(is_set)
+        }
+        GroupByExpr::All(_) => true,
     }
 }

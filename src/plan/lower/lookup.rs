@@ -32,6 +32,12 @@ const NULL_OVER_NOTHING: [&str; 8] = [
     "sum", "min", "max", "bool_and", "bool_or", "every", "bit_and", "bit_or",
 ];
 
+/// Functions of values that may stand around them.
+const PLAIN: [&str; 11] = [
+    "coalesce", "nullif", "greatest", "least", "round", "abs", "floor", "ceil", "ceiling", "trunc",
+    "sqrt",
+];
+
 /// A subquery that looks a value up by keys.
 struct Lookup {
     step: String,
@@ -44,6 +50,11 @@ struct Lookup {
 impl Planner<'_> {
     /// Replaces the subqueries of WHERE that look up rows of a step.
     pub(super) fn join_lookups(&mut self, select: &mut Select) {
+        // It would take in the columns of what is joined.
+        let is_wild = |item: &SelectItem| matches!(item, SelectItem::Wildcard(_));
+        if select.projection.iter().any(is_wild) {
+            return;
+        }
         let mut selection = select.selection.take();
         let _ = top_down(&mut selection, |expr| {
             if let Expr::Subquery(query) = expr
@@ -53,10 +64,11 @@ impl Planner<'_> {
                 *expr = Expr::Nested(Box::new(value));
                 return Ok(Walk::Done);
             }
-            // Subqueries of subqueries see another FROM.
-            Ok(match rewrite::held_query(expr) {
-                Some(_) => Walk::Done,
-                None => Walk::Into,
+            // Subqueries of subqueries see another FROM, and those of ANY and ALL are no values.
+            Ok(match expr {
+                Expr::AnyOp { .. } | Expr::AllOp { .. } => Walk::Done,
+                expr if rewrite::held_query(expr).is_some() => Walk::Done,
+                _ => Walk::Into,
             })
         });
         select.selection = selection;
@@ -154,6 +166,10 @@ impl Planner<'_> {
                 }
                 *expr = bind::column(&alias, &format!("{}a{}", self.prefix, index + 1));
                 return Ok(Walk::Done);
+            }
+            // Others may be window functions, or give several rows.
+            if let Expr::Function(call) = expr {
+                fits &= call.over.is_none() && PLAIN.contains(&&*functions::name(call));
             }
             fits &= as_column(expr).is_none_or(|(alias, _)| alias != step);
             Ok(Walk::Into)

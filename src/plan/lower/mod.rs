@@ -21,6 +21,7 @@ mod merge;
 mod needed;
 mod outer;
 mod parts;
+mod replaced;
 mod rows;
 mod steps;
 

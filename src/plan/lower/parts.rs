@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Query, Select,
-    SelectItem, SetExpr, Value,
+    BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
+    GroupByExpr, Query, Select, SelectItem, SetExpr, Value,
 };
 
 use super::collation::Told;
@@ -101,6 +101,10 @@ impl Parts {
         // Functions like random() are called for each row of the outer query.
         if names.is_empty() || !names.is_subset(&self.own) || functions::is_volatile(expr, catalog)
         {
+            return Walk::Into;
+        }
+        // It is computed for rows too that a CASE or an AND keeps it from.
+        if as_column(expr).is_none() && !never_fails(expr) {
             return Walk::Into;
         }
         let index = self.add_key(expr);
@@ -290,6 +294,42 @@ impl Parts {
     }
 }
 
+/// Whether an expression has a value for all values of its columns: no division by zero, no text that
+/// is no number.
+fn never_fails(expr: &Expr) -> bool {
+    let mut ok = true;
+    rewrite::own_expressions(expr, |part| {
+        ok &= match part {
+            Expr::CompoundIdentifier(_)
+            | Expr::Value(_)
+            | Expr::Nested(_)
+            | Expr::IsNull(_)
+            | Expr::IsNotNull(_)
+            | Expr::Collate { .. }
+            | Expr::Trim { .. } => true,
+            Expr::BinaryOp { op, .. } => matches!(
+                op,
+                BinaryOperator::Eq
+                    | BinaryOperator::NotEq
+                    | BinaryOperator::Lt
+                    | BinaryOperator::LtEq
+                    | BinaryOperator::Gt
+                    | BinaryOperator::GtEq
+                    | BinaryOperator::Arrow
+                    | BinaryOperator::LongArrow
+                    | BinaryOperator::StringConcat
+            ),
+            Expr::Cast { data_type, .. } => {
+                matches!(data_type, DataType::Text | DataType::Varchar(None))
+            }
+            Expr::Function(call) => ["lower", "upper", "scale", "length", "btrim", "coalesce"]
+                .contains(&&*functions::name(call)),
+            _ => false,
+        };
+    });
+    ok
+}
+
 /// Puts expressions in place of the numbers and names by which GROUP BY calls columns of the
 /// output, and enters them as keys.
 pub(super) fn resolve(key: &mut Expr, projection: &[SelectItem], parts: &mut Parts) {
@@ -337,9 +377,9 @@ pub(super) fn arguments(call: &Function) -> Vec<Expr> {
 pub(super) fn parse_expr(sql: &str) -> Option<Expr> {
     use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
     use datafusion::sql::sqlparser::parser::Parser;
-    Parser::new(&PostgreSqlDialect {})
-        .try_with_sql(sql)
-        .ok()?
-        .parse_expr()
-        .ok()
+    use datafusion::sql::sqlparser::tokenizer::Token;
+    let mut parser = Parser::new(&PostgreSqlDialect {}).try_with_sql(sql).ok()?;
+    let expr = parser.parse_expr().ok()?;
+    // What it leaves would be lost.
+    (parser.peek_token_ref().token == Token::EOF).then_some(expr)
 }

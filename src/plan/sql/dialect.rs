@@ -2,9 +2,11 @@
 
 use std::any::TypeId;
 
+use datafusion::sql::sqlparser::ast::Expr;
 use datafusion::sql::sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+use datafusion::sql::sqlparser::tokenizer::Token;
 
 /// PostgreSQL's dialect, in which the name of an argument is an identifier.
 ///
@@ -61,7 +63,31 @@ impl Dialect for Dialected {
     }
 
     fn get_next_precedence(&self, parser: &Parser<'_>) -> Option<Result<u8, ParserError>> {
-        POSTGRES.get_next_precedence(parser)
+        match is_collate(parser) {
+            true => Some(Ok(self.prec_value(Precedence::DoubleColon))),
+            false => POSTGRES.get_next_precedence(parser),
+        }
+    }
+
+    /// `x::text COLLATE "C"`: the parser's own reads COLLATE behind names and literals only.
+    fn parse_infix(
+        &self,
+        parser: &mut Parser<'_>,
+        expr: &Expr,
+        _precedence: u8,
+    ) -> Option<Result<Expr, ParserError>> {
+        if !is_collate(parser) {
+            return None;
+        }
+        parser.advance_token();
+        Some(
+            parser
+                .parse_object_name(false)
+                .map(|collation| Expr::Collate {
+                    expr: Box::new(expr.clone()),
+                    collation,
+                }),
+        )
     }
 
     fn prec_value(&self, prec: Precedence) -> u8 {
@@ -90,4 +116,8 @@ impl Dialect for Dialected {
         supports_xml_expressions,
         supports_comment_optimizer_hint
     );
+}
+
+fn is_collate(parser: &Parser<'_>) -> bool {
+    matches!(&parser.peek_token_ref().token, Token::Word(word) if word.keyword == Keyword::COLLATE)
 }
