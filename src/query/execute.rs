@@ -225,6 +225,7 @@ impl Execution<'_> {
         let statement = Statement::parse(&sql)?;
         let statement = &statement;
         let servers = self.route.describes(index);
+        let written = &self.query.sql;
         let work = self
             .sites
             .iter_mut()
@@ -239,6 +240,10 @@ impl Execution<'_> {
                     Ok(description) => Ok((site.name.clone(), description)),
                     Err(error) => {
                         site.counters.set(ShardState::Failed);
+                        let error = match step.sql.body == written.trim() {
+                            true => error,
+                            false => about_made_sql(error),
+                        };
                         Err(in_place(error, &step.place))
                     }
                 }
@@ -570,6 +575,19 @@ fn stream_in_place(rows: QueryStream, place: &Place) -> QueryStream {
             QueryStream::new(schema, rows)
         }
         Place::Shards(_) | Place::AnyShard => rows,
+    }
+}
+
+/// PostgreSQL has accepted the user's statement by then: where it does not accept what became of it
+/// (SQLSTATE class 42), that is no fault of the user's.
+pub(super) fn about_made_sql(error: Error) -> Error {
+    match error.sql_state() {
+        Some(code) if code.starts_with("42") => error.with_hint(
+            "this is about SQL that merganser made of yours: unless the databases have changed since \
+             the query was planned, it is a fault of merganser. Please report it with the query; \
+             --merge gather (MergeMode::Gather) may answer meanwhile",
+        ),
+        _ => error,
     }
 }
 

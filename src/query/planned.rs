@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::datatypes::{Schema, SchemaRef};
 
 use super::analysis::no_plan;
-use super::execute::Held;
+use super::execute::{Held, about_made_sql};
 use super::{Planning, Query};
 use crate::cluster::Cluster;
 use crate::error::{Error, ErrorKind, Result};
@@ -141,7 +141,9 @@ impl Query {
             Need::Describe(sql) => {
                 let statement = Statement::parse(&sql)?;
                 let reading = Reading::Options(TypeOptions::default());
-                let described = scan::describe(&mut held.session, &statement, reading).await?;
+                let described = scan::describe(&mut held.session, &statement, reading)
+                    .await
+                    .map_err(about_made_sql)?;
                 self.cluster
                     .remember_described(sql.clone(), described.columns.clone());
                 answers.described.insert(sql, described.columns);
