@@ -168,6 +168,15 @@ impl Query {
         self.engine.wait(self.query.plan())
     }
 
+    /// The same, with how DataFusion plans its merges.
+    ///
+    /// # Errors
+    /// As [`Query::explain`](crate::Query::explain); [`ErrorKind::Config`] in async code.
+    #[cfg(feature = "datafusion")]
+    pub fn explain(self) -> Result<Plan> {
+        self.engine.wait(self.query.explain())
+    }
+
     /// The SQL text as the first shard would run it, with the values in place of `$1`, `$2`, ...
     ///
     /// # Errors

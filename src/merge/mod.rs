@@ -32,7 +32,7 @@ pub(crate) use limit::{Rest, limit};
 #[cfg(feature = "datafusion")]
 pub(crate) use ordered::{Comparison, ordered};
 #[cfg(feature = "datafusion")]
-pub(crate) use reaggregate::{ReaggregateOptions, reaggregate};
+pub(crate) use reaggregate::{ReaggregateOptions, explain, reaggregate};
 pub(crate) use union::union;
 
 use crate::error::{Error, ErrorKind, Phase, Result};

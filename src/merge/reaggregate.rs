@@ -151,6 +151,25 @@ pub(crate) async fn reaggregate(
     Ok(finish(rows, held))
 }
 
+/// DataFusion's optimised plan of the SELECT, for rows of shards with this schema.
+///
+/// # Errors
+/// As [`reaggregate`], for the SQL.
+pub(crate) async fn explain(
+    schema: Schema,
+    merge_sql: &str,
+    options: &ReaggregateOptions,
+) -> Result<String> {
+    let schema = Arc::new(schema);
+    let context = session(options).map_err(execution)?;
+    let table = MemTable::try_new(schema.clone(), vec![Vec::new()])
+        .map_err(|error| planning(error, &schema))?;
+    let plan = plan(&context, merge_sql, Arc::new(table), &schema).await?;
+    let plan = context.state().optimize(&plan);
+    let plan = plan.map_err(|error| planning(error, &schema))?;
+    Ok(plan.display_indent().to_string())
+}
+
 /// The schema of `shards`, in which every name is found once.
 fn check_columns(inputs: &[QueryStream]) -> Result<SchemaRef> {
     same_schema(inputs)?;

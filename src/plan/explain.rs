@@ -1,5 +1,6 @@
 //! A plan as text for people.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ pub(crate) struct Surroundings {
     pub(super) own_finish: bool,
     pub(super) finish_rows: u64,
     pub(super) finish_bytes: u64,
+    /// DataFusion's plans of merges, by the names of their steps, if they were asked for.
+    pub(crate) merges: BTreeMap<String, String>,
 }
 
 impl Surroundings {
@@ -28,6 +31,7 @@ impl Surroundings {
             own_finish: matches!(topology.finish(), Finish::Server(_)),
             finish_rows,
             finish_bytes,
+            merges: BTreeMap::new(),
         }
     }
 }
@@ -190,6 +194,12 @@ impl Plan {
                 )?;
                 for line in pretty(sql).lines() {
                     writeln!(out, "    {line}")?;
+                }
+                if let Some(plan) = self.surroundings.merges.get(&step.name) {
+                    writeln!(out, "  which it plans as")?;
+                    for line in plan.lines() {
+                        writeln!(out, "    {line}")?;
+                    }
                 }
                 Ok(())
             }
@@ -460,6 +470,7 @@ pub(super) mod tests {
                 own_finish: false,
                 finish_rows: 1_000_000,
                 finish_bytes: 256 << 20,
+                merges: BTreeMap::new(),
             },
         }
     }

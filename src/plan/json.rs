@@ -22,7 +22,7 @@ impl Plan {
     /// | `steps[].uses` | the steps, by number, whose rows its SQL reads |
     /// | `steps[].place` | `kind`: `shards`, with their names in `shards`; `any_shard`; `finish_shard`: any shard that takes part; or `finish_server`: that of `[finish] url` |
     /// | `steps[].sql` | without the rows of the steps that it uses |
-    /// | `steps[].merge` | `kind`: `concatenate` or `ordered`, with `skip` and `fetch` (null: all), the latter with `keys` (`column` from 0, `descending`, `nulls_first`) and how many columns are `visible`; or `aggregate`, with `sql` of DataFusion over the table `shards`, which has `columns` |
+    /// | `steps[].merge` | `kind`: `concatenate` or `ordered`, with `skip` and `fetch` (null: all), the latter with `keys` (`column` from 0, `descending`, `nulls_first`) and how many columns are `visible`; or `aggregate`, with `sql` of DataFusion over the table `shards`, which has `columns`, and its `plan` after [`Query::explain`](crate::Query::explain) |
     pub fn to_json(&self) -> String {
         self.json(None)
     }
@@ -99,7 +99,11 @@ impl Plan {
                     fetch: *fetch,
                     visible: *visible,
                 },
-                Merge::Aggregate { sql, columns } => MergeObject::Aggregate { sql, columns },
+                Merge::Aggregate { sql, columns } => MergeObject::Aggregate {
+                    sql,
+                    columns,
+                    plan: self.surroundings.merges.get(&step.name).map(String::as_str),
+                },
             },
             analysis: None,
         }
@@ -186,6 +190,8 @@ enum MergeObject<'a> {
     Aggregate {
         sql: &'a str,
         columns: &'a [String],
+        #[serde(skip_serializing_if = "Option::is_none")]
+        plan: Option<&'a str>,
     },
 }
 

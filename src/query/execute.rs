@@ -543,12 +543,12 @@ fn finish_pool(cluster: &Cluster) -> Result<(&Arc<Pools>, String)> {
     Ok((pool, pool.name(0).to_string()))
 }
 
-fn schema_of(columns: &[Column]) -> Schema {
+pub(super) fn schema_of(columns: &[Column]) -> Schema {
     Schema::new(columns.iter().map(Column::to_field).collect::<Vec<_>>())
 }
 
 /// The columns as the merge's SQL calls them.
-fn renamed(columns: Vec<Column>, names: &[String]) -> Result<Vec<Column>> {
+pub(super) fn renamed(columns: Vec<Column>, names: &[String]) -> Result<Vec<Column>> {
     if columns.len() != names.len() {
         return Err(fault("a merge is planned for another number of columns"));
     }

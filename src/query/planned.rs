@@ -1,17 +1,18 @@
 //! Queries that are planned: the SQL as if one PostgreSQL held all rows.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
 
 use super::analysis::no_plan;
-use super::execute::{Held, about_made_sql};
+use super::execute::{Held, about_made_sql, renamed, schema_of};
 use super::{Planning, Query};
 use crate::cluster::Cluster;
 use crate::error::{Error, ErrorKind, Result};
 use crate::finish::{DEFAULT_FINISH_BYTES, DEFAULT_FINISH_ROWS};
-use crate::plan::{self, Answers, MergeMode, Need, Plan, Planned, Question, Surroundings};
+use crate::merge::{self, ReaggregateOptions};
+use crate::plan::{self, Answers, Merge, MergeMode, Need, Plan, Planned, Question, Surroundings};
 use crate::scan::{self, Reading};
 use crate::statement::Statement;
 use crate::types::{Column, TypeOptions};
@@ -74,6 +75,48 @@ impl Query {
                 Ok(plan)
             })
             .await
+    }
+
+    /// The plan as [`plan`](Self::plan) gives it, and with it how DataFusion plans its merges: EXPLAIN.
+    /// One shard is asked for the types of what is merged, too.
+    ///
+    /// # Errors
+    /// As [`plan`](Self::plan).
+    pub async fn explain(self) -> Result<Plan> {
+        self.deadline()
+            .within(async {
+                let planning = self.planning.ok_or_else(no_plan)?;
+                let (mut plan, mut held) = self.make_plan(planning).await?;
+                plan.surroundings.merges = self.merge_plans(&plan, &mut held).await?;
+                held.session.finish().await;
+                Ok(plan)
+            })
+            .await
+    }
+
+    /// DataFusion's plans, by step. A step that reads the rows of others cannot be described without
+    /// them, and has none.
+    async fn merge_plans(&self, plan: &Plan, held: &mut Held) -> Result<BTreeMap<String, String>> {
+        let mut plans = BTreeMap::new();
+        for step in plan.steps.iter().filter(|step| step.uses.is_empty()) {
+            let Merge::Aggregate { sql, columns } = &step.merge else {
+                continue;
+            };
+            let is_last = plan.steps.last().is_some_and(|last| last.name == step.name);
+            let reading = Reading::Aggregate(match is_last {
+                true => self.types,
+                false => Reading::LOSSLESS,
+            });
+            let statement = Statement::parse(&step.sql.to_string())?;
+            let described = scan::describe(&mut held.session, &statement, reading)
+                .await
+                .map_err(about_made_sql)?;
+            let schema = schema_of(&renamed(described.columns, columns)?);
+            let options = ReaggregateOptions::new(self.memory);
+            let text = merge::explain(schema, sql, &options).await?;
+            plans.insert(step.name.clone(), text);
+        }
+        Ok(plans)
     }
 
     /// The schema of the answer.

@@ -424,7 +424,8 @@ Examples:
 What it shows:
   Whether the answer is EXACT, EXACT up to float summation order (PostgreSQL leaves that open too), or
   REFUSED; the merge, from the cheapest: Single, Union, Ordered, Combine, Gather; why no cheaper one
-  would be right; then every step with its shards, its SQL, its merge and what moves to other servers.
+  would be right; then every step with its shards, its SQL, its merge (DataFusion's with its plan) and
+  what moves to other servers.
   The plan, or the refusal, goes to standard output. Exit code 3 for a refusal.
 ";
 

@@ -55,7 +55,7 @@ async fn shown(query: merganser::Query, args: &args::Explain) -> Result<String, 
             PlanFormat::Json => analysis.to_json() + "\n",
         });
     }
-    let plan = query.plan().await?;
+    let plan = query.explain().await?;
     Ok(match args.format {
         PlanFormat::Text => plan.to_string(),
         PlanFormat::Json => plan.to_json() + "\n",

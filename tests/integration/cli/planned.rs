@@ -126,6 +126,16 @@ fn explain_shows_shards_steps_and_reasons() {
     ] {
         assert_contains(&text, part);
     }
+    // What DataFusion makes of its part.
+    let text = output_of(&scene, &["explain", "SELECT count(*) FROM t"]);
+    for part in [
+        "  merge: DataFusion, over shards(ma1)\n",
+        "  which it plans as\n",
+        "Aggregate: groupBy=[[]], aggr=[[sum(shards.ma1)",
+        "TableScan: shards",
+    ] {
+        assert_contains(&text, part);
+    }
     // Bounds that are given are shown.
     let bounds = [
         "explain",
@@ -160,6 +170,12 @@ fn explain_gives_json_for_programs() {
     assert_eq!(plan["shards"], serde_json::json!(["s0", "s1"]));
     assert_eq!(plan["steps"][0]["place"]["shards"][1], "s1");
     assert!(plan["steps"][0].get("analysis").is_none());
+    let plan = read(&["explain", "--format", "json", "SELECT count(*) FROM t"]);
+    assert_eq!(plan["steps"][0]["merge"]["kind"], "aggregate");
+    assert_contains(
+        plan["steps"][0]["merge"]["plan"].as_str().unwrap(),
+        "TableScan: shards",
+    );
     let plan = read(&["explain", "--format", "json", "--analyze", GROUPS]);
     let last = plan["steps"].as_array().unwrap().last().unwrap();
     assert_eq!(last["analysis"]["rows"], 3);
