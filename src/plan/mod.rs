@@ -56,8 +56,8 @@ pub struct Plan {
     pub(crate) arm: Arm,
     /// Why no cheaper arm was taken; one sentence for each.
     pub(crate) reasons: Vec<String>,
-    /// Whether a merge holds numbers as Arrow's decimals: one that does not fit is an error, but not
-    /// of a plan without them.
+    /// Whether a merge holds numbers as Arrow's decimals, or other values of which Arrow cannot hold
+    /// all: one that does not fit is an error, but not of a plan without them.
     pub(crate) decimals: bool,
     /// What it is about, for people.
     pub(crate) surroundings: Surroundings,

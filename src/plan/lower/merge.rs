@@ -14,12 +14,26 @@ impl Planner<'_> {
     /// Whether values of a key are equal exactly when DataFusion finds them equal.
     pub(super) fn groups_as_bytes(&self, column: &Column, told: &Told) -> bool {
         match column.pg_type.name() {
-            "date" | "timestamp" | "timestamptz" => {
-                self.question.types.unrepresentable != Unrepresentable::Null
+            "date" | "timestamp" | "timestamptz" => match self.question.types.unrepresentable {
+                Unrepresentable::Null => false,
+                Unrepresentable::Text => true,
+                _ => self.tries_arrow(),
+            },
+            name if name.starts_with("numeric(") => {
+                self.is_identified(column, told) && self.tries_arrow()
             }
             "time" | "char" => false,
             _ => !column.pg_type.is_enum() && self.is_identified(column, told),
         }
+    }
+
+    /// Whether Arrow is tried for values of which it cannot hold all: infinity, or NaN. The query is
+    /// planned without if there are any.
+    fn tries_arrow(&self) -> bool {
+        if self.question.decimals {
+            self.decimals.set(true);
+        }
+        self.question.decimals
     }
 
     /// The merge that gives the answer itself: every column is a key or a partial aggregate as it

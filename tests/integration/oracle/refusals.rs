@@ -5,6 +5,7 @@ use merganser::{Cluster, Error, ErrorKind, MergeMode, Query, Topology};
 
 use super::layout::{Databases, REPLICATED};
 use crate::support;
+use crate::texts::texts_of;
 
 use ErrorKind::{Server, Syntax, Unsupported};
 
@@ -264,6 +265,32 @@ async fn bad_input_is_an_error_that_says_why_and_what_to_do() {
     }
     cluster.close().await;
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// Infinity and NaN have no place in Arrow, but may well be what a query groups by and does not show.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_that_arrow_cannot_hold_are_no_error_where_they_are_not_shown() {
+    let Some(databases) = Databases::get() else {
+        return;
+    };
+    let cluster = databases.layout("three").cluster();
+    for key in [
+        "ts",
+        "d",
+        "tt",
+        "(case when k % 3 = 0 then 'NaN' else '1' end)::numeric(10,2)",
+    ] {
+        let sql = format!("select count(*) as n from zoo group by {key}");
+        let batches = cluster.query(&sql).collect().await;
+        let batches = batches.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        let counts = batches.iter().flat_map(texts_of).flatten();
+        let rows: u64 = counts.map(|n| n.unwrap().parse::<u64>().unwrap()).sum();
+        assert_eq!(rows, 260, "{sql}");
+        let shown = format!("select {key} as key, count(*) as n from zoo group by 1");
+        let error = cluster.query(&shown).collect().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Decode, "{shown}: {error}");
+    }
+    cluster.close().await;
 }
 
 /// A tree as deep as the text is long must not become a stack as deep.
