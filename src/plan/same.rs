@@ -35,10 +35,10 @@ pub(super) fn normal(expr: &Expr) -> Expr {
 /// Writes the names as PostgreSQL reads them.
 fn fold(name: &mut ObjectName) {
     for part in &mut name.0 {
-        if let ObjectNamePart::Identifier(ident) = part {
-            if ident.quote_style.take().is_none() {
-                ident.value.make_ascii_lowercase();
-            }
+        if let ObjectNamePart::Identifier(ident) = part
+            && ident.quote_style.take().is_none()
+        {
+            ident.value.make_ascii_lowercase();
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! PostgreSQL reads such a literal as the type of what it stands beside
 //! (`src/backend/parser/parse_oper.c`, `parse_coerce.c`), and each shard would read it at its own
-//! moment. Here the type is written out, and then [`instant`](super::instant) gives all shards the
+//! moment. Here the type is written out, and then [`instant`] gives all shards the
 //! same:
 //!
 //! ```text

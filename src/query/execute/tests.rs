@@ -209,7 +209,7 @@ async fn rows_of_all_shards_become_a_relation_of_the_finish() {
     );
     let mut finish = step(
         "m2",
-        "SELECT g AS v, sum(a)::int8, sum(b), max(g COLLATE \"C\") FROM m1 GROUP BY g ORDER BY 1",
+        "SELECT g AS v, sum(a)::int8 AS count, sum(b), max(g COLLATE \"C\") FROM m1 GROUP BY g ORDER BY 1",
         Place::Finish,
         union(),
         &[],
