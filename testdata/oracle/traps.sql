@@ -424,3 +424,6 @@ select d.device, (i #>> '{}') from reading d, jsonb_array_elements(case when jso
 
 -- of two columns
 select kv.key, kv.value, count(*) from reading, jsonb_each_text(case when jsonb_typeof(doc) = 'object' then doc end) kv group by kv.key, kv.value;
+
+-- looked-up constants
+select r.id from region r where (select 5 + 0 * count(*) from sale s where s.qty = r.id * 7) = 5 and (select 5 from sale s where s.qty = r.id group by s.qty) = 5 and (select max(5) from sale s where s.qty = r.id) = 5;

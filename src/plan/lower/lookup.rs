@@ -174,7 +174,8 @@ impl Planner<'_> {
             fits &= as_column(expr).is_none_or(|(alias, _)| alias != step);
             Ok(Walk::Into)
         });
-        if !fits {
+        // Without an aggregate there is no row where no key matches.
+        if !fits || aggregates.is_empty() {
             return None;
         }
         self.joined += 1;
