@@ -19,6 +19,7 @@ use datafusion::sql::sqlparser::ast::{
     TimezoneInfo, Value, Visit, VisitMut, Visitor, VisitorMut,
 };
 
+use super::rewrite;
 use super::sql::{identifier_name, output_name};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -320,13 +321,7 @@ fn literal(expr: &Expr) -> Option<&str> {
             data_type: DataType::Text | DataType::Varchar(None),
             ..
         } => literal(inner),
-        Expr::Value(value) => match &value.value {
-            Value::SingleQuotedString(text)
-            | Value::EscapedStringLiteral(text)
-            | Value::UnicodeStringLiteral(text) => Some(text),
-            Value::DollarQuotedString(text) => Some(&text.value),
-            _ => None,
-        },
+        Expr::Value(value) => rewrite::string(&value.value),
         _ => None,
     }
 }

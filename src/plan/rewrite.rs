@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, FunctionArguments, Ident, Query, Select, SetExpr, TableFactor, Visit, VisitMut, Visitor,
-    VisitorMut, visit_expressions, visit_expressions_mut,
+    Expr, FunctionArguments, Ident, Query, Select, SetExpr, TableFactor, Value, Visit, VisitMut,
+    Visitor, VisitorMut, visit_expressions, visit_expressions_mut,
 };
 
 use crate::error::Result;
@@ -342,4 +342,28 @@ pub(super) fn each_query<T: VisitMut>(tree: &mut T, f: impl FnMut(&mut Query)) {
         }
     }
     let _ = tree.visit(&mut Queries(f));
+}
+
+/// Calls `f`, which may change it, for every item of FROM, those of queries inside too.
+pub(super) fn each_factor(query: &mut Query, f: impl FnMut(&mut TableFactor)) {
+    struct Factors<F>(F);
+    impl<F: FnMut(&mut TableFactor)> VisitorMut for Factors<F> {
+        type Break = ();
+        fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+            (self.0)(factor);
+            ControlFlow::Continue(())
+        }
+    }
+    let _ = query.visit(&mut Factors(f));
+}
+
+/// The text of a string literal, however it is quoted.
+pub(super) fn string(value: &Value) -> Option<&str> {
+    match value {
+        Value::SingleQuotedString(text)
+        | Value::EscapedStringLiteral(text)
+        | Value::UnicodeStringLiteral(text) => Some(text),
+        Value::DollarQuotedString(text) => Some(&text.value),
+        _ => None,
+    }
 }

@@ -77,7 +77,7 @@ impl<'a> Router<'a> {
         let found = self.query(query, &Pins::new())?;
         // A table somewhere that is not looked at (in LIMIT, say) is not pinned.
         let mut all = true;
-        locality::each_factor(&mut query.clone(), |factor| {
+        rewrite::factors(query, |factor| {
             let alias = locality::factor_alias(factor).unwrap_or_default();
             all &= self.sharding(&alias).is_none() || self.seen.borrow().contains(&alias);
         });

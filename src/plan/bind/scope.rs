@@ -6,7 +6,7 @@ use datafusion::sql::sqlparser::ast::{Expr, Query, TableAliasColumnDef, TableFac
 
 use super::{Binder, Output, Relation, Source, column, folded, ident};
 use crate::error::Result;
-use crate::plan::{locality, refused};
+use crate::plan::{refused, rewrite};
 
 /// What the names of one query level stand for.
 #[derive(Debug, Clone)]
@@ -134,7 +134,7 @@ impl Binder<'_> {
         if self.named.is_empty() {
             return Ok(());
         }
-        locality::each_factor(query, |factor| {
+        rewrite::each_factor(query, |factor| {
             let (TableFactor::Table { alias, .. }
             | TableFactor::Derived { alias, .. }
             | TableFactor::Function { alias, .. }

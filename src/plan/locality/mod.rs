@@ -21,14 +21,14 @@ use std::collections::HashMap;
 use datafusion::sql::sqlparser::ast::{Query, TableFactor};
 
 use super::bind::{Relation, Source};
-use super::functions;
+use super::{functions, rewrite};
 use crate::catalog::Catalog;
 
 pub(super) use self::equalities::Equalities;
 use self::equalities::is_exact_type;
 pub(super) use self::syntax::{
-    aliases, condition, depends_on_ties, each_factor, factor_alias, is_limited, is_output,
-    order_keys, own_expressions, resolve_key,
+    aliases, condition, depends_on_ties, factor_alias, is_limited, is_output, order_keys,
+    resolve_key,
 };
 
 /// `alias.column`.
@@ -118,7 +118,7 @@ impl Locality<'_> {
     /// The aliases of the sharded tables inside.
     pub(super) fn sharded_tables(&self, query: &Query) -> Vec<String> {
         let mut found = Vec::new();
-        each_factor(&mut query.clone(), |factor| {
+        rewrite::factors(query, |factor| {
             if matches!(factor, TableFactor::Table { args: None, .. })
                 && let Some(alias) = factor_alias(factor)
                 && let Some(Source::Table(base)) = self.relations.get(&alias).map(|r| &r.source)

@@ -1,13 +1,12 @@
 //! One SELECT: whether a shard can compute its part of the rows, and of what is made of them.
 
 use datafusion::sql::sqlparser::ast::{
-    Distinct, Expr, Function, GroupByExpr, Select, SelectItem, VisitMut,
+    Distinct, Expr, Function, GroupByExpr, Select, SelectItem, Visit,
 };
 
 use super::syntax::{each_condition, partition};
 use super::{
-    Anchors, Block, Distribution, Equalities, Key, Locality, OutputKey, Side, own_expressions,
-    resolve_key,
+    Anchors, Block, Distribution, Equalities, Key, Locality, OutputKey, Side, resolve_key,
 };
 use crate::plan::bind::as_column;
 use crate::plan::functions;
@@ -114,24 +113,12 @@ impl Locality<'_> {
     }
 
     /// Why the subqueries inside cannot be evaluated on a shard, if so.
-    pub(super) fn subqueries_of<T>(&self, tree: &T, anchors: &Anchors) -> Option<String>
-    where
-        T: VisitMut + Clone,
-    {
+    pub(super) fn subqueries_of<T: Visit>(&self, tree: &T, anchors: &Anchors) -> Option<String> {
         let mut reason = None;
-        let mut tree = tree.clone();
-        let _ = rewrite::top_down(&mut tree, |expr| {
-            if let Expr::InSubquery { expr: left, .. } = expr {
-                let left = left.clone();
-                reason = reason.take().or_else(|| self.subqueries_of(&left, anchors));
+        rewrite::own_queries(tree, |holder, query| {
+            if reason.is_none() {
+                reason = global_subquery(self.held(holder, query, anchors));
             }
-            if let Some(query) = rewrite::held_query(expr) {
-                if reason.is_none() {
-                    reason = global_subquery(self.held(expr, query, anchors));
-                }
-                return Ok(rewrite::Walk::Done);
-            }
-            Ok(rewrite::Walk::Into)
         });
         reason
     }
@@ -229,12 +216,9 @@ impl Locality<'_> {
     }
 
     /// Whether an aggregate is called outside of subqueries.
-    pub(in crate::plan) fn calls_aggregate<T>(&self, tree: &T) -> bool
-    where
-        T: VisitMut + Clone,
-    {
+    pub(in crate::plan) fn calls_aggregate<T: Visit>(&self, tree: &T) -> bool {
         let mut found = false;
-        own_expressions(tree, |expr| {
+        rewrite::own_expressions(tree, |expr| {
             if let Expr::Function(function) = expr {
                 found |= functions::is_aggregate(function, self.catalog);
             }
@@ -260,8 +244,8 @@ impl Locality<'_> {
                 calls.push(function.clone());
             }
         };
-        own_expressions(&select.projection, &mut collect);
-        own_expressions(&select.sort_by, &mut collect);
+        rewrite::own_expressions(&select.projection, &mut collect);
+        rewrite::own_expressions(&select.sort_by, &mut collect);
         calls
             .into_iter()
             .filter_map(|call| call.over)

@@ -1,12 +1,11 @@
 //! What the tree of a bound statement says of itself, without the catalog's help.
 
 use std::collections::HashSet;
-use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     Distinct, Expr, Ident, JoinConstraint, JoinOperator, LimitClause, NamedWindowExpr, OrderByExpr,
-    OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, TableWithJoins, Value, VisitMut,
-    VisitorMut, WindowType,
+    OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, TableWithJoins, Value,
+    WindowType,
 };
 
 use crate::catalog::Catalog;
@@ -29,25 +28,10 @@ pub(in crate::plan) fn factor_alias(factor: &TableFactor) -> Option<String> {
     }
 }
 
-/// Calls `f` for every item of FROM, those of queries inside too.
-pub(in crate::plan) fn each_factor(query: &mut Query, f: impl FnMut(&mut TableFactor)) {
-    struct Factors<F>(F);
-    impl<F: FnMut(&mut TableFactor)> VisitorMut for Factors<F> {
-        type Break = ();
-        fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
-            (self.0)(factor);
-            ControlFlow::Continue(())
-        }
-    }
-    let _ = query.visit(&mut Factors(f));
-}
-
 /// The aliases of all items of FROM inside.
 pub(in crate::plan) fn aliases(query: &Query) -> HashSet<String> {
     let mut found = HashSet::new();
-    each_factor(&mut query.clone(), |factor| {
-        found.extend(factor_alias(factor));
-    });
+    rewrite::factors(query, |factor| found.extend(factor_alias(factor)));
     found
 }
 
@@ -83,26 +67,6 @@ pub(super) fn each_condition(tree: &TableWithJoins, f: &mut dyn FnMut(&Expr)) {
             f(expr);
         }
     }
-}
-
-/// Calls `f` for every expression but those inside subqueries.
-pub(in crate::plan) fn own_expressions<T>(tree: &T, mut f: impl FnMut(&Expr))
-where
-    T: VisitMut + Clone,
-{
-    fn visit<T: VisitMut>(tree: &mut T, f: &mut dyn FnMut(&Expr)) {
-        let _ = rewrite::top_down(tree, |expr| {
-            f(expr);
-            if let Expr::InSubquery { expr: left, .. } = expr {
-                visit(&mut **left, f);
-            }
-            Ok(match rewrite::subquery(expr) {
-                Some(_) => rewrite::Walk::Done,
-                None => rewrite::Walk::Into,
-            })
-        });
-    }
-    visit(&mut tree.clone(), &mut f);
 }
 
 /// The keys of ORDER BY.

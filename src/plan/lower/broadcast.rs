@@ -7,7 +7,7 @@ use super::outer::{each_side, each_side_mut};
 use super::steps::{has_name, step_factor, step_factor_with};
 use super::{Planner, Result};
 use crate::plan::bind::{Source, folded, ident};
-use crate::plan::locality::{self, Anchors, Distribution, Locality, factor_alias};
+use crate::plan::locality::{Anchors, Distribution, Locality, factor_alias};
 use crate::plan::rewrite;
 use crate::types::Column;
 
@@ -113,7 +113,7 @@ impl Planner<'_> {
                 if let Some(relation) = self.relations.get_mut(&alias) {
                     relation.source = Source::Step;
                 }
-                locality::each_factor(query, |factor| {
+                rewrite::each_factor(query, |factor| {
                     if matches!(factor, TableFactor::Derived { .. })
                         && factor_alias(factor).as_deref() == Some(&*alias)
                     {

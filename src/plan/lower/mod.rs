@@ -36,7 +36,8 @@ use self::needed::Needed;
 use self::outer::has_outer_aggregate;
 use self::steps::step_factor;
 use super::bind::{Bound, Relation, Source};
-use super::locality::{self, Distribution, Locality, factor_alias};
+use super::locality::{Distribution, Locality, factor_alias};
+use super::rewrite;
 use super::route::Router;
 use super::{
     Arm, Merge, MergeMode, Place, Question, Sql, Step, StepColumn, Stop, build, functions, refused,
@@ -246,7 +247,7 @@ impl Planner<'_> {
     /// A server that finishes but is no shard has no tables: replicated ones are brought too.
     fn bring_replicated(&mut self, query: &mut Query) -> Result<()> {
         let mut aliases = Vec::new();
-        locality::each_factor(query, |factor| {
+        rewrite::each_factor(query, |factor| {
             aliases.extend(factor_alias(factor));
         });
         for alias in aliases {
@@ -255,7 +256,7 @@ impl Planner<'_> {
                 continue;
             };
             let name = self.table_step(&alias, &base.sql, Vec::new(), Place::AnyShard, false)?;
-            locality::each_factor(query, |factor| {
+            rewrite::each_factor(query, |factor| {
                 if factor_alias(factor).as_deref() == Some(&*alias) {
                     *factor = step_factor(&name, Some(&alias));
                 }

@@ -24,6 +24,8 @@ pub(super) struct Parts {
     /// The relations of FROM.
     pub(super) own: HashSet<String>,
     pub(super) keys: Vec<Expr>,
+    /// The keys as they are compared; those that only tell equal values apart are not here.
+    forms: Vec<Expr>,
     /// How many keys GROUP BY has; those behind were found elsewhere.
     pub(super) grouped: usize,
     /// The keys, by index, that conditions on rows of outer queries use.
@@ -52,6 +54,7 @@ impl Parts {
             name: format!("{prefix}{step}"),
             own,
             keys: Vec::new(),
+            forms: Vec::new(),
             grouped: 0,
             in_conditions: BTreeSet::new(),
             beside: BTreeSet::new(),
@@ -71,12 +74,13 @@ impl Parts {
 
     fn find_key(&self, expr: &Expr) -> Option<usize> {
         let wanted = normal(expr);
-        self.keys.iter().position(|key| normal(key) == wanted)
+        self.forms.iter().position(|form| *form == wanted)
     }
 
     fn add_key(&mut self, expr: &Expr) -> usize {
         self.find_key(expr).unwrap_or_else(|| {
             self.keys.push(bare(expr).clone());
+            self.forms.push(normal(expr));
             self.keys.len() - 1
         })
     }

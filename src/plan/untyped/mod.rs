@@ -442,13 +442,7 @@ fn is_untyped(expr: &Expr) -> bool {
 /// The text of a string literal.
 fn text(expr: &Expr) -> Option<&str> {
     match bare(expr) {
-        Expr::Value(value) => match &value.value {
-            Value::SingleQuotedString(text)
-            | Value::EscapedStringLiteral(text)
-            | Value::UnicodeStringLiteral(text) => Some(text),
-            Value::DollarQuotedString(text) => Some(&text.value),
-            _ => None,
-        },
+        Expr::Value(value) => rewrite::string(&value.value),
         _ => None,
     }
 }

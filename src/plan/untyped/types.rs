@@ -84,7 +84,7 @@ impl Types<'_> {
     /// elsewhere.
     fn description(&self, expr: &Expr) -> Option<String> {
         let mut is_unknown = false;
-        locality::own_expressions(expr, |part| {
+        rewrite::own_expressions(expr, |part| {
             is_unknown |= matches!(part, Expr::Identifier(name)
                 if !self.relations.contains_key(&folded(name)));
         });
@@ -106,7 +106,7 @@ impl Types<'_> {
     /// The item of FROM that has an alias, if it can stand alone.
     fn factor(&self, alias: &str) -> Option<TableFactor> {
         let mut found = None;
-        locality::each_factor(&mut self.whole.clone(), |factor| {
+        rewrite::factors(self.whole, |factor| {
             if found.is_none() && locality::factor_alias(factor).as_deref() == Some(alias) {
                 found = Some(factor.clone());
             }
