@@ -28,6 +28,12 @@ pub enum ErrorKind {
     Execute,
     /// The output could not be written.
     Export,
+    /// A fault of this crate, found by one of its own checks; please report it.
+    Internal,
+    /// A bound that the user can raise was met: rows or bytes of a finish, memory, nesting.
+    Limit,
+    /// A comparison that was asked for found a difference: `--verify`.
+    Mismatch,
     /// A server answered with an error; [`Error::sql_state`] has its SQLSTATE.
     Server,
     /// A SQL text, of the user's query or of the merge, could not be understood.
@@ -36,6 +42,9 @@ pub enum ErrorKind {
     Timeout,
     /// The answer would not be exact, so the query is refused.
     Unsupported,
+    /// A call that makes no sense where it is made: on a closed cursor, of a blocking function in
+    /// async code, with a column that is not there.
+    Usage,
 }
 
 /// The stage of a query in which an error arose.
@@ -91,6 +100,11 @@ impl fmt::Display for Phase {
 /// [`hint`](Self::hint).
 pub struct Error(Box<Inner>);
 
+/// The hint of every [`ErrorKind::Internal`].
+#[cfg_attr(not(feature = "datafusion"), allow(dead_code))]
+pub(crate) const REPORT: &str =
+    "this is a fault of merganser: please report it with the query and what was printed before";
+
 struct Inner {
     kind: ErrorKind,
     message: String,
@@ -113,6 +127,12 @@ impl Error {
             hint: None,
             source: None,
         }))
+    }
+
+    /// A fault of ours that a check of ours has found.
+    #[must_use]
+    pub(crate) fn fault(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Internal, message).with_hint(REPORT)
     }
 
     /// Names the shard, unless a stage nearer to it already did.

@@ -39,7 +39,7 @@ impl Budget {
     /// Counts rows and bytes that have come for this relation.
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`] once there are too many.
+    /// [`ErrorKind::Limit`] once there are too many.
     pub(crate) fn take(&mut self, relation: &str, rows: u64, bytes: u64) -> Result<()> {
         self.rows += rows;
         self.bytes += bytes;
@@ -57,7 +57,7 @@ impl Budget {
             return Ok(());
         };
         Err(Error::new(
-            ErrorKind::Unsupported,
+            ErrorKind::Limit,
             format!(
                 "the intermediate rows of the query are more than one server is handed: with \
                  relation {relation} at least {found} have come, {allowed} are allowed"
@@ -81,7 +81,7 @@ mod tests {
         budget.take("m1", 6, 500).unwrap();
         budget.take("m2", 4, 500).unwrap();
         let rows = budget.clone().take("m2", 1, 0).unwrap_err();
-        assert_eq!(rows.kind(), ErrorKind::Unsupported);
+        assert_eq!(rows.kind(), ErrorKind::Limit);
         assert!(rows.message().contains("relation m2 at least 11 rows"));
         assert!(
             rows.hint()

@@ -72,19 +72,15 @@ impl RelationBuilder {
     ///
     /// # Errors
     /// [`ErrorKind::Unsupported`] for a column of which no literals can be written;
-    /// [`ErrorKind::Execute`] when there are more or fewer types than columns.
+    /// [`ErrorKind::Internal`] when there are more or fewer types than columns.
     pub(crate) fn try_new(name: &str, columns: &[StepColumn], types: Vec<SqlType>) -> Result<Self> {
         if columns.len() != types.len() {
-            return Err(Error::new(
-                ErrorKind::Execute,
-                format!(
-                    "relation {name} is planned with {} columns, and has {}",
-                    columns.len(),
-                    types.len()
-                ),
-            )
-            .with_phase(Phase::Merge)
-            .with_hint(REPORT));
+            return Err(Error::fault(format!(
+                "relation {name} is planned with {} columns, and has {}",
+                columns.len(),
+                types.len()
+            ))
+            .with_phase(Phase::Merge));
         }
         let columns = columns
             .iter()
@@ -101,22 +97,18 @@ impl RelationBuilder {
     /// Adds rows; returns how many bytes they take.
     ///
     /// # Errors
-    /// [`ErrorKind::Execute`] for another number of columns; [`ErrorKind::Export`] for an Arrow
+    /// [`ErrorKind::Internal`] for another number of columns; [`ErrorKind::Export`] for an Arrow
     /// type without text form.
     pub(crate) fn push(&mut self, batch: &RecordBatch) -> Result<u64> {
         let relation = &mut self.0;
         if batch.num_columns() != relation.columns.len() {
-            return Err(Error::new(
-                ErrorKind::Execute,
-                format!(
-                    "relation {} has {} columns, a batch {}",
-                    relation.name,
-                    relation.columns.len(),
-                    batch.num_columns()
-                ),
-            )
-            .with_phase(Phase::Merge)
-            .with_hint(REPORT));
+            return Err(Error::fault(format!(
+                "relation {} has {} columns, a batch {}",
+                relation.name,
+                relation.columns.len(),
+                batch.num_columns()
+            ))
+            .with_phase(Phase::Merge));
         }
         let schema = batch.schema();
         let first = relation.rows == 0;
@@ -143,17 +135,13 @@ impl RelationBuilder {
 /// The types of what a merge made of columns of these types: DataFusion's sums are wider.
 ///
 /// # Errors
-/// [`ErrorKind::Execute`] for another number of columns, or a type that has changed in another way.
+/// [`ErrorKind::Internal`] for another number of columns, or a type that has changed in another way.
 pub(crate) fn aggregated_types(
     shards: &Schema,
     types: Vec<SqlType>,
     merged: &Schema,
 ) -> Result<Vec<SqlType>> {
-    let unexpected = |what: String| {
-        Error::new(ErrorKind::Execute, what)
-            .with_phase(Phase::Merge)
-            .with_hint(REPORT)
-    };
+    let unexpected = |what: String| Error::fault(what).with_phase(Phase::Merge);
     if types.len() != merged.fields().len() || types.len() != shards.fields().len() {
         return Err(unexpected(format!(
             "the merge gives {} columns of {}",
@@ -338,14 +326,9 @@ fn byte_of(text: &str) -> Result<i8> {
         [b'\\', ..] => u8::from_str_radix(&text[1..], 8).ok(),
         _ => None,
     };
-    byte.map(u8::cast_signed).ok_or_else(|| {
-        Error::new(ErrorKind::Execute, format!("{text:?} is no \"char\""))
-            .with_phase(Phase::Merge)
-            .with_hint(REPORT)
-    })
+    byte.map(u8::cast_signed)
+        .ok_or_else(|| Error::fault(format!("{text:?} is no \"char\"")).with_phase(Phase::Merge))
 }
-
-const REPORT: &str = "this is a fault of merganser: please report it with the query";
 
 #[cfg(test)]
 mod tests;

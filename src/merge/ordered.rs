@@ -75,14 +75,11 @@ impl Comparison {
             let options = SortOptions::new(key.descending, key.nulls_first);
             let (Some(pg_type), Some(column)) = (types.get(key.column), read.get(key.column))
             else {
-                return Err(Error::new(
-                    ErrorKind::Execute,
-                    format!(
-                        "sort key {} of a result of {} columns",
-                        key.column + 1,
-                        read.len()
-                    ),
-                )
+                return Err(Error::fault(format!(
+                    "sort key {} of a result of {} columns",
+                    key.column + 1,
+                    read.len()
+                ))
                 .with_phase(Phase::Merge));
             };
             let form = Form::of(pg_type).ok_or_else(|| {
@@ -156,7 +153,7 @@ impl Comparison {
 /// merge by `queue_bytes`.
 ///
 /// # Errors
-/// At once if there is no stream, if their schemas differ. Later the first error of any stream, in time; [`ErrorKind::Execute`] when a stream is not sorted.
+/// At once if there is no stream, if their schemas differ. Later the first error of any stream, in time; [`ErrorKind::Internal`] when a stream is not sorted.
 ///
 /// # Cancel safety
 /// Dropping the stream aborts the tasks, which drops the streams that they read.
@@ -314,7 +311,7 @@ fn keyed(
 
 fn not_sorted(shard: &str) -> Error {
     Error::new(
-        ErrorKind::Execute,
+        ErrorKind::Internal,
         "the rows do not come in the order of the sort keys as they are compared here",
     )
     .with_shard(shard)
@@ -477,15 +474,11 @@ fn length(sent: &[u8]) -> Option<i128> {
 }
 
 fn changed() -> Error {
-    Error::new(
-        ErrorKind::Execute,
-        "a sort key has another Arrow type than its column",
-    )
-    .with_phase(Phase::Merge)
+    Error::fault("a sort key has another Arrow type than its column").with_phase(Phase::Merge)
 }
 
 fn fault(error: ArrowError) -> Error {
-    Error::new(ErrorKind::Execute, "cannot compare the sort keys")
+    Error::fault("cannot compare the sort keys")
         .with_phase(Phase::Merge)
         .with_source(error)
 }

@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use super::{Order, same_schema};
-use crate::error::{Error, ErrorKind, Phase, Result};
+use crate::error::{Error, Phase, Result};
 use crate::stream::QueryStream;
 
 /// Appends the rows of all streams, as SQL's `UNION ALL` does.
@@ -246,12 +246,7 @@ async fn read(mut stream: QueryStream, queue: Sender<Message>, errors: Sender<Er
 }
 
 fn lost_reader() -> Error {
-    Error::new(
-        ErrorKind::Execute,
-        "the task that reads a shard ended without an answer",
-    )
-    .with_phase(Phase::Merge)
-    .with_hint("this is a fault of merganser: please report it with what was printed before")
+    Error::fault("the task that reads a shard ended without an answer").with_phase(Phase::Merge)
 }
 
 /// The unit of the queues' budgets, as a semaphore counts in `u32`; at least one.

@@ -27,7 +27,7 @@ pub(super) struct Fitted {
 /// does not fit, which is an error.
 ///
 /// # Errors
-/// [`ErrorKind::Execute`] when they differ in more.
+/// [`ErrorKind::Internal`] when they differ in more.
 pub(super) fn fitted(user: &[Column], last: &[Column], visible: usize) -> Result<Fitted> {
     let hidden = last.get(visible..).unwrap_or_default();
     let shown = last.get(..visible).unwrap_or(last);
@@ -92,7 +92,7 @@ fn is_whole_row(last: &Column, user: &Column) -> bool {
 /// Gives what DataFusion has aggregated the names and types of the user's statement.
 ///
 /// # Errors
-/// [`ErrorKind::Execute`] when the types are others; later, [`ErrorKind::Decode`] when a decimal
+/// [`ErrorKind::Internal`] when the types are others; later, [`ErrorKind::Decode`] when a decimal
 /// does not fit.
 pub(super) fn aggregated(rows: QueryStream, user: &[Column]) -> Result<QueryStream> {
     let found = rows.schema();
@@ -172,6 +172,5 @@ fn is_lossless(found: &DataType, wanted: &DataType) -> bool {
 }
 
 fn other(message: String) -> Error {
-    Error::new(ErrorKind::Execute, message)
-        .with_hint("this is a fault of merganser: please report it with the query")
+    Error::fault(message)
 }

@@ -23,7 +23,7 @@ use super::answer::{aggregated, fitted};
 use super::{Planning, QUEUE_SHARE, Query, settle};
 use crate::cluster::Cluster;
 use crate::connect::{Permit, Pools, Session};
-use crate::error::{Error, ErrorKind, Phase, Result};
+use crate::error::{Error, Phase, Result};
 use crate::finish::{Budget, Relation, RelationBuilder, aggregated_types};
 use crate::merge::{self, Comparison, Order, ReaggregateOptions, Rest};
 use crate::plan::{Exactness, Merge, Place, Plan, Sql, Step};
@@ -593,8 +593,7 @@ pub(super) fn about_made_sql(error: Error) -> Error {
 
 /// The plan does not fit what is there: a fault of planning.
 pub(super) fn fault(message: &str) -> Error {
-    Error::new(ErrorKind::Execute, message)
-        .with_hint("this is a fault of merganser: please report it with the query")
+    Error::fault(message)
 }
 
 #[cfg(test)]

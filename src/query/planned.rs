@@ -9,7 +9,7 @@ use super::analysis::no_plan;
 use super::execute::{Held, about_made_sql, renamed, schema_of};
 use super::{Planning, Query};
 use crate::cluster::Cluster;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::finish::{DEFAULT_FINISH_BYTES, DEFAULT_FINISH_ROWS};
 use crate::merge::{self, ReaggregateOptions};
 use crate::plan::{self, Answers, Merge, MergeMode, Need, Plan, Planned, Question, Surroundings};
@@ -40,7 +40,7 @@ impl Query {
 
     /// The most rows that a planned query may hand from one of its steps to another server, all
     /// steps together; [`DEFAULT_FINISH_ROWS`] unless set. More are an error of kind
-    /// [`ErrorKind::Unsupported`]. Without effect on a fan-out.
+    /// [`ErrorKind::Limit`](crate::ErrorKind::Limit). Without effect on a fan-out.
     pub fn with_finish_rows(mut self, rows: u64) -> Self {
         if let Some(planning) = &mut self.planning {
             planning.finish_rows = rows;
@@ -64,7 +64,7 @@ impl Query {
     /// else only a server knows.
     ///
     /// # Errors
-    /// As [`stream`](Self::stream), before the first row; [`ErrorKind::Config`] for a fan-out, which
+    /// As [`stream`](Self::stream), before the first row; [`ErrorKind::Config`](crate::ErrorKind::Config) for a fan-out, which
     /// has no plan.
     pub async fn plan(self) -> Result<Plan> {
         self.deadline()
@@ -169,11 +169,9 @@ impl Query {
                 Planned::Need(need) => need,
             };
             if !asked.insert(need.clone()) {
-                return Err(Error::new(
-                    ErrorKind::Execute,
-                    format!("planning asks the same a second time: {need:?}"),
-                )
-                .with_hint("this is a fault of merganser: please report it with the query"));
+                return Err(Error::fault(format!(
+                    "planning asks the same a second time: {need:?}"
+                )));
             }
             self.answer(need, &mut held, &mut answers).await?;
         }

@@ -89,7 +89,7 @@ impl Verifier {
     ///
     /// # Errors
     /// At once: the columns differ, or the other PostgreSQL cannot be asked for them. Behind the last
-    /// row: [`ErrorKind::Execute`] with the first differences; those of the other
+    /// row: [`ErrorKind::Mismatch`] with the first differences; those of the other
     /// PostgreSQL; [`ErrorKind::Unsupported`] when both answers do not fit into memory.
     ///
     /// # Memory
@@ -454,7 +454,7 @@ fn tolerance(data_type: &DataType) -> Option<f64> {
 
 fn differs(what: String) -> Error {
     Error::new(
-        ErrorKind::Execute,
+        ErrorKind::Mismatch,
         format!("the answer is not that of the PostgreSQL it is verified against: {what}"),
     )
     .with_hint(

@@ -366,7 +366,7 @@ Exit codes:
   0    Done; also when the reader of the output has gone (merganser ... | head)
   1    A shard, the merge or the output failed; merganser inspect: the shards differ
   2    A flag, the topology file or the SQL text is wrong; nothing was run
-  3    Refused: the answer would not be exact, or this version cannot do it
+  3    Refused: the answer would not be exact, or a bound on rows, bytes or memory was met
   4    A shard cannot be reached, or does not let us in
   5    The time of --timeout is over
   130  Interrupted by Ctrl-C (143 by SIGTERM): queries cancelled, no file left behind

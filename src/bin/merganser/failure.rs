@@ -79,12 +79,12 @@ pub(crate) fn complain(text: &str) {
 /// The documented exit code of each kind of error; `merganser --help` lists them.
 pub(crate) fn exit_code(kind: ErrorKind) -> u8 {
     match kind {
-        ErrorKind::Config | ErrorKind::Syntax => 2,
-        ErrorKind::Unsupported => 3,
+        ErrorKind::Config | ErrorKind::Syntax | ErrorKind::Usage => 2,
+        ErrorKind::Unsupported | ErrorKind::Limit => 3,
         ErrorKind::Connect => 4,
         ErrorKind::Timeout => 5,
         ErrorKind::Cancelled => 130,
-        // Server, Decode, Execute, Export, and what later versions of the library add.
+        // Server, Decode, Execute, Export, Internal, Mismatch, and what later versions of the library add.
         _ => 1,
     }
 }

@@ -78,7 +78,7 @@ fn what_cannot_be_written_is_refused() {
             .contains("column \"r\" of relation m1 has type record")
     );
     let error = RelationBuilder::try_new("m1", &columns(&["r"]), vec![]).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Execute);
+    assert_eq!(error.kind(), ErrorKind::Internal);
 }
 
 #[test]

@@ -222,7 +222,7 @@ async fn a_shard_that_does_not_sort_is_an_error_that_names_it() {
             let error = merged.collect().await.unwrap_err();
             assert_eq!(
                 (error.kind(), error.shard()),
-                (ErrorKind::Execute, Some("s1"))
+                (ErrorKind::Internal, Some("s1"))
             );
             assert!(error.message().contains("order of the sort keys"));
         }
@@ -254,7 +254,7 @@ async fn types_that_are_not_compared_are_refused() {
         &[key(1, false, false)],
         1,
     );
-    assert_eq!(none.unwrap_err().kind(), ErrorKind::Execute);
+    assert_eq!(none.unwrap_err().kind(), ErrorKind::Internal);
 }
 
 #[tokio::test]

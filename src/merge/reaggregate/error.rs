@@ -41,7 +41,7 @@ pub(in crate::merge) fn execution(error: DataFusionError) -> Error {
     };
     let plain = Error::new(ErrorKind::Execute, message(&error)).with_phase(Phase::Merge);
     match innermost(&error) {
-        DataFusionError::ResourcesExhausted(_) => plain.with_hint(
+        DataFusionError::ResourcesExhausted(_) => plain.with_kind(ErrorKind::Limit).with_hint(
             "the merge needs more memory than it may use: raise --memory, or let the shards \
              aggregate more",
         ),

@@ -193,7 +193,7 @@ async fn a_table_that_is_read_twice_is_whole_both_times() {
     let error = reaggregate(streams(shards()), cases[0].0, small)
         .await
         .unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Execute);
+    assert_eq!(error.kind(), ErrorKind::Limit);
     assert!(error.hint().unwrap().contains("--memory"), "{error:?}");
 }
 
@@ -384,7 +384,7 @@ async fn too_little_memory_is_an_error_with_a_cure() {
     let shards = vec![(0..50).map(|n| numbers(n * 1000..(n + 1) * 1000)).collect()];
     let stream = reaggregate(streams(shards), sql, options).await.unwrap();
     let error = stream.collect().await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Execute);
+    assert_eq!(error.kind(), ErrorKind::Limit);
     assert!(error.hint().unwrap().contains("--memory"), "{error:?}");
 }
 

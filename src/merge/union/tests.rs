@@ -4,6 +4,7 @@ use arrow::array::Int32Array;
 use arrow::datatypes::{DataType, Field, Schema};
 
 use super::*;
+use crate::error::ErrorKind;
 use crate::merge::collect;
 use crate::merge::scripted::{Step, Watch, batch, failure, no_columns, numbers, source, values};
 
@@ -140,7 +141,7 @@ async fn a_task_that_panics_is_not_the_end_of_its_rows() {
         let broken = vec![Step::Batch(numbers([1])), Step::Panic];
         let streams = vec![steps(broken, &watch), shard(2..4, &watch)];
         let error = union(streams, order, 1 << 20).unwrap().collect().await;
-        assert_eq!(error.unwrap_err().kind(), ErrorKind::Execute);
+        assert_eq!(error.unwrap_err().kind(), ErrorKind::Internal);
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::config::Topology;
+use crate::error::ErrorKind;
 use crate::export::{self, Destination, ExportOptions, Format, Progress};
 use crate::local::Server as LocalServer;
 use crate::plan::{Arm, Exactness, SortKey, StepColumn};

@@ -45,7 +45,7 @@ async fn rows_are_sorted_limited_and_relieved_of_their_keys() {
         .unwrap_err();
     assert_eq!(
         (error.kind(), error.phase()),
-        (ErrorKind::Execute, Some(Phase::Merge))
+        (ErrorKind::Internal, Some(Phase::Merge))
     );
     assert!(error.shard().is_some());
     assert_idle(&cluster, &databases).await;
@@ -297,7 +297,7 @@ async fn aggregates_without_a_finish_have_the_types_of_the_query() {
             .await
             .err()
             .unwrap();
-        assert_eq!(error.kind(), ErrorKind::Execute, "{error}");
+        assert_eq!(error.kind(), ErrorKind::Internal, "{error}");
     }
     assert_idle(&cluster, &databases).await;
 }
