@@ -69,6 +69,8 @@ mod quote;
 mod scan;
 mod statement;
 mod stream;
+#[cfg(feature = "datafusion")]
+mod tables;
 #[doc(hidden)]
 pub mod text;
 pub mod types;
@@ -87,6 +89,8 @@ pub use progress::{ScanProgress, ShardProgress, ShardState, StepProgress};
 pub use query::{Analysis, Verified, Verifier};
 pub use query::{DEFAULT_MEMORY, Query};
 pub use stream::QueryStream;
+#[cfg(feature = "datafusion")]
+pub use tables::{TableColumn, TableInfo};
 
 /// The `arrow` crate whose types this crate's API uses.
 pub use arrow;

@@ -48,6 +48,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("export", &["text", "types"]),
     ("query", PIPELINE),
     ("cluster", PIPELINE),
+    ("tables", &["catalog", "config", "cluster"]),
     ("provider", PIPELINE),
     (
         "inspect",
@@ -57,7 +58,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ),
     (
         "blocking",
-        &["config", "export", "plan", "query", "cluster"],
+        &["config", "export", "plan", "query", "cluster", "tables"],
     ),
     ("cursor", &["text", "blocking"]),
 ];

@@ -13,6 +13,9 @@ mod layering;
 mod oracle;
 #[cfg(feature = "datafusion")]
 mod plans;
+mod public_api;
+#[cfg(feature = "datafusion")]
+mod tables;
 mod texts;
 mod type_values;
 mod types;
