@@ -59,7 +59,7 @@ const TABLE: &[(&str, &[&str])] = &[
         "blocking",
         &["config", "export", "plan", "query", "cluster"],
     ),
-    ("cursor", &["text", "blocking"]),
+    ("cursor", &["text", "blocking", "query"]),
     ("local", &[]),
 ];
 

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[cfg(feature = "datafusion")]
+mod cancel;
 mod captures;
 #[cfg(feature = "cli")]
 mod cli;
@@ -15,7 +17,11 @@ mod local;
 #[cfg(feature = "datafusion")]
 mod oracle;
 #[cfg(feature = "datafusion")]
+mod parallel;
+#[cfg(feature = "datafusion")]
 mod plans;
+#[cfg(feature = "datafusion")]
+mod sessions;
 mod support;
 mod texts;
 mod type_values;
