@@ -29,9 +29,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("{rows} rows");
 
     // A cursor in the shape of Python's DB-API. An error of any shard is an error of the fetch:
-    // `None` means that every row of every shard was there.
+    // `None` means that every row of every shard was there. With a topology that declares its tables,
+    // `execute(sql)` answers as one PostgreSQL with all rows would.
     let mut cursor = cluster.cursor();
-    cursor.execute("select current_database(), now()")?;
+    cursor.execute_fan_out(cluster.fan_out("select current_database(), now()"))?;
     while let Some(row) = cursor.fetch_one()? {
         let database = row.text(0)?.unwrap_or_default();
         println!(

@@ -8,7 +8,7 @@ use std::env;
 use std::path::PathBuf;
 
 use merganser::export::{self, Compression, Destination, ExportOptions, Format, Progress};
-use merganser::{Cluster, Order, Result, Topology};
+use merganser::{Cluster, Result, Topology};
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -31,8 +31,6 @@ async fn main() -> Result<()> {
             "select x as id, (x * 1.25)::numeric(10,2) as price, md5(x::text) as name \
              from generate_series(1, 10000) x",
         )
-        // No shard waits for another; the order of the rows then differs from run to run.
-        .with_order(Order::FirstCome)
         .stream()
         .await?;
     let options = ExportOptions::new().with_compression(Compression::Zstd);

@@ -8,8 +8,8 @@
 //!
 //! # fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let cluster = blocking::Cluster::new(Topology::from_path("merganser.toml")?)?;
-//! let query = cluster.fan_out("select * from orders where o_orderdate >= $1");
-//! let query = query.with(|options| options.with_params([Some("1998-01-01".to_owned())]));
+//! let query = cluster.query("select * from orders where o_orderdate >= $1");
+//! let query = query.with(|query| query.with_params([Some("1998-01-01".to_owned())]));
 //! for batch in query.stream()? {
 //!     println!("{} rows", batch?.num_rows());
 //! }
@@ -18,7 +18,7 @@
 //! ```
 //!
 //! # In async code
-//! Every call that would wait gives [`ErrorKind::Config`] where a tokio runtime is entered, within
+//! Every call that would wait gives [`ErrorKind::Usage`] where a tokio runtime is entered, within
 //! `spawn_blocking` too: there [`merganser::Cluster`](crate::Cluster) is at hand. To make such a
 //! call all the same, start a thread with [`std::thread::spawn`]. Dropping is allowed everywhere.
 
@@ -40,7 +40,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::export::{self, ExportOptions, Format, Output, Progress, Summary};
 #[cfg(feature = "datafusion")]
 use crate::plan::Plan;
-use crate::query;
+use crate::query::{self, CancelHandle};
 use crate::stream::QueryStream;
 #[cfg(feature = "datafusion")]
 use crate::tables::TableInfo;
@@ -77,11 +77,11 @@ impl Cluster {
         self.0.cluster.topology()
     }
 
-    /// The same SQL on every shard; the rows one shard after the other, as by UNION ALL. See
+    /// The same SQL on every shard; all rows, as by UNION ALL. See
     /// [`merganser::Cluster::fan_out`](crate::Cluster::fan_out).
-    pub fn fan_out(&self, sql: impl Into<String>) -> Query {
-        Query {
-            query: self.0.cluster.fan_out(sql),
+    pub fn fan_out(&self, sql: impl Into<String>) -> FanOut {
+        FanOut {
+            fan_out: self.0.cluster.fan_out(sql),
             engine: self.0.clone(),
         }
     }
@@ -100,7 +100,7 @@ impl Cluster {
     /// [`merganser::Cluster::refresh`](crate::Cluster::refresh).
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] in async code.
+    /// [`ErrorKind::Usage`] in async code.
     #[cfg(feature = "datafusion")]
     pub fn refresh(&self) -> Result<()> {
         self.0.wait(async {
@@ -123,7 +123,7 @@ impl Cluster {
     /// connections. Queries on any clone of this cluster fail from then on.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] in async code.
+    /// [`ErrorKind::Usage`] in async code.
     pub fn close(&self) -> Result<()> {
         self.0.wait(async {
             self.0.cluster.close().await;
@@ -132,25 +132,25 @@ impl Cluster {
     }
 }
 
-/// A query that runs when it is streamed, collected or written; see
-/// [`merganser::Query`](crate::Query).
+/// The same SQL on every shard, which runs when it is streamed, collected or written; see
+/// [`merganser::FanOut`](crate::FanOut).
 #[derive(Debug, Clone)]
-#[must_use = "a query does nothing until it is streamed, collected or written"]
-pub struct Query {
-    query: query::Query,
+#[must_use = "a fan-out does nothing until it is streamed, collected or written"]
+pub struct FanOut {
+    fan_out: query::FanOut,
     engine: Arc<Engine>,
 }
 
-impl Query {
-    /// Sets options: all that [`merganser::Query`](crate::Query) has, by its own methods.
+impl FanOut {
+    /// Sets options: all that [`merganser::FanOut`](crate::FanOut) has, by its own methods.
     ///
     /// ```no_run
     /// # use std::time::Duration;
     /// # fn example(cluster: merganser::blocking::Cluster) -> merganser::Result<()> {
     /// let batches = cluster
     ///     .fan_out("select l_returnflag, count(*) as n from lineitem group by 1")
-    ///     .with(|query| {
-    ///         query
+    ///     .with(|fan_out| {
+    ///         fan_out
     ///             .reaggregate("select l_returnflag, sum(n) as n from shards group by 1")
     ///             .with_timeout(Duration::from_secs(60))
     ///     })
@@ -158,15 +158,93 @@ impl Query {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn with(mut self, set: impl FnOnce(query::Query) -> query::Query) -> Self {
-        self.query = set(self.query);
+    pub fn with(mut self, set: impl FnOnce(query::FanOut) -> query::FanOut) -> Self {
+        self.fan_out = set(self.fan_out);
         self
+    }
+
+    /// What ends this fan-out, and every clone of it, from another thread, also while a call waits.
+    pub fn cancel_handle(&self) -> CancelHandle {
+        self.fan_out.cancel_handle()
     }
 
     /// The schema of the shards' rows, without running the query.
     ///
     /// # Errors
-    /// As [`Query::describe`](crate::Query::describe); [`ErrorKind::Config`] in async code.
+    /// As [`FanOut::describe`](crate::FanOut::describe); [`ErrorKind::Usage`] in async code.
+    pub fn describe(self) -> Result<SchemaRef> {
+        self.engine.wait(self.fan_out.describe())
+    }
+
+    /// The SQL text as the first shard would run it, with the values in place of `$1`, `$2`, ...
+    ///
+    /// # Errors
+    /// As [`FanOut::mogrify`](crate::FanOut::mogrify); [`ErrorKind::Usage`] in async code.
+    pub fn mogrify(self) -> Result<String> {
+        self.engine.wait(self.fan_out.mogrify())
+    }
+
+    /// Starts the query; the rows as they come, in bounded memory.
+    ///
+    /// # Errors
+    /// As [`FanOut::stream`](crate::FanOut::stream); [`ErrorKind::Usage`] in async code.
+    pub fn stream(self) -> Result<QueryReader> {
+        let stream = self.engine.wait(self.fan_out.stream())?;
+        Ok(QueryReader::new(stream, self.engine))
+    }
+
+    /// Runs the query to its end; all batches.
+    ///
+    /// # Errors
+    /// As [`FanOut::collect`](crate::FanOut::collect); [`ErrorKind::Usage`] in async code. There is
+    /// no partial result.
+    ///
+    /// # Memory
+    /// Holds the whole result.
+    pub fn collect(self) -> Result<Vec<RecordBatch>> {
+        self.engine.wait(self.fan_out.collect())
+    }
+
+    /// Runs the query to its end into a writer, which is opened with the schema once that is
+    /// known; returns the number of rows. The writer runs on another thread.
+    ///
+    /// # Errors
+    /// As [`FanOut::write`](crate::FanOut::write); [`ErrorKind::Usage`] in async code.
+    pub fn write<W>(self, open: impl FnOnce(SchemaRef) -> Result<W> + Send + 'static) -> Result<u64>
+    where
+        W: RecordBatchWriter + Send + 'static,
+    {
+        self.engine.wait(self.fan_out.write(open))
+    }
+}
+
+/// SQL as if one PostgreSQL held all rows, which runs when it is streamed, collected or written; see
+/// [`merganser::Query`](crate::Query).
+#[cfg(feature = "datafusion")]
+#[derive(Debug, Clone)]
+#[must_use = "a query does nothing until it is streamed, collected or written"]
+pub struct Query {
+    query: query::Query,
+    engine: Arc<Engine>,
+}
+
+#[cfg(feature = "datafusion")]
+impl Query {
+    /// Sets options: all that [`merganser::Query`](crate::Query) has, by its own methods.
+    pub fn with(mut self, set: impl FnOnce(query::Query) -> query::Query) -> Self {
+        self.query = set(self.query);
+        self
+    }
+
+    /// What ends this query, and every clone of it, from another thread, also while a call waits.
+    pub fn cancel_handle(&self) -> CancelHandle {
+        self.query.cancel_handle()
+    }
+
+    /// The schema of the answer, without running the query.
+    ///
+    /// # Errors
+    /// As [`Query::describe`](crate::Query::describe); [`ErrorKind::Usage`] in async code.
     pub fn describe(self) -> Result<SchemaRef> {
         self.engine.wait(self.query.describe())
     }
@@ -174,8 +252,7 @@ impl Query {
     /// How the query would run, without running it.
     ///
     /// # Errors
-    /// As [`Query::plan`](crate::Query::plan); [`ErrorKind::Config`] in async code.
-    #[cfg(feature = "datafusion")]
+    /// As [`Query::plan`](crate::Query::plan); [`ErrorKind::Usage`] in async code.
     pub fn plan(self) -> Result<Plan> {
         self.engine.wait(self.query.plan())
     }
@@ -183,16 +260,15 @@ impl Query {
     /// The same, with how DataFusion plans its merges.
     ///
     /// # Errors
-    /// As [`Query::explain`](crate::Query::explain); [`ErrorKind::Config`] in async code.
-    #[cfg(feature = "datafusion")]
+    /// As [`Query::explain`](crate::Query::explain); [`ErrorKind::Usage`] in async code.
     pub fn explain(self) -> Result<Plan> {
         self.engine.wait(self.query.explain())
     }
 
-    /// The SQL text as the first shard would run it, with the values in place of `$1`, `$2`, ...
+    /// The statement with its values in place of `$1`, `$2`, ...
     ///
     /// # Errors
-    /// As [`Query::mogrify`](crate::Query::mogrify); [`ErrorKind::Config`] in async code.
+    /// As [`Query::mogrify`](crate::Query::mogrify); [`ErrorKind::Usage`] in async code.
     pub fn mogrify(self) -> Result<String> {
         self.engine.wait(self.query.mogrify())
     }
@@ -200,29 +276,24 @@ impl Query {
     /// Starts the query; the rows as they come, in bounded memory.
     ///
     /// # Errors
-    /// As [`Query::stream`](crate::Query::stream); [`ErrorKind::Config`] in async code.
+    /// As [`Query::stream`](crate::Query::stream); [`ErrorKind::Usage`] in async code.
     pub fn stream(self) -> Result<QueryReader> {
         let stream = self.engine.wait(self.query.stream())?;
-        Ok(QueryReader {
-            schema: stream.schema(),
-            stream: Some(stream),
-            engine: self.engine,
-        })
+        Ok(QueryReader::new(stream, self.engine))
     }
 
     /// Runs the query to its end, and drops its rows: EXPLAIN ANALYZE.
     ///
     /// # Errors
-    /// As [`Query::analyze`](crate::Query::analyze); [`ErrorKind::Config`] in async code.
-    #[cfg(feature = "datafusion")]
+    /// As [`Query::analyze`](crate::Query::analyze); [`ErrorKind::Usage`] in async code.
     pub fn analyze(self) -> Result<query::Analysis> {
         self.engine.wait(self.query.analyze())
     }
 
-    /// Runs the query to its end; the batches, those of the first shard first.
+    /// Runs the query to its end; all batches.
     ///
     /// # Errors
-    /// As [`Query::collect`](crate::Query::collect); [`ErrorKind::Config`] in async code. There is
+    /// As [`Query::collect`](crate::Query::collect); [`ErrorKind::Usage`] in async code. There is
     /// no partial result.
     ///
     /// # Memory
@@ -231,11 +302,10 @@ impl Query {
         self.engine.wait(self.query.collect())
     }
 
-    /// Runs the query to its end into a writer, which is opened with the schema once that is
-    /// known; returns the number of rows. The writer runs on another thread.
+    /// Runs the query to its end into a writer, as [`FanOut::write`].
     ///
     /// # Errors
-    /// As [`Query::write`](crate::Query::write); [`ErrorKind::Config`] in async code.
+    /// As [`Query::write`](crate::Query::write); [`ErrorKind::Usage`] in async code.
     pub fn write<W>(self, open: impl FnOnce(SchemaRef) -> Result<W> + Send + 'static) -> Result<u64>
     where
         W: RecordBatchWriter + Send + 'static,
@@ -274,6 +344,14 @@ pub struct QueryReader {
 }
 
 impl QueryReader {
+    fn new(stream: QueryStream, engine: Arc<Engine>) -> Self {
+        Self {
+            schema: stream.schema(),
+            stream: Some(stream),
+            engine,
+        }
+    }
+
     /// The schema of every batch; a result of no rows has it too.
     pub fn schema(&self) -> SchemaRef {
         self.schema.clone()
@@ -282,7 +360,7 @@ impl QueryReader {
     /// Waits for the next batch; `None` when the result is complete, or has failed before.
     ///
     /// # Errors
-    /// The first error of any shard or of the merge; [`ErrorKind::Config`] in async code, which
+    /// The first error of any shard or of the merge; [`ErrorKind::Usage`] in async code, which
     /// ends the query too.
     pub fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
         let Some(stream) = &mut self.stream else {
@@ -299,7 +377,7 @@ impl QueryReader {
     /// [`export`](mod@crate::export).
     ///
     /// # Errors
-    /// As [`export::write`]; [`ErrorKind::Config`] in async code, and after an error or the end.
+    /// As [`export::write`]; [`ErrorKind::Usage`] in async code, and after an error or the end.
     pub fn export(
         mut self,
         output: Output,
@@ -308,7 +386,7 @@ impl QueryReader {
         progress: &Progress,
     ) -> Result<Summary> {
         let stream = self.stream.take().ok_or_else(|| {
-            Error::new(ErrorKind::Config, "the rows have been read already")
+            Error::new(ErrorKind::Usage, "the rows have been read already")
                 .with_hint("run the query again to write its rows")
         })?;
         let engine = self.engine.clone();
@@ -394,7 +472,7 @@ impl Engine {
                 let _entered = self.handle.enter();
                 drop(work);
                 Err(Error::new(
-                    ErrorKind::Config,
+                    ErrorKind::Usage,
                     "a blocking call cannot wait inside an async runtime",
                 )
                 .with_hint(

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::config::{Environment, Topology};
-use crate::connect::{Pools, Session};
+use crate::config::{Environment, SessionSettings, Topology};
+use crate::connect::{Opening, Pools, Session};
 use crate::error::{Error, ErrorKind, Result};
-use crate::query::Query;
+use crate::query::FanOut;
 #[cfg(feature = "datafusion")]
 use crate::{
     catalog::{self, Catalog},
     config::Finish,
+    query::Query,
     types::Column,
 };
 #[cfg(feature = "datafusion")]
@@ -44,16 +45,25 @@ pub struct Cluster {
 struct Planning {
     /// The pool of the server of `[finish] url`.
     finish: Option<Arc<Pools>>,
-    /// What is known of the shards' catalogs; a new cell with every [`Cluster::refresh`].
-    catalog: tokio::sync::Mutex<Arc<tokio::sync::OnceCell<Arc<Catalog>>>>,
-    described: Described,
+    /// What is known of the shards, by the settings under which names are looked up; emptied with
+    /// every [`Cluster::refresh`].
+    known: Mutex<HashMap<Arc<str>, Arc<Known>>>,
     /// How many queries there were, so that they take turns with the shards.
     turn: AtomicUsize,
 }
 
-/// What a shard said of statements that planning asked about.
+/// What planning has asked of the shards.
 #[cfg(feature = "datafusion")]
-type Described = Mutex<Arc<HashMap<String, Vec<Column>>>>;
+#[derive(Default)]
+struct Known {
+    catalog: tokio::sync::OnceCell<Arc<Catalog>>,
+    /// The columns of statements.
+    described: Mutex<Arc<HashMap<String, Vec<Column>>>>,
+}
+
+/// For as many settings that is kept.
+#[cfg(feature = "datafusion")]
+const MOST_KNOWN: usize = 16;
 
 /// As many descriptions are kept.
 #[cfg(feature = "datafusion")]
@@ -153,34 +163,24 @@ impl Cluster {
         &self.topology
     }
 
-    /// The same SQL on every shard; the rows one shard after the other, as by UNION ALL.
+    /// The same SQL on every shard; all rows, as by UNION ALL, in the order in which they arrive.
     ///
     /// The text is sent as it is: the answer is that of n databases, not of one. A table that every
     /// shard has a copy of counts n times, and a `GROUP BY` gives a group once for each shard that
-    /// has it; [`Query::reaggregate`] combines such parts.
-    pub fn fan_out(&self, sql: impl Into<String>) -> Query {
-        Query::new(self.clone(), sql.into())
+    /// has it; [`FanOut::reaggregate`] combines such parts.
+    pub fn fan_out(&self, sql: impl Into<String>) -> FanOut {
+        FanOut::new(self.clone(), sql.into())
     }
 
     /// Forgets what is known of the shards' tables, views, types, functions and collations.
     ///
-    /// It is read once, for the first planned query of this cluster or of any clone of it. After
+    /// It is read once, for the first planned query of this cluster or of any clone of it, and once
+    /// more for each `search_path` that queries set. After
     /// `CREATE`, `ALTER` or `DROP` on the shards, this lets the next query read it again; queries
     /// that are being planned meanwhile may still go by what was known before.
     #[cfg(feature = "datafusion")]
     pub async fn refresh(&self) {
-        *self.planning.catalog.lock().await = Arc::default();
-        *self.descriptions() = Arc::default();
-    }
-
-    /// The catalog that all shards have in common, read when first asked for; those who ask
-    /// meanwhile wait for the same reading. Nobody may hold a session while waiting for it. An
-    /// error is not kept.
-    #[cfg(feature = "datafusion")]
-    pub(crate) async fn catalog(&self) -> Result<Arc<Catalog>> {
-        let cell = self.planning.catalog.lock().await.clone();
-        let load = async || catalog::load(&self.pools).await.map(Arc::new);
-        cell.get_or_try_init(load).await.cloned()
+        self.all_known().clear();
     }
 
     /// The SQL as if one PostgreSQL held all rows: what is sent to which shard, and how the answers
@@ -195,7 +195,7 @@ impl Cluster {
     /// topology's `[finish]`: that server sees rows of the others.
     #[cfg(feature = "datafusion")]
     pub fn query(&self, sql: impl Into<String>) -> Query {
-        Query::planned(self.clone(), sql.into())
+        Query::new(self.clone(), sql.into())
     }
 
     /// Closes all connections, once queries that were dropped are cancelled on their servers and
@@ -219,10 +219,34 @@ impl Cluster {
     /// A connection of one shard, by its index, in a read-only transaction with the pinned
     /// settings.
     pub(crate) async fn session(&self, shard: usize) -> Result<Session> {
+        self.session_with(shard, self.pools.opening()).await
+    }
+
+    /// The same, with the settings of a query.
+    pub(crate) async fn session_with(&self, shard: usize, opening: &Opening) -> Result<Session> {
         match self.pools.permits([shard]).await?.pop() {
-            Some(permit) => self.pools.session(permit).await,
+            Some(permit) => self.pools.session(permit, opening).await,
             None => Err(Error::new(ErrorKind::Config, "no such shard")),
         }
+    }
+
+    /// How the sessions of a query begin that has these settings on top of the topology's.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] for a setting that is invalid, or that no query can have for itself.
+    pub(crate) fn opening(&self, own: Option<&SessionSettings>) -> Result<Opening> {
+        let Some(own) = own else {
+            return Ok(self.pools.opening().clone());
+        };
+        if own.connect_timeout().is_some() {
+            return Err(Error::new(
+                ErrorKind::Config,
+                "session: connect_timeout cannot be set for one query",
+            )
+            .with_hint("connections serve many queries: set it in the topology"));
+        }
+        own.check()?;
+        Opening::new(&own.over(self.topology.session()))
     }
 }
 
@@ -239,13 +263,23 @@ impl Cluster {
         self.planning.turn.fetch_add(1, Ordering::Relaxed) % self.pools.len().max(1)
     }
 
-    /// The columns of statements that planning asked about before.
-    pub(crate) fn described(&self) -> Arc<HashMap<String, Vec<Column>>> {
-        Arc::clone(&self.descriptions())
+    /// The catalog that all shards have in common, as sessions that begin like this see it: read
+    /// when first asked for; those who ask meanwhile wait for the same reading. Nobody may hold a
+    /// session while waiting for it. An error is not kept.
+    pub(crate) async fn catalog(&self, opening: &Opening) -> Result<Arc<Catalog>> {
+        let known = self.known(opening);
+        let load = async || catalog::load(&self.pools, opening).await.map(Arc::new);
+        known.catalog.get_or_try_init(load).await.cloned()
     }
 
-    pub(crate) fn remember_described(&self, sql: String, columns: Vec<Column>) {
-        let mut described = self.descriptions();
+    /// The columns of statements that planning asked about before, in such sessions.
+    pub(crate) fn described(&self, opening: &Opening) -> Arc<HashMap<String, Vec<Column>>> {
+        Arc::clone(&lock(&self.known(opening).described))
+    }
+
+    pub(crate) fn remember_described(&self, opening: &Opening, sql: String, columns: Vec<Column>) {
+        let known = self.known(opening);
+        let mut described = lock(&known.described);
         // Copied only if another query looks at it.
         let described = Arc::make_mut(&mut described);
         if described.len() >= MOST_DESCRIBED {
@@ -254,10 +288,22 @@ impl Cluster {
         described.insert(sql, columns);
     }
 
-    fn descriptions(&self) -> MutexGuard<'_, Arc<HashMap<String, Vec<Column>>>> {
-        let described = self.planning.described.lock();
-        described.unwrap_or_else(PoisonError::into_inner)
+    fn known(&self, opening: &Opening) -> Arc<Known> {
+        let mut all = self.all_known();
+        if all.len() >= MOST_KNOWN && !all.contains_key(opening.names()) {
+            all.clear();
+        }
+        all.entry(opening.names().clone()).or_default().clone()
     }
+
+    fn all_known(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Known>>> {
+        lock(&self.planning.known)
+    }
+}
+
+#[cfg(feature = "datafusion")]
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What errors call the server of `[finish] url`.

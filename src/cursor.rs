@@ -6,8 +6,11 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 
-use crate::blocking::{Cluster, Query, QueryReader};
+#[cfg(feature = "datafusion")]
+use crate::blocking::Query;
+use crate::blocking::{Cluster, FanOut, QueryReader};
 use crate::error::{Error, ErrorKind, Result};
+use crate::query::CancelHandle;
 use crate::text::TextFormatter;
 
 /// Executes queries one after the other, and hands out the rows of the last one: one by one, some
@@ -17,7 +20,8 @@ use crate::text::TextFormatter;
 /// fails, the call that meets the failure fails, and so does every fetch after it until something
 /// else is executed: the rows that came before are not an answer.
 ///
-/// Each execution is a read-only transaction of its own on every shard. It ends when all rows are
+/// SQL is answered as one PostgreSQL with all rows would, as by [`Cluster::query`]; a fan-out is asked
+/// for by name. Each execution is a read-only transaction of its own on every shard. It ends when all rows are
 /// fetched, and when the result is given up: by the next execution, [`commit`](Self::commit),
 /// [`rollback`](Self::rollback), [`close`](Self::close) or a drop, which cancel what still runs.
 ///
@@ -36,6 +40,7 @@ pub struct Cursor {
     cluster: Cluster,
     state: State,
     arraysize: usize,
+    cancel: CancelHandle,
 }
 
 impl Cluster {
@@ -51,20 +56,25 @@ impl Cluster {
             cluster: self.clone(),
             state: State::NoResult,
             arraysize: 1,
+            cancel: CancelHandle::default(),
         }
     }
 }
 
 impl Cursor {
-    /// Runs SQL on every shard, as [`Cluster::fan_out`]. What was executed before is given up
-    /// first.
+    /// Runs SQL as if one PostgreSQL held all rows, as [`Cluster::query`]. What was executed before
+    /// is given up first.
     ///
-    /// The shards are asked for their columns; they begin to deliver rows with the first fetch.
+    /// The query is planned and has run up to its last step then; the shards begin to deliver its
+    /// rows with the first fetch.
     ///
     /// # Errors
-    /// As [`Query::stream`], and [`ErrorKind::Config`] for a closed cursor.
+    /// As [`Query::stream`]; [`ErrorKind::Config`] when the topology names no table, so that nothing
+    /// can be planned: [`execute_fan_out`](Self::execute_fan_out) asks every shard as it is.
+    /// [`ErrorKind::Usage`] for a closed cursor.
+    #[cfg(feature = "datafusion")]
     pub fn execute(&mut self, sql: &str) -> Result<()> {
-        self.execute_query(self.cluster.fan_out(sql))
+        self.execute_with(sql, [])
     }
 
     /// Runs SQL with values for `$1`, `$2`, ... in PostgreSQL's text form; `None` is NULL.
@@ -72,35 +82,52 @@ impl Cursor {
     /// # Errors
     /// As [`execute`](Self::execute), and [`ErrorKind::Config`] when the number of values is not
     /// that of the parameters.
+    #[cfg(feature = "datafusion")]
     pub fn execute_with<I>(&mut self, sql: &str, params: I) -> Result<()>
     where
         I: IntoIterator<Item = Option<String>>,
     {
-        self.execute_query(self.with_params(sql, params))
+        let query = self.cluster.query(sql);
+        self.execute_query(query.with(|query| query.with_params(params)))
     }
 
     /// Runs a query with options of its own.
     ///
     /// # Errors
     /// As [`execute`](Self::execute).
+    #[cfg(feature = "datafusion")]
     pub fn execute_query(&mut self, query: Query) -> Result<()> {
         self.discard()?;
-        match query.stream() {
-            Ok(reader) => {
-                self.state = State::Result(Unread::new(reader));
-                Ok(())
-            }
-            Err(error) => {
-                self.state = State::Failed(error.copy());
-                Err(error)
-            }
+        if self.cluster.topology().tables().is_empty() {
+            return self.start(|| Err(no_tables()));
         }
+        self.cancel.follow(&query.cancel_handle());
+        self.start(|| query.stream())
+    }
+
+    /// Runs the same SQL on every shard: `cursor.execute_fan_out(cluster.fan_out(sql))`. What was
+    /// executed before is given up first.
+    ///
+    /// The shards are asked for their columns; they begin to deliver rows with the first fetch.
+    ///
+    /// # Errors
+    /// As [`FanOut::stream`], and [`ErrorKind::Usage`] for a closed cursor.
+    pub fn execute_fan_out(&mut self, fan_out: FanOut) -> Result<()> {
+        self.discard()?;
+        self.cancel.follow(&fan_out.cancel_handle());
+        self.start(|| fan_out.stream())
+    }
+
+    /// What ends that which the cursor executes at that moment, from another thread, also while a
+    /// call waits. It stays of use for everything that the cursor executes later.
+    pub fn cancel_handle(&self) -> CancelHandle {
+        self.cancel.clone()
     }
 
     /// The next row; `None` when all were fetched.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] when there is no result or the cursor is closed; and those of reading
+    /// [`ErrorKind::Usage`] when there is no result or the cursor is closed; and those of reading
     /// the rows, which every further fetch repeats.
     pub fn fetch_one(&mut self) -> Result<Option<Row>> {
         self.fetch(Unread::row)
@@ -159,14 +186,17 @@ impl Cursor {
     /// literal that is cast to its type. The result of the cursor stays as it is.
     ///
     /// # Errors
-    /// As [`Query::mogrify`], and [`ErrorKind::Config`] for a closed cursor.
+    /// As [`FanOut::mogrify`], and [`ErrorKind::Usage`] for a closed cursor.
     pub fn mogrify<I>(&self, sql: &str, params: I) -> Result<String>
     where
         I: IntoIterator<Item = Option<String>>,
     {
         match self.state {
             State::Closed => Err(closed()),
-            _ => self.with_params(sql, params).mogrify(),
+            _ => {
+                let statement = self.cluster.fan_out(sql);
+                statement.with(|it| it.with_params(params)).mogrify()
+            }
         }
     }
 
@@ -177,7 +207,7 @@ impl Cursor {
     /// PEP 249 call it.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] for a closed cursor.
+    /// [`ErrorKind::Usage`] for a closed cursor.
     pub fn commit(&mut self) -> Result<()> {
         self.discard()
     }
@@ -185,7 +215,7 @@ impl Cursor {
     /// The same as [`commit`](Self::commit).
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] for a closed cursor.
+    /// [`ErrorKind::Usage`] for a closed cursor.
     pub fn rollback(&mut self) -> Result<()> {
         self.discard()
     }
@@ -206,12 +236,17 @@ impl Cursor {
         self.arraysize = rows.max(1);
     }
 
-    fn with_params<I>(&self, sql: &str, params: I) -> Query
-    where
-        I: IntoIterator<Item = Option<String>>,
-    {
-        let query = self.cluster.fan_out(sql);
-        query.with(|query| query.with_params(params))
+    fn start(&mut self, stream: impl FnOnce() -> Result<QueryReader>) -> Result<()> {
+        match stream() {
+            Ok(reader) => {
+                self.state = State::Result(Unread::new(reader));
+                Ok(())
+            }
+            Err(error) => {
+                self.state = State::Failed(error.copy());
+                Err(error)
+            }
+        }
     }
 
     fn discard(&mut self) -> Result<()> {
@@ -258,7 +293,7 @@ impl Row {
     /// The value of a column, counted from 0, as an array of this one value; no bytes are copied.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] when there is no such column.
+    /// [`ErrorKind::Usage`] when there is no such column.
     pub fn column(&self, column: usize) -> Result<ArrayRef> {
         Ok(self.whole_column(column)?.slice(self.index, 1))
     }
@@ -266,7 +301,7 @@ impl Row {
     /// The value of a column, counted from 0, in PostgreSQL's text form; `None` is NULL.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] when there is no such column; [`ErrorKind::Export`] for an Arrow type
+    /// [`ErrorKind::Usage`] when there is no such column; [`ErrorKind::Export`] for an Arrow type
     /// that PostgreSQL has no text for, which only a merge can give.
     pub fn text(&self, column: usize) -> Result<Option<String>> {
         let array = self.whole_column(column)?;
@@ -289,7 +324,7 @@ impl Row {
         let columns = self.batch.columns();
         columns.get(column).map(AsRef::as_ref).ok_or_else(|| {
             Error::new(
-                ErrorKind::Config,
+                ErrorKind::Usage,
                 format!("no column {column}: the row has {} columns", columns.len()),
             )
             .with_hint("columns are counted from 0")
@@ -393,10 +428,22 @@ impl Unread {
 }
 
 fn no_result() -> Error {
-    Error::new(ErrorKind::Config, "the cursor has no result")
+    Error::new(ErrorKind::Usage, "the cursor has no result")
         .with_hint("execute a query first; commit and rollback give its result up")
 }
 
+#[cfg(feature = "datafusion")]
+fn no_tables() -> Error {
+    Error::new(
+        ErrorKind::Config,
+        "a planned query needs a topology that says how the tables are spread over the shards",
+    )
+    .with_hint(
+        "`merganser inspect` writes one; or run the text as it is on every shard, with \
+         Cursor::execute_fan_out",
+    )
+}
+
 fn closed() -> Error {
-    Error::new(ErrorKind::Config, "the cursor is closed").with_hint("make a new one with cursor()")
+    Error::new(ErrorKind::Usage, "the cursor is closed").with_hint("make a new one with cursor()")
 }

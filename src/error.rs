@@ -113,6 +113,8 @@ struct Inner {
     sql_state: Option<String>,
     hint: Option<String>,
     source: Option<Box<dyn StdError + Send + Sync>>,
+    /// A value has no place in the Arrow type of its column, and may have one in another type.
+    unrepresentable: bool,
 }
 
 impl Error {
@@ -126,6 +128,7 @@ impl Error {
             sql_state: None,
             hint: None,
             source: None,
+            unrepresentable: false,
         }))
     }
 
@@ -213,7 +216,21 @@ impl Error {
                 .source
                 .as_ref()
                 .map(|source| source.to_string().into()),
+            unrepresentable: self.0.unrepresentable,
         }))
+    }
+
+    /// The same error, which is about a value that the Arrow type of its column cannot hold.
+    #[must_use]
+    pub(crate) fn with_unrepresentable(mut self) -> Self {
+        self.0.unrepresentable = true;
+        self
+    }
+
+    /// Whether another Arrow type might hold what this error is about. Damaged data is no such thing.
+    #[cfg_attr(not(feature = "datafusion"), allow(dead_code))]
+    pub(crate) fn is_unrepresentable(&self) -> bool {
+        self.0.unrepresentable
     }
 
     /// The same error with words behind its message.

@@ -86,8 +86,8 @@ pub use merge::Order;
 pub use plan::{Arm, Exactness, MergeMode, Plan};
 pub use progress::{ScanProgress, ShardProgress, ShardState, StepProgress};
 #[cfg(feature = "datafusion")]
-pub use query::{Analysis, Verified, Verifier};
-pub use query::{DEFAULT_MEMORY, Query};
+pub use query::{Analysis, Query, Verified, Verifier};
+pub use query::{CancelHandle, DEFAULT_MEMORY, FanOut};
 pub use stream::QueryStream;
 #[cfg(feature = "datafusion")]
 pub use tables::{TableColumn, TableInfo};

@@ -1,13 +1,16 @@
 //! A stream of record batches with a schema: what every stage hands to the next.
 
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use futures::future::{BoxFuture, FutureExt, Shared};
 use futures::stream::{BoxStream, Stream, StreamExt, TryStreamExt};
+use tokio_util::task::AbortOnDropHandle;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// The rows of a query as they arrive: a [`Stream`] of [`RecordBatch`]es that all have
 /// [`schema`](Self::schema).
@@ -22,9 +25,18 @@ use crate::error::Result;
 #[must_use = "streams do nothing unless polled"]
 pub struct QueryStream {
     schema: SchemaRef,
-    inner: BoxStream<'static, Result<RecordBatch>>,
+    /// `None` after the end.
+    batches: Arc<Mutex<Option<Batches>>>,
+    interrupt: Option<Interrupt>,
     ended: bool,
+    /// Drops the batches once the interrupt comes, also while nobody asks for one.
+    _watcher: Option<AbortOnDropHandle<()>>,
 }
+
+type Batches = BoxStream<'static, Result<RecordBatch>>;
+
+/// Ends a stream before its time: gives the error when that has to happen.
+pub(crate) type Interrupt = Shared<BoxFuture<'static, Arc<Error>>>;
 
 impl QueryStream {
     /// Joins a schema and the batches that have it.
@@ -34,8 +46,10 @@ impl QueryStream {
     ) -> Self {
         Self {
             schema,
-            inner: batches.boxed(),
+            batches: Arc::new(Mutex::new(Some(batches.boxed()))),
+            interrupt: None,
             ended: false,
+            _watcher: None,
         }
     }
 
@@ -54,18 +68,63 @@ impl QueryStream {
     pub async fn collect(self) -> Result<Vec<RecordBatch>> {
         self.try_collect().await
     }
+
+    /// The same rows, unless the interrupt comes before their end: then its error, whether or not
+    /// rows are there, and the query is cancelled even if nobody asks for the next batch.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub(crate) fn interrupted_by(self, interrupt: Interrupt) -> Self {
+        let (schema, interrupting) = (self.schema(), interrupt.clone());
+        let mut stream = Self::new(schema, self);
+        // Not held: with the stream its batches go, at once.
+        let batches = Arc::downgrade(&stream.batches);
+        let watcher = tokio::spawn(async move {
+            interrupting.await;
+            let given_up = batches.upgrade().and_then(|batches| lock(&batches).take());
+            drop(given_up);
+        });
+        stream._watcher = Some(AbortOnDropHandle::new(watcher));
+        stream.interrupt = Some(interrupt);
+        stream
+    }
+
+    /// Waits for what ends this stream early; for ever if nothing does.
+    pub(crate) fn interruption(&self) -> impl Future<Output = Error> + Send + 'static {
+        let interrupt = self.interrupt.clone();
+        async move {
+            match interrupt {
+                Some(interrupt) => interrupt.await.copy(),
+                None => std::future::pending().await,
+            }
+        }
+    }
 }
 
 impl Stream for QueryStream {
     type Item = Result<RecordBatch>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.ended {
+        let this = &mut *self;
+        if this.ended {
             return Poll::Ready(None);
         }
-        let next = self.inner.poll_next_unpin(cx);
+        // Held until the batch is there, so that batches which are gone are never taken for the end.
+        let mut batches = lock(&this.batches);
+        let interrupted = match &mut this.interrupt {
+            Some(interrupt) => interrupt.poll_unpin(cx).map(|error| error.copy()),
+            None => Poll::Pending,
+        };
+        let next = match (interrupted, batches.as_mut()) {
+            (Poll::Ready(error), _) => Poll::Ready(Some(Err(error))),
+            (Poll::Pending, Some(batches)) => batches.poll_next_unpin(cx),
+            (Poll::Pending, None) => {
+                Poll::Ready(Some(Err(Error::fault("the rows of a stream are gone"))))
+            }
+        };
         if let Poll::Ready(None | Some(Err(_))) = &next {
-            self.ended = true;
+            this.ended = true;
+            *batches = None;
         }
         next
     }
@@ -77,4 +136,9 @@ impl std::fmt::Debug for QueryStream {
             .field("schema", &self.schema)
             .finish_non_exhaustive()
     }
+}
+
+/// Locks, also after a panic: a stream that panicked is not asked again.
+fn lock(batches: &Mutex<Option<Batches>>) -> std::sync::MutexGuard<'_, Option<Batches>> {
+    batches.lock().unwrap_or_else(PoisonError::into_inner)
 }

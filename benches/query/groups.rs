@@ -99,17 +99,15 @@ pub(crate) async fn child(arguments: &[String]) -> Result<()> {
     match mode.as_str() {
         "planned" | "planned, shard order" | "fan-out alone" => {
             let cluster = Cluster::new(topology(inputs)?)?;
-            let query = match mode.as_str() {
-                "fan-out alone" => cluster.fan_out(grouped(PARTS)?),
-                _ => cluster.query(grouped(SUMS)?),
+            let planned = || -> Result<_> { Ok(cluster.query(grouped(SUMS)?).with_memory(MEMORY)) };
+            let mut rows = match mode.as_str() {
+                "fan-out alone" => {
+                    let query = cluster.fan_out(grouped(PARTS)?).with_memory(MEMORY);
+                    query.stream().await?
+                }
+                "planned" => planned()?.stream().await?,
+                _ => planned()?.with_order(Order::Shard).stream().await?,
             };
-            let query = query.with_memory(MEMORY);
-            let query = match mode.as_str() {
-                "planned, shard order" => query.with_order(Order::Shard),
-                "fan-out alone" => query.with_order(Order::FirstCome),
-                _ => query,
-            };
-            let mut rows = query.stream().await?;
             while let Some(batch) = rows.try_next().await? {
                 totals.add(&batch)?;
             }

@@ -7,12 +7,12 @@ use crate::error::{Error, ErrorKind, Phase, Result};
 #[cfg(feature = "datafusion")]
 use {
     super::{Catalog, compare::compare},
-    crate::connect::Pools,
+    crate::connect::{Opening, Pools},
     futures::future::try_join_all,
     std::sync::Arc,
 };
 
-/// The catalogs of all shards as one. Takes a connection of each shard, so nobody who waits for it
+/// The catalogs of all shards as one, as sessions that begin like this see them. Takes a connection of each shard, so nobody who waits for it
 /// may hold one.
 ///
 /// # Errors
@@ -21,10 +21,10 @@ use {
 /// # Cancel safety
 /// Dropping the future cancels what runs on the shards.
 #[cfg(feature = "datafusion")]
-pub(crate) async fn load(pools: &Arc<Pools>) -> Result<Catalog> {
+pub(crate) async fn load(pools: &Arc<Pools>, opening: &Opening) -> Result<Catalog> {
     let permits = pools.permits(0..pools.len()).await?;
     let facts = try_join_all(permits.into_iter().map(async |permit| {
-        let mut session = pools.session(permit).await?;
+        let mut session = pools.session(permit, opening).await?;
         let facts = read(&mut session).await?;
         session.finish().await;
         Ok(facts)

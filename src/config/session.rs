@@ -47,11 +47,11 @@ const SETTLED: [&str; 6] = [
     "transaction_read_only",
 ];
 
-/// The settings that every query finds on every shard, whatever the server, the database or the
-/// role would give it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The settings that every query, or one query, finds on every shard, whatever the server, the
+/// database or the role would give it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SessionSettings {
-    timezone: String,
+    timezone: Option<String>,
     search_path: Option<String>,
     statement_timeout: Option<Duration>,
     lock_timeout: Option<Duration>,
@@ -59,24 +59,11 @@ pub struct SessionSettings {
     settings: BTreeMap<String, String>,
 }
 
-impl Default for SessionSettings {
-    fn default() -> Self {
-        Self {
-            timezone: "UTC".to_owned(),
-            search_path: None,
-            statement_timeout: None,
-            lock_timeout: None,
-            connect_timeout: None,
-            settings: BTreeMap::new(),
-        }
-    }
-}
-
 impl SessionSettings {
     /// Sets `TimeZone`, by which `now()::date`, `date_trunc` and `to_char` compute.
     #[must_use]
     pub fn with_timezone(mut self, timezone: impl Into<String>) -> Self {
-        self.timezone = timezone.into();
+        self.timezone = Some(timezone.into());
         self
     }
 
@@ -118,7 +105,7 @@ impl SessionSettings {
 
     /// `TimeZone`; `UTC` by default.
     pub fn timezone(&self) -> &str {
-        &self.timezone
+        self.timezone.as_deref().unwrap_or("UTC")
     }
 
     /// `search_path`; `None` leaves each server its own.
@@ -150,8 +137,32 @@ impl SessionSettings {
         &self.settings
     }
 
-    pub(super) fn check(&self) -> Result<()> {
-        if self.timezone.trim().is_empty() {
+    /// These settings where they say something, else those.
+    pub(crate) fn over(&self, others: &Self) -> Self {
+        let mut settings = others.settings.clone();
+        settings.extend(self.settings.clone());
+        Self {
+            timezone: self.timezone.clone().or(others.timezone.clone()),
+            search_path: self.search_path.clone().or(others.search_path.clone()),
+            statement_timeout: self.statement_timeout.or(others.statement_timeout),
+            lock_timeout: self.lock_timeout.or(others.lock_timeout),
+            connect_timeout: self.connect_timeout.or(others.connect_timeout),
+            settings,
+        }
+    }
+
+    /// What of these settings may change the meaning of names, or who may use them.
+    #[cfg(feature = "datafusion")]
+    pub(crate) fn of_names(&self) -> Self {
+        Self {
+            search_path: self.search_path.clone(),
+            settings: self.settings.clone(),
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.timezone().trim().is_empty() {
             return Err(invalid("session: timezone is empty"));
         }
         if self
@@ -184,7 +195,7 @@ impl SessionSettings {
                 )));
             }
         }
-        if self.timezone.contains('\0')
+        if self.timezone().contains('\0')
             || self
                 .search_path
                 .as_deref()
@@ -263,6 +274,26 @@ mod tests {
                 .message()
                 .contains("cannot be set")
         );
+    }
+
+    #[test]
+    fn what_is_set_comes_before_what_was_there() {
+        let base = SessionSettings::default()
+            .with_timezone("Asia/Tokyo")
+            .with_search_path("a")
+            .with_setting("work_mem", "1MB")
+            .with_setting("jit", "off");
+        assert_eq!(SessionSettings::default().over(&base), base);
+        let own = SessionSettings::default()
+            .with_timezone("UTC")
+            .with_lock_timeout(Duration::from_secs(1))
+            .with_setting("work_mem", "2MB");
+        let both = own.over(&base);
+        assert_eq!(both.timezone(), "UTC");
+        assert_eq!(both.search_path(), Some("a"));
+        assert_eq!(both.lock_timeout(), Some(Duration::from_secs(1)));
+        let settings: Vec<_> = both.settings().iter().map(|(_, value)| value).collect();
+        assert_eq!(settings, ["off", "2MB"]);
     }
 
     #[test]

@@ -22,7 +22,7 @@ use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 #[cfg(feature = "datafusion")]
 pub(crate) use self::pool::Permit;
-pub(crate) use self::pool::{Pools, Session};
+pub(crate) use self::pool::{Opening, Pools, Session};
 use self::socket::{Address, Socket};
 pub(crate) use self::tap::CopyEvent;
 use self::tap::{Tap, TapHandle};

@@ -22,8 +22,7 @@ const ENDING_TIMEOUT: Duration = Duration::from_secs(2);
 /// The pools of a cluster.
 pub(crate) struct Pools {
     shards: Vec<ShardPool>,
-    /// What begins every session.
-    begin: String,
+    opening: Opening,
     /// The most connections to one shard.
     size: usize,
     /// Cancel requests and ends of transactions under way.
@@ -51,6 +50,32 @@ impl Manager for Opener {
             false => Ok(()),
             true => Err(RecycleError::message("closed")),
         }
+    }
+}
+
+/// What begins a session: its transaction, and the settings that a query finds. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Opening {
+    sql: Arc<str>,
+    #[cfg(feature = "datafusion")]
+    names: Arc<str>,
+}
+
+impl Opening {
+    /// # Errors
+    /// [`ErrorKind::Config`] for a value that no SQL text can hold.
+    pub(crate) fn new(settings: &SessionSettings) -> Result<Self> {
+        Ok(Self {
+            sql: begin_sql(settings)?.into(),
+            #[cfg(feature = "datafusion")]
+            names: begin_sql(&settings.of_names())?.into(),
+        })
+    }
+
+    /// By which settings names are looked up: equal where they are the same.
+    #[cfg(feature = "datafusion")]
+    pub(crate) fn names(&self) -> &Arc<str> {
+        &self.names
     }
 }
 
@@ -85,7 +110,7 @@ impl Pools {
             .collect::<Result<_>>()?;
         Ok(Self {
             shards,
-            begin: begin_sql(settings)?,
+            opening: Opening::new(settings)?,
             size,
             endings: TaskTracker::new(),
         })
@@ -137,11 +162,21 @@ impl Pools {
             .collect()
     }
 
-    /// A connection of the shard, in a read-only transaction with the pinned settings.
+    /// How sessions begin unless a query has settings of its own.
+    pub(crate) fn opening(&self) -> &Opening {
+        &self.opening
+    }
+
+    /// A connection of the shard, in a read-only transaction with the pinned settings and those of
+    /// the opening.
     ///
     /// # Cancel safety
     /// When dropped before it is ready, the connection is closed.
-    pub(crate) async fn session(self: &Arc<Self>, permit: Permit) -> Result<Session> {
+    pub(crate) async fn session(
+        self: &Arc<Self>,
+        permit: Permit,
+        opening: &Opening,
+    ) -> Result<Session> {
         let shard = &self.shards[permit.shard];
         let name = |error: Error| error.with_shard(&*shard.name);
         let mut slot = Some(permit.permit);
@@ -170,7 +205,7 @@ impl Pools {
             let begun = limited(
                 params,
                 Phase::Session,
-                session.run(&self.begin, Phase::Session),
+                session.run(&opening.sql, Phase::Session),
             );
             let Err(error) = begun.await else {
                 return Ok(session);

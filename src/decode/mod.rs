@@ -359,8 +359,8 @@ fn value_error(columns: &[Column], index: usize, base: usize, fault: ValueFault)
     let error = Error::new(ErrorKind::Decode, message);
     match fault.fault {
         Fault::Bad(_) => error,
-        Fault::Inexact { hint, .. } => error.with_hint(hint),
-        Fault::Unrepresentable { hint, .. } => error.with_hint(hint.unwrap_or(
+        Fault::Inexact { hint, .. } => error.with_unrepresentable().with_hint(hint),
+        Fault::Unrepresentable { hint, .. } => error.with_unrepresentable().with_hint(hint.unwrap_or(
             "read such values as NULL or as text with the option for unrepresentable values (--unrepresentable), or cast the column in the query",
         )),
     }

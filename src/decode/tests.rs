@@ -136,6 +136,10 @@ fn unrepresentable_values_are_errors_or_null() {
         "column 1 \"c0\" (date), row 0: infinity cannot be held by an Arrow date"
     );
     assert!(error.hint().unwrap().contains("unrepresentable"));
+    assert!(error.is_unrepresentable() && error.copy().is_unrepresentable());
+    // Damage is nothing that another type would hold.
+    let damaged = run_whole(&["date"], &[vec![Some(vec![0; 3])]]).unwrap_err();
+    assert!(!damaged.is_unrepresentable());
     let builder =
         DecoderBuilder::new(columns(&["date"])).with_unrepresentable(Unrepresentable::Null);
     let (_, batches) = run(builder, &copy_data(&infinity), 1).unwrap();
@@ -156,6 +160,7 @@ fn a_number_that_its_decimal_cannot_hold_is_never_null() {
             "{error}"
         );
         assert!(error.hint().unwrap().contains("numeric option"));
+        assert!(error.is_unrepresentable());
     }
 }
 

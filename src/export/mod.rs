@@ -401,13 +401,27 @@ pub async fn write(
 /// Returns the number of rows.
 ///
 /// # Errors
-/// Those of the stream, unchanged; else [`ErrorKind::Export`] for those of `open` and of the
-/// writer, and for a panic in it.
+/// Those of the stream, unchanged, its deadline among them also while the writer is at work; else
+/// [`ErrorKind::Export`] for those of `open` and of the writer, and for a panic in it.
 ///
 /// # Cancel safety
 /// Dropping the future drops the stream at once, and the writer, without closing it, as soon as it
 /// returns from the batch that it is at.
-pub async fn pump<W, F>(mut stream: QueryStream, open: F, progress: &Progress) -> Result<u64>
+pub async fn pump<W, F>(stream: QueryStream, open: F, progress: &Progress) -> Result<u64>
+where
+    W: RecordBatchWriter,
+    F: FnOnce(SchemaRef) -> Result<W> + Send + 'static,
+{
+    // Also while the writer waits for its reader, and nobody asks the stream.
+    let interruption = stream.interruption();
+    tokio::select! {
+        biased;
+        error = interruption => Err(error),
+        written = drive(stream, open, progress) => written,
+    }
+}
+
+async fn drive<W, F>(mut stream: QueryStream, open: F, progress: &Progress) -> Result<u64>
 where
     W: RecordBatchWriter,
     F: FnOnce(SchemaRef) -> Result<W> + Send + 'static,

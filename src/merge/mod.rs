@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! shard 0 --task--> [queue, bounded in bytes] --.
-//! shard 1 --task--> [queue, bounded in bytes] ---+--> union --> one stream
+//! shard 1 --task--> [queue, bounded in bytes] ---+--> union --> one stream, as they come or in order
 //! shard 2 --task--> [queue, bounded in bytes] --'
 //!
 //! shard 0..n, each sorted --> ordered, limit --> one stream
@@ -32,23 +32,23 @@ pub(crate) use limit::{Rest, limit};
 #[cfg(feature = "datafusion")]
 pub(crate) use ordered::{Comparison, ordered};
 #[cfg(feature = "datafusion")]
-pub(crate) use reaggregate::{ReaggregateOptions, explain, reaggregate};
+pub(crate) use reaggregate::{ReaggregateOptions, best_order, explain, reaggregate};
 pub(crate) use union::union;
 
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::stream::QueryStream;
 
-/// In which order the rows of the shards follow each other.
+/// In which order the rows of the shards follow each other, where the statement leaves it open.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Order {
     /// All rows of the first shard, then all rows of the second, and so on in the order of the
-    /// topology. The same answers of the shards give the same table each time. A shard whose turn
-    /// has not come reads ahead until its queue is full.
-    #[default]
+    /// topology. The same answers of the shards give the same table each time. Shards whose turn has
+    /// not come read ahead within the memory of the query, and wait when that is full.
     Shard,
-    /// Batches as they arrive, rows of a batch together. No shard waits for another, so this is the
-    /// faster one for large results, and the order differs from run to run.
+    /// Batches as they arrive, the rows of a shard in its order. No shard waits for another, and the
+    /// order differs from run to run.
+    #[default]
     FirstCome,
 }
 

@@ -175,7 +175,8 @@ pub(crate) fn ordered(
     });
     if streams.len() == 1 || comparison.keys.is_empty() {
         // One shard has sorted already. Without keys, any order is right.
-        let rows = union(streams, Order::Shard, queue_bytes)?;
+        let memory = queue_bytes.saturating_mul(streams.len());
+        let rows = union(streams, Order::Shard, memory)?;
         return Ok(project(rows, visible));
     }
 

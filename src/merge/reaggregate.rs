@@ -2,6 +2,7 @@
 
 mod arithmetic;
 mod error;
+mod floats;
 mod shard_order;
 mod source;
 mod sum;
@@ -26,7 +27,7 @@ use datafusion::execution::context::{SQLOptions, SessionContext};
 use datafusion::execution::memory_pool::{FairSpillPool, MemoryConsumer, MemoryReservation};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::{AggregateUDF, LogicalPlan};
-use datafusion::physical_plan::{ExecutionPlanProperties, execute_stream_partitioned};
+use datafusion::physical_plan::execute_stream_partitioned;
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
@@ -35,6 +36,7 @@ use futures::stream::StreamExt;
 
 pub(super) use self::error::execution;
 use self::error::planning;
+pub(crate) use self::floats::best_order;
 pub(super) use self::source::{from_datafusion, to_datafusion};
 use super::{Order, same_schema, union};
 use crate::error::{Error, ErrorKind, Phase, Result};
@@ -96,7 +98,7 @@ impl Default for ReaggregateOptions {
 /// The SQL is DataFusion's with PostgreSQL's grammar. As in PostgreSQL, unquoted names are lower
 /// case, NULLs sort as the largest value, a literal with a point is a decimal, integers that are
 /// divided give an integer, and a number that overflows is an error. What differs is told where
-/// users read it, at [`Query::reaggregate`](crate::Query::reaggregate).
+/// users read it, at [`FanOut::reaggregate`](crate::FanOut::reaggregate).
 ///
 /// Fields keep their metadata (such as `arrow.uuid`) where the SQL passes a column on or groups by
 /// it, and lose it in expressions, `min` and `max` among them.
@@ -118,7 +120,6 @@ pub(crate) async fn reaggregate(
 ) -> Result<QueryStream> {
     let schema = check_columns(&inputs)?;
     check_one_select(merge_sql)?;
-    let partitions = inputs.len();
     let context = session(&options).map_err(|error| {
         execution(error).with_hint("check the folder for temporary files and the memory budget")
     })?;
@@ -140,14 +141,12 @@ pub(crate) async fn reaggregate(
         .await
         .map_err(|error| planning(error, &schema))?;
     // One stream a partition: they are put in order here, as no operator of the plan needed to.
-    let output = physical.output_partitioning().partition_count().max(1);
     let streams = execute_stream_partitioned(physical, context.task_ctx())
         .map_err(execution)?
         .into_iter()
         .map(source::from_datafusion)
         .collect();
-    let queue = options.memory_bytes / 8 / output.max(partitions).max(1);
-    let rows = union(streams, options.order, queue)?;
+    let rows = union(streams, options.order, options.memory_bytes / 8)?;
     Ok(finish(rows, held))
 }
 
@@ -270,7 +269,9 @@ fn session(options: &ReaggregateOptions) -> datafusion::common::Result<SessionCo
         let mut rules = rules.unwrap_or_else(|| {
             datafusion::physical_optimizer::optimizer::PhysicalOptimizer::new().rules
         });
-        rules.push(Arc::new(shard_order::KeepShardOrder));
+        rules.push(Arc::new(shard_order::KeepShardOrder {
+            memory: options.memory_bytes / 8,
+        }));
         state = state.with_physical_optimizer_rules(rules);
     }
     let context = SessionContext::new_with_state(state.build());
@@ -328,11 +329,7 @@ async fn hold(
         .iter()
         .map(|partition| source::from_datafusion(partition.execute(context.task_ctx())))
         .collect();
-    let mut rows = union(
-        streams,
-        options.order,
-        options.memory_bytes / 8 / source.len().max(1),
-    )?;
+    let mut rows = union(streams, options.order, options.memory_bytes / 8)?;
     let mut batches = Vec::new();
     while let Some(batch) = rows.next().await {
         let batch = batch?;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Schema, SchemaRef};
 use futures::stream::{self, StreamExt};
+use tokio::sync::Notify;
 
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::stream::QueryStream;
@@ -15,6 +16,8 @@ use crate::stream::QueryStream;
 pub(crate) enum Step {
     Batch(RecordBatch),
     Wait(Duration),
+    /// Goes on when somebody says so.
+    Until(Arc<Notify>),
     Fail(Error),
     Panic,
     /// Never goes on.
@@ -39,14 +42,23 @@ impl Watch {
 
     /// Waits until `count` sources were dropped; aborted tasks drop theirs a little later.
     pub(crate) async fn until_dropped(&self, count: usize) {
-        for _ in 0..500 {
-            if self.dropped() == count {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-        panic!("{} of {count} sources were dropped", self.dropped());
+        until(|| self.dropped() == count, "the sources are not dropped").await;
     }
+
+    /// Waits until `count` batches were taken.
+    pub(crate) async fn until_taken(&self, count: usize) {
+        until(|| self.taken() == count, "the batches are not taken").await;
+    }
+}
+
+async fn until(done: impl Fn() -> bool, fault: &str) {
+    for _ in 0..500 {
+        if done() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    panic!("{fault}");
 }
 
 struct OnDrop(Watch);
@@ -69,6 +81,10 @@ pub(crate) fn source(schema: SchemaRef, steps: Vec<Step>, watch: &Watch) -> Quer
                 Step::Fail(error) => Err(error),
                 Step::Panic => panic!("scripted"),
                 Step::Hang => std::future::pending().await,
+                Step::Until(signal) => {
+                    signal.notified().await;
+                    continue;
+                }
                 Step::Wait(time) => {
                     tokio::time::sleep(time).await;
                     continue;

@@ -1,4 +1,4 @@
-//! The rows of all shards, one after the other: UNION ALL.
+//! The rows of all shards as one stream: UNION ALL.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use arrow::array::RecordBatch;
 use futures::stream::{Stream, StreamExt};
 use tokio::sync::mpsc::{self, Receiver, Sender};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use super::{Order, same_schema};
@@ -18,9 +18,10 @@ use crate::stream::QueryStream;
 /// Appends the rows of all streams, as SQL's `UNION ALL` does.
 ///
 /// From the first poll on, every stream is read in a task of its own, so that shards are decoded in
-/// parallel. Each task may be ahead of the reader by `queue_bytes`
-/// ([`RecordBatch::get_array_memory_size`]), then it waits, and with it its server. A single stream
-/// is passed through without a task.
+/// parallel. The tasks together may be ahead of the reader by `memory` bytes
+/// ([`RecordBatch::get_array_memory_size`]): half of them is divided among the streams, so that each
+/// can always go on when its turn comes, and the other half is for whoever needs it. A task that
+/// finds neither waits, and with it its server. A single stream is passed through without a task.
 ///
 /// # Errors
 /// At once if there is no stream, or if their schemas differ. Later the first error of any stream,
@@ -34,12 +35,12 @@ use crate::stream::QueryStream;
 /// Dropping the stream aborts the tasks, which drops the streams that they read.
 ///
 /// # Memory
-/// `queue_bytes` for each stream, or one batch where that is larger, and one more batch that waits
+/// `memory`, or one batch of each stream where that is larger, and one more batch of each that waits
 /// for its place in the queue.
 pub(crate) fn union(
     mut streams: Vec<QueryStream>,
     order: Order,
-    queue_bytes: usize,
+    memory: usize,
 ) -> Result<QueryStream> {
     same_schema(&streams)?;
     // There is one at least: the check above refuses none.
@@ -54,7 +55,7 @@ pub(crate) fn union(
     let waiting = Union::Waiting {
         streams,
         order,
-        queue_bytes,
+        memory,
     };
     Ok(QueryStream::new(schema, waiting))
 }
@@ -65,7 +66,7 @@ enum Union {
     Waiting {
         streams: Vec<QueryStream>,
         order: Order,
-        queue_bytes: usize,
+        memory: usize,
     },
     Running(Readers),
     Done,
@@ -100,10 +101,10 @@ impl Stream for Union {
         if let Self::Waiting {
             streams,
             order,
-            queue_bytes,
+            memory,
         } = &mut *self
         {
-            let readers = Readers::start(std::mem::take(streams), *order, *queue_bytes);
+            let readers = Readers::start(std::mem::take(streams), *order, *memory);
             *self = Self::Running(readers);
         }
         let Self::Running(readers) = &mut *self else {
@@ -118,19 +119,17 @@ impl Stream for Union {
 }
 
 impl Readers {
-    fn start(streams: Vec<QueryStream>, order: Order, queue_bytes: usize) -> Self {
-        let room = kibibytes(queue_bytes);
-        // A batch takes at least one unit of room, so the number of messages is bounded by the room
-        // too; the end of the shard needs one place more.
-        let messages = usize::try_from(room).unwrap_or(usize::MAX / 16) + 1;
+    fn start(streams: Vec<QueryStream>, order: Order, memory: usize) -> Self {
+        let rooms = Room::divide(memory, streams.len());
+        let messages = rooms.first().map_or(1, Room::messages);
         let (error_sender, errors) = mpsc::channel(1);
         let mut tasks = JoinSet::new();
         let mut queues = VecDeque::new();
         let shared = match order {
             Order::Shard => None,
             Order::FirstCome => {
-                let places = messages.saturating_mul(streams.len()).min(MOST_MESSAGES);
-                let (sender, receiver) = mpsc::channel(places);
+                let places = messages.saturating_mul(streams.len());
+                let (sender, receiver) = mpsc::channel(places.min(MOST_MESSAGES));
                 queues.push_back(Queue {
                     receiver,
                     open: streams.len(),
@@ -138,7 +137,7 @@ impl Readers {
                 Some(sender)
             }
         };
-        for stream in streams {
+        for (stream, room) in streams.into_iter().zip(rooms) {
             let sender = match &shared {
                 Some(sender) => sender.clone(),
                 None => {
@@ -193,10 +192,9 @@ impl Readers {
 #[cfg(feature = "datafusion")]
 pub(super) fn ahead(stream: QueryStream, errors: Sender<Error>, queue_bytes: usize) -> QueryStream {
     let schema = stream.schema();
-    let room = kibibytes(queue_bytes);
-    let places = usize::try_from(room).unwrap_or(MOST_MESSAGES) + 1;
+    let room = Room::alone(queue_bytes);
     let start = move || {
-        let (sender, receiver) = mpsc::channel(places.min(MOST_MESSAGES));
+        let (sender, receiver) = mpsc::channel(room.messages().min(MOST_MESSAGES));
         let mut tasks = JoinSet::new();
         tasks.spawn(read(stream, sender, errors, room));
         (receiver, tasks)
@@ -218,10 +216,7 @@ pub(super) fn ahead(stream: QueryStream, errors: Sender<Error>, queue_bytes: usi
 }
 
 /// The task of one shard.
-async fn read(mut stream: QueryStream, queue: Sender<Message>, errors: Sender<Error>, room: u32) {
-    let budget = Arc::new(Semaphore::new(
-        usize::try_from(room).unwrap_or(MOST_MESSAGES),
-    ));
+async fn read(mut stream: QueryStream, queue: Sender<Message>, errors: Sender<Error>, room: Room) {
     while let Some(next) = stream.next().await {
         let batch = match next {
             Ok(batch) => batch,
@@ -231,9 +226,7 @@ async fn read(mut stream: QueryStream, queue: Sender<Message>, errors: Sender<Er
                 return;
             }
         };
-        // A batch larger than the whole queue goes through alone.
-        let size = kibibytes(batch.get_array_memory_size()).min(room);
-        let Ok(permit) = Arc::clone(&budget).acquire_many_owned(size).await else {
+        let Ok(permit) = room.take(batch.get_array_memory_size()).await else {
             return;
         };
         if queue.send(Message::Batch(batch, permit)).await.is_err() {
@@ -243,6 +236,78 @@ async fn read(mut stream: QueryStream, queue: Sender<Message>, errors: Sender<Er
     // Gives the connection back before the others have ended.
     drop(stream);
     let _ = queue.send(Message::End).await;
+}
+
+/// How far one stream may be ahead of the reader.
+struct Room {
+    own: Budget,
+    /// What all streams of a union have together, on top.
+    shared: Option<Budget>,
+}
+
+#[derive(Clone)]
+struct Budget {
+    free: Arc<Semaphore>,
+    /// In kibibytes.
+    size: u32,
+}
+
+impl Room {
+    #[cfg(feature = "datafusion")]
+    fn alone(bytes: usize) -> Self {
+        Self {
+            own: Budget::new(bytes),
+            shared: None,
+        }
+    }
+
+    fn divide(memory: usize, streams: usize) -> Vec<Self> {
+        let half = memory / 2;
+        let shared = Budget::new(half);
+        let rooms = (0..streams).map(|_| Self {
+            own: Budget::new(half / streams),
+            shared: Some(shared.clone()),
+        });
+        rooms.collect()
+    }
+
+    /// The most messages in the queue: a batch takes at least one unit of room, and the end of the
+    /// stream needs one place more.
+    fn messages(&self) -> usize {
+        let shared = self.shared.as_ref().map_or(0, |shared| shared.size);
+        usize::try_from(self.own.size + shared).unwrap_or(MOST_MESSAGES) + 1
+    }
+
+    /// Waits for the room that a batch needs. One that is larger than all room of its stream's own
+    /// goes through alone.
+    async fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, AcquireError> {
+        let size = kibibytes(bytes);
+        let own = self.own.take(size.min(self.own.size));
+        match &self.shared {
+            Some(shared) if size <= shared.size => tokio::select! {
+                biased;
+                permit = own => permit,
+                permit = shared.take(size) => permit,
+            },
+            _ => own.await,
+        }
+    }
+}
+
+impl Budget {
+    fn new(bytes: usize) -> Self {
+        let size = kibibytes(bytes);
+        Self {
+            free: Arc::new(Semaphore::new(
+                usize::try_from(size).unwrap_or(MOST_MESSAGES),
+            )),
+            size,
+        }
+    }
+
+    fn take(&self, size: u32) -> impl Future<Output = Result<OwnedSemaphorePermit, AcquireError>> {
+        Arc::clone(&self.free).acquire_many_owned(size)
+    }
 }
 
 fn lost_reader() -> Error {
@@ -256,8 +321,9 @@ fn kibibytes(bytes: usize) -> u32 {
         .clamp(1, MOST_KIBIBYTES)
 }
 
-/// Half a tebibyte: no queue comes near, and it is below a semaphore's limit on 32-bit machines.
-const MOST_KIBIBYTES: u32 = (1 << 29) - 2;
+/// A quarter of a tebibyte: no queue comes near, and two of them are below a semaphore's limit on
+/// 32-bit machines.
+const MOST_KIBIBYTES: u32 = (1 << 28) - 2;
 /// Below the limit of a channel on 32-bit machines; places cost nothing until they are used.
 const MOST_MESSAGES: usize = (1 << 29) - 1;
 

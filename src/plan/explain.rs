@@ -154,7 +154,7 @@ impl Plan {
                 let limits = limits(*skip, *fetch);
                 match (several, limits.is_empty()) {
                     (true, _) => {
-                        writeln!(out, "  merge: one shard's rows after the other's{limits}")
+                        writeln!(out, "  merge: the rows of all shards{limits}")
                     }
                     (false, true) => Ok(()),
                     (false, false) => writeln!(out, "  merge: the rows as they come{limits}"),

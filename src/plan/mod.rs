@@ -136,7 +136,7 @@ pub(crate) enum Place {
 /// How the rows of the step's shards become one stream.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Merge {
-    /// One shard after the other; `skip` rows are left out, and at most `fetch` given.
+    /// The rows of all shards; `skip` rows are left out, and at most `fetch` given.
     Concatenate { skip: u64, fetch: Option<u64> },
     /// Each shard's rows come sorted; a k-way merge keeps them so.
     Ordered {
@@ -353,7 +353,7 @@ impl fmt::Display for Sql {
 }
 
 impl Merge {
-    /// All rows, one shard after the other.
+    /// All rows of all shards.
     fn all() -> Self {
         Self::Concatenate {
             skip: 0,

@@ -2,15 +2,10 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use futures::stream::{self, StreamExt, TryStreamExt};
-
-use super::{Planning, Query};
-use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{Plan, seconds};
 use crate::progress::{ScanProgress, StepProgress};
-use crate::stream::QueryStream;
 
 /// The plan of a query that runs or has run, and how many rows and bytes each step moved, in which
 /// time. Clones see the same query.
@@ -18,9 +13,9 @@ use crate::stream::QueryStream;
 /// [`Display`](fmt::Display) is the plan's text with these figures, as they are at that moment.
 #[derive(Debug, Clone)]
 pub struct Analysis {
-    plan: Arc<Plan>,
-    planning: Duration,
-    progress: ScanProgress,
+    pub(super) plan: Arc<Plan>,
+    pub(super) planning: Duration,
+    pub(super) progress: ScanProgress,
 }
 
 impl Analysis {
@@ -52,72 +47,4 @@ impl fmt::Display for Analysis {
         f.write_str(&self.plan.describe(Some(&self.steps())))?;
         writeln!(f, "\nPlanned in {}", seconds(self.planning))
     }
-}
-
-impl Query {
-    /// Runs the query as [`stream`](Self::stream) does, and lets its figures be looked at.
-    ///
-    /// # Errors
-    /// As [`stream`](Self::stream); [`ErrorKind::Config`] for a fan-out, which has no plan.
-    pub async fn stream_analyzed(self) -> Result<(QueryStream, Analysis)> {
-        let planning = self.planning.ok_or_else(no_plan)?;
-        let deadline = self.deadline();
-        let (rows, analysis) = deadline.within(self.start_planned(planning)).await?;
-        Ok((deadline.bound(rows), analysis))
-    }
-
-    /// Runs the query to its end, and drops its rows: EXPLAIN ANALYZE.
-    ///
-    /// # Errors
-    /// As [`collect`](Self::collect); [`ErrorKind::Config`] for a fan-out, which has no plan.
-    pub async fn analyze(self) -> Result<Analysis> {
-        let (rows, analysis) = self.stream_analyzed().await?;
-        rows.try_for_each(async |_| Ok(())).await?;
-        Ok(analysis)
-    }
-
-    /// Plans the query and runs it up to its last step.
-    pub(super) async fn start_planned(
-        &self,
-        mut planning: Planning,
-    ) -> Result<(QueryStream, Analysis)> {
-        let (mut rows, analysis) = self.start(planning).await?;
-        if !analysis.plan.decimals {
-            return Ok((rows, analysis));
-        }
-        // A number that no decimal holds comes up before the first row where a merge sees all rows
-        // first. PostgreSQL can then do what the merge cannot.
-        match rows.next().await {
-            Some(Err(error)) if error.kind() == ErrorKind::Decode => {
-                drop(rows);
-                planning.decimals = false;
-                self.start(planning).await
-            }
-            first => {
-                let schema = rows.schema();
-                let rows = stream::iter(first).chain(rows);
-                Ok((QueryStream::new(schema, rows), analysis))
-            }
-        }
-    }
-
-    async fn start(&self, planning: Planning) -> Result<(QueryStream, Analysis)> {
-        let began = Instant::now();
-        let (plan, held) = self.make_plan(planning).await?;
-        let analysis = Analysis {
-            plan: Arc::new(plan),
-            planning: began.elapsed(),
-            progress: self.progress.clone(),
-        };
-        let rows = super::execute::run(self, planning, &analysis.plan, held).await?;
-        Ok((rows, analysis))
-    }
-}
-
-pub(super) fn no_plan() -> Error {
-    Error::new(
-        ErrorKind::Config,
-        "a fan-out has no plan: its SQL runs on every shard as it is",
-    )
-    .with_hint("ask for the plan of Cluster::query")
 }

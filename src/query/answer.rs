@@ -144,6 +144,7 @@ pub(super) fn aggregated(rows: QueryStream, user: &[Column]) -> Result<QueryStre
                     )
                     .with_phase(Phase::Merge)
                     .with_source(error)
+                    .with_unrepresentable()
                     .with_hint(
                         "set the numeric option to decimal(p,s) with more digits, or to text",
                     )

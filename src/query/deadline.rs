@@ -1,10 +1,12 @@
-//! The time that a query may take.
+//! What ends a query before it is done: its deadline, and whoever cancels it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures::stream::{self, StreamExt};
-use tokio::time::{Instant, timeout_at};
+use futures::FutureExt;
+use tokio::time::{Instant, sleep_until};
 
+use super::CancelHandle;
 use crate::error::{Error, ErrorKind, Result};
 use crate::progress::{ScanProgress, ShardState};
 use crate::stream::QueryStream;
@@ -14,26 +16,56 @@ use crate::stream::QueryStream;
 pub(super) struct Deadline {
     /// The moment, and the time that was given.
     end: Option<(Instant, Duration)>,
+    cancel: CancelHandle,
     /// Tells which shards were late.
     progress: ScanProgress,
 }
 
 impl Deadline {
     /// A deadline this far from now, if there is one.
-    pub(super) fn new(timeout: Option<Duration>, progress: ScanProgress) -> Self {
+    pub(super) fn new(
+        timeout: Option<Duration>,
+        cancel: CancelHandle,
+        progress: ScanProgress,
+    ) -> Self {
         Self {
             end: timeout.map(|timeout| (Instant::now() + timeout, timeout)),
+            cancel,
             progress,
         }
     }
 
+    /// The work, or an error in place of what is not done in time.
     pub(super) async fn within<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        let Some((at, limit)) = self.end else {
-            return work.await;
+        tokio::select! {
+            // Work that always has something to do would never let the deadline be seen.
+            biased;
+            error = self.over() => Err(error),
+            done = work => done,
+        }
+    }
+
+    /// The stream, with an error in place of what does not come in time.
+    pub(super) fn bound(self, stream: QueryStream) -> QueryStream {
+        let over = async move { Arc::new(self.over().await) };
+        stream.interrupted_by(over.boxed().shared())
+    }
+
+    /// Waits until the query may not go on, and says why.
+    async fn over(&self) -> Error {
+        let late = async {
+            match self.end {
+                Some((at, limit)) => {
+                    sleep_until(at).await;
+                    limit
+                }
+                None => std::future::pending().await,
+            }
         };
-        match timeout_at(at, work).await {
-            Ok(result) => result,
-            Err(_) => Err(self.passed(limit)),
+        tokio::select! {
+            biased;
+            error = self.cancel.cancelled() => error,
+            limit = late => self.passed(limit),
         }
     }
 
@@ -57,24 +89,5 @@ impl Deadline {
             ),
         )
         .with_hint("give it more time (--timeout on the command line), or ask for less")
-    }
-
-    /// The stream, with an error in place of what does not come in time.
-    pub(super) fn bound(self, stream: QueryStream) -> QueryStream {
-        if self.end.is_none() {
-            return stream;
-        }
-        let schema = stream.schema();
-        let batches = stream::unfold(Some((stream, self)), |state| async move {
-            let (mut stream, deadline) = state?;
-            let next = deadline
-                .within(async { stream.next().await.transpose() })
-                .await;
-            match next.transpose()? {
-                Ok(batch) => Some((Ok(batch), Some((stream, deadline)))),
-                Err(error) => Some((Err(error), None)),
-            }
-        });
-        QueryStream::new(schema, batches)
     }
 }

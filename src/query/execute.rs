@@ -8,6 +8,7 @@
 //! Each server that any step needs has one transaction, and with it one snapshot, for all of them.
 
 mod route;
+mod start;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,8 +20,10 @@ use futures::stream::{self, StreamExt};
 use tokio::sync::oneshot;
 
 use self::route::{Route, Server};
+pub(super) use self::start::start;
 use super::answer::{aggregated, fitted};
-use super::{Planning, QUEUE_SHARE, Query, settle};
+use super::planned::{Planning, Query};
+use super::settle;
 use crate::cluster::Cluster;
 use crate::connect::{Permit, Pools, Session};
 use crate::error::{Error, Phase, Result};
@@ -28,7 +31,7 @@ use crate::finish::{Budget, Relation, RelationBuilder, aggregated_types};
 use crate::merge::{self, Comparison, Order, ReaggregateOptions, Rest};
 use crate::plan::{Exactness, Merge, Place, Plan, Sql, Step};
 use crate::progress::{Counters, ShardState, StepCounters};
-use crate::scan::{self, BatchOptions, Description, Reading};
+use crate::scan::{self, Description, Reading};
 use crate::statement::Statement;
 use crate::stream::QueryStream;
 use crate::types::{Column, Unrepresentable};
@@ -55,9 +58,9 @@ pub(super) async fn run(
         sites: open(query, &route, held).await?,
         route,
         relations: Vec::new(),
-        steps: query.progress.begin_steps(plan.steps.len()),
+        steps: query.options.progress.begin_steps(plan.steps.len()),
         budget: Budget::new(planning.finish_rows, planning.finish_bytes),
-        groups: query.order.unwrap_or(match plan.exactness {
+        groups: query.options.order.unwrap_or(match plan.exactness {
             Exactness::Exact => Order::FirstCome,
             // The same sums each time.
             Exactness::ExactUpToFloatOrder => Order::Shard,
@@ -185,7 +188,7 @@ impl Execution<'_> {
     /// Starts the last step.
     async fn answer(mut self, step: &Step, columns: &[Column]) -> Result<QueryStream> {
         let index = self.relations.len();
-        let user = self.query.types;
+        let user = self.query.options.types;
         if let Merge::Aggregate { .. } = step.merge {
             let reading = Reading::Aggregate(user);
             let (described, first) = self.describe(index, step, reading).await?;
@@ -329,11 +332,7 @@ impl Execution<'_> {
         unrepresentable: Unrepresentable,
         needed_again: bool,
     ) -> Result<Scans> {
-        let options = BatchOptions {
-            rows: self.query.batch_rows,
-            bytes: self.query.batch_bytes,
-            unrepresentable,
-        };
+        let options = self.query.options.batches(unrepresentable);
         let counters = self.counters(index);
         let mut shards = Vec::new();
         let mut returns = Vec::new();
@@ -371,13 +370,17 @@ impl Execution<'_> {
         sent: Sent,
         rest: Rest,
     ) -> Result<QueryStream> {
-        let Query { order, memory, .. } = *self.query;
-        let order = order.unwrap_or_default();
-        let queue = memory / QUEUE_SHARE / shards.len().max(1);
+        let options = &self.query.options;
         match &step.merge {
             Merge::Concatenate { skip, fetch } => {
                 let streams = shards.into_iter().map(|(_, rows)| rows).collect();
-                let rows = merge::union(streams, order, queue)?;
+                // What other steps read is in the same order each time: sums of floating-point
+                // numbers depend on it.
+                let order = match rest {
+                    Rest::Read => Order::Shard,
+                    Rest::Cancel => options.order.unwrap_or_default(),
+                };
+                let rows = merge::union(streams, order, options.queue_bytes(order))?;
                 Ok(merge::limit(rows, *skip, *fetch, rest))
             }
             Merge::Ordered {
@@ -393,18 +396,19 @@ impl Execution<'_> {
                     .and_then(|fetch| fetch.checked_add(*skip))
                     .and_then(|wanted| usize::try_from(wanted).ok())
                     .unwrap_or(usize::MAX);
-                let batch_rows = self.query.batch_rows.min(wanted);
+                let batch_rows = options.batch_rows.min(wanted);
+                let queue = options.queue_bytes(Order::FirstCome) / shards.len().max(1);
                 let rows = merge::ordered(shards, comparison, *visible, queue, batch_rows)?;
                 Ok(merge::limit(rows, *skip, *fetch, rest))
             }
             Merge::Aggregate { sql, .. } => {
                 let streams = shards.into_iter().map(|(_, rows)| rows).collect();
-                let options = ReaggregateOptions {
+                let merging = ReaggregateOptions {
                     order: self.groups,
-                    batch_rows: self.query.batch_rows,
-                    ..ReaggregateOptions::new(memory)
+                    batch_rows: options.batch_rows,
+                    ..ReaggregateOptions::new(options.memory)
                 };
-                merge::reaggregate(streams, sql, options).await
+                merge::reaggregate(streams, sql, merging).await
             }
         }
     }
@@ -445,13 +449,17 @@ impl Execution<'_> {
 /// A session of every server that takes part, all at the same time.
 async fn open(query: &Query, route: &Route, held: Held) -> Result<BTreeMap<Server, Site>> {
     let cluster = &query.cluster;
+    let opening = &query.opening()?;
     let pools = cluster.pools();
     let names = route.servers().map(|server| match server {
         Server::Shard(shard) => pools.name(shard).to_string(),
         Server::Finish => finish_pool(cluster).map_or_else(|_| String::new(), |(_, name)| name),
     });
     let names: Vec<_> = names.collect();
-    let counters = query.progress.begin(names.iter().map(String::as_str));
+    let counters = query
+        .options
+        .progress
+        .begin(names.iter().map(String::as_str));
     let mut sites: BTreeMap<_, _> = route
         .servers()
         .zip(names)
@@ -478,7 +486,7 @@ async fn open(query: &Query, route: &Route, held: Held) -> Result<BTreeMap<Serve
         .filter_map(|(server, site)| Some((site, permits.remove(server)?)))
         .map(|(site, (pools, permit))| async move {
             site.counters.set(ShardState::Connecting);
-            match pools.session(permit).await {
+            match pools.session(permit, opening).await {
                 Ok(session) => {
                     site.session = Some(session);
                     Ok(())

@@ -1,32 +1,312 @@
 //! The same SQL on every shard.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::{Query, settle};
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Schema, SchemaRef};
+use arrow::record_batch::RecordBatchWriter;
+use futures::FutureExt;
+
+use super::options::Options;
+use super::{CancelHandle, settle};
+use crate::cluster::Cluster;
+use crate::config::SessionSettings;
 use crate::connect::Session;
 use crate::error::Result;
-use crate::progress::{Counters, ShardState};
-use crate::scan::{self, BatchOptions, Description, Reading};
+use crate::export;
+use crate::merge::{self, Order};
+use crate::progress::{Counters, ScanProgress, ShardState};
+use crate::scan::{self, Description, Reading};
 use crate::statement::Statement;
 use crate::stream::QueryStream;
-use crate::types::Column;
+use crate::types::{Column, TypeOptions};
 
-impl Query {
-    /// The rows of each shard, ready to be read.
-    pub(super) async fn scan(self) -> Result<Vec<QueryStream>> {
-        let prepared = self.prepare().await?;
-        let options = BatchOptions {
-            rows: self.batch_rows,
-            bytes: self.batch_bytes,
-            unrepresentable: self.types.unrepresentable,
+/// The same SQL on every shard, with the rows of all of them; runs when it is awaited.
+///
+/// Made by [`Cluster::fan_out`].
+///
+/// # Cancel safety
+/// Dropping any future of a fan-out, or the stream that it gave, cancels it on every shard.
+#[derive(Debug, Clone)]
+#[must_use = "a fan-out does nothing until it is streamed, collected or written"]
+pub struct FanOut {
+    pub(super) cluster: Cluster,
+    sql: String,
+    merge_sql: Option<String>,
+    options: Options,
+}
+
+impl FanOut {
+    pub(crate) fn new(cluster: Cluster, sql: String) -> Self {
+        Self {
+            cluster,
+            sql,
+            merge_sql: None,
+            options: Options::default(),
+        }
+    }
+
+    /// Runs DataFusion SQL over the rows of all shards, which are the table `shards`.
+    ///
+    /// This is how partial aggregates combine: each shard groups its rows, and the merge groups the
+    /// groups. Sums and counts are summed, minima and maxima are taken again; an average is a sum
+    /// divided by a count, both summed.
+    ///
+    /// The SQL is one SELECT, read by PostgreSQL's rules where DataFusion can be told them: names
+    /// are folded to lower case, NULLs sort as the largest value, a literal with a point is a
+    /// decimal, an overflow is an error. What differs from PostgreSQL:
+    ///
+    /// - `sum` of `bigint` is a `bigint`, and an error if it does not fit; `sum(x::decimal(38))`
+    ///   gives more room. `sum` of a decimal has ten digits more, up to 38.
+    /// - `avg` of integers is a double, and `avg` of a decimal has four digits more, the last of
+    ///   them cut; `sum(total) / sum(count)` of decimals says what is meant.
+    /// - `real` is summed as `double`. Division of a double by zero gives infinity.
+    /// - Text and enum labels are compared by their bytes (collation "C"), intervals field by field.
+    ///   `char(n)` comes with its trailing blanks, and is equal only to text that has them: compare
+    ///   `rtrim(x)`.
+    /// - A division of decimals gives four digits more than the dividend has, the last cut, where
+    ///   PostgreSQL gives sixteen significant ones, rounded; a cast of a fraction to an integer cuts
+    ///   it off, where PostgreSQL rounds. Functions are DataFusion's, also those with a name that
+    ///   PostgreSQL has (`to_char`, `round`). Leave such expressions to the shards where they can
+    ///   compute them.
+    /// - A result column without a name of its own is called as DataFusion calls it: use `AS`.
+    ///
+    /// Two columns of the shards with the same name are an error, and so is any other table.
+    ///
+    /// Shards are merged as their rows arrive, unless the SQL aggregates floating-point numbers:
+    /// then in shard order, which keeps their sums the same each time.
+    ///
+    /// ```no_run
+    /// # async fn example(cluster: merganser::Cluster) -> merganser::Result<()> {
+    /// let batches = cluster
+    ///     .fan_out("select l_returnflag, count(*) as n from lineitem group by 1")
+    ///     .reaggregate("select l_returnflag, sum(n) as n from shards group by 1 order by 1")
+    ///     .collect()
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "datafusion")]
+    pub fn reaggregate(mut self, merge_sql: impl Into<String>) -> Self {
+        self.merge_sql = Some(merge_sql.into());
+        self
+    }
+
+    /// The values of `$1`, `$2`, ... in PostgreSQL's text form; `None` is NULL. PostgreSQL itself
+    /// finds their types.
+    pub fn with_params<I>(mut self, values: I) -> Self
+    where
+        I: IntoIterator<Item = Option<String>>,
+    {
+        self.options.parameters = values.into_iter().collect();
+        self
+    }
+
+    /// The most rows in a batch; 8192 unless set.
+    pub fn with_batch_rows(mut self, rows: usize) -> Self {
+        self.options.batch_rows = rows;
+        self
+    }
+
+    /// The most bytes of a batch, as they come from the server, unless one row alone has more;
+    /// 16 MiB unless set.
+    pub fn with_batch_bytes(mut self, bytes: usize) -> Self {
+        self.options.batch_bytes = bytes;
+        self
+    }
+
+    /// How types with more than one mapping are read.
+    pub fn with_types(mut self, options: TypeOptions) -> Self {
+        self.options.types = options;
+        self
+    }
+
+    /// The order of rows of different shards: [`Order::FirstCome`] unless set, so that no shard waits
+    /// for another. Rows of one shard stay in its order.
+    pub fn with_order(mut self, order: Order) -> Self {
+        self.options.order = Some(order);
+        self
+    }
+
+    /// How many bytes the query may hold: batches that wait, and the state of a merge, which
+    /// spills to disk beyond. 1 GiB unless set.
+    ///
+    /// An eighth of it is for batches that wait for their reader; under [`Order::Shard`] all of it,
+    /// and shards whose turn has not come wait when it is full.
+    pub fn with_memory(mut self, bytes: usize) -> Self {
+        self.options.memory = bytes;
+        self
+    }
+
+    /// The longest that the whole query may take, from the call until the last row is taken, and by
+    /// [`write`](Self::write) or [`export::write`] written.
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.options.timeout = Some(timeout);
+        self
+    }
+
+    /// Lets `progress` see how far the shards are.
+    pub fn with_progress(mut self, progress: ScanProgress) -> Self {
+        self.options.progress = progress;
+        self
+    }
+
+    /// Settings for this query alone, on every server that it uses. What they leave open is as the
+    /// topology has it.
+    ///
+    /// They are checked when the query begins: a name or value that is invalid is an error of kind
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config), or [`ErrorKind::Server`](crate::ErrorKind::Server)
+    /// where only PostgreSQL can tell, and names the setting. A `connect_timeout` is refused, because
+    /// connections serve many queries.
+    ///
+    /// ```no_run
+    /// # async fn example(cluster: merganser::Cluster) -> merganser::Result<()> {
+    /// use merganser::config::SessionSettings;
+    ///
+    /// let berlin = SessionSettings::default().with_timezone("Europe/Berlin");
+    /// let batches = cluster.fan_out("select now()::date").with_session(berlin).collect().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn with_session(mut self, settings: SessionSettings) -> Self {
+        self.options.session = Some(settings);
+        self
+    }
+
+    /// What ends this query, and every clone of it, from elsewhere.
+    pub fn cancel_handle(&self) -> CancelHandle {
+        self.options.cancel.clone()
+    }
+
+    /// The schema of the shards' rows, without running the query. Every shard is asked.
+    ///
+    /// # Errors
+    /// As [`stream`](Self::stream), before the first row.
+    pub async fn describe(self) -> Result<SchemaRef> {
+        self.options
+            .deadline()
+            .within(async {
+                let prepared = self.prepare().await?;
+                for (session, _) in prepared.shards {
+                    session.finish().await;
+                }
+                let fields: Vec<_> = prepared.columns.iter().map(Column::to_field).collect();
+                Ok(Arc::new(Schema::new(fields)))
+            })
+            .await
+    }
+
+    /// The SQL text as the first shard would run it, with the values in place of `$1`, `$2`, ...
+    ///
+    /// The shard is asked for the types of the parameters; each value is a literal that is cast to
+    /// its type. The query does not run.
+    ///
+    /// # Errors
+    /// As [`stream`](Self::stream), before the first row, but of the first shard alone.
+    pub async fn mogrify(self) -> Result<String> {
+        let mogrified = self.options.mogrify(&self.cluster, &self.sql);
+        self.options.deadline().within(mogrified).await
+    }
+
+    /// Starts the query; the rows as they come, in bounded memory.
+    ///
+    /// Every shard is asked for its columns first; only when all agree does the query run.
+    ///
+    /// # Errors
+    /// - [`ErrorKind::Syntax`](crate::ErrorKind::Syntax): no statement, or several; or DataFusion
+    ///   does not understand the merge's SQL.
+    /// - [`ErrorKind::Config`](crate::ErrorKind::Config): the number of parameters is not that of the
+    ///   values, or a setting is invalid.
+    /// - [`ErrorKind::Connect`](crate::ErrorKind::Connect): a shard cannot be reached or does not let
+    ///   us in; where several fail, all are named.
+    /// - [`ErrorKind::Server`](crate::ErrorKind::Server): a shard does not accept the SQL.
+    /// - [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported): not a query; or the shards
+    ///   disagree on its columns.
+    /// - [`ErrorKind::Timeout`](crate::ErrorKind::Timeout): the deadline passed.
+    /// - [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled): somebody called
+    ///   [`CancelHandle::cancel`].
+    pub async fn stream(self) -> Result<QueryStream> {
+        let deadline = self.options.deadline();
+        let rows = deadline.within(self.start().boxed()).await?;
+        Ok(deadline.bound(rows))
+    }
+
+    /// Runs the query to its end; the batches in the order of [`with_order`](Self::with_order).
+    ///
+    /// # Errors
+    /// As [`stream`](Self::stream), and those of reading the rows. There is no partial result.
+    ///
+    /// # Memory
+    /// Holds the whole result.
+    pub async fn collect(self) -> Result<Vec<RecordBatch>> {
+        if self.merge_sql.is_some() {
+            return self.stream().await?.collect().await;
+        }
+        let order = self.options.order.unwrap_or_default();
+        self.options
+            .deadline()
+            .within(async {
+                let streams = self.scan().boxed().await?;
+                merge::collect(streams, order).await
+            })
+            .await
+    }
+
+    /// Runs the query to its end into a writer, which is opened with the schema once that is
+    /// known; returns the number of rows.
+    ///
+    /// # Errors
+    /// As [`collect`](Self::collect), and those of the writer. What was written by then is for the
+    /// caller to discard; [`export::write`] does that for files.
+    ///
+    /// # Memory
+    /// Bounded by [`with_memory`](Self::with_memory) and what the writer holds.
+    pub async fn write<W>(
+        self,
+        open: impl FnOnce(SchemaRef) -> Result<W> + Send + 'static,
+    ) -> Result<u64>
+    where
+        W: RecordBatchWriter + Send + 'static,
+    {
+        let stream = self.stream().await?;
+        export::pump(stream, open, &export::Progress::default()).await
+    }
+
+    async fn start(&self) -> Result<QueryStream> {
+        let streams = self.scan().await?;
+        #[cfg(feature = "datafusion")]
+        if let Some(sql) = &self.merge_sql {
+            return self.merge(streams, sql).await;
+        }
+        let order = self.options.order.unwrap_or_default();
+        merge::union(streams, order, self.options.queue_bytes(order))
+    }
+
+    #[cfg(feature = "datafusion")]
+    async fn merge(&self, streams: Vec<QueryStream>, sql: &str) -> Result<QueryStream> {
+        let mut options = merge::ReaggregateOptions {
+            batch_rows: self.options.batch_rows,
+            ..merge::ReaggregateOptions::new(self.options.memory)
         };
+        options.order = match self.options.order {
+            Some(order) => order,
+            None => merge::best_order(&streams, sql, &options).await?,
+        };
+        merge::reaggregate(streams, sql, options).await
+    }
+
+    /// The rows of each shard, ready to be read.
+    async fn scan(&self) -> Result<Vec<QueryStream>> {
+        let prepared = self.prepare().await?;
+        let options = self.options.batches(self.options.types.unrepresentable);
         let statement = &prepared.statement;
         prepared
             .shards
             .into_iter()
             .zip(prepared.descriptions)
             .map(|((session, counters), description)| {
-                let sql = scan::copy_sql(statement, &description, &self.parameters)?;
+                let sql = scan::copy_sql(statement, &description, &self.options.parameters)?;
                 let columns = prepared.columns.clone();
                 Ok(scan::rows(session, sql, columns, &options, counters, None))
             })
@@ -34,24 +314,28 @@ impl Query {
     }
 
     /// Connects to all shards, describes the statement on each, and compares.
-    pub(super) async fn prepare(&self) -> Result<Prepared> {
+    async fn prepare(&self) -> Result<Prepared> {
         let statement = Statement::parse(&self.sql)?;
+        let opening = &self.cluster.opening(self.options.session.as_ref())?;
         let pools = self.cluster.pools();
         let names: Vec<_> = (0..pools.len())
             .map(|shard| pools.name(shard).clone())
             .collect();
-        let counters = self.progress.begin(names.iter().map(|name| &**name));
+        let counters = self
+            .options
+            .progress
+            .begin(names.iter().map(|name| &**name));
         let permits = pools.permits(0..pools.len()).await?;
         let described = permits
             .into_iter()
             .zip(&counters)
             .map(|(permit, counters)| {
                 let statement = &statement;
-                let reading = Reading::Options(self.types);
+                let reading = Reading::Options(self.options.types);
                 async move {
                     counters.set(ShardState::Connecting);
                     let described = async {
-                        let mut session = pools.session(permit).await?;
+                        let mut session = pools.session(permit, opening).await?;
                         let description = scan::describe(&mut session, statement, reading).await?;
                         Ok((session, description))
                     };
@@ -83,9 +367,9 @@ impl Query {
 }
 
 /// A query that every shard has described.
-pub(super) struct Prepared {
-    pub(super) statement: Statement,
-    pub(super) columns: Vec<Column>,
-    pub(super) shards: Vec<(Session, Arc<Counters>)>,
+struct Prepared {
+    statement: Statement,
+    columns: Vec<Column>,
+    shards: Vec<(Session, Arc<Counters>)>,
     descriptions: Vec<Description>,
 }

@@ -2,75 +2,193 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
+use arrow::record_batch::RecordBatchWriter;
+use futures::FutureExt;
+use futures::stream::TryStreamExt;
 
-use super::analysis::no_plan;
-use super::execute::{Held, about_made_sql, renamed, schema_of};
-use super::{Planning, Query};
+use super::execute::{self, Held, about_made_sql, renamed, schema_of};
+use super::options::Options;
+use super::{Analysis, CancelHandle};
 use crate::cluster::Cluster;
+use crate::config::SessionSettings;
+use crate::connect::Opening;
 use crate::error::{Error, Result};
+use crate::export;
 use crate::finish::{DEFAULT_FINISH_BYTES, DEFAULT_FINISH_ROWS};
-use crate::merge::{self, ReaggregateOptions};
+use crate::merge::{self, Order, ReaggregateOptions};
 use crate::plan::{self, Answers, Merge, MergeMode, Need, Plan, Planned, Question, Surroundings};
+use crate::progress::ScanProgress;
 use crate::scan::{self, Reading};
 use crate::statement::Statement;
+use crate::stream::QueryStream;
 use crate::types::{Column, TypeOptions};
 
+/// SQL as if one PostgreSQL held all rows; planned and run when it is awaited.
+///
+/// Made by [`Cluster::query`].
+///
+/// # Cancel safety
+/// Dropping any future of a query, or the stream that it gave, cancels it on every server.
+#[derive(Debug, Clone)]
+#[must_use = "a query does nothing until it is streamed, collected or written"]
+pub struct Query {
+    pub(super) cluster: Cluster,
+    pub(super) sql: String,
+    pub(super) planning: Planning,
+    pub(super) options: Options,
+}
+
+/// How a query is planned.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Planning {
+    pub(super) merge: MergeMode,
+    pub(super) finish_rows: u64,
+    pub(super) finish_bytes: u64,
+    /// Whether merges may hold numbers as Arrow's decimals.
+    pub(super) decimals: bool,
+}
+
 impl Query {
-    pub(crate) fn planned(cluster: Cluster, sql: String) -> Self {
+    pub(crate) fn new(cluster: Cluster, sql: String) -> Self {
         Self {
-            planning: Some(Planning {
+            cluster,
+            sql,
+            planning: Planning {
                 merge: MergeMode::default(),
                 finish_rows: DEFAULT_FINISH_ROWS,
                 finish_bytes: DEFAULT_FINISH_BYTES,
                 decimals: true,
-            }),
-            ..Self::new(cluster, sql)
+            },
+            options: Options::default(),
         }
     }
 
-    /// Which merge a planned query may take; without effect on a fan-out.
+    /// Which merge the query may take.
     pub fn with_merge(mut self, merge: MergeMode) -> Self {
-        if let Some(planning) = &mut self.planning {
-            planning.merge = merge;
-        }
+        self.planning.merge = merge;
         self
     }
 
-    /// The most rows that a planned query may hand from one of its steps to another server, all
-    /// steps together; [`DEFAULT_FINISH_ROWS`] unless set. More are an error of kind
-    /// [`ErrorKind::Limit`](crate::ErrorKind::Limit). Without effect on a fan-out.
+    /// The most rows that the query may hand from one of its steps to another server, all steps
+    /// together; [`DEFAULT_FINISH_ROWS`] unless set. More are an error of kind
+    /// [`ErrorKind::Limit`](crate::ErrorKind::Limit).
     pub fn with_finish_rows(mut self, rows: u64) -> Self {
-        if let Some(planning) = &mut self.planning {
-            planning.finish_rows = rows;
-        }
+        self.planning.finish_rows = rows;
         self
     }
 
     /// The most bytes of SQL text that these rows may become; [`DEFAULT_FINISH_BYTES`] unless set.
-    /// PostgreSQL takes no text of 1 GiB or more. Without effect on a fan-out.
+    /// PostgreSQL takes no text of 1 GiB or more.
     ///
     /// # Memory
     /// About three times as many bytes are held here, and some more on the server.
     pub fn with_finish_bytes(mut self, bytes: u64) -> Self {
-        if let Some(planning) = &mut self.planning {
-            planning.finish_bytes = bytes;
-        }
+        self.planning.finish_bytes = bytes;
         self
+    }
+
+    /// As [`FanOut::with_params`](crate::FanOut::with_params).
+    pub fn with_params<I>(mut self, values: I) -> Self
+    where
+        I: IntoIterator<Item = Option<String>>,
+    {
+        self.options.parameters = values.into_iter().collect();
+        self
+    }
+
+    /// As [`FanOut::with_batch_rows`](crate::FanOut::with_batch_rows).
+    pub fn with_batch_rows(mut self, rows: usize) -> Self {
+        self.options.batch_rows = rows;
+        self
+    }
+
+    /// As [`FanOut::with_batch_bytes`](crate::FanOut::with_batch_bytes).
+    pub fn with_batch_bytes(mut self, bytes: usize) -> Self {
+        self.options.batch_bytes = bytes;
+        self
+    }
+
+    /// As [`FanOut::with_types`](crate::FanOut::with_types).
+    pub fn with_types(mut self, options: TypeOptions) -> Self {
+        self.options.types = options;
+        self
+    }
+
+    /// The order of rows of different shards where the statement leaves it open:
+    /// [`Order::FirstCome`] unless set, so that no shard waits for another. Groups without `ORDER BY`
+    /// come in any order then, as from PostgreSQL.
+    ///
+    /// Sums of floating-point numbers, whose last digits depend on the order, are the same each time
+    /// unless [`Order::FirstCome`] is set expressly.
+    pub fn with_order(mut self, order: Order) -> Self {
+        self.options.order = Some(order);
+        self
+    }
+
+    /// As [`FanOut::with_memory`](crate::FanOut::with_memory).
+    pub fn with_memory(mut self, bytes: usize) -> Self {
+        self.options.memory = bytes;
+        self
+    }
+
+    /// As [`FanOut::with_timeout`](crate::FanOut::with_timeout).
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.options.timeout = Some(timeout);
+        self
+    }
+
+    /// As [`FanOut::with_progress`](crate::FanOut::with_progress).
+    pub fn with_progress(mut self, progress: ScanProgress) -> Self {
+        self.options.progress = progress;
+        self
+    }
+
+    /// As [`FanOut::with_session`](crate::FanOut::with_session). Names are looked up in the
+    /// `search_path` that is set here; the first query with another one reads the catalogs for it.
+    pub fn with_session(mut self, settings: SessionSettings) -> Self {
+        self.options.session = Some(settings);
+        self
+    }
+
+    /// What ends this query, and every clone of it, from elsewhere.
+    pub fn cancel_handle(&self) -> CancelHandle {
+        self.options.cancel.clone()
+    }
+
+    /// The schema of the answer, without running the query.
+    ///
+    /// # Errors
+    /// As [`plan`](Self::plan).
+    pub async fn describe(self) -> Result<SchemaRef> {
+        let plan = self.plan().await?;
+        let fields: Vec<_> = plan.columns.iter().map(Column::to_field).collect();
+        Ok(Arc::new(Schema::new(fields)))
+    }
+
+    /// As [`FanOut::mogrify`](crate::FanOut::mogrify): the statement with its values in place, before
+    /// it is planned.
+    ///
+    /// # Errors
+    /// As [`plan`](Self::plan).
+    pub async fn mogrify(self) -> Result<String> {
+        let mogrified = self.options.mogrify(&self.cluster, &self.sql);
+        self.options.deadline().within(mogrified).await
     }
 
     /// How the query would run, without running it. One shard is asked for its columns, and what
     /// else only a server knows.
     ///
     /// # Errors
-    /// As [`stream`](Self::stream), before the first row; [`ErrorKind::Config`](crate::ErrorKind::Config) for a fan-out, which
-    /// has no plan.
+    /// As [`stream`](Self::stream), before the first row.
     pub async fn plan(self) -> Result<Plan> {
-        self.deadline()
+        self.options
+            .deadline()
             .within(async {
-                let planning = self.planning.ok_or_else(no_plan)?;
-                let (plan, held) = self.make_plan(planning).await?;
+                let (plan, held) = self.make_plan(self.planning).boxed().await?;
                 held.session.finish().await;
                 Ok(plan)
             })
@@ -83,15 +201,75 @@ impl Query {
     /// # Errors
     /// As [`plan`](Self::plan).
     pub async fn explain(self) -> Result<Plan> {
-        self.deadline()
+        self.options
+            .deadline()
             .within(async {
-                let planning = self.planning.ok_or_else(no_plan)?;
-                let (mut plan, mut held) = self.make_plan(planning).await?;
+                let (mut plan, mut held) = self.make_plan(self.planning).boxed().await?;
                 plan.surroundings.merges = self.merge_plans(&plan, &mut held).await?;
                 held.session.finish().await;
                 Ok(plan)
             })
             .await
+    }
+
+    /// Starts the query; the rows as they come, in bounded memory. It has run by then up to its last
+    /// step.
+    ///
+    /// # Errors
+    /// Those of [`FanOut::stream`](crate::FanOut::stream), and
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) for a query whose answer would not be
+    /// exact, [`ErrorKind::Limit`](crate::ErrorKind::Limit) for one that has more intermediate rows
+    /// than are allowed.
+    pub async fn stream(self) -> Result<QueryStream> {
+        let (rows, _) = self.stream_analyzed().await?;
+        Ok(rows)
+    }
+
+    /// Runs the query as [`stream`](Self::stream) does, and lets its figures be looked at.
+    ///
+    /// # Errors
+    /// As [`stream`](Self::stream).
+    pub async fn stream_analyzed(self) -> Result<(QueryStream, Analysis)> {
+        let deadline = self.options.deadline();
+        let (rows, analysis) = deadline.within(execute::start(&self).boxed()).await?;
+        Ok((deadline.bound(rows), analysis))
+    }
+
+    /// Runs the query to its end, and drops its rows: EXPLAIN ANALYZE.
+    ///
+    /// # Errors
+    /// As [`collect`](Self::collect).
+    pub async fn analyze(self) -> Result<Analysis> {
+        let (rows, analysis) = self.stream_analyzed().await?;
+        rows.try_for_each(async |_| Ok(())).await?;
+        Ok(analysis)
+    }
+
+    /// As [`FanOut::collect`](crate::FanOut::collect).
+    ///
+    /// # Errors
+    /// As [`stream`](Self::stream), and those of reading the rows. There is no partial result.
+    pub async fn collect(self) -> Result<Vec<RecordBatch>> {
+        self.stream().await?.collect().await
+    }
+
+    /// As [`FanOut::write`](crate::FanOut::write).
+    ///
+    /// # Errors
+    /// As [`collect`](Self::collect), and those of the writer.
+    pub async fn write<W>(
+        self,
+        open: impl FnOnce(SchemaRef) -> Result<W> + Send + 'static,
+    ) -> Result<u64>
+    where
+        W: RecordBatchWriter + Send + 'static,
+    {
+        let stream = self.stream().await?;
+        export::pump(stream, open, &export::Progress::default()).await
+    }
+
+    pub(super) fn opening(&self) -> Result<Opening> {
+        self.cluster.opening(self.options.session.as_ref())
     }
 
     /// DataFusion's plans, by step. A step that reads the rows of others cannot be described without
@@ -104,7 +282,7 @@ impl Query {
             };
             let is_last = plan.steps.last().is_some_and(|last| last.name == step.name);
             let reading = Reading::Aggregate(match is_last {
-                true => self.types,
+                true => self.options.types,
                 false => Reading::LOSSLESS,
             });
             let statement = Statement::parse(&step.sql.to_string())?;
@@ -112,37 +290,30 @@ impl Query {
                 .await
                 .map_err(about_made_sql)?;
             let schema = schema_of(&renamed(described.columns, columns)?);
-            let options = ReaggregateOptions::new(self.memory);
+            let options = ReaggregateOptions::new(self.options.memory);
             let text = merge::explain(schema, sql, &options).await?;
             plans.insert(step.name.clone(), text);
         }
         Ok(plans)
     }
 
-    /// The schema of the answer.
-    pub(super) async fn planned_schema(&self, planning: Planning) -> Result<SchemaRef> {
-        let (plan, held) = self.make_plan(planning).await?;
-        held.session.finish().await;
-        let fields: Vec<_> = plan.columns.iter().map(Column::to_field).collect();
-        Ok(Arc::new(Schema::new(fields)))
-    }
-
     /// The plan, and the session of the shard that answered what had to be known for it.
     pub(super) async fn make_plan(&self, planning: Planning) -> Result<(Plan, Held)> {
         let statement = Statement::parse(&self.sql)?;
         // Before a session is held: it takes one of each shard.
-        let catalog = self.cluster.catalog().await?;
+        let opening = self.opening()?;
+        let catalog = self.cluster.catalog(&opening).await?;
         let shard = self.cluster.next_shard();
         let mut held = Held {
             shard,
-            session: self.cluster.session(shard).await?,
+            session: self.cluster.session_with(shard, &opening).await?,
         };
         // PostgreSQL's own errors, with their places in the text, come from here.
-        let reading = Reading::Options(self.types);
+        let reading = Reading::Options(self.options.types);
         let description = scan::describe(&mut held.session, &statement, reading).await?;
-        let sql = scan::with_values(&statement, &description, &self.parameters)?;
+        let sql = scan::with_values(&statement, &description, &self.options.parameters)?;
         let mut answers = Answers {
-            known: self.cluster.described(),
+            known: self.cluster.described(&opening),
             ..Answers::default()
         };
         let mut asked = HashSet::new();
@@ -153,7 +324,7 @@ impl Query {
                 catalog: &catalog,
                 merge: planning.merge,
                 decimals: planning.decimals,
-                types: &self.types,
+                types: &self.options.types,
                 columns: &description.columns,
                 answers: &answers,
             };
@@ -173,11 +344,17 @@ impl Query {
                     "planning asks the same a second time: {need:?}"
                 )));
             }
-            self.answer(need, &mut held, &mut answers).await?;
+            self.answer(need, &opening, &mut held, &mut answers).await?;
         }
     }
 
-    async fn answer(&self, need: Need, held: &mut Held, answers: &mut Answers) -> Result<()> {
+    async fn answer(
+        &self,
+        need: Need,
+        opening: &Opening,
+        held: &mut Held,
+        answers: &mut Answers,
+    ) -> Result<()> {
         match need {
             Need::Describe(sql) => {
                 let statement = Statement::parse(&sql)?;
@@ -186,7 +363,7 @@ impl Query {
                     .await
                     .map_err(about_made_sql)?;
                 self.cluster
-                    .remember_described(sql.clone(), described.columns.clone());
+                    .remember_described(opening, sql.clone(), described.columns.clone());
                 answers.described.insert(sql, described.columns);
             }
             // Not remembered beyond this query: the next one's now() is another.

@@ -8,7 +8,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Schema};
 use futures::stream::{self, StreamExt};
 
-use super::Query;
+use super::{FanOut, Query};
 use crate::cluster::Cluster;
 use crate::config::{Shard, Topology};
 use crate::error::{Error, ErrorKind, Result};
@@ -22,7 +22,7 @@ use crate::text::TextFormatter;
 #[derive(Debug, Clone)]
 pub struct Verifier {
     /// The statement on the one PostgreSQL.
-    reference: Query,
+    reference: FanOut,
     sql: String,
     /// In bytes, for the rows of both answers.
     memory: usize,
@@ -54,23 +54,26 @@ impl Query {
     /// # Errors
     /// [`ErrorKind::Config`] for a connection string that is invalid.
     pub fn verifier(&self, url: &str) -> Result<Verifier> {
-        let session = self.cluster.topology().session().clone();
+        let mut session = self.cluster.topology().session().clone();
+        if let Some(own) = &self.options.session {
+            session = own.over(&session);
+        }
         let topology = Topology::builder()
             .with_session(session)
             .with_shard(Shard::new(NAME, url))
             .build()?;
         let mut reference = Cluster::new(topology)?
             .fan_out(self.sql.clone())
-            .with_params(self.parameters.iter().cloned())
-            .with_types(self.types)
-            .with_memory(self.memory);
-        if let Some(timeout) = self.timeout {
+            .with_params(self.options.parameters.iter().cloned())
+            .with_types(self.options.types)
+            .with_memory(self.options.memory);
+        if let Some(timeout) = self.options.timeout {
             reference = reference.with_timeout(timeout);
         }
         Ok(Verifier {
             reference,
             sql: self.sql.clone(),
-            memory: self.memory,
+            memory: self.options.memory,
             verified: Arc::default(),
         })
     }

@@ -10,7 +10,7 @@ use arrow::datatypes::Int32Type;
 use arrow::error::ArrowError;
 use arrow::ipc::writer::StreamWriter;
 use arrow::record_batch::RecordBatchReader;
-use merganser::blocking::{Cluster, QueryReader};
+use merganser::blocking::{Cluster, FanOut, QueryReader};
 use merganser::export::{Destination, ExportOptions, Format, Progress};
 use merganser::{Cursor, Error, ErrorKind, Order, Row, Topology, arrow};
 use proptest::collection::vec;
@@ -25,6 +25,12 @@ fn cluster(urls: &[String]) -> Cluster {
 
 fn numbered(sizes: &[i32]) -> Option<Cluster> {
     Some(cluster(&support::numbered(sizes)?))
+}
+
+/// A fan-out whose rows come in shard order.
+fn in_order(cluster: &Cluster, sql: &str) -> FanOut {
+    let fan_out = cluster.fan_out(sql);
+    fan_out.with(|fan_out| fan_out.with_order(Order::Shard))
 }
 
 fn int(row: &Row) -> i32 {
@@ -88,11 +94,11 @@ fn however_rows_are_fetched_each_comes_once_and_in_order() {
     let outcome = runner.run(
         &(vec(fetch, 0..25), 1_usize..30),
         |(fetches, batch_rows)| {
-            let query = cluster.fan_out("select n from t order by n");
+            let query = in_order(&cluster, "select n from t order by n");
             let mut cursor = cluster.cursor();
             cursor.set_arraysize(3);
             cursor
-                .execute_query(query.with(|query| query.with_batch_rows(batch_rows)))
+                .execute_fan_out(query.with(|query| query.with_batch_rows(batch_rows)))
                 .unwrap();
             let mut fetched = Vec::new();
             for fetch in fetches {
@@ -120,6 +126,59 @@ fn however_rows_are_fetched_each_comes_once_and_in_order() {
     outcome.unwrap();
 }
 
+#[cfg(feature = "datafusion")]
+#[test]
+fn a_cursor_follows_the_topology() {
+    let Some(urls) = support::numbered(&[3, 2]) else {
+        return;
+    };
+    let mut toml = "[[table]]\nname = \"t\"\nshard_key = \"n\"\n\
+                    [[table]]\nname = \"r\"\nreplicated = true\n"
+        .to_owned();
+    for (shard, url) in urls.iter().enumerate() {
+        support::execute(url, "create table r as select generate_series(1, 7) as m");
+        toml += &format!("[[shard]]\nname = \"s{shard}\"\nurl = \"{url}\"\n");
+    }
+    let planned = Cluster::new(Topology::from_toml(&toml).unwrap()).unwrap();
+    let mut cursor = planned.cursor();
+    let texts = |cursor: &mut Cursor| -> Vec<_> {
+        let rows = cursor.fetch_all().unwrap();
+        rows.iter()
+            .map(|row| row.text(0).unwrap().unwrap())
+            .collect()
+    };
+    // One database's answers, not those of two.
+    cursor.execute("select count(*) from r").unwrap();
+    assert_eq!(texts(&mut cursor), ["7"]);
+    let values = [Some("0".to_owned())];
+    cursor
+        .execute_with("select sum(n) from t where n > $1", values)
+        .unwrap();
+    assert_eq!(texts(&mut cursor), ["10"]);
+    let query = planned.query("select n from t order by n desc limit 2");
+    cursor.execute_query(query).unwrap();
+    assert_eq!(texts(&mut cursor), ["4", "3"]);
+    cursor
+        .execute_fan_out(planned.fan_out("select count(*) from r"))
+        .unwrap();
+    assert_eq!(texts(&mut cursor), ["7", "7"]);
+    // Refused with a reason, and without an earlier result.
+    let error = cursor.execute("select n from t tablesample system (1)");
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::Unsupported);
+    assert_eq!(
+        cursor.fetch_one().unwrap_err().kind(),
+        ErrorKind::Unsupported
+    );
+
+    let mut cursor = cluster(&urls).cursor();
+    let error = cursor.execute("select count(*) from r").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(
+        error.hint().unwrap().contains("execute_fan_out"),
+        "{error:?}"
+    );
+}
+
 #[test]
 fn several_cursors_read_side_by_side() {
     let Some(cluster) = numbered(&[30_000, 20_000]) else {
@@ -128,8 +187,9 @@ fn several_cursors_read_side_by_side() {
     let mut cursors: Vec<_> = (0..4).map(|_| cluster.cursor()).collect();
     for (index, cursor) in cursors.iter_mut().enumerate() {
         let values = [Some(index.to_string())];
+        let query = in_order(&cluster, "select n from t where n % 4 = $1 order by n");
         cursor
-            .execute_with("select n from t where n % 4 = $1 order by n", values)
+            .execute_fan_out(query.with(|query| query.with_params(values)))
             .unwrap();
     }
     for expected in 0..50_000 {
@@ -156,7 +216,7 @@ fn a_shard_that_fails_fails_every_fetch() {
         |cursor: &mut Cursor| cursor.fetch_batch().map(|batch| batch.is_some()),
         |cursor: &mut Cursor| cursor.fetch_all().map(|_| false),
     ] {
-        cursor.execute(sql).unwrap();
+        cursor.execute_fan_out(in_order(&cluster, sql)).unwrap();
         let error = loop {
             match fetch(&mut cursor) {
                 Ok(more) => assert!(more, "a failed result has an end"),
@@ -184,10 +244,18 @@ fn a_shard_that_fails_fails_every_fetch() {
         assert_eq!((cursor.rowcount(), cursor.description()), (None, None));
     }
     // An execution that fails leaves no earlier result behind.
-    cursor.execute("select n from t").unwrap();
-    assert!(cursor.execute("select no_such from t").is_err());
+    cursor
+        .execute_fan_out(in_order(&cluster, "select n from t"))
+        .unwrap();
+    assert!(
+        cursor
+            .execute_fan_out(in_order(&cluster, "select no_such from t"))
+            .is_err()
+    );
     assert_eq!(cursor.fetch_one().unwrap_err().sql_state(), Some("42703"));
-    cursor.execute("select n from t").unwrap();
+    cursor
+        .execute_fan_out(in_order(&cluster, "select n from t"))
+        .unwrap();
     assert_eq!(cursor.fetch_all().unwrap().len(), 61_000);
 }
 
@@ -199,10 +267,12 @@ fn a_cursor_without_result_says_so() {
     let mut cursor = cluster.cursor();
     assert_eq!(cursor.arraysize(), 1);
     let error = cursor.fetch_one().unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Config);
+    assert_eq!(error.kind(), ErrorKind::Usage);
     assert_eq!(error.message(), "the cursor has no result");
 
-    cursor.execute("select n, 'x' as x from t").unwrap();
+    cursor
+        .execute_fan_out(in_order(&cluster, "select n, 'x' as x from t"))
+        .unwrap();
     let description = cursor.description().unwrap();
     assert_eq!(description.field(1).name(), "x");
     assert_eq!(cursor.rowcount(), None);
@@ -217,20 +287,28 @@ fn a_cursor_without_result_says_so() {
             .contains("no result")
     );
 
-    cursor.execute("select n from t where false").unwrap();
+    cursor
+        .execute_fan_out(in_order(&cluster, "select n from t where false"))
+        .unwrap();
     assert!(cursor.fetch_one().unwrap().is_none());
     assert_eq!(cursor.rowcount(), Some(0));
     cursor.rollback().unwrap();
     assert!(cursor.fetch_batch().is_err());
 
-    cursor.execute("select from t").unwrap();
+    cursor
+        .execute_fan_out(in_order(&cluster, "select from t"))
+        .unwrap();
     assert_eq!(cursor.fetch_all().unwrap().len(), 5);
-    cursor.execute("select n from t").unwrap();
+    cursor
+        .execute_fan_out(in_order(&cluster, "select n from t"))
+        .unwrap();
     cursor.close();
     cursor.close();
     for error in [
         cursor.fetch_one().unwrap_err(),
-        cursor.execute("select 1").unwrap_err(),
+        cursor
+            .execute_fan_out(in_order(&cluster, "select 1"))
+            .unwrap_err(),
         cursor.commit().unwrap_err(),
         cursor.rollback().unwrap_err(),
         cursor.mogrify("select 1", []).unwrap_err(),
@@ -247,7 +325,7 @@ fn rows_give_values_and_text() {
     let mut cursor = cluster.cursor();
     let sql = "select n, null::text, '1.50'::numeric(5,2), '{1,NULL}'::int4[], true, \
         '2024-02-29 12:00'::timestamptz from t";
-    cursor.execute(sql).unwrap();
+    cursor.execute_fan_out(in_order(&cluster, sql)).unwrap();
     let row = cursor.fetch_one().unwrap().unwrap();
     let texts: Vec<_> = (0..6).map(|column| row.text(column).unwrap()).collect();
     let texts: Vec<_> = texts.iter().map(Option::as_deref).collect();
@@ -283,7 +361,10 @@ fn mogrify_gives_what_runs() {
     assert!(text.contains("E'a''b\\\\c\n$2'::\"pg_catalog\".\"text\""));
     assert!(text.contains("E'0'::\"pg_catalog\".\"int4\""));
     assert!(text.contains("NULL::\"pg_catalog\".\"text\""));
-    cursor.execute_with(sql, values()).unwrap();
+    let query = cluster.fan_out(sql);
+    cursor
+        .execute_fan_out(query.with(|query| query.with_params(values())))
+        .unwrap();
     let row = cursor.fetch_one().unwrap().unwrap();
     assert_eq!(
         row.text(0).unwrap(),
@@ -309,21 +390,21 @@ fn giving_up_a_result_cancels_it() {
         return;
     };
     let cluster = cluster(&urls);
-    let slow = || {
-        let query = cluster.fan_out(SLOW);
-        query.with(|query| query.with_order(Order::FirstCome))
-    };
+    let slow = || cluster.fan_out(SLOW);
     let mut cursor = cluster.cursor();
-    let give_up: [fn(&mut Cursor); 3] = [
-        |cursor| cursor.commit().unwrap(),
-        |cursor| cursor.execute("select 1").unwrap(),
-        |cursor| cursor.close(),
+    let give_up: [fn(&mut Cursor, &Cluster); 3] = [
+        |cursor, _| cursor.commit().unwrap(),
+        |cursor, cluster| {
+            let other = cluster.fan_out("select 1");
+            cursor.execute_fan_out(other).unwrap();
+        },
+        |cursor, _| cursor.close(),
     ];
     for give_up in give_up {
-        cursor.execute_query(slow()).unwrap();
+        cursor.execute_fan_out(slow()).unwrap();
         cursor.fetch_one().unwrap().unwrap();
         assert!(support::active(&urls) > 0);
-        give_up(&mut cursor);
+        give_up(&mut cursor, &cluster);
         assert!(support::none_active(&urls), "queries still run");
     }
     let mut reader = slow().stream().unwrap();
@@ -361,7 +442,9 @@ fn one_connection_serves_one_result_after_the_other() {
     let cluster = Cluster::from_builder(builder).unwrap();
     let mut cursor = cluster.cursor();
     for _ in 0..5 {
-        cursor.execute("select n from t").unwrap();
+        cursor
+            .execute_fan_out(in_order(&cluster, "select n from t"))
+            .unwrap();
         cursor.fetch_one().unwrap().unwrap();
     }
     cursor.fetch_all().unwrap();
@@ -377,7 +460,7 @@ fn async_code_gets_an_error_and_may_drop_everything() {
         return;
     };
     let refused = |error: Error| {
-        assert_eq!(error.kind(), ErrorKind::Config);
+        assert_eq!(error.kind(), ErrorKind::Usage);
         assert!(error.message().contains("async runtime"), "{error}");
         assert!(error.hint().is_some());
     };
@@ -395,7 +478,7 @@ fn async_code_gets_an_error_and_may_drop_everything() {
         };
         let (mut used, dropped) = (open(SLOW), open(SLOW));
         let mut cursor = cluster.cursor();
-        cursor.execute(SLOW).unwrap();
+        cursor.execute_fan_out(in_order(&cluster, SLOW)).unwrap();
         runtime.block_on(async {
             // Made and dropped here, too.
             let own = self::cluster(&urls);
@@ -403,7 +486,11 @@ fn async_code_gets_an_error_and_may_drop_everything() {
             refused(own.fan_out("select 1").stream().unwrap_err());
             refused(own.fan_out("select 1").describe().unwrap_err());
             refused(own.close().unwrap_err());
-            refused(own.cursor().execute("select 1").unwrap_err());
+            refused(
+                own.cursor()
+                    .execute_fan_out(own.fan_out("select 1"))
+                    .unwrap_err(),
+            );
             refused(cursor.fetch_one().unwrap_err());
             refused(cursor.fetch_one().unwrap_err());
             refused(external(used.next().unwrap().unwrap_err()));
@@ -427,7 +514,7 @@ fn a_reader_is_an_arrow_reader() {
     let Some(cluster) = numbered(&[10, 20]) else {
         return;
     };
-    let reader = cluster.fan_out("select n from t order by n").stream();
+    let reader = in_order(&cluster, "select n from t order by n").stream();
     let reader: Box<dyn RecordBatchReader + Send> = Box::new(reader.unwrap());
     let described = cluster.fan_out("select n from t").describe().unwrap();
     assert_eq!(reader.schema(), described);
@@ -480,7 +567,7 @@ fn results_are_written() {
     while reader.next_batch().unwrap().is_some() {}
     let output = Destination::from(path.clone()).open().unwrap();
     let error = reader.export(output, Format::Csv, &options, &Progress::default());
-    assert_eq!(error.unwrap_err().kind(), ErrorKind::Config);
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::Usage);
     assert_eq!(fs::read_to_string(&path).unwrap(), text);
 }
 
@@ -493,8 +580,11 @@ fn threads_share_a_cluster() {
     let threads: Vec<_> = (0..10)
         .map(|_| {
             let mut cursor = cluster.cursor();
+            let cluster = cluster.clone();
             thread::spawn(move || {
-                cursor.execute("select n from t").unwrap();
+                cursor
+                    .execute_fan_out(in_order(&cluster, "select n from t"))
+                    .unwrap();
                 cursor.fetch_all().unwrap().len()
             })
         })

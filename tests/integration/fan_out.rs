@@ -6,7 +6,7 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type};
 use futures::StreamExt;
 use merganser::{
-    Cluster, ErrorKind, Order, Phase, Query, ScanProgress, ShardState, Topology, arrow,
+    Cluster, ErrorKind, FanOut, Order, Phase, ScanProgress, ShardState, Topology, arrow,
 };
 
 use crate::support;
@@ -45,15 +45,15 @@ async fn rows_come_in_shard_order_from_1_2_3_and_64_shards() {
         };
         let total: i32 = sizes.iter().sum();
         let expected: Vec<i32> = (0..total).collect();
-        let query = || cluster.fan_out("select n from t order by n");
+        let query = || {
+            cluster
+                .fan_out("select n from t order by n")
+                .with_order(Order::Shard)
+        };
         assert_eq!(ints(&query().collect().await.unwrap()), expected);
         let streamed = query().stream().await.unwrap().collect().await.unwrap();
         assert_eq!(ints(&streamed), expected);
-        let first_come = query()
-            .with_order(Order::FirstCome)
-            .collect()
-            .await
-            .unwrap();
+        let first_come = cluster.fan_out("select n from t").collect().await.unwrap();
         let mut values = ints(&first_come);
         values.sort_unstable();
         assert_eq!(values, expected);
@@ -387,6 +387,7 @@ async fn connections_are_given_back_and_dead_ones_replaced() {
     let pid = async || {
         let batches = cluster
             .fan_out("select pg_backend_pid()")
+            .with_order(Order::Shard)
             .collect()
             .await
             .unwrap();
@@ -454,7 +455,7 @@ async fn progress_shows_each_shard() {
         return;
     };
     let progress = ScanProgress::new();
-    let query: Query = cluster
+    let query: FanOut = cluster
         .fan_out("select n from t")
         .with_progress(progress.clone());
     query.collect().await.unwrap();

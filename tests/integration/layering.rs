@@ -60,7 +60,7 @@ const TABLE: &[(&str, &[&str])] = &[
         "blocking",
         &["config", "export", "plan", "query", "cluster", "tables"],
     ),
-    ("cursor", &["text", "blocking"]),
+    ("cursor", &["text", "blocking", "query"]),
 ];
 
 /// What every module may import, but for `error`, which imports nothing.

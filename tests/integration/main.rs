@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[cfg(feature = "datafusion")]
+mod cancel;
 mod captures;
 mod connect;
 mod cursor;
@@ -12,8 +14,12 @@ mod layering;
 #[cfg(feature = "datafusion")]
 mod oracle;
 #[cfg(feature = "datafusion")]
+mod parallel;
+#[cfg(feature = "datafusion")]
 mod plans;
 mod public_api;
+#[cfg(feature = "datafusion")]
+mod sessions;
 #[cfg(feature = "datafusion")]
 mod tables;
 mod texts;

@@ -128,7 +128,7 @@ pub(crate) struct Query {
     #[command(flatten)]
     pub(crate) shards: Shards,
 
-    /// Run the text as it is on every shard, and append the rows in the order of the shards
+    /// Run the text as it is on every shard, and take all rows as they arrive
     ///
     /// This is UNION ALL: each shard counts, sorts and limits only its own rows. Combine partial
     /// results with --merge-sql.
@@ -149,8 +149,8 @@ pub(crate) struct Query {
     /// to their last digits. A file appears only if they are. Both answers are held in memory.
     #[arg(long, value_name = "URL", help_heading = "Planning")]
     pub(crate) verify: Option<String>,
-    /// In which order the rows of the shards are appended, where the statement leaves that open
-    /// [default: shard; groups that are merged come in any order]
+    /// In which order rows of different shards come, where the statement leaves that open
+    /// [default: first-come]
     #[arg(long, value_enum)]
     pub(crate) order: Option<Order>,
 
@@ -247,13 +247,14 @@ pub(crate) enum PlanFormat {
     Json,
 }
 
-/// In which order the rows of the shards are appended.
+/// In which order rows of different shards come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Order {
-    /// All rows of the first shard, then all of the second, and so on
-    Shard,
     /// As they arrive: no shard waits for another, and the order changes from run to run
     FirstCome,
+    /// All rows of the first shard, then all of the second, and so on; later shards wait for their
+    /// turn once what they have read fills --memory
+    Shard,
 }
 
 impl From<Order> for merganser::Order {

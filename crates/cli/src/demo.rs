@@ -14,7 +14,7 @@ use merganser::arrow::record_batch::RecordBatchWriter;
 use merganser::config::{Shard, TableKind};
 use merganser::export::{self, Destination, ExportOptions, Format, Progress, TableWriter};
 use merganser::types::{NumericAs, TypeOptions, Unrepresentable};
-use merganser::{Cluster, Error, ErrorKind, Phase, Query, Topology};
+use merganser::{Cluster, Error, ErrorKind, Phase, Topology};
 use merganser_local::{TABLES, Tpch};
 use tempfile::TempDir;
 
@@ -152,7 +152,7 @@ fn topology(urls: &[String]) -> Result<Topology, Error> {
 /// Asks the cluster a few questions and prints the answers.
 async fn answer(cluster: &Cluster, folder: &Path) -> Result<(), Error> {
     let title = "How many orders? One row from each shard.";
-    ask(title, COUNT, cluster.fan_out(COUNT)).await?;
+    ask(title, COUNT, cluster.fan_out(COUNT).collect()).await?;
     #[cfg(feature = "datafusion")]
     for (title, sql) in [
         ("And in all? The same, as if it were one database.", COUNT),
@@ -160,22 +160,31 @@ async fn answer(cluster: &Cluster, folder: &Path) -> Result<(), Error> {
         ("TPC-H query 6: revenue.", REVENUE),
     ] {
         // As psql shows it: all digits of a numeric.
-        ask(title, sql, cluster.query(sql).with_types(AS_TEXT)).await?;
+        ask(title, sql, cluster.query(sql).with_types(AS_TEXT).collect()).await?;
     }
     #[cfg(not(feature = "datafusion"))]
     for (title, sql) in [
         ("TPC-H query 1: the answer of each shard.", PRICING),
         ("TPC-H query 6: the revenue of each shard.", REVENUE),
     ] {
-        ask(title, sql, cluster.fan_out(sql).with_types(AS_TEXT)).await?;
+        ask(
+            title,
+            sql,
+            cluster.fan_out(sql).with_types(AS_TEXT).collect(),
+        )
+        .await?;
     }
     export_lineitem(cluster, folder).await
 }
 
 /// Runs a query, and prints it with its answer and the time that it took.
-async fn ask(title: &str, sql: &str, query: Query) -> Result<(), Error> {
+async fn ask(
+    title: &str,
+    sql: &str,
+    answer: impl Future<Output = Result<Vec<RecordBatch>, Error>>,
+) -> Result<(), Error> {
     let started = Instant::now();
-    let batches = query.collect().await?;
+    let batches = answer.await?;
     let elapsed = started.elapsed();
     let mut text = format!("\n== {title}\n\n{}\n", indent(sql));
     text.push('\n');

@@ -31,18 +31,14 @@ pub(crate) async fn run(args: args::Explain, signals: Signals) -> Outcome<ExitCo
     }
 }
 
+#[cfg(feature = "datafusion")]
 async fn explain(args: &args::Explain, cluster: &Cluster) -> Result<String, Error> {
     let sql = statement::read(&args.statement).await?;
-    let mut query = statement::planned(cluster, sql, &args.planning)?
+    let mut query = statement::planned(cluster, sql, &args.planning)
         .with_params(args.statement.params.0.iter().cloned());
     if let Some(timeout) = args.timeout {
         query = query.with_timeout(timeout);
     }
-    shown(query, args).await
-}
-
-#[cfg(feature = "datafusion")]
-async fn shown(query: merganser::Query, args: &args::Explain) -> Result<String, Error> {
     if args.analyze {
         // The rows are dropped: that one of them has no place in Arrow is of no interest.
         let types = merganser::types::TypeOptions {
@@ -63,7 +59,7 @@ async fn shown(query: merganser::Query, args: &args::Explain) -> Result<String, 
 }
 
 #[cfg(not(feature = "datafusion"))]
-async fn shown(_: merganser::Query, _: &args::Explain) -> Result<String, Error> {
+async fn explain(_: &args::Explain, _: &Cluster) -> Result<String, Error> {
     Err(statement::without_datafusion("it has no plans"))
 }
 

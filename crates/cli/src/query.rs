@@ -6,11 +6,11 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use indicatif::{DecimalBytes, HumanCount};
-#[cfg(feature = "datafusion")]
-use merganser::Verifier;
 use merganser::export::{self, Destination, ExportOptions, Format, Progress, Summary};
 use merganser::types::{NumericAs, TypeOptions, Unrepresentable};
-use merganser::{Cluster, Error, ErrorKind, Query, QueryStream, ScanProgress};
+use merganser::{Cluster, Error, ErrorKind, FanOut, QueryStream, ScanProgress};
+#[cfg(feature = "datafusion")]
+use merganser::{Query, Verifier};
 
 use crate::args;
 use crate::failure::{Outcome, complain};
@@ -87,7 +87,7 @@ impl Job {
     async fn run(&self, cluster: &Cluster) -> Outcome<()> {
         let sql = statement::read(&self.args.statement).await?;
         let scan = ScanProgress::new();
-        let query = self.query(cluster, sql)?.with_progress(scan.clone());
+        let query = self.query(cluster, sql, scan.clone())?;
         let display = Display::new(scan, self.args.quiet);
         let started = Instant::now();
         let verifier = self.verifier(&query)?;
@@ -110,15 +110,20 @@ impl Job {
         Ok(())
     }
 
-    fn query(&self, cluster: &Cluster, sql: String) -> Result<Query, Error> {
+    fn query(&self, cluster: &Cluster, sql: String, scan: ScanProgress) -> Result<Asked, Error> {
+        match self.args.fan_out {
+            true => Ok(Asked::FanOut(self.fan_out(cluster, sql, scan)?)),
+            false => self.planned(cluster, sql, scan),
+        }
+    }
+
+    fn fan_out(&self, cluster: &Cluster, sql: String, scan: ScanProgress) -> Result<FanOut, Error> {
         let args = &self.args;
-        let query = match args.fan_out {
-            true => cluster.fan_out(sql),
-            false => statement::planned(cluster, sql, &args.planning)?,
-        };
-        let mut query = query
+        let mut query = cluster
+            .fan_out(sql)
             .with_params(args.statement.params.0.iter().cloned())
-            .with_types(self.types());
+            .with_types(self.types())
+            .with_progress(scan);
         if let Some(order) = args.order {
             query = query.with_order(order.into());
         }
@@ -134,9 +139,35 @@ impl Job {
         }
     }
 
-    fn verifier(&self, query: &Query) -> Result<Option<Verifier>, Error> {
+    #[cfg(feature = "datafusion")]
+    fn planned(&self, cluster: &Cluster, sql: String, scan: ScanProgress) -> Result<Asked, Error> {
+        let args = &self.args;
+        let mut query = statement::planned(cluster, sql, &args.planning)
+            .with_params(args.statement.params.0.iter().cloned())
+            .with_types(self.types())
+            .with_progress(scan);
+        if let Some(order) = args.order {
+            query = query.with_order(order.into());
+        }
+        if let Some(timeout) = args.timeout {
+            query = query.with_timeout(timeout);
+        }
+        if let Some(bytes) = args.memory {
+            query = query.with_memory(bytes);
+        }
+        Ok(Asked::Planned(query))
+    }
+
+    #[cfg(not(feature = "datafusion"))]
+    fn planned(&self, _: &Cluster, _: String, _: ScanProgress) -> Result<Asked, Error> {
+        Err(statement::without_datafusion(
+            "it answers no planned queries",
+        ))
+    }
+
+    fn verifier(&self, query: &Asked) -> Result<Option<Verifier>, Error> {
         let url = self.args.verify.as_deref();
-        url.map(|url| verifier(query, url)).transpose()
+        Ok(url.map(|url| query.verifier(url)).transpose()?.flatten())
     }
 
     /// CSV and tables show what psql shows, so there every value has a form: its text. JSON shows
@@ -161,20 +192,14 @@ impl Job {
 
     async fn write(
         &self,
-        query: Query,
+        query: Asked,
         verifier: Option<&Verifier>,
         display: &Display,
     ) -> Result<(Summary, Option<Box<dyn fmt::Display>>), Error> {
         // On a thread of its own: to open a FIFO is to wait for its reader.
         let destination = self.destination.clone();
         let output = blocking(move || destination.open()).await?;
-        let (mut rows, analysis) = match self.args.analyze {
-            true => {
-                let (rows, analysis) = analyzed(query).await?;
-                (rows, Some(Box::new(analysis) as _))
-            }
-            false => (query.stream().await?, None),
-        };
+        let (mut rows, analysis) = query.stream(self.args.analyze).await?;
         if let Some(verifier) = verifier {
             rows = verifier.check(rows).await?;
         }
@@ -211,6 +236,39 @@ impl Job {
     }
 }
 
+/// What the flags ask for.
+enum Asked {
+    FanOut(FanOut),
+    #[cfg(feature = "datafusion")]
+    Planned(Query),
+}
+
+impl Asked {
+    /// The rows, and if wanted a description of the plan with what its steps do. clap lets nobody
+    /// want that of a fan-out, nor verify one.
+    async fn stream(
+        self,
+        analyze: bool,
+    ) -> Result<(QueryStream, Option<Box<dyn fmt::Display>>), Error> {
+        match self {
+            Self::FanOut(query) => Ok((query.stream().await?, None)),
+            #[cfg(feature = "datafusion")]
+            Self::Planned(query) => {
+                let (rows, analysis) = query.stream_analyzed().await?;
+                Ok((rows, analyze.then(|| Box::new(analysis) as _)))
+            }
+        }
+    }
+
+    fn verifier(&self, url: &str) -> Result<Option<Verifier>, Error> {
+        match self {
+            Self::FanOut(_) => Ok(None),
+            #[cfg(feature = "datafusion")]
+            Self::Planned(query) => query.verifier(url).map(Some),
+        }
+    }
+}
+
 /// Nothing is verified without planned queries.
 #[cfg(not(feature = "datafusion"))]
 enum Verifier {}
@@ -226,35 +284,12 @@ impl Verifier {
     }
 }
 
-#[cfg(not(feature = "datafusion"))]
-fn verifier(_: &Query, _: &str) -> Result<Verifier, Error> {
-    Err(statement::without_datafusion(
-        "it answers no planned queries",
-    ))
-}
-
 #[cfg(feature = "datafusion")]
-fn reaggregate(query: Query, merge_sql: &str) -> Result<Query, Error> {
+fn reaggregate(query: FanOut, merge_sql: &str) -> Result<FanOut, Error> {
     Ok(query.reaggregate(merge_sql))
 }
 
 #[cfg(not(feature = "datafusion"))]
-fn reaggregate(_: Query, _: &str) -> Result<Query, Error> {
+fn reaggregate(_: FanOut, _: &str) -> Result<FanOut, Error> {
     Err(statement::without_datafusion("it has no --merge-sql"))
-}
-
-/// The rows, and a description of the plan with what its steps do.
-#[cfg(feature = "datafusion")]
-async fn analyzed(query: Query) -> Result<(QueryStream, impl fmt::Display), Error> {
-    query.stream_analyzed().await
-}
-
-#[cfg(feature = "datafusion")]
-fn verifier(query: &Query, url: &str) -> Result<Verifier, Error> {
-    query.verifier(url)
-}
-
-#[cfg(not(feature = "datafusion"))]
-async fn analyzed(_: Query) -> Result<(QueryStream, String), Error> {
-    Err(statement::without_datafusion("it has no plans"))
 }

@@ -106,7 +106,7 @@ fn one<'a>(catalog: &'a Catalog, schema: Option<&str>, name: &str) -> &'a Functi
 async fn equal_databases_are_described_and_do_not_differ() {
     let Some(server) = server() else { return };
     let cluster = cluster(server, "equal", &[SCHEMA, SCHEMA]);
-    let catalog = cluster.catalog().await.unwrap();
+    let catalog = cluster.catalog(cluster.pools().opening()).await.unwrap();
     assert_eq!(catalog.difference(), None);
 
     let t = catalog.relation(None, "T \"1\"").unwrap();
@@ -216,7 +216,7 @@ async fn differences_are_found_and_a_refresh_forgets_them() {
         .replace("upper(e)", "lower(e)")
         .replace("initcond = '0'", "initcond = '1'");
     let cluster = cluster(server, "changed", &[SCHEMA, &changed]);
-    let catalog = cluster.catalog().await.unwrap();
+    let catalog = cluster.catalog(cluster.pools().opening()).await.unwrap();
     let relation = |name| catalog.relation(None, name).unwrap().difference.as_deref();
     assert_eq!(
         relation("T \"1\""),
@@ -254,10 +254,18 @@ async fn differences_are_found_and_a_refresh_forgets_them() {
     assert_eq!(one(&catalog, None, "p").difference, None);
 
     server.execute("changed1", "drop table heir").unwrap();
-    let same = cluster.clone().catalog().await.unwrap();
+    let same = cluster
+        .clone()
+        .catalog(cluster.pools().opening())
+        .await
+        .unwrap();
     assert!(Arc::ptr_eq(&catalog, &same));
     cluster.refresh().await;
-    let catalog = cluster.clone().catalog().await.unwrap();
+    let catalog = cluster
+        .clone()
+        .catalog(cluster.pools().opening())
+        .await
+        .unwrap();
     let heir = catalog.relation(None, "heir").unwrap();
     assert_eq!(
         heir.difference.as_deref(),
@@ -272,11 +280,15 @@ async fn an_error_is_not_kept() {
     let urls = [server.url("late0")];
     let cluster = Cluster::new(Topology::from_urls(urls).expect("a topology")).expect("a cluster");
     assert_eq!(
-        cluster.catalog().await.unwrap_err().sql_state(),
+        cluster
+            .catalog(cluster.pools().opening())
+            .await
+            .unwrap_err()
+            .sql_state(),
         Some("3D000")
     );
     server.create_database("late0").unwrap();
-    cluster.catalog().await.unwrap();
+    cluster.catalog(cluster.pools().opening()).await.unwrap();
     cluster.close().await;
 }
 
@@ -301,7 +313,7 @@ async fn encodings_and_collations_of_databases_are_compared() {
         let urls = [server.url("utf8"), server.url(name)];
         let cluster =
             Cluster::new(Topology::from_urls(urls).expect("a topology")).expect("a cluster");
-        let catalog = cluster.catalog().await.unwrap();
+        let catalog = cluster.catalog(cluster.pools().opening()).await.unwrap();
         let difference = catalog.difference().unwrap();
         assert!(
             difference.starts_with(&format!("{what} of the databases differs: ")),
@@ -322,11 +334,11 @@ async fn a_tpc_h_database_over_four_shards_is_loaded_quickly() {
     Tpch::new(0.001).load(&urls).await.unwrap();
     let cluster = Cluster::new(Topology::from_urls(urls).expect("a topology")).expect("a cluster");
     let begin = Instant::now();
-    let catalog = cluster.catalog().await.unwrap();
+    let catalog = cluster.catalog(cluster.pools().opening()).await.unwrap();
     eprintln!("with connecting: {:?}", begin.elapsed());
     let again = Instant::now();
     cluster.refresh().await;
-    cluster.catalog().await.unwrap();
+    cluster.catalog(cluster.pools().opening()).await.unwrap();
     eprintln!("with connections that are there: {:?}", again.elapsed());
     // Generous: the machine may be busy.
     assert!(begin.elapsed().as_secs() < 20);

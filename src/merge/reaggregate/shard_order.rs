@@ -12,8 +12,8 @@ use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::limit::GlobalLimitExec;
 use datafusion::physical_plan::{
-    ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties,
-    PlanProperties, ReplaceChildrenOptions, execute_stream_partitioned,
+    ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties,
+    ReplaceChildrenOptions, execute_stream_partitioned,
 };
 
 use super::source::{from_datafusion, to_datafusion};
@@ -24,7 +24,10 @@ use crate::merge::{Order, union};
 /// Partitions still run at the same time, a task each. The last rule of all, as others look for the
 /// operator that it replaces.
 #[derive(Debug)]
-pub(super) struct KeepShardOrder;
+pub(super) struct KeepShardOrder {
+    /// How many bytes partitions whose turn has not come may be ahead, all together.
+    pub(super) memory: usize,
+}
 
 impl PhysicalOptimizerRule for KeepShardOrder {
     fn optimize(
@@ -39,6 +42,7 @@ impl PhysicalOptimizerRule for KeepShardOrder {
             let appended: Arc<dyn ExecutionPlan> = Arc::new(AppendExec {
                 input: Arc::clone(coalesce.input()),
                 properties: Arc::clone(coalesce.properties()),
+                memory: self.memory,
             });
             Ok(Transformed::yes(match coalesce.fetch() {
                 Some(rows) => Arc::new(GlobalLimitExec::new(appended, 0, Some(rows))),
@@ -62,6 +66,7 @@ impl PhysicalOptimizerRule for KeepShardOrder {
 struct AppendExec {
     input: Arc<dyn ExecutionPlan>,
     properties: Arc<PlanProperties>,
+    memory: usize,
 }
 
 impl DisplayAs for AppendExec {
@@ -100,7 +105,11 @@ impl ExecutionPlan for AppendExec {
         })?;
         // What the operator in whose place this stands says of itself.
         let properties = Arc::clone(CoalescePartitionsExec::new(Arc::clone(&input)).properties());
-        Ok(Arc::new(Self { input, properties }))
+        Ok(Arc::new(Self {
+            input,
+            properties,
+            memory: self.memory,
+        }))
     }
 
     fn with_new_children(
@@ -114,15 +123,10 @@ impl ExecutionPlan for AppendExec {
     }
 
     fn execute(&self, _: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let partitions = self.input.output_partitioning().partition_count();
         let streams = execute_stream_partitioned(Arc::clone(&self.input), context)?;
         let streams = streams.into_iter().map(from_datafusion).collect();
-        // Partial results are few or came through a queue already.
-        union(streams, Order::Shard, QUEUE_BYTES / partitions.max(1))
+        union(streams, Order::Shard, self.memory)
             .map(to_datafusion)
             .map_err(|error| DataFusionError::External(error.into()))
     }
 }
-
-/// Of all partitions together.
-const QUEUE_BYTES: usize = 16 << 20;

@@ -2,6 +2,7 @@ use std::time::{Duration, Instant};
 
 use arrow::array::Int32Array;
 use arrow::datatypes::{DataType, Field, Schema};
+use tokio::sync::Notify;
 
 use super::*;
 use crate::error::ErrorKind;
@@ -37,18 +38,74 @@ async fn shard_order_is_that_of_the_streams() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn first_come_does_not_wait_for_a_slow_shard() {
+async fn the_last_shard_is_read_while_the_first_has_rows_still() {
     let watch = Watch::default();
-    let slow = vec![
-        Step::Wait(Duration::from_millis(200)),
+    let signal = Arc::new(Notify::new());
+    let first = vec![
         Step::Batch(numbers([1])),
+        Step::Until(signal.clone()),
+        Step::Batch(numbers([2])),
     ];
-    let streams = vec![steps(slow, &watch), shard(2..5, &watch)];
-    let rows = union(streams, Order::FirstCome, 1 << 20)
-        .unwrap()
-        .collect()
-        .await;
-    assert_eq!(values(&rows), [2, 3, 4, 1]);
+    // More than all queues hold.
+    let streams = vec![steps(first, &watch), shard(100..200, &watch)];
+    let mut stream = union(streams, Order::default(), 8 * 1024).unwrap();
+    let mut rows = Vec::new();
+    while !rows.contains(&199) {
+        rows.extend(values(&Ok(vec![stream.next().await.unwrap().unwrap()])));
+    }
+    signal.notify_one();
+    rows.extend(values(&stream.collect().await));
+    // The rows of one shard keep their order.
+    let of = |rows: &[i64], last: bool| -> Vec<i64> {
+        let rows = rows.iter().filter(|row| (**row >= 100) == last);
+        rows.copied().collect()
+    };
+    assert_eq!(of(&rows, false), [1, 2]);
+    assert_eq!(of(&rows, true), (100..200).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_shard_order_a_shard_reads_ahead_within_all_of_the_memory() {
+    let watch = Watch::default();
+    let signal = Arc::new(Notify::new());
+    let first = || {
+        vec![
+            Step::Until(signal.clone()),
+            Step::Batch(numbers([1])),
+            Step::Batch(numbers([2])),
+        ]
+    };
+    // 25 KiB are this shard's own, and each batch counts as one.
+    let streams = vec![
+        steps(first(), &Watch::default()),
+        shard(100..160, &watch),
+        shard(200..205, &Watch::default()),
+        shard(300..305, &Watch::default()),
+    ];
+    let mut stream = union(streams, Order::Shard, 200 * 1024).unwrap();
+    let mut rows = {
+        let mut next = stream.next();
+        tokio::select! {
+            _ = &mut next => panic!("the first shard has no rows yet"),
+            () = watch.until_taken(60) => signal.notify_one(),
+        }
+        values(&Ok(vec![next.await.unwrap().unwrap()]))
+    };
+    rows.extend(values(&stream.collect().await));
+    let expected: Vec<_> = (1..3)
+        .chain(100..160)
+        .chain(200..205)
+        .chain(300..305)
+        .collect();
+    assert_eq!(rows, expected);
+
+    // A shard that has taken all that is shared does not keep the one whose turn it is from going on.
+    let streams = vec![steps(first(), &watch), shard(100..160, &watch)];
+    let mut stream = union(streams, Order::Shard, 8 * 1024).unwrap();
+    signal.notify_one();
+    let first = stream.next().await.unwrap().unwrap();
+    assert_eq!(values(&Ok(vec![first])), [1]);
+    assert_eq!(values(&stream.collect().await).len(), 61);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -180,13 +237,14 @@ async fn a_full_queue_stops_its_shard() {
             steps(vec![Step::Hang], &Watch::default()),
             shard(0..1000, &watch),
         ];
-        let mut stream = union(streams, order, 4 * 1024).unwrap();
+        // Two for each of the two, and four for whoever needs them.
+        let mut stream = union(streams, order, 8 * 1024).unwrap();
         let polled = tokio::time::timeout(Duration::from_millis(100), stream.next()).await;
         assert_eq!(polled.is_ok(), order == Order::FirstCome);
-        // Four in the queue (each counts as a kibibyte), one that waits, one that was read.
+        // Six in the queue (each counts as a kibibyte), one that waits, one that was read.
         assert!(size <= 1024);
         tokio::time::sleep(Duration::from_millis(50)).await;
-        assert!(watch.taken() <= 6, "{} batches were taken", watch.taken());
+        assert!(watch.taken() <= 8, "{} batches were taken", watch.taken());
     }
 }
 

@@ -88,13 +88,13 @@ fn all() -> Place {
 
 /// Runs a plan as the answer to `user`, which shard 0 describes.
 async fn start(query: &Query, user: &str, steps: Vec<Step>) -> Result<QueryStream> {
-    let planning = query.planning.unwrap();
+    let planning = query.planning;
     let mut held = Held {
         shard: 0,
         session: query.cluster.session(0).await?,
     };
     let statement = Statement::parse(user)?;
-    let reading = Reading::Options(query.types);
+    let reading = Reading::Options(query.options.types);
     let description = scan::describe(&mut held.session, &statement, reading).await?;
     let plan = Plan {
         steps,
@@ -150,7 +150,7 @@ fn connections(databases: &[(String, String)]) -> Vec<Option<String>> {
         .flat_map(|(name, _)| {
             let pids = format!(
                 "SELECT string_agg(pid::text, ' ' ORDER BY pid) FROM pg_stat_activity \
-                 WHERE datname = '{name}' AND pid <> pg_backend_pid()"
+                 WHERE datname = '{name}' AND application_name = 'merganser'"
             );
             server.query(name, &pids).unwrap().remove(0)
         })

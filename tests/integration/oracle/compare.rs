@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use merganser::arrow::array::RecordBatch;
 use merganser::arrow::datatypes::{DataType, SchemaRef};
 use merganser::types::{NumericAs, TypeOptions, Unrepresentable};
-use merganser::{Error, ErrorKind, Query};
+use merganser::{Error, ErrorKind, FanOut, Query, QueryStream};
 
 use super::case::Case;
 use crate::texts::{texts_of, without_trailing_zeros};
@@ -20,9 +20,35 @@ pub(super) struct Answer {
     pub(super) rows: Vec<Row>,
 }
 
+/// What gives an answer: a planned query, or the same SQL on the one database with all rows.
+pub(super) trait Asked {
+    fn with_types(self, options: TypeOptions) -> Self;
+    async fn stream(self) -> Result<QueryStream, Error>;
+}
+
+impl Asked for Query {
+    fn with_types(self, options: TypeOptions) -> Self {
+        self.with_types(options)
+    }
+
+    async fn stream(self) -> Result<QueryStream, Error> {
+        self.stream().await
+    }
+}
+
+impl Asked for FanOut {
+    fn with_types(self, options: TypeOptions) -> Self {
+        self.with_types(options)
+    }
+
+    async fn stream(self) -> Result<QueryStream, Error> {
+        self.stream().await
+    }
+}
+
 impl Answer {
     /// With every value of every type, exactly: text for what Arrow cannot hold.
-    pub(super) async fn of(query: Query) -> Result<Self, Error> {
+    pub(super) async fn of(query: impl Asked) -> Result<Self, Error> {
         let options = TypeOptions {
             numeric: NumericAs::Text,
             unrepresentable: Unrepresentable::Text,
@@ -31,7 +57,7 @@ impl Answer {
     }
 
     /// With the types that a user gets without asking for others.
-    pub(super) async fn with_defaults(query: Query) -> Result<Self, Error> {
+    pub(super) async fn with_defaults(query: impl Asked) -> Result<Self, Error> {
         use futures::StreamExt;
         let mut stream = query.stream().await?;
         let schema = stream.schema();

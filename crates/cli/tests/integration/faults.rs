@@ -255,6 +255,28 @@ fn a_deadline_that_passes() {
 }
 
 #[test]
+fn a_deadline_that_passes_while_nobody_reads() {
+    let Some(scene) = Scene::new(2) else { return };
+    let sql = "SELECT generate_series(1, 100000000) AS a";
+    let mut child = scene
+        .query(&["--timeout", "1s", "--format", "csv", sql])
+        .start();
+    // Its output stays in the pipe, which is full soon.
+    let status = (0..600).find_map(|_| {
+        std::thread::sleep(Duration::from_millis(50));
+        child.try_wait().unwrap()
+    });
+    let Some(status) = status else {
+        signal(&child, "KILL");
+        panic!("the program waits for its reader");
+    };
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(status.code(), Some(5));
+    assert_contains(&String::from_utf8_lossy(&output.stderr), "within 1 s");
+    scene.wait_until_active(0);
+}
+
+#[test]
 fn a_signal_cancels_the_shards_and_leaves_nothing() {
     let Some(scene) = Scene::new(2) else { return };
     for (name, code) in [("INT", 130), ("TERM", 143)] {

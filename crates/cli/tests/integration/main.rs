@@ -60,10 +60,14 @@ impl Scene {
         names_in(self.folder.path())
     }
 
-    /// `merganser query --fan-out` on all shards, with these further arguments.
+    /// `merganser query --fan-out` on all shards, with these further arguments; in shard order unless
+    /// they say otherwise.
     fn query(&self, arguments: &[&str]) -> Command {
         let mut command = merganser(self.folder.path());
         command.args(["query", "--fan-out"]);
+        if !arguments.contains(&"--order") {
+            command.args(["--order", "shard"]);
+        }
         for url in &self.urls {
             command.args(["--shard", url]);
         }

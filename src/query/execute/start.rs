@@ -1,0 +1,49 @@
+//! Where a planned query begins: planning, running, and once more without decimals where a value
+//! fits none.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures::FutureExt;
+use futures::stream::{self, StreamExt};
+
+use super::run;
+use crate::error::Result;
+use crate::query::Analysis;
+use crate::query::planned::{Planning, Query};
+use crate::stream::QueryStream;
+
+/// Plans the query and runs it up to its last step.
+pub(in crate::query) async fn start(query: &Query) -> Result<(QueryStream, Analysis)> {
+    let mut planning = query.planning;
+    let (mut rows, analysis) = plan_and_run(query, planning).await?;
+    if !analysis.plan.decimals {
+        return Ok((rows, analysis));
+    }
+    // A value that no decimal holds comes up before the first row where a merge sees all rows first.
+    // PostgreSQL can then do what the merge cannot.
+    match rows.next().await {
+        Some(Err(error)) if error.is_unrepresentable() => {
+            drop(rows);
+            planning.decimals = false;
+            plan_and_run(query, planning).await
+        }
+        first => {
+            let schema = rows.schema();
+            let rows = stream::iter(first).chain(rows);
+            Ok((QueryStream::new(schema, rows), analysis))
+        }
+    }
+}
+
+async fn plan_and_run(query: &Query, planning: Planning) -> Result<(QueryStream, Analysis)> {
+    let began = Instant::now();
+    let (plan, held) = query.make_plan(planning).boxed().await?;
+    let analysis = Analysis {
+        plan: Arc::new(plan),
+        planning: began.elapsed(),
+        progress: query.options.progress.clone(),
+    };
+    let rows = run(query, planning, &analysis.plan, held).await?;
+    Ok((rows, analysis))
+}

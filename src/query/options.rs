@@ -1,0 +1,91 @@
+//! What a fan-out and a planned query have in common.
+
+use std::time::Duration;
+
+use super::CancelHandle;
+use super::deadline::Deadline;
+use crate::cluster::Cluster;
+use crate::config::SessionSettings;
+use crate::decode::{DEFAULT_BATCH_BYTES, DEFAULT_BATCH_ROWS};
+use crate::error::Result;
+use crate::merge::Order;
+use crate::progress::ScanProgress;
+use crate::scan::{self, BatchOptions, Reading};
+use crate::statement::Statement;
+use crate::types::{TypeOptions, Unrepresentable};
+
+/// The memory budget unless set otherwise: 1 GiB.
+pub const DEFAULT_MEMORY: usize = 1 << 30;
+/// How much of the budget batches that wait for their reader may take.
+const QUEUE_SHARE: usize = 8;
+
+/// How a query is to run; [`FanOut`](super::FanOut) documents each of them.
+#[derive(Debug, Clone)]
+pub(super) struct Options {
+    pub(super) parameters: Vec<Option<String>>,
+    pub(super) types: TypeOptions,
+    /// `None`: the user leaves it open.
+    pub(super) order: Option<Order>,
+    pub(super) batch_rows: usize,
+    pub(super) batch_bytes: usize,
+    pub(super) memory: usize,
+    pub(super) timeout: Option<Duration>,
+    pub(super) progress: ScanProgress,
+    /// What is set in the sessions of this query on top of the topology's settings.
+    pub(super) session: Option<SessionSettings>,
+    pub(super) cancel: CancelHandle,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            parameters: Vec::new(),
+            types: TypeOptions::default(),
+            order: None,
+            batch_rows: DEFAULT_BATCH_ROWS,
+            batch_bytes: DEFAULT_BATCH_BYTES,
+            memory: DEFAULT_MEMORY,
+            timeout: None,
+            progress: ScanProgress::new(),
+            session: None,
+            cancel: CancelHandle::default(),
+        }
+    }
+}
+
+impl Options {
+    /// The time that there is, from now on.
+    pub(super) fn deadline(&self) -> Deadline {
+        Deadline::new(self.timeout, self.cancel.clone(), self.progress.clone())
+    }
+
+    /// The SQL text as the first shard would run it, with the values in place.
+    pub(super) async fn mogrify(&self, cluster: &Cluster, sql: &str) -> Result<String> {
+        let statement = Statement::parse(sql)?;
+        let opening = cluster.opening(self.session.as_ref())?;
+        let mut session = cluster.session_with(0, &opening).await?;
+        let reading = Reading::Options(self.types);
+        let description = scan::describe(&mut session, &statement, reading).await?;
+        session.finish().await;
+        scan::with_values(&statement, &description, &self.parameters)
+    }
+
+    pub(super) fn batches(&self, unrepresentable: Unrepresentable) -> BatchOptions {
+        BatchOptions {
+            rows: self.batch_rows,
+            bytes: self.batch_bytes,
+            unrepresentable,
+        }
+    }
+
+    /// How many bytes of rows may wait for their reader.
+    ///
+    /// Rows that nobody takes stay in the servers; but a shard that has to wait for its turn may use
+    /// all that there is.
+    pub(super) fn queue_bytes(&self, order: Order) -> usize {
+        match order {
+            Order::Shard => self.memory,
+            Order::FirstCome => self.memory / QUEUE_SHARE,
+        }
+    }
+}
