@@ -582,7 +582,7 @@ fn stream_in_place(rows: QueryStream, place: &Place) -> QueryStream {
 /// (SQLSTATE class 42), that is no fault of the user's.
 pub(super) fn about_made_sql(error: Error) -> Error {
     match error.sql_state() {
-        Some(code) if code.starts_with("42") => error.with_hint(
+        Some(code) if code.starts_with("42") => error.with_kind(ErrorKind::Internal).with_hint(
             "this is about SQL that merganser made of yours: unless the databases have changed since \
              the query was planned, it is a fault of merganser. Please report it with the query; \
              --merge gather (MergeMode::Gather) may answer meanwhile",

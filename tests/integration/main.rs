@@ -16,6 +16,7 @@ mod local;
 mod oracle;
 #[cfg(feature = "datafusion")]
 mod plans;
+mod pooler;
 mod support;
 mod texts;
 mod type_values;
