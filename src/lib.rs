@@ -45,8 +45,6 @@
 //! # Cargo features
 //! - `datafusion` (default): planned queries and re-aggregation. Without it fan-outs and everything
 //!   else build, and fast.
-//! - `cli` (default): the `merganser` program.
-//! - `local` (with `cli`): throw-away PostgreSQL servers with TPC-H data.
 
 pub mod blocking;
 // Without planned queries only the inspection reads catalogs.
@@ -62,8 +60,6 @@ pub mod export;
 #[cfg(feature = "datafusion")]
 mod finish;
 pub mod inspect;
-#[cfg(feature = "local")]
-pub mod local;
 mod merge;
 #[cfg(feature = "datafusion")]
 mod plan;

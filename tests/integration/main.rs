@@ -3,22 +3,20 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod captures;
-#[cfg(feature = "cli")]
-mod cli;
 mod connect;
 mod cursor;
 mod examples;
 mod fan_out;
 mod inspect;
 mod layering;
-mod local;
 #[cfg(feature = "datafusion")]
 mod oracle;
 #[cfg(feature = "datafusion")]
 mod plans;
 mod pooler;
-mod support;
 mod texts;
 mod type_values;
 mod types;
 mod wire;
+
+use merganser_local::fixture as support;
