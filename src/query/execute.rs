@@ -23,7 +23,7 @@ use super::answer::{aggregated, fitted};
 use super::{Planning, QUEUE_SHARE, Query, settle};
 use crate::cluster::Cluster;
 use crate::connect::{Permit, Pools, Session};
-use crate::error::{Error, Phase, Result};
+use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::finish::{Budget, Relation, RelationBuilder, aggregated_types};
 use crate::merge::{self, Comparison, Order, ReaggregateOptions, Rest};
 use crate::plan::{Exactness, Merge, Place, Plan, Sql, Step};
