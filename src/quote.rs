@@ -36,6 +36,19 @@ pub(crate) fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
+/// The name for people: quoted only where it has to be, or may have to be. Not for SQL that is sent: a
+/// keyword needs quotes too.
+pub(crate) fn readable(name: &str) -> String {
+    let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    match plain {
+        true => name.to_owned(),
+        false => identifier(name),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

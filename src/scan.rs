@@ -2,6 +2,7 @@
 //!
 //! The only file that knows both sockets and the decoder.
 
+mod oid_types;
 mod rows;
 #[cfg(feature = "datafusion")]
 mod sql_type;
@@ -11,14 +12,15 @@ use std::fmt::Write as _;
 
 use tokio_postgres::types::{Kind, Type};
 
-use crate::connect::{Connection, Session, error_position};
+use crate::connect::{Connection, DescribedColumn, Session, error_position};
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::quote;
 use crate::statement::{self, Statement};
-use crate::types::{Column, PgType, TypeModifiers, TypeOptions};
+use crate::types::{Column, PgType, TypeOptions};
 #[cfg(feature = "datafusion")]
 use crate::types::{NumericAs, Unrepresentable};
 
+use oid_types::OidTypes;
 pub(crate) use rows::{BatchOptions, rows};
 #[cfg(feature = "datafusion")]
 pub(crate) use sql_type::{SqlType, sql_types};
@@ -47,6 +49,16 @@ struct Reference {
     modifier: i32,
     /// The column of a table whose values it has, if it is no expression.
     origin: Origin,
+}
+
+impl Reference {
+    fn of(column: &DescribedColumn) -> Self {
+        Self {
+            type_oid: column.type_oid,
+            modifier: column.type_modifier,
+            origin: origin(column),
+        }
+    }
 }
 
 /// How the columns of a description are to be read.
@@ -89,51 +101,45 @@ pub(crate) async fn describe(
 ) -> Result<Description> {
     let shard = session.shard().to_owned();
     let connection = session.begin_query()?;
-    let client = &connection.client;
-    // A type may have changed since an earlier query of this connection: a label more in an enum,
-    // another type of a composite's field.
-    client.clear_type_cache();
-    let prepared = client
-        .prepare(statement.text())
+    let described = connection
+        .describe(statement.text())
         .await
         .map_err(|error| statement_error(connection, error, statement).with_shard(&shard));
     session.done();
-    let prepared = prepared?;
-    let modifiers = type_modifiers(session, prepared.columns()).await?;
-    let dimensions = array_dimensions(session, prepared.columns()).await?;
-    let raw_types: Vec<_> = prepared
-        .columns()
-        .iter()
-        .map(|column| {
-            let origin = (column.table_oid(), column.column_id());
-            let dimensions = dimensions.get(&origin).copied().unwrap_or(0);
-            PgType::from_catalog(
-                column.type_(),
-                column.type_modifier(),
-                dimensions,
-                &modifiers,
-            )
-        })
-        .collect();
-    let columns = prepared
-        .columns()
-        .iter()
-        .zip(&raw_types)
-        .map(|(column, raw)| Column::new(column.name(), reading.apply(raw.clone())))
-        .collect();
+    let described = described?.ok_or_else(|| {
+        Error::new(
+            ErrorKind::Decode,
+            "the server's answer is not in PostgreSQL's protocol: it does not describe the query",
+        )
+        .with_phase(Phase::Describe)
+        .with_shard(&shard)
+    })?;
+    let column_types = described.columns.iter().map(|column| column.type_oid);
+    let parameter_types = described.parameters.iter().copied();
+    let types = OidTypes::look_up(session, column_types.chain(parameter_types))
+        .await
+        .map_err(|error| error.with_shard(&shard))?;
+    let dimensions = array_dimensions(session, &types, &described.columns).await?;
+    let mut raw_types = Vec::new();
+    let mut columns = Vec::new();
+    for column in &described.columns {
+        let raw_type = PgType::from_catalog(
+            &types.get(column.type_oid)?,
+            column.type_modifier,
+            dimensions.get(&origin(column)).copied().unwrap_or(0),
+            &types.modifiers,
+        );
+        columns.push(Column::new(&column.name, reading.apply(raw_type.clone())));
+        raw_types.push(raw_type);
+    }
+    let parameters = described.parameters.iter();
     Ok(Description {
         columns,
-        parameters: prepared.params().iter().map(cast_target).collect(),
+        parameters: parameters
+            .map(|oid| types.get(*oid).map(|oid_type| cast_target(&oid_type)))
+            .collect::<Result<_>>()?,
         raw_types,
-        references: prepared
-            .columns()
-            .iter()
-            .map(|column| Reference {
-                type_oid: column.type_().oid(),
-                modifier: column.type_modifier(),
-                origin: (column.table_oid(), column.column_id()),
-            })
-            .collect(),
+        references: described.columns.iter().map(Reference::of).collect(),
     })
 }
 
@@ -147,7 +153,8 @@ fn cast_target(oid_type: &Type) -> String {
     )
 }
 
-/// Adds the place in the user's text to an error about it.
+/// Adds the place in the user's text to an error about it. Errors about the state of the server, such
+/// as a lock that cannot be had, may name a place too, but have no cause there.
 fn statement_error(
     connection: &Connection,
     error: tokio_postgres::Error,
@@ -155,16 +162,35 @@ fn statement_error(
 ) -> Error {
     let position = error_position(&error);
     let ours = connection.error(error, Phase::Describe);
+    let code = ours.sql_state().unwrap_or_default();
+    if ["08", "25", "26", "40", "53", "55", "57", "58"].contains(&code.get(..2).unwrap_or_default())
+    {
+        return ours;
+    }
     match position.and_then(|position| statement::locate(statement.text(), position)) {
         Some((line, column, text)) => {
             let place = format!("line {line}, column {column}");
-            let advice = ours.hint().unwrap_or("look at this place in the query");
+            let folded = match code {
+                // No such table, no such column.
+                "42P01" | "42703" => statement::folded_name(text, column),
+                _ => None,
+            };
+            let advice = match (ours.hint(), folded) {
+                (Some(hint), _) => hint.to_owned(),
+                (None, Some(name)) => format!(
+                    "PostgreSQL reads this in small letters; a name with capitals needs quotes: \"{name}\""
+                ),
+                (None, None) => LOOK_HERE.to_owned(),
+            };
             let hint = format!("{advice}\n{}", pointer(text, column));
             ours.with_context(&place).replace_hint(hint)
         }
         None => ours,
     }
 }
+
+/// Where there is nothing better to say.
+pub(crate) const LOOK_HERE: &str = "look at this place in the query";
 
 /// The part of a line around a column (from 1), with a mark beneath it.
 fn pointer(line: &str, column: usize) -> String {
@@ -177,79 +203,22 @@ fn pointer(line: &str, column: usize) -> String {
     format!("{shown}\n{:>1$}", "^", column - skipped)
 }
 
-/// Looks up the type modifiers of the fields of composites and of domains, which the client
-/// library does not know.
-async fn type_modifiers(
-    session: &mut Session,
-    columns: &[tokio_postgres::Column],
-) -> Result<TypeModifiers> {
-    let mut modifiers = TypeModifiers::default();
-    for column in columns {
-        collect_types(column.type_(), &mut modifiers);
-    }
-    if !modifiers.composites.is_empty() {
-        let sql = format!(
-            "SELECT t.oid, a.atttypmod, a.attndims FROM pg_catalog.pg_type t \
-             JOIN pg_catalog.pg_attribute a ON a.attrelid = t.typrelid \
-             WHERE t.oid IN ({}) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY t.oid, a.attnum",
-            oid_list(modifiers.composites.keys())
-        );
-        for row in session.query(&sql).await? {
-            let (oid, modifier, dimensions) = catalog_row(&row)?;
-            modifiers
-                .composites
-                .entry(oid)
-                .or_default()
-                .push((modifier, dimensions));
-        }
-    }
-    if !modifiers.domains.is_empty() {
-        let sql = format!(
-            "SELECT oid, typtypmod, typndims FROM pg_catalog.pg_type WHERE oid IN ({})",
-            oid_list(modifiers.domains.keys())
-        );
-        for row in session.query(&sql).await? {
-            let (oid, modifier, dimensions) = catalog_row(&row)?;
-            modifiers.domains.insert(oid, (modifier, dimensions));
-        }
-    }
-    Ok(modifiers)
-}
-
-/// Enters every composite and domain within a type.
-fn collect_types(oid_type: &Type, found: &mut TypeModifiers) {
-    match oid_type.kind() {
-        Kind::Array(inner) | Kind::Range(inner) | Kind::Multirange(inner) => {
-            collect_types(inner, found);
-        }
-        Kind::Domain(base) => {
-            found.domains.insert(oid_type.oid(), (-1, 0));
-            collect_types(base, found);
-        }
-        Kind::Composite(fields) => {
-            found.composites.insert(oid_type.oid(), Vec::new());
-            for field in fields {
-                collect_types(field.type_(), found);
-            }
-        }
-        _ => {}
-    }
-}
-
 type Origin = (Option<u32>, Option<i16>);
+
+fn origin(column: &DescribedColumn) -> Origin {
+    (column.table, column.attribute)
+}
 
 /// How many dimensions the tables declare for the array columns.
 async fn array_dimensions(
     session: &mut Session,
-    columns: &[tokio_postgres::Column],
+    types: &OidTypes,
+    columns: &[DescribedColumn],
 ) -> Result<HashMap<Origin, i32>> {
     let mut origins = String::new();
     for column in columns {
-        if let (Kind::Array(_), Some(table), Some(number)) = (
-            column.type_().kind(),
-            column.table_oid(),
-            column.column_id(),
-        ) {
+        let is_array = matches!(types.get(column.type_oid)?.kind(), Kind::Array(_));
+        if let (true, (Some(table), Some(number))) = (is_array, origin(column)) {
             let comma = if origins.is_empty() { "" } else { ", " };
             // Writing to a String does not fail.
             let _ = write!(origins, "{comma}({table}, {number})");
@@ -271,10 +240,6 @@ async fn array_dimensions(
             Ok(((Some(table), i16::try_from(number).ok()), dimensions))
         })
         .collect()
-}
-
-fn oid_list<'a>(oids: impl Iterator<Item = &'a u32>) -> String {
-    oids.map(u32::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// An OID and two numbers.

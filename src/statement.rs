@@ -4,10 +4,15 @@
 //! Not a parser: PostgreSQL is asked what the text means. This follows the lexical rules of
 //! `src/backend/parser/scan.l`, with `standard_conforming_strings` on, as it is pinned.
 
+mod no_query;
+
 use std::collections::BTreeSet;
 use std::ops::Range;
 
 use crate::error::{Error, ErrorKind, Result};
+
+/// What a query begins with, in lower case.
+const QUERIES: [&str; 4] = ["select", "with", "values", "table"];
 
 /// A single statement, as the user wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,14 +37,16 @@ impl Statement {
         }
         let mut lexer = Lexer { sql, at: 0 };
         let mut parameters = Vec::new();
-        let mut first: Option<&str> = None;
+        let mut first: Option<Range<usize>> = None;
         let mut end: Option<usize> = None;
         while let Some((token, range)) = lexer.next()? {
             match (token, end) {
                 (Token::Blank, _) => {}
                 (Token::Semicolon, None) => end = Some(range.start),
                 (Token::Semicolon, Some(_)) => {}
-                (_, Some(_)) if first.is_some() => {
+                (_, Some(_)) => {
+                    // What is no query has a way out of its own: `SET x = 1; SELECT ...`.
+                    check_query(sql, first)?;
                     return Err(Error::new(
                         ErrorKind::Syntax,
                         format!(
@@ -49,14 +56,10 @@ impl Statement {
                     )
                     .with_hint("give one SELECT statement; run the others on their own"));
                 }
-                // Only semicolons came before.
-                (_, Some(_)) => {
-                    return Err(no_statement());
-                }
                 (token, None) => {
                     if first.is_none() && sql[range.clone()] != *"(" {
                         // Behind the parentheses of `(SELECT ...) UNION ...`.
-                        first = Some(&sql[range.clone()]);
+                        first = Some(range.clone());
                     }
                     if let Token::Parameter(number) = token {
                         parameters.push((range, number));
@@ -64,17 +67,7 @@ impl Statement {
                 }
             }
         }
-        let first = first.ok_or_else(no_statement)?;
-        if !["select", "with", "values", "table"]
-            .iter()
-            .any(|keyword| first.eq_ignore_ascii_case(keyword))
-        {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                format!("not a query: the statement begins with {first:?}"),
-            )
-            .with_hint("only SELECT, WITH, VALUES and TABLE return rows to collect; Merganser does not change data"));
-        }
+        check_query(sql, first)?;
         Ok(Self {
             text: sql[..end.unwrap_or(sql.len())].to_owned(),
             parameters,
@@ -140,16 +133,39 @@ pub(crate) fn locate(sql: &str, position: u32) -> Option<(usize, usize, &str)> {
     ))
 }
 
-fn no_statement() -> Error {
-    Error::new(ErrorKind::Syntax, "the text has no statement")
-        .with_hint("give one SELECT statement")
+/// The name at this column (from 1) of a line, as it is written, if it is folded to small letters;
+/// of a qualified name the part that has capitals.
+pub(crate) fn folded_name(line: &str, column: usize) -> Option<&str> {
+    let (start, _) = line.char_indices().nth(column.checked_sub(1)?)?;
+    let rest = &line[start..];
+    let end = rest
+        .find(|c: char| !is_word_start(c) && !c.is_ascii_digit() && !matches!(c, '$' | '.'))
+        .unwrap_or(rest.len());
+    rest[..end]
+        .split('.')
+        .rfind(|part| part.bytes().any(|byte| byte.is_ascii_uppercase()))
 }
 
-/// The place at `offset`, for a message.
+/// Whether the statement is a query, by its first token.
+fn check_query(sql: &str, first: Option<Range<usize>>) -> Result<()> {
+    let Some(range) = first else {
+        return Err(Error::new(ErrorKind::Syntax, "the text has no statement")
+            .with_hint("give one SELECT statement"));
+    };
+    let (first, rest) = (&sql[range.clone()], &sql[range.end..]);
+    match QUERIES.iter().any(|it| first.eq_ignore_ascii_case(it)) {
+        true => Ok(()),
+        false => Err(no_query::refusal(first, rest)),
+    }
+}
+
+/// The place at `offset`, for a message; line and column from 1.
 fn excerpt(sql: &str, offset: usize) -> String {
+    let before = &sql[..offset];
+    let line = before.matches('\n').count() + 1;
+    let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
     let start: String = sql[offset..].chars().take(30).collect();
-    let line = sql[..offset].matches('\n').count() + 1;
-    format!("line {line}, at {start:?}")
+    format!("line {line}, column {column}, at {start:?}")
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -214,7 +230,16 @@ impl Lexer<'_> {
                 }
             }
         }
-        Err(self.unterminated("quoted text"))
+        Err(match quote {
+            '"' => self.unterminated(
+                "quoted name",
+                "a name ends with another \"; a \" within it is doubled",
+            ),
+            _ => self.unterminated(
+                "quoted text",
+                "a text ends with another '; a ' within it is doubled: 'O''Brien'",
+            ),
+        })
     }
 
     /// The length of an `E'...'`; after a line break it may go on with another quote, and with it
@@ -239,7 +264,12 @@ impl Lexer<'_> {
                 Some(b"/*") => (at, depth) = (at + 2, depth + 1),
                 Some(b"*/") => (at, depth) = (at + 2, depth - 1),
                 Some(_) => at += 1,
-                None => return Err(self.unterminated("comment")),
+                None => {
+                    return Err(self.unterminated(
+                        "comment",
+                        "it ends with */, once for each /* within it: comments nest",
+                    ));
+                }
             }
         }
         Ok(at)
@@ -266,15 +296,23 @@ impl Lexer<'_> {
         let (delimiter, body) = rest.split_at(tag + 2);
         match body.find(delimiter) {
             Some(end) => Ok((Token::Other, delimiter.len() + end + delimiter.len())),
-            None => Err(self.unterminated("dollar-quoted text")),
+            None => Err(self.unterminated(
+                "dollar-quoted text",
+                &format!("it ends with another {delimiter}, spelt the same"),
+            )),
         }
     }
 
-    fn unterminated(&self, what: &str) -> Error {
+    /// `self.at` is where it was opened.
+    fn unterminated(&self, what: &str, cure: &str) -> Error {
         Error::new(
             ErrorKind::Syntax,
-            format!("unterminated {what}: {}", excerpt(self.sql, self.at)),
+            format!(
+                "unterminated {what}, opened in {}",
+                excerpt(self.sql, self.at)
+            ),
         )
+        .with_hint(cure)
     }
 }
 
@@ -361,9 +399,13 @@ mod tests {
         let several = error("select 1;\nselect 2");
         assert_eq!(several.kind(), ErrorKind::Syntax);
         assert!(
-            several.message().contains("line 2, at \"select 2\""),
+            several
+                .message()
+                .contains("line 2, column 1, at \"select 2\""),
             "{several}"
         );
+        let first = error("set work_mem = '1GB'; select 1");
+        assert!(first.hint().unwrap().contains("[session"), "{first:?}");
         for nothing in ["", " ; ", "-- x", "/* y */", ";select 1"] {
             assert!(
                 error(nothing).message().contains("no statement"),
@@ -378,6 +420,25 @@ mod tests {
             "select $x$ $y$",
         ] {
             assert!(error(open).message().contains("unterminated"), "{open:?}");
+        }
+        for (open, what, place) in [
+            (
+                "select 1,\n  'a",
+                "quoted text",
+                "line 2, column 3, at \"'a\"",
+            ),
+            ("select \"é\", \"A", "quoted name", "line 1, column 13"),
+            ("select 1 /* /* */\n", "comment", "line 1, column 10"),
+            ("select\n$x$ $y$", "dollar-quoted text", "line 2, column 1"),
+            ("select E'\\'", "quoted text", "line 1, column 8"),
+        ] {
+            let error = error(open);
+            let message = error.message();
+            assert!(
+                message.contains(what) && message.contains(place),
+                "{message}"
+            );
+            assert!(error.hint().is_some());
         }
     }
 
@@ -425,5 +486,14 @@ mod tests {
         assert_eq!(locate("select é x", 10), Some((1, 10, "select é x")));
         assert_eq!(locate("a", 99), Some((1, 2, "a")));
         assert_eq!(locate("a", 0), None);
+    }
+
+    #[test]
+    fn names_with_capitals_are_found_where_they_are_folded() {
+        assert_eq!(folded_name("from é.Product p", 6), Some("Product"));
+        assert_eq!(folded_name("from Sales.orders", 6), Some("Sales"));
+        assert_eq!(folded_name("from product", 6), None);
+        assert_eq!(folded_name("from \"Product\"", 6), None);
+        assert_eq!(folded_name("from", 9), None);
     }
 }

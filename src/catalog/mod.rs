@@ -11,6 +11,7 @@
 mod compare;
 pub(crate) mod facts;
 mod load;
+mod suggest;
 
 use std::collections::HashMap;
 
@@ -343,7 +344,7 @@ impl<T: Object> Objects<T> {
 mod tests {
     use super::*;
 
-    fn relation(schema: &str, name: &str) -> Relation {
+    pub(super) fn relation(schema: &str, name: &str) -> Relation {
         Relation {
             schema: schema.to_owned(),
             name: name.to_owned(),
@@ -367,7 +368,7 @@ mod tests {
         }
     }
 
-    fn path(schemas: &[&str]) -> Vec<String> {
+    pub(super) fn path(schemas: &[&str]) -> Vec<String> {
         schemas.iter().map(|schema| (*schema).to_owned()).collect()
     }
 

@@ -120,12 +120,20 @@ pub(super) enum Origin {
 pub(super) struct Options(BTreeMap<&'static str, (Secret, Origin)>);
 
 impl Options {
-    /// The value; `None` when it is missing or empty, which libpq treats alike.
+    /// The value; `None` when it is missing or empty, which libpq treats alike for most options.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.0
             .get(name)
             .map(|(value, _)| value.expose())
             .filter(|value| !value.is_empty())
+    }
+
+    /// Whether the option is given, but empty. Where libpq knows certain words only, that is none of
+    /// them: `sslmode=${MODE}` without `MODE` is not to mean less than was meant.
+    pub(super) fn is_empty(&self, name: &str) -> bool {
+        self.0
+            .get(name)
+            .is_some_and(|(value, _)| value.expose().is_empty())
     }
 
     /// Sets an option of the connection string; the last one wins.

@@ -79,6 +79,17 @@ struct TableTable {
     replicated: bool,
 }
 
+/// The error about a file whose bytes are no text. Secrets that stand in it are not shown.
+pub(super) fn not_utf8(name: &str, bytes: &[u8]) -> Error {
+    let valid = bytes.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+    let line = valid.matches('\n').count() + 1;
+    let byte = valid.len() - valid.rfind('\n').map_or(0, |at| at + 1) + 1;
+    invalid(format!(
+        "{name}:{line}: not UTF-8, which TOML has to be: byte {byte} of this line"
+    ))
+    .with_hint("save the file as UTF-8")
+}
+
 /// Reads the text of a file; `name` is what messages call the file.
 pub(super) fn parse(text: &str, name: Option<&str>, environment: Environment) -> Result<Topology> {
     let place = Place { text, name };

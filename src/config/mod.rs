@@ -106,8 +106,8 @@ impl Topology {
     pub fn from_path(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let place = path.display().to_string();
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => Secret::from(text),
+        let bytes = match std::fs::read(path) {
+            Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Err(invalid(format!("{place}: file not found")).with_hint(
                     "write one with `merganser inspect --shard URL --write FILE`, or give each \
@@ -118,6 +118,9 @@ impl Topology {
                 return Err(invalid(format!("{place}: cannot be read")).with_source(error));
             }
         };
+        let text = String::from_utf8(bytes)
+            .map(Secret::from)
+            .map_err(|error| file::not_utf8(&place, error.as_bytes()))?;
         file::parse(text.expose(), Some(&place), Environment::from_process())
     }
 

@@ -407,6 +407,13 @@ fn parse_port(text: &str) -> Option<u16> {
 
 fn ssl_mode(options: &Options) -> Result<SslMode> {
     let system = options.get("sslrootcert") == Some("system");
+    if options.is_empty("sslmode") {
+        return Err(invalid(format!(
+            "invalid {}: it is empty",
+            options.describe("sslmode")
+        ))
+        .with_hint("name a mode, such as verify-full, or leave it out for prefer"));
+    }
     let mode = match options.get("sslmode") {
         None if system => SslMode::VerifyFull,
         None => SslMode::Prefer,
@@ -434,6 +441,13 @@ fn ssl_mode(options: &Options) -> Result<SslMode> {
 }
 
 fn target_session_attrs(options: &Options) -> Result<TargetSessionAttrs> {
+    if options.is_empty("target_session_attrs") {
+        return Err(
+            invalid("invalid target_session_attrs: it is empty").with_hint(
+                "name what the server has to be, such as primary, or leave it out for any",
+            ),
+        );
+    }
     Ok(match options.get("target_session_attrs") {
         None | Some("any") => TargetSessionAttrs::Any,
         Some("read-write") => TargetSessionAttrs::ReadWrite,

@@ -2,8 +2,11 @@
 //!
 //! The client library, tokio-postgres, speaks the protocol: it logs in (SCRAM), prepares and runs.
 //! What it lacks is here: libpq's rules on hosts, addresses and `sslmode`; TLS with rustls; and
-//! [`tap`], by which COPY data reaches the decoder without passing through it.
+//! [`tap`], by which COPY data reaches the decoder without passing through it, and statements are
+//! described without names.
 
+mod describe;
+mod hint;
 mod pool;
 mod socket;
 mod tap;
@@ -15,11 +18,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustls::ClientConfig;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_postgres::config::SslMode as DriverSslMode;
 use tokio_postgres::error::{DbError, ErrorPosition, SqlState};
-use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
+use tokio_postgres::{Client, NoTls, SimpleQueryMessage, SimpleQueryStream};
 
+pub(crate) use self::describe::{Described, DescribedColumn};
 #[cfg(feature = "datafusion")]
 pub(crate) use self::pool::Permit;
 pub(crate) use self::pool::{Opening, Pools, Session};
@@ -36,8 +41,8 @@ const APPLICATION_NAME: &str = "merganser";
 
 /// An open connection, logged in.
 pub(crate) struct Connection {
-    pub(crate) client: Client,
-    pub(crate) tap: TapHandle,
+    client: Client,
+    tap: TapHandle,
     canceller: Canceller,
     /// Drives the connection; ends with it.
     driver: JoinHandle<()>,
@@ -322,7 +327,7 @@ async fn log_in(
     let (client, connection) = config
         .connect_raw(tap, NoTls)
         .await
-        .map_err(|error| login_error(error, endpoint))?;
+        .map_err(|error| hinted(login_error(error, endpoint), &params.user))?;
     let ended = Ended::default();
     let reason = ended.clone();
     let driver = tokio::spawn(async move {
@@ -368,7 +373,8 @@ impl Connection {
                 .take(),
             false => None,
         };
-        driver_error(reason.unwrap_or(error), phase)
+        let error = driver_error(reason.unwrap_or(error), phase);
+        hinted(error, &self.canceller.route.params.user)
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -396,6 +402,30 @@ impl Connection {
             )
             .with_phase(Phase::Connect)),
         }
+    }
+
+    /// What the server says of a statement; `None` if it says nothing, against the protocol.
+    ///
+    /// # Errors
+    /// Those of the client library, which have the place in the text.
+    pub(crate) async fn describe(
+        &self,
+        sql: &str,
+    ) -> Result<Option<Described>, tokio_postgres::Error> {
+        let mut described = self.tap.describe();
+        self.client.simple_query(sql).await?;
+        Ok(described.try_recv().ok())
+    }
+
+    /// Begins a COPY: its data, and the client library's side, which has the error if there is one.
+    ///
+    /// As a simple query, because the library would give the statement a name.
+    pub(crate) async fn copy_out(
+        &self,
+        sql: &str,
+    ) -> Result<(mpsc::Receiver<CopyEvent>, SimpleQueryStream), tokio_postgres::Error> {
+        let events = self.tap.copy();
+        Ok((events, self.client.simple_query_raw(sql).await?))
     }
 
     /// Runs SQL of our own, without parameters; the values of its rows in PostgreSQL's text form.
@@ -444,6 +474,15 @@ fn login_error(error: tokio_postgres::Error, endpoint: &Endpoint) -> Error {
         None => Phase::Connect,
     };
     driver_error(error, phase).with_kind(ErrorKind::Connect)
+}
+
+/// The error, with what this role can do about it, unless the server said that.
+fn hinted(error: Error, user: &str) -> Error {
+    let code = error.sql_state().unwrap_or_default();
+    match hint::hint(code, error.message(), user) {
+        Some(hint) => error.with_hint(hint),
+        None => error,
+    }
 }
 
 /// An error of the client library as one of ours.

@@ -1,12 +1,13 @@
-//! Takes COPY data out of a connection before the client library sees it.
+//! Takes COPY data and descriptions out of a connection before the client library sees them.
 //!
 //! ```text
 //! socket --> Tap --(everything else)--> tokio-postgres
 //!             |
 //!             +-----(CopyData payloads, the row count, ReadyForQuery)--> decoder
+//!             +-----(ParameterDescription, RowDescription)--> whoever asked for a description
 //! ```
 //!
-//! Two reasons. The library hands each row on as a message of its own, through a channel and a
+//! Why descriptions are taken, [`describe`] tells. COPY data for two reasons. The library hands each row on as a message of its own, through a channel and a
 //! reference-counted buffer, which costs more than decoding it; here rows travel a chunk at a time.
 //! And its stream ends at CopyDone, so that neither the row count of `COPY n` nor ReadyForQuery
 //! can be waited for, without which a result is not known to be complete.
@@ -18,13 +19,15 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::PollSender;
+
+use super::describe::{self, Described, Describing};
 
 /// What happens to a COPY, in this order: any number of `Data`, then `Complete`. If the channel
 /// ends without `Complete`, the COPY failed, and the client library knows why.
@@ -62,19 +65,53 @@ type Outlet = PollSender<CopyEvent>;
 
 /// Switches a [`Tap`] on.
 #[derive(Clone)]
-pub(crate) struct TapHandle(Arc<Mutex<Option<Outlet>>>);
+pub(super) struct TapHandle(Arc<Mutex<Orders>>);
+
+/// What is wanted of the next answer. Without a tap, that is, when the connection has ended, orders
+/// are dropped at once, and whoever waits is told that nothing comes.
+#[derive(Default)]
+struct Orders {
+    copy: Option<Outlet>,
+    describe: Option<describe::Recipient>,
+    ended: bool,
+}
 
 impl TapHandle {
-    /// Sends the next COPY to the returned channel. To be called before the COPY is.
-    pub(crate) fn open(&self) -> mpsc::Receiver<CopyEvent> {
+    /// Sends the next COPY to the returned channel. To be called before the COPY is sent.
+    pub(super) fn copy(&self) -> mpsc::Receiver<CopyEvent> {
         let (sender, receiver) = mpsc::channel(QUEUE);
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(PollSender::new(sender));
+        let mut orders = self.orders();
+        if !orders.ended {
+            orders.copy = Some(PollSender::new(sender));
+        }
         receiver
+    }
+
+    /// Turns the next Query into a request for a description, and gives that to the returned
+    /// channel. To be called before the query is sent.
+    pub(super) fn describe(&self) -> oneshot::Receiver<Described> {
+        let (sender, receiver) = oneshot::channel();
+        self.orders().describe = Some(sender);
+        receiver
+    }
+
+    fn orders(&self) -> MutexGuard<'_, Orders> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+/// Where the message that is being read goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Target {
+    Library,
+    Outlet,
+    /// Collected for whoever asked for a description, by the message's tag.
+    Description(u8),
+    Nowhere,
+}
+
 /// A stream of bytes that gives up its COPY data; writing goes through.
-pub(crate) struct Tap<S> {
+pub(super) struct Tap<S> {
     inner: S,
     handle: TapHandle,
     /// Set while a COPY is going on.
@@ -85,7 +122,7 @@ pub(crate) struct Tap<S> {
     end: usize,
     /// What is left of the message that is being read, and where it goes.
     left: usize,
-    to_outlet: bool,
+    target: Target,
     chunk: Vec<u8>,
     /// Up to where the chunk holds whole payloads.
     whole: usize,
@@ -99,10 +136,26 @@ pub(crate) struct Tap<S> {
     rows: Option<u64>,
     /// An event that waits for room in the channel.
     completed: Option<CopyEvent>,
+    /// Set while a description is awaited.
+    describing: Option<Describing>,
+    /// A Query that becomes another message, as far as the library has written it.
+    query: Vec<u8>,
+    /// What became of it; `unsent[written..]` is still to be written.
+    unsent: Vec<u8>,
+    written: usize,
+}
+
+impl<S> Drop for Tap<S> {
+    fn drop(&mut self) {
+        *self.handle.orders() = Orders {
+            ended: true,
+            ..Orders::default()
+        };
+    }
 }
 
 impl<S> Tap<S> {
-    pub(crate) fn new(inner: S) -> (Self, TapHandle) {
+    pub(super) fn new(inner: S) -> (Self, TapHandle) {
         let handle = TapHandle(Arc::default());
         let tap = Self {
             inner,
@@ -112,7 +165,7 @@ impl<S> Tap<S> {
             start: 0,
             end: 0,
             left: 0,
-            to_outlet: false,
+            target: Target::Library,
             chunk: Vec::new(),
             whole: 0,
             sent: Instant::now(),
@@ -120,6 +173,10 @@ impl<S> Tap<S> {
             done: false,
             rows: None,
             completed: None,
+            describing: None,
+            query: Vec::new(),
+            unsent: Vec::new(),
+            written: 0,
         };
         (tap, handle)
     }
@@ -149,27 +206,27 @@ impl<S> Tap<S> {
                 (_, None) => return Err(invalid("the login is too long".to_owned())),
             };
         }
-        if tag == b'H' {
+        self.target = Target::Library;
+        match tag {
             // CopyOutResponse
-            self.outlet = self
-                .handle
-                .0
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take();
+            b'H' => {
+                self.outlet = self.handle.orders().copy.take();
+            }
+            // An answer that is no COPY.
+            b'E' | b'Z' => self.handle.orders().copy = None,
+            _ => {}
         }
         if self.outlet.is_some() {
             match tag {
+                b'H' => self.target = Target::Nowhere,
                 b'd' if self.done => {
                     return Err(invalid("data behind CopyDone".to_owned()));
                 }
-                b'd' => {
-                    self.to_outlet = true;
-                    self.start += HEADER;
-                    self.left = length - 4;
-                    return Ok(true);
+                b'd' => self.target = Target::Outlet,
+                b'c' => {
+                    self.target = Target::Nowhere;
+                    self.done = true;
                 }
-                b'c' => self.done = true,
                 // CommandComplete is short, so it is whole in the buffer before long.
                 b'C' => match unread.get(HEADER..length + 1) {
                     Some(body) => self.rows = copied_rows(body).filter(|_| self.done),
@@ -186,8 +243,25 @@ impl<S> Tap<S> {
                 _ => {}
             }
         }
-        self.to_outlet = false;
-        self.left = length + 1;
+        if let Some(describing) = &mut self.describing {
+            match tag {
+                // ParseComplete
+                b'1' => self.target = Target::Nowhere,
+                b'E' => self.describing = None,
+                b'Z' => self.describing.take().map_or(Ok(()), Describing::end)?,
+                tag if describing.part(tag).is_some() => {
+                    if length > describe::LONGEST {
+                        return Err(invalid("the description is too long".to_owned()));
+                    }
+                    self.target = Target::Description(tag);
+                }
+                _ => {}
+            }
+        }
+        (self.start, self.left) = match self.target {
+            Target::Library => (self.start, length + 1),
+            _ => (self.start + HEADER, length - 4),
+        };
         Ok(true)
     }
 
@@ -243,30 +317,45 @@ impl<S> Tap<S> {
                 return Poll::Ready(Ok(()));
             }
             let available = self.left.min(self.end - self.start);
-            if self.to_outlet {
-                // Before the chunk would outgrow its room: making more would copy all of it.
-                while self.chunk.len() + available > CHUNK {
-                    let only_part_of_a_row = self.whole == 0;
-                    ready!(self.poll_send(cx, only_part_of_a_row));
+            let bytes = self.start..self.start + available;
+            match self.target {
+                Target::Outlet => {
+                    // Before the chunk would outgrow its room: making more would copy all of it.
+                    while self.chunk.len() + available > CHUNK {
+                        let only_part_of_a_row = self.whole == 0;
+                        ready!(self.poll_send(cx, only_part_of_a_row));
+                    }
+                    if self.outlet.is_some() {
+                        self.chunk.extend_from_slice(&self.buffer[bytes]);
+                    }
+                    self.start += available;
+                    self.left -= available;
+                    if self.left == 0 {
+                        self.whole = self.chunk.len();
+                    }
                 }
-                let bytes = &self.buffer[self.start..self.start + available];
-                if self.outlet.is_some() {
-                    self.chunk.extend_from_slice(bytes);
+                Target::Description(tag) => {
+                    let part = self.describing.as_mut().and_then(|it| it.part(tag));
+                    if let Some(part) = part {
+                        part.extend_from_slice(&self.buffer[bytes]);
+                    }
+                    self.start += available;
+                    self.left -= available;
                 }
-                self.start += available;
-                self.left -= available;
-                if self.left == 0 {
-                    self.whole = self.chunk.len();
+                Target::Nowhere => {
+                    self.start += available;
+                    self.left -= available;
                 }
-            } else {
-                // What comes behind the data must not overtake it.
-                ready!(self.poll_send(cx, true));
-                let len = available.min(out.remaining());
-                out.put_slice(&self.buffer[self.start..self.start + len]);
-                self.start += len;
-                self.left -= len;
-                if out.remaining() == 0 {
-                    return Poll::Ready(Ok(()));
+                Target::Library => {
+                    // What comes behind the data must not overtake it.
+                    ready!(self.poll_send(cx, true));
+                    let len = available.min(out.remaining());
+                    out.put_slice(&self.buffer[self.start..self.start + len]);
+                    self.start += len;
+                    self.left -= len;
+                    if out.remaining() == 0 {
+                        return Poll::Ready(Ok(()));
+                    }
                 }
             }
             if self.start == self.end {
@@ -317,20 +406,62 @@ impl<S: AsyncRead + Unpin> AsyncRead for Tap<S> {
     }
 }
 
+impl<S: AsyncWrite + Unpin> Tap<S> {
+    /// Takes what of this belongs to a Query that is to be described; once that is whole, its
+    /// description is awaited. No other request is under way then.
+    fn take_query(&mut self, data: &[u8]) -> io::Result<usize> {
+        let before = self.query.len();
+        self.query.extend_from_slice(data);
+        let length = match self.query.get(1..HEADER).and_then(<[u8]>::first_chunk) {
+            Some(length) => 1 + u32::from_be_bytes(*length) as usize,
+            None => return Ok(data.len()),
+        };
+        if self.query.len() < length {
+            return Ok(data.len());
+        }
+        self.query.truncate(length);
+        self.unsent = describe::instead_of_query(&std::mem::take(&mut self.query))?;
+        self.written = 0;
+        self.describing = self.handle.orders().describe.take().map(Describing::new);
+        Ok(length - before)
+    }
+
+    fn poll_unsent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.written < self.unsent.len() {
+            let unsent = &self.unsent[self.written..];
+            match ready!(Pin::new(&mut self.inner).poll_write(cx, unsent))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => self.written += written,
+            }
+        }
+        self.unsent = Vec::new();
+        self.written = 0;
+        Poll::Ready(Ok(()))
+    }
+}
+
 impl<S: AsyncWrite + Unpin> AsyncWrite for Tap<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, data)
+        let tap = &mut *self;
+        ready!(tap.poll_unsent(cx))?;
+        let describe = tap.handle.orders().describe.is_some();
+        match describe {
+            true => Poll::Ready(tap.take_query(data)),
+            false => Pin::new(&mut tap.inner).poll_write(cx, data),
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_unsent(cx))?;
         Pin::new(&mut self.inner).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_unsent(cx))?;
         Pin::new(&mut self.inner).poll_shutdown(cx)
     }
 }
@@ -371,7 +502,7 @@ mod tests {
     async fn run(bytes: Vec<u8>, step: usize) -> (io::Result<Vec<u8>>, Vec<u8>, Option<u64>) {
         let (near, mut far) = tokio::io::duplex(step);
         let (mut tap, handle) = Tap::new(near);
-        let mut events = handle.open();
+        let mut events = handle.copy();
         drop(handle);
         let writer = async move {
             use tokio::io::AsyncWriteExt;
@@ -514,7 +645,7 @@ mod tests {
 
         let (near, mut far) = tokio::io::duplex(1024);
         let (mut tap, handle) = Tap::new(near);
-        let mut events = handle.open();
+        let mut events = handle.copy();
         let reader = tokio::spawn(async move { tap.read_to_end(&mut Vec::new()).await });
         for row in 0..3 {
             tokio::time::sleep(2 * PATIENCE).await;

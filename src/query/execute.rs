@@ -26,7 +26,7 @@ use super::planned::{Planning, Query};
 use super::settle;
 use crate::cluster::Cluster;
 use crate::connect::{Permit, Pools, Session};
-use crate::error::{Error, Phase, Result};
+use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::finish::{Budget, Relation, RelationBuilder, aggregated_types};
 use crate::merge::{self, Comparison, Order, ReaggregateOptions, Rest};
 use crate::plan::{Exactness, Merge, Place, Plan, Sql, Step};
@@ -590,7 +590,7 @@ fn stream_in_place(rows: QueryStream, place: &Place) -> QueryStream {
 /// (SQLSTATE class 42), that is no fault of the user's.
 pub(super) fn about_made_sql(error: Error) -> Error {
     match error.sql_state() {
-        Some(code) if code.starts_with("42") => error.with_hint(
+        Some(code) if code.starts_with("42") => error.with_kind(ErrorKind::Internal).with_hint(
             "this is about SQL that merganser made of yours: unless the databases have changed since \
              the query was planned, it is a fault of merganser. Please report it with the query; \
              --merge gather (MergeMode::Gather) may answer meanwhile",

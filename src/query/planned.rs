@@ -310,7 +310,9 @@ impl Query {
         };
         // PostgreSQL's own errors, with their places in the text, come from here.
         let reading = Reading::Options(self.options.types);
-        let description = scan::describe(&mut held.session, &statement, reading).await?;
+        let description = scan::describe(&mut held.session, &statement, reading)
+            .await
+            .map_err(|error| catalog.suggest(error))?;
         let sql = scan::with_values(&statement, &description, &self.options.parameters)?;
         let mut answers = Answers {
             known: self.cluster.described(&opening),

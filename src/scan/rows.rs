@@ -75,7 +75,7 @@ enum Step {
 struct Copy {
     events: mpsc::Receiver<CopyEvent>,
     /// The client library's side, which has the error if there is one.
-    driver: std::pin::Pin<Box<tokio_postgres::CopyOutStream>>,
+    driver: std::pin::Pin<Box<tokio_postgres::SimpleQueryStream>>,
 }
 
 struct Scan {
@@ -131,9 +131,8 @@ impl Scan {
     async fn start(&mut self, sql: &str) -> Result<Copy> {
         self.counters.set(ShardState::Executing);
         let connection = self.session.begin_query()?;
-        let events = connection.tap.open();
-        match connection.client.copy_out(sql).await {
-            Ok(driver) => Ok(Copy {
+        match connection.copy_out(sql).await {
+            Ok((events, driver)) => Ok(Copy {
                 events,
                 driver: Box::pin(driver),
             }),
@@ -185,28 +184,32 @@ impl Scan {
 
     /// The reason why the data ended early.
     async fn failure<T>(&mut self, copy: &mut Copy) -> Result<T> {
-        // The library's stream ends at CopyDone, behind which an error may still come; polled
-        // again, it gives what came, and an error of its own for what it does not expect there.
+        // The library gives an error of its own for what it does not expect, and may have another
+        // message behind it.
         let mut unexpected = None;
         for _ in 0..LAST_MESSAGES {
             match copy.driver.next().await {
                 Some(Err(error)) if error.as_db_error().is_some() => {
                     return self.server_error(error);
                 }
+                // Either the connection ended, or only the messages of this query.
                 Some(Err(error)) if error.is_closed() => {
-                    // Either the connection ended, or only the messages of this query.
-                    let lost = self.session.begin_query()?.is_closed();
-                    let error = unexpected.filter(|_| !lost).unwrap_or(error);
-                    return self.server_error(error);
+                    if self.session.begin_query()?.is_closed() {
+                        return self.server_error(error);
+                    }
+                    break;
                 }
                 Some(Err(error)) => unexpected = Some(error),
                 Some(Ok(_)) | None => {}
             }
         }
-        Err(Error::new(
-            ErrorKind::Decode,
-            "the server did not confirm the rows",
-        ))
+        match unexpected {
+            Some(error) => self.server_error(error),
+            None => Err(Error::new(
+                ErrorKind::Decode,
+                "the server's answer is not in PostgreSQL's protocol: it does not confirm the rows",
+            )),
+        }
     }
 
     /// The error that ended a query. One that the server sent needs no cancelling.
@@ -220,5 +223,6 @@ impl Scan {
     }
 }
 
-/// CopyDone, CommandComplete, ReadyForQuery, and the end of the messages.
-const LAST_MESSAGES: usize = 4;
+/// What the tap passes on (CopyOutResponse, CopyDone) where no COPY was awaited, CommandComplete,
+/// ReadyForQuery, and the end of the messages.
+const LAST_MESSAGES: usize = 5;

@@ -17,6 +17,7 @@ mod oracle;
 mod parallel;
 #[cfg(feature = "datafusion")]
 mod plans;
+mod pooler;
 mod public_api;
 #[cfg(feature = "datafusion")]
 mod sessions;

@@ -1,5 +1,6 @@
 //! The flags. What they mean is decided elsewhere; here they are named, explained and checked.
 
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -74,8 +75,9 @@ pub(crate) struct Shards {
 /// The statement and the values of its parameters.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Statement {
-    /// The statement: one SELECT, VALUES, TABLE or WITH
-    #[arg(required_unless_present = "file", conflicts_with = "file")]
+    /// The statement: one SELECT, VALUES, TABLE or WITH; without it and --file it is read from
+    /// standard input
+    #[arg(conflicts_with = "file")]
     pub(crate) sql: Option<String>,
     /// Read the statement from a file; - is standard input
     #[arg(short, long, value_name = "FILE")]
@@ -266,6 +268,45 @@ impl From<Order> for merganser::Order {
     }
 }
 
+/// The arguments, in such an order that SQL which begins with a comment, `-- top customers`, is not
+/// taken for a flag: behind `--`, or with `=` behind the flag whose value it is.
+pub(crate) fn with_comments(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let (mut flags, mut sql): (Vec<OsString>, Vec<OsString>) = (Vec::new(), Vec::new());
+    let mut arguments = arguments.into_iter();
+    while let Some(argument) = arguments.next() {
+        let before = flags.last_mut();
+        match argument.to_str() {
+            Some("--") => {
+                sql.extend(arguments);
+                break;
+            }
+            Some(text) if begins_with_comment(text) => match before {
+                Some(flag) if takes_sql(flag) => {
+                    flag.push("=");
+                    flag.push(argument);
+                }
+                _ => sql.push(argument),
+            },
+            _ => flags.push(argument),
+        }
+    }
+    if !sql.is_empty() {
+        flags.push("--".into());
+        flags.append(&mut sql);
+    }
+    flags
+}
+
+fn begins_with_comment(argument: &str) -> bool {
+    argument
+        .strip_prefix("--")
+        .is_some_and(|rest| rest.contains('\n') || rest.starts_with(char::is_whitespace))
+}
+
+fn takes_sql(flag: &OsStr) -> bool {
+    flag == "--merge-sql" || flag == "--param"
+}
+
 fn formats() -> impl TypedValueParser<Value = Format> {
     PossibleValuesParser::new([
         PossibleValue::new("table").help("Aligned, for reading"),
@@ -390,6 +431,10 @@ Examples:
   Is it right? Against a database that holds the rows of all shards:
     merganser query --verify postgresql://app@all/sales -f report.sql
 
+  The statement from a file or a pipe:
+    merganser query -f report.sql
+    sed 's/2024/2025/' report.sql | merganser query
+
   Into another program:
     merganser query --fan-out --format arrow-stream -f report.sql | python3 report.py
 
@@ -503,7 +548,6 @@ mod tests {
             "-c a --shard b q",
             "-f a q",
             "--merge-sql m q",
-            "--fan-out",
             "--fan-out --merge gather q",
             "--fan-out --analyze q",
             "--fan-out --verify postgresql://h/d q",
@@ -514,6 +558,43 @@ mod tests {
             let error = query(bad).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{bad}");
         }
+    }
+
+    #[test]
+    fn a_statement_that_begins_with_a_comment_is_no_flag() {
+        for (line, sql, fan_out) in [
+            (
+                "-- top customers\nselect 1",
+                "-- top customers\nselect 1",
+                false,
+            ),
+            ("--top\nselect 1|--fan-out", "--top\nselect 1", true),
+            ("--fan-out|-- x|-c|file", "-- x", true),
+            ("--|-- x", "-- x", false),
+        ] {
+            let line = ["merganser", "query"].into_iter().chain(line.split('|'));
+            let cli = Cli::try_parse_from(with_comments(line.map(OsString::from))).unwrap();
+            let Command::Query(query) = cli.command else {
+                panic!("{sql:?}")
+            };
+            assert_eq!(query.statement.sql.as_deref(), Some(sql));
+            assert_eq!(query.fan_out, fan_out, "{sql:?}");
+        }
+        let line = [
+            "merganser",
+            "query",
+            "--fan-out",
+            "--merge-sql",
+            "-- m\nselect 2",
+            "q",
+        ];
+        let cli = Cli::try_parse_from(with_comments(line.map(OsString::from))).unwrap();
+        let Command::Query(query) = cli.command else {
+            panic!("no query")
+        };
+        assert_eq!(query.merge_sql.as_deref(), Some("-- m\nselect 2"));
+        let flags = ["merganser", "query", "--fanout", "--x=a b", "q"].map(OsString::from);
+        assert_eq!(with_comments(flags.clone()), flags);
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub(crate) async fn run(args: args::Explain, signals: Signals) -> Outcome<ExitCo
         // That is an answer too, and so it goes where answers go.
         Err(error) if error.kind() == ErrorKind::Unsupported => {
             write_stdout(refusal(&error, args.format).as_bytes())?;
-            Ok(exit_code(error.kind()).into())
+            Ok(exit_code(&error).into())
         }
         Err(error) => Err(error.into()),
     }

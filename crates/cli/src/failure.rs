@@ -39,7 +39,7 @@ pub(crate) fn report(failure: &Failure) -> ExitCode {
         Failure::Error(error) if is_closed_pipe(error) => ExitCode::SUCCESS,
         Failure::Error(error) => {
             complain(&describe(error));
-            exit_code(error.kind()).into()
+            exit_code(error).into()
         }
     }
 }
@@ -77,8 +77,9 @@ pub(crate) fn complain(text: &str) {
 }
 
 /// The documented exit code of each kind of error; `merganser --help` lists them.
-pub(crate) fn exit_code(kind: ErrorKind) -> u8 {
-    match kind {
+pub(crate) fn exit_code(error: &Error) -> u8 {
+    match error.kind() {
+        ErrorKind::Server if is_wrong_sql(error) => 2,
         ErrorKind::Config | ErrorKind::Syntax | ErrorKind::Usage => 2,
         ErrorKind::Unsupported | ErrorKind::Limit => 3,
         ErrorKind::Connect => 4,
@@ -87,6 +88,15 @@ pub(crate) fn exit_code(kind: ErrorKind) -> u8 {
         // Server, Decode, Execute, Export, Internal, Mismatch, and what later versions of the library add.
         _ => 1,
     }
+}
+
+/// Whether a server refused the text before anything ran: SQLSTATE class 42 (syntax, names, types),
+/// or a literal that its type does not take (22). A missing right (42501) is no fault of the text.
+fn is_wrong_sql(error: &Error) -> bool {
+    let code = error.sql_state().unwrap_or_default();
+    error.phase() == Some(Phase::Describe)
+        && (code.starts_with("42") || code.starts_with("22"))
+        && code != "42501"
 }
 
 /// Whether the reader of our output has gone. A connection to a server that broke is no such thing.
@@ -179,6 +189,21 @@ mod tests {
             "merganser: error: shard \"s1\": connect: cannot reach db0:5432\n    or db1\n  \
              caused by: no route\\u{1b}[2J\n  hint: is it running?\n"
         );
+    }
+
+    #[test]
+    fn sql_that_a_server_does_not_understand_is_wrong_use() {
+        let error = |code: &str, phase| {
+            let error = Error::new(ErrorKind::Server, "m").with_sql_state(code);
+            exit_code(&error.with_phase(phase))
+        };
+        assert_eq!(error("42601", Phase::Describe), 2);
+        assert_eq!(error("42P01", Phase::Describe), 2);
+        assert_eq!(error("22P02", Phase::Describe), 2);
+        assert_eq!(error("42501", Phase::Describe), 1);
+        assert_eq!(error("57014", Phase::Describe), 1);
+        assert_eq!(error("22012", Phase::Stream), 1);
+        assert_eq!(exit_code(&Error::new(ErrorKind::Unsupported, "m")), 3);
     }
 
     #[test]

@@ -36,7 +36,8 @@ use crate::failure::{Failure, Outcome};
 use crate::interrupt::Signals;
 
 fn main() -> ExitCode {
-    let command = match Cli::try_parse() {
+    let arguments = args::with_comments(std::env::args_os());
+    let command = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli.command,
         Err(error) => return failure::report_usage(&error),
     };

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use futures::stream;
 use indicatif::{DecimalBytes, HumanCount, MultiProgress, ProgressBar, ProgressStyle};
-use merganser::{QueryStream, ScanProgress, ShardProgress, ShardState};
+use merganser::{QueryStream, ScanProgress, ShardProgress, ShardState, StepProgress};
 
 use crate::failure::is_watched;
 
@@ -21,23 +21,41 @@ const INTERVAL: Duration = Duration::from_millis(100);
 /// How many shards get a line; with more, only the sum of all is shown.
 const SHARD_LINES: usize = 16;
 
-/// Shows how far a scan has come: a line for each shard, and one for all.
-///
-/// Clones are the same display.
-#[derive(Clone)]
+/// Shows how far a scan has come: a line for each shard, and one for all. When it is dropped, nothing
+/// of it stays on the terminal: also after a failure or an interrupt, and although a thread may hold
+/// the stream that [`until_first_rows`](Self::until_first_rows) gave a little longer.
 pub(crate) struct Display {
-    lines: MultiProgress,
     scan: ScanProgress,
+    screen: Screen,
+}
+
+/// The lines on the terminal. Clones are the same lines.
+#[derive(Clone)]
+struct Screen {
+    lines: MultiProgress,
     over: Arc<AtomicBool>,
+}
+
+impl Screen {
+    fn clear(&self) {
+        if !self.over.swap(true, Ordering::Relaxed) {
+            // A terminal that cannot be written to shows nothing that would have to go.
+            let _ = self.lines.clear();
+            self.lines
+                .set_draw_target(indicatif::ProgressDrawTarget::hidden());
+        }
+    }
 }
 
 impl Display {
     /// A display of this scan, if someone is watching.
     pub(crate) fn new(scan: ScanProgress, quiet: bool) -> Self {
         Self {
-            lines: MultiProgress::new(),
             scan,
-            over: Arc::new(AtomicBool::new(quiet || !is_watched())),
+            screen: Screen {
+                lines: MultiProgress::new(),
+                over: Arc::new(AtomicBool::new(quiet || !is_watched())),
+            },
         }
     }
 
@@ -47,15 +65,15 @@ impl Display {
         tokio::time::sleep(DELAY).await;
         let mut tick = tokio::time::interval(INTERVAL);
         let mut bars: Vec<ProgressBar> = Vec::new();
-        while !self.over.load(Ordering::Relaxed) {
+        while !self.screen.over.load(Ordering::Relaxed) {
             let shards = self.scan.shards();
             let mut texts = Vec::new();
             if shards.len() <= SHARD_LINES {
                 texts.extend(shards.iter().map(shard_line));
             }
-            texts.push(total_line(&shards, started.elapsed()));
+            texts.push(total_line(&shards, &self.scan.steps(), started.elapsed()));
             while bars.len() < texts.len() {
-                bars.push(self.lines.add(line()));
+                bars.push(self.screen.lines.add(line()));
             }
             for (bar, text) in bars.iter().zip(texts) {
                 bar.set_message(text);
@@ -67,22 +85,17 @@ impl Display {
 
     /// Takes the display off the terminal, for good.
     pub(crate) fn clear(&self) {
-        if !self.over.swap(true, Ordering::Relaxed) {
-            // A terminal that cannot be written to shows nothing that would have to go.
-            let _ = self.lines.clear();
-            self.lines
-                .set_draw_target(indicatif::ProgressDrawTarget::hidden());
-        }
+        self.screen.clear();
     }
 
     /// Clears the display when the first rows are there: they go to the same terminal.
     pub(crate) fn until_first_rows(&self, mut rows: QueryStream) -> QueryStream {
-        let display = self.clone();
+        let screen = self.screen.clone();
         let schema = rows.schema();
         let batches = stream::poll_fn(move |context| {
             let next = rows.poll_next_unpin(context);
             if next.is_ready() {
-                display.clear();
+                screen.clear();
             }
             next
         });
@@ -92,10 +105,7 @@ impl Display {
 
 impl Drop for Display {
     fn drop(&mut self) {
-        // The last clone: after a failure or an interrupt, nothing of the display stays.
-        if Arc::strong_count(&self.over) == 1 {
-            self.clear();
-        }
+        self.clear();
     }
 }
 
@@ -125,21 +135,35 @@ fn shard_line(shard: &ShardProgress) -> String {
     )
 }
 
-fn total_line(shards: &[ShardProgress], elapsed: Duration) -> String {
+fn total_line(shards: &[ShardProgress], steps: &[StepProgress], elapsed: Duration) -> String {
     let rows = shards.iter().map(|shard| shard.rows).sum();
     let bytes: u64 = shards.iter().map(|shard| shard.bytes).sum();
-    let done = shards
-        .iter()
-        .filter(|shard| matches!(shard.state, ShardState::Done))
-        .count();
     format!(
-        "{} rows, {}, {}/s, {done} of {} shards done, {:.0} s",
+        "{} rows, {}, {}/s, {}, {:.0} s",
         HumanCount(rows),
         DecimalBytes(bytes),
         DecimalBytes(rate(bytes, elapsed)),
-        shards.len(),
+        shards_done(shards, steps),
         elapsed.as_secs_f64(),
     )
+}
+
+/// How many shards are done. A shard that was may have more to do in the next step, so with several
+/// steps these are the shards of the step that runs, which is named: the count never goes back.
+fn shards_done(shards: &[ShardProgress], steps: &[StepProgress]) -> String {
+    let current = steps.iter().rposition(|step| !step.shards.is_empty());
+    let (shards, step) = match current {
+        Some(index) if steps.len() > 1 => (
+            &*steps[index].shards,
+            format!("step {} of {}: ", index + 1, steps.len()),
+        ),
+        _ => (shards, String::new()),
+    };
+    let done = shards
+        .iter()
+        .filter(|shard| shard.state == ShardState::Done)
+        .count();
+    format!("{step}{done} of {} shards done", shards.len())
 }
 
 /// Bytes per second.

@@ -1,8 +1,8 @@
 //! The statement of a command, and the query that it asks for.
 
 use std::fs;
-use std::io::{self, Read};
-use std::path::Path;
+use std::io::{self, IsTerminal, Read};
+use std::path::{Path, PathBuf};
 
 #[cfg(feature = "datafusion")]
 use merganser::{Cluster, Query};
@@ -17,8 +17,13 @@ pub(crate) async fn read(args: &args::Statement) -> Result<String, Error> {
     let path = match (&args.sql, &args.file) {
         (Some(sql), _) => return Ok(sql.clone()),
         (None, Some(path)) => path.clone(),
-        // clap asks for one of them.
-        (None, None) => return Err(Error::new(ErrorKind::Config, "no SQL text")),
+        (None, None) if io::stdin().is_terminal() => {
+            return Err(Error::new(ErrorKind::Config, "no SQL text").with_hint(
+                "give it as an argument, in quotes: merganser query 'SELECT ...'; or from a file \
+                 with -f FILE, or through a pipe",
+            ));
+        }
+        (None, None) => PathBuf::from("-"),
     };
     blocking(move || read_text(&path)).await
 }
@@ -83,20 +88,72 @@ pub(crate) async fn blocking<T: Send + 'static>(
 }
 
 fn read_text(path: &Path) -> Result<String, Error> {
-    let read = || match path.to_str() {
+    let (read, from) = match path.to_str() {
         Some("-") => {
-            let mut text = String::new();
-            io::stdin().read_to_string(&mut text).map(|_| text)
+            let mut bytes = Vec::new();
+            let read = io::stdin().read_to_end(&mut bytes).map(|_| bytes);
+            (read, "standard input".to_owned())
         }
-        _ => fs::read_to_string(path),
+        _ => (fs::read(path), path.display().to_string()),
     };
-    let text = read().map_err(|error| {
-        let message = format!("cannot read the SQL text from {}", path.display());
-        Error::new(ErrorKind::Config, message).with_source(error)
+    let bytes = read.map_err(|error| {
+        let error = Error::new(
+            ErrorKind::Config,
+            format!("cannot read the SQL text from {from}"),
+        )
+        .with_source(error);
+        match path.to_str() {
+            Some("-") => error,
+            _ => error.with_hint("-f names a file; SQL itself stands without -f, in quotes"),
+        }
     })?;
+    let text = String::from_utf8(bytes).map_err(|error| not_utf8(&from, error.as_bytes()))?;
     // Some editors begin a file with a mark that PostgreSQL takes for a character.
-    Ok(match text.strip_prefix('\u{feff}') {
+    let text = match text.strip_prefix('\u{feff}') {
         Some(rest) => rest.to_owned(),
         None => text,
-    })
+    };
+    match text.trim().is_empty() {
+        true => Err(
+            Error::new(ErrorKind::Syntax, format!("no SQL text came from {from}"))
+                .with_hint("give it as an argument, in quotes: merganser query 'SELECT ...'"),
+        ),
+        false => Ok(text),
+    }
+}
+
+/// Says where a text stops being UTF-8.
+fn not_utf8(from: &str, bytes: &[u8]) -> Error {
+    let valid = bytes.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+    let line = valid.matches('\n').count() + 1;
+    let byte = valid.len() - valid.rfind('\n').map_or(0, |at| at + 1) + 1;
+    Error::new(
+        ErrorKind::Syntax,
+        format!("the SQL text from {from} is not UTF-8: line {line}, byte {byte} of it"),
+    )
+    .with_hint(
+        match bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+            true => "it is UTF-16: save it as UTF-8, or: iconv -f UTF-16 -t UTF-8",
+            false => "save it as UTF-8, or say what it is: iconv -f LATIN1 -t UTF-8",
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_byte_that_is_not_utf8_is_named() {
+        for (bytes, place) in [
+            (&b"\xe4"[..], "line 1, byte 1 of"),
+            (b"select 1\n-- caf\xe9\nselect", "line 2, byte 7 of"),
+            (b"a\n\n\xc3\xa4\xc3", "line 3, byte 3 of"),
+        ] {
+            let error = not_utf8("q.sql", bytes);
+            assert!(error.message().contains(place), "{error}");
+        }
+        let utf16 = not_utf8("q.sql", b"\xff\xfes\0");
+        assert!(utf16.hint().unwrap().contains("UTF-16"));
+    }
 }

@@ -234,6 +234,7 @@ fn words_are_checked() {
         message("target_session_attrs=master"),
         "invalid target_session_attrs: expected any, read-write, read-only, primary, standby or prefer-standby"
     );
+    assert_eq!(message("sslmode="), "invalid sslmode: it is empty");
     assert_eq!(
         message("sslmode=on"),
         "invalid sslmode: expected disable, allow, prefer, require, verify-ca or verify-full"

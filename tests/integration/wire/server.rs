@@ -109,6 +109,8 @@ pub(crate) struct Counts {
     /// Connections in the middle of a COPY.
     pub(crate) copying: AtomicUsize,
     pub(crate) cancels: AtomicUsize,
+    /// Statements that were prepared under a name.
+    pub(crate) named: AtomicUsize,
 }
 
 /// A running server; it ends when it is dropped.
@@ -230,7 +232,6 @@ impl Connection {
         self.send(&login.concat()).await?;
         // After an error within the extended protocol, up to Sync.
         let mut skipping = false;
-        let mut statement = Vec::new();
         loop {
             let tag = self.stream.read_u8().await?;
             let length = self.stream.read_i32().await?;
@@ -244,13 +245,12 @@ impl Connection {
                 _ if skipping => Ok(()),
                 b'Q' => self.simple(&body).await,
                 b'P' => {
-                    statement = body;
+                    if body.first() != Some(&0) {
+                        self.counts.named.fetch_add(1, Ordering::SeqCst);
+                    }
                     self.send(&message(b'1', b"")).await
                 }
-                b'D' => self.describe(&statement).await,
-                b'B' => self.send(&message(b'2', b"")).await,
-                b'E' => self.copy().await,
-                b'C' => self.send(&message(b'3', b"")).await,
+                b'D' => self.describe().await,
                 b'X' => return Ok(()),
                 _ => self.send(&error("08P01")).await,
             };
@@ -277,16 +277,15 @@ impl Connection {
                 .send(&[message(b'C', b"BEGIN\0"), message(b'Z', b"T")].concat())
                 .await;
         }
+        if sql.starts_with(b"COPY") {
+            self.copy().await?;
+            return self.send(&message(b'Z', b"T")).await;
+        }
         self.send(&[message(b'C', b"ROLLBACK\0"), message(b'Z', b"I")].concat())
             .await
     }
 
-    async fn describe(&mut self, statement: &[u8]) -> io::Result<()> {
-        let text = statement.split(|byte| *byte == 0).nth(1);
-        if text.is_some_and(|text| text.starts_with(b"COPY")) {
-            let parts = [message(b't', &[0, 0]), message(b'n', b"")];
-            return self.send(&parts.concat()).await;
-        }
+    async fn describe(&mut self) -> io::Result<()> {
         self.at(Point::Describe).await?;
         // One column "n" of type int4 (23).
         let mut columns = vec![0, 1];

@@ -49,7 +49,7 @@ fn flags_that_are_wrong() {
             &["SELECT 1", "--shards", "postgresql://u:canary@h/d"],
             &["--shard"],
         ),
-        (&[], &["required"]),
+        (&[], &["no SQL text came from standard input"]),
     ] {
         let done = merganser(folder.path()).args(shard).args(arguments).run();
         // Format none needs to open nothing, and port 1 is closed.

@@ -5,6 +5,7 @@
 mod demo;
 mod faults;
 mod inspect;
+mod messages;
 mod output;
 #[cfg(feature = "datafusion")]
 mod planned;
