@@ -1,8 +1,9 @@
 //! The handle on all shards.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::config::{Environment, Topology};
+use crate::config::{ConnectParams, Environment, Topology};
 use crate::connect::{Pools, Session};
 use crate::error::{Error, ErrorKind, Result};
 use crate::query::Query;
@@ -14,7 +15,6 @@ use crate::{
 };
 #[cfg(feature = "datafusion")]
 use std::{
-    collections::HashMap,
     sync::atomic::{AtomicUsize, Ordering},
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -89,7 +89,7 @@ impl ClusterBuilder {
     ///
     /// # Errors
     /// [`ErrorKind::Config`] for a connection string that is invalid or names a missing service,
-    /// variable or file.
+    /// variable or file; for two shards that would be the same session of the same database.
     pub fn build(self) -> Result<Cluster> {
         let environment = self.environment.unwrap_or_else(Environment::from_process);
         let session = self.topology.session();
@@ -105,6 +105,7 @@ impl ClusterBuilder {
                 Ok((shard.name().to_owned(), params))
             })
             .collect::<Result<Vec<_>>>()?;
+        check_distinct(&shards)?;
         let pools = Pools::new(shards, self.connections_per_shard, session)?;
         #[cfg(feature = "datafusion")]
         let finish = match self.topology.finish() {
@@ -128,6 +129,32 @@ impl ClusterBuilder {
             }),
         })
     }
+}
+
+/// A shard that is given twice is a slip of the pen: its rows would come twice. Other options, say
+/// another `search_path`, make another shard of one database.
+fn check_distinct(shards: &[(String, ConnectParams)]) -> Result<()> {
+    let target = |params: &ConnectParams| {
+        let endpoints: Vec<String> = params.endpoints.iter().map(ToString::to_string).collect();
+        (
+            endpoints,
+            params.dbname.clone(),
+            params.user.clone(),
+            params.options.clone(),
+            params.target_session_attrs,
+        )
+    };
+    let mut seen = HashMap::new();
+    for (name, params) in shards {
+        if let Some(other) = seen.insert(target(params), name) {
+            return Err(Error::new(
+                ErrorKind::Config,
+                format!("the shards {other} and {name} have the same URL"),
+            )
+            .with_hint("give each shard the URL of its own database"));
+        }
+    }
+    Ok(())
 }
 
 impl Cluster {
@@ -179,7 +206,11 @@ impl Cluster {
     #[cfg(feature = "datafusion")]
     pub(crate) async fn catalog(&self) -> Result<Arc<Catalog>> {
         let cell = self.planning.catalog.lock().await.clone();
-        let load = async || catalog::load(&self.pools).await.map(Arc::new);
+        let finish = self.planning.finish.as_ref();
+        let load = async || {
+            let catalog = catalog::load(&self.pools, finish, self.topology.session());
+            catalog.await.map(Arc::new)
+        };
         cell.get_or_try_init(load).await.cloned()
     }
 

@@ -24,6 +24,7 @@ mod order_keys;
 mod rewrite;
 mod route;
 mod same;
+mod settings;
 mod sql;
 mod untyped;
 
@@ -261,6 +262,9 @@ fn make(question: &Question<'_>) -> std::result::Result<Plan, Stop> {
         )
         .into());
     }
+    if let Some(refusal) = question.catalog.conditions().refusal() {
+        return Err(refused(refusal.what.clone(), &refusal.hint).into());
+    }
     let mut query = sql::parse(question.sql)?;
     sql::prints_faithfully(question.sql, &query).map_err(|reason| {
         refused(
@@ -274,6 +278,7 @@ fn make(question: &Question<'_>) -> std::result::Result<Plan, Stop> {
     }
     let mut bound = bind::bind(query, question.topology, question.catalog)?;
     functions::check(&bound.query, question.catalog)?;
+    settings::check(&bound.query, question.catalog)?;
     // Views read the clock too, and columns make times of literals.
     untyped::write_types(&mut bound, question.catalog, question.answers)?;
     if pin(question, &mut bound.query)? {
