@@ -14,6 +14,8 @@ use crate::{
     types::Column,
 };
 #[cfg(feature = "datafusion")]
+use futures::FutureExt;
+#[cfg(feature = "datafusion")]
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -206,10 +208,10 @@ impl Cluster {
     #[cfg(feature = "datafusion")]
     pub(crate) async fn catalog(&self) -> Result<Arc<Catalog>> {
         let cell = self.planning.catalog.lock().await.clone();
-        let finish = self.planning.finish.as_ref();
         let load = async || {
-            let catalog = catalog::load(&self.pools, finish, self.topology.session());
-            catalog.await.map(Arc::new)
+            // Boxed: the type of a future holds those of all that it waits for.
+            let load = catalog::load(&self.pools, self.topology.session()).boxed();
+            load.await.map(Arc::new)
         };
         cell.get_or_try_init(load).await.cloned()
     }

@@ -101,8 +101,12 @@ WITH me AS (
 )
 SELECT json_build_object(
     'identity', json_build_object(
-        'system', CASE WHEN has_function_privilege('pg_control_system()', 'EXECUTE')
-            THEN (SELECT c.system_identifier::text FROM pg_control_system() c) END,
+        -- As a query of its own: the right to a function is asked about where it is named, whether or
+        -- not it is called.
+        'system', CASE WHEN has_function_privilege('pg_control_system()', 'EXECUTE') THEN substring(
+            query_to_xml('SELECT system_identifier FROM pg_catalog.pg_control_system()',
+                         false, false, '')::text
+            FROM '<system_identifier>([0-9]+)<') END,
         'database', (SELECT oid::text FROM own),
         'started', extract(epoch FROM pg_postmaster_start_time())::text,
         'in_recovery', pg_is_in_recovery()),

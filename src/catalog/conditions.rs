@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::circumstances::{Circumstances, Identity, Policy, Read, Relation};
 use super::compare::{differences, name_list};
-use super::settings::Settings;
+use super::settings::{self, Settings};
 
 /// As many rows make an estimate large enough to be compared.
 const MANY_ROWS: f64 = 1000.0;
@@ -15,6 +15,7 @@ pub(crate) struct Conditions {
     refusal: Option<Refusal>,
     roles: Option<String>,
     settings: Settings,
+    common: Vec<(String, String)>,
     relations: HashMap<(String, String), Access>,
 }
 
@@ -49,26 +50,15 @@ pub(crate) struct Access {
 }
 
 impl Conditions {
-    /// What the shards have in common; `finish` is the server that only finishes queries.
-    pub(super) fn new(
-        names: &[String],
-        shards: &[Circumstances],
-        finish: Option<(&str, &Circumstances)>,
-    ) -> Self {
-        let mut all: Vec<&Circumstances> = shards.iter().collect();
-        let mut all_names = names.to_vec();
-        if let Some((name, finish)) = finish {
-            all.push(finish);
-            all_names.push(name.to_owned());
-        }
-        let settings = Settings::compare(&all_names, &all);
+    /// What the shards of these names have in common.
+    pub(super) fn new(names: &[String], shards: &[Circumstances]) -> Self {
+        let settings = Settings::compare(names, shards);
+        let roles: Vec<Option<String>> = shards.iter().map(|it| Some(roles(it))).collect();
         Self {
             refusal: same_database(names, shards).or_else(|| settings_differ(&settings)),
-            roles: differences(
-                &all_names,
-                &all.iter().map(|it| Some(roles(it))).collect::<Vec<_>>(),
-            ),
+            roles: differences(names, &roles),
             settings,
+            common: shards.first().map(settings::common).unwrap_or_default(),
             relations: relations(names, shards),
         }
     }
@@ -81,6 +71,12 @@ impl Conditions {
     /// How the shards differ on who is connected.
     pub(crate) fn roles(&self) -> Option<&str> {
         self.roles.as_deref()
+    }
+
+    /// The settings that are compared and that any session may set, with the values that they have on
+    /// the shards.
+    pub(crate) fn common(&self) -> &[(String, String)] {
+        &self.common
     }
 
     /// How the shards differ on what `current_setting` gives; `None` for a name of which nothing is

@@ -17,7 +17,7 @@ use {
 };
 
 /// The catalogs of all shards as one. Takes a connection of each shard, so nobody who waits for it
-/// may hold one. `finish` is the server that only finishes queries, if there is one.
+/// may hold one.
 ///
 /// # Errors
 /// What connecting to a shard or reading its catalog fails with. Differences are no errors.
@@ -25,16 +25,11 @@ use {
 /// # Cancel safety
 /// Dropping the future cancels what runs on the shards.
 #[cfg(feature = "datafusion")]
-pub(crate) async fn load(
-    pools: &Arc<Pools>,
-    finish: Option<&Arc<Pools>>,
-    session: &SessionSettings,
-) -> Result<Catalog> {
-    let mut asked: Vec<String> = settings::dotted(session.settings()).collect();
-    for pools in [Some(pools), finish].into_iter().flatten() {
-        let options = pools.options();
-        asked.extend(options.flat_map(settings::named_in_options));
-    }
+pub(crate) async fn load(pools: &Arc<Pools>, session: &SessionSettings) -> Result<Catalog> {
+    let options = pools.options().flat_map(settings::named_in_options);
+    let asked: Vec<String> = settings::dotted(session.settings())
+        .chain(options)
+        .collect();
     let query = circumstances::query(&asked)?;
     let permits = pools.permits(0..pools.len()).await?;
     let read_all = permits
@@ -45,12 +40,7 @@ pub(crate) async fn load(
     let names: Vec<String> = (0..pools.len())
         .map(|shard| pools.name(shard).to_string())
         .collect();
-    let finish = match finish {
-        Some(pools) => Some((pools.name(0), read_finish(pools, &query).await?)),
-        None => None,
-    };
-    let finish = finish.as_ref().map(|(name, it)| (&***name, it));
-    let conditions = Conditions::new(&names, &circumstances, finish);
+    let conditions = Conditions::new(&names, &circumstances);
     Ok(compare(&names, &facts).with_conditions(conditions))
 }
 
@@ -67,17 +57,6 @@ async fn read_with(
     let circumstances = parse(&session, answers.get(2))?;
     session.finish().await;
     Ok((facts, circumstances))
-}
-
-#[cfg(feature = "datafusion")]
-async fn read_finish(pools: &Arc<Pools>, query: &str) -> Result<Circumstances> {
-    let permit = pools.permits([0]).await?.pop();
-    let permit = permit.ok_or_else(|| Error::fault("the server that finishes has no pool"))?;
-    let mut session = pools.session(permit).await?;
-    let answers = ask(&mut session, &format!("{PATH}; {query}")).await?;
-    let circumstances = parse(&session, answers.get(1))?;
-    session.finish().await;
-    Ok(circumstances)
 }
 
 /// Reads the catalog of one shard. Leaves the session with the search path `pg_catalog`.

@@ -27,6 +27,14 @@ const COMPARED: [&str; 8] = [
     "zero_damaged_pages",
 ];
 
+/// Those among them that any session may set.
+const SETTABLE: [&str; 4] = [
+    "default_text_search_config",
+    "lc_monetary",
+    "lc_numeric",
+    "lc_time",
+];
+
 /// Settings that are set or compared elsewhere: by the session, by what names mean, as facts of the
 /// database; and versions, which may differ.
 const ELSEWHERE: [&str; 9] = [
@@ -79,9 +87,9 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    pub(super) fn compare(names: &[String], all: &[&Circumstances]) -> Self {
+    pub(super) fn compare(names: &[String], all: &[Circumstances]) -> Self {
         let classes = Classes::of(all);
-        let known: BTreeSet<&str> = all.iter().flat_map(|it| setting_names(it)).collect();
+        let known: BTreeSet<&str> = all.iter().flat_map(setting_names).collect();
         let mut settings = Self::default();
         for name in known {
             let difference = differences(names, &values(name, all));
@@ -117,16 +125,16 @@ fn setting_names(shard: &Circumstances) -> impl Iterator<Item = &str> {
 
 /// The value that a setting has on each shard; `None` from one that does not have it, or does not
 /// show it to this role.
-fn values(name: &str, all: &[&Circumstances]) -> Vec<Option<String>> {
+fn values(name: &str, all: &[Circumstances]) -> Vec<Option<String>> {
     let value = |shard: &Circumstances| {
         let asked = shard.asked.get(name).cloned().flatten();
         let value = asked.or_else(|| shard.settings.get(name).cloned().flatten());
         let value = value.or_else(|| shard.stored.get(name).cloned())?;
         Some(canonical(name, value))
     };
-    let values: Vec<_> = all.iter().map(|shard| value(shard)).collect();
+    let values: Vec<_> = all.iter().map(value).collect();
     // One that has no definition is NULL where nobody has set it.
-    let is_set = |shard: &&Circumstances| {
+    let is_set = |shard: &Circumstances| {
         shard.stored.contains_key(name) || shard.asked.get(name).is_some_and(Option::is_some)
     };
     match name.contains('.') && all.iter().any(is_set) {
@@ -161,7 +169,7 @@ struct Classes<'a> {
 }
 
 impl<'a> Classes<'a> {
-    fn of(all: &[&'a Circumstances]) -> Self {
+    fn of(all: &'a [Circumstances]) -> Self {
         let words = |line: &'static str| line.split_whitespace();
         let lines = HARMLESS.lines().filter(|line| !line.starts_with('#'));
         Self {
@@ -205,10 +213,19 @@ impl<'a> Classes<'a> {
 /// The settings of PostgreSQL on this server that nobody has looked at yet.
 #[cfg(test)]
 pub(super) fn unknown(shard: &Circumstances) -> Vec<&str> {
-    let classes = Classes::of(&[shard]);
+    let classes = Classes::of(std::slice::from_ref(shard));
     let settings = shard.settings.keys().map(String::as_str);
     settings
         .filter(|name| !name.contains('.') && !classes.knows(name))
+        .collect()
+}
+
+/// What a session elsewhere has to set to give the same answers.
+pub(super) fn common(shard: &Circumstances) -> Vec<(String, String)> {
+    let value = |name: &str| shard.settings.get(name).cloned().flatten();
+    let settings = SETTABLE.into_iter();
+    settings
+        .filter_map(|name| Some((name.to_owned(), value(name)?)))
         .collect()
 }
 

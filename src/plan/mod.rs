@@ -35,7 +35,7 @@ use std::sync::Arc;
 use datafusion::sql::sqlparser::ast;
 
 use crate::catalog::Catalog;
-use crate::config::Topology;
+use crate::config::{Finish, Topology};
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::types::{Column, TypeOptions};
 
@@ -284,7 +284,17 @@ fn make(question: &Question<'_>) -> std::result::Result<Plan, Stop> {
     if pin(question, &mut bound.query)? {
         text = None;
     }
+    let reads_session = settings::reads(&bound.query);
     let lowered = lower::lower(question, bound, text)?;
+    let is_apart = matches!(question.topology.finish(), Finish::Server(_));
+    if reads_session && is_apart && lowered.steps.iter().any(|step| step.place == Place::Finish) {
+        return Err(refused(
+            "settings and roles, which are not those of the shards on the server that finishes"
+                .to_owned(),
+            "write their values into the query, or let a shard finish: [finish] without url",
+        )
+        .into());
+    }
     Ok(Plan {
         steps: lowered.steps,
         columns: question.columns.to_vec(),

@@ -44,6 +44,21 @@ pub(super) fn check<T: Visit>(tree: &T, catalog: &Catalog) -> Result<()> {
     faults.into_iter().next().map_or(Ok(()), Err)
 }
 
+/// Whether it reads any setting, or who is connected: a server that only finishes has its own.
+pub(super) fn reads<T: Visit>(tree: &T) -> bool {
+    let is_reader = |name: &str| name == READS_SETTING || ROLES.contains(&name);
+    let mut found = rewrite::any(tree, |expr| match expr {
+        Expr::Function(function) => is_reader(&functions::name(function)),
+        _ => false,
+    });
+    rewrite::factors(tree, |factor| {
+        if let TableFactor::Table { name, .. } | TableFactor::Function { name, .. } = factor {
+            found |= bind::parts(name).last().is_some_and(|name| is_reader(name));
+        }
+    });
+    found
+}
+
 fn check_call(name: &str, args: &[FunctionArg], catalog: &Catalog) -> Result<()> {
     let conditions = catalog.conditions();
     if ROLES.contains(&name)

@@ -136,6 +136,7 @@ impl Query {
         let mut held = Held {
             shard,
             session: self.cluster.session(shard).await?,
+            common: catalog.conditions().common().to_vec(),
         };
         // PostgreSQL's own errors, with their places in the text, come from here.
         let reading = Reading::Options(self.types);
