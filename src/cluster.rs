@@ -1,8 +1,9 @@
 //! The handle on all shards.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::config::{Environment, SessionSettings, Topology};
+use crate::config::{ConnectParams, Environment, SessionSettings, Topology};
 use crate::connect::{Opening, Pools, Session};
 use crate::error::{Error, ErrorKind, Result};
 use crate::query::FanOut;
@@ -14,8 +15,9 @@ use crate::{
     types::Column,
 };
 #[cfg(feature = "datafusion")]
+use futures::FutureExt;
+#[cfg(feature = "datafusion")]
 use std::{
-    collections::HashMap,
     sync::atomic::{AtomicUsize, Ordering},
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -99,7 +101,7 @@ impl ClusterBuilder {
     ///
     /// # Errors
     /// [`ErrorKind::Config`] for a connection string that is invalid or names a missing service,
-    /// variable or file.
+    /// variable or file; for two shards that would be the same session of the same database.
     pub fn build(self) -> Result<Cluster> {
         let environment = self.environment.unwrap_or_else(Environment::from_process);
         let session = self.topology.session();
@@ -115,6 +117,7 @@ impl ClusterBuilder {
                 Ok((shard.name().to_owned(), params))
             })
             .collect::<Result<Vec<_>>>()?;
+        check_distinct(&shards)?;
         let pools = Pools::new(shards, self.connections_per_shard, session)?;
         #[cfg(feature = "datafusion")]
         let finish = match self.topology.finish() {
@@ -138,6 +141,32 @@ impl ClusterBuilder {
             }),
         })
     }
+}
+
+/// A shard that is given twice is a slip of the pen: its rows would come twice. Other options, say
+/// another `search_path`, make another shard of one database.
+fn check_distinct(shards: &[(String, ConnectParams)]) -> Result<()> {
+    let target = |params: &ConnectParams| {
+        let endpoints: Vec<String> = params.endpoints.iter().map(ToString::to_string).collect();
+        (
+            endpoints,
+            params.dbname.clone(),
+            params.user.clone(),
+            params.options.clone(),
+            params.target_session_attrs,
+        )
+    };
+    let mut seen = HashMap::new();
+    for (name, params) in shards {
+        if let Some(other) = seen.insert(target(params), name) {
+            return Err(Error::new(
+                ErrorKind::Config,
+                format!("the shards {other} and {name} have the same URL"),
+            )
+            .with_hint("give each shard the URL of its own database"));
+        }
+    }
+    Ok(())
 }
 
 impl Cluster {
@@ -268,7 +297,11 @@ impl Cluster {
     /// session while waiting for it. An error is not kept.
     pub(crate) async fn catalog(&self, opening: &Opening) -> Result<Arc<Catalog>> {
         let known = self.known(opening);
-        let load = async || catalog::load(&self.pools, opening).await.map(Arc::new);
+        let load = async || {
+            // Boxed: the type of a future holds those of all that it waits for.
+            let load = catalog::load(&self.pools, opening, self.topology.session()).boxed();
+            load.await.map(Arc::new)
+        };
         known.catalog.get_or_try_init(load).await.cloned()
     }
 

@@ -32,15 +32,6 @@ pub(crate) struct Facts {
     pub(crate) search_path: Vec<String>,
 }
 
-impl Facts {
-    /// Reads the document that [`QUERY`] gives, and the search path as a JSON array.
-    pub(super) fn parse(document: &str, search_path: &str) -> serde_json::Result<Self> {
-        let mut facts: Self = serde_json::from_str(document)?;
-        facts.search_path = serde_json::from_str(search_path)?;
-        Ok(facts)
-    }
-}
-
 /// `pg_database`: the collation that most text has.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct Database {

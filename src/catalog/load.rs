@@ -1,19 +1,24 @@
 //! Reads the catalogs of shards.
 
+use serde::de::DeserializeOwned;
+
 use super::facts::{self, Facts};
 use crate::connect::Session;
 use crate::error::{Error, ErrorKind, Phase, Result};
 
 #[cfg(feature = "datafusion")]
 use {
-    super::{Catalog, compare::compare},
-    crate::connect::{Opening, Pools},
+    super::circumstances::{self, Circumstances},
+    super::{Catalog, compare::compare, conditions::Conditions, settings},
+    crate::config::SessionSettings,
+    crate::connect::{Opening, Permit, Pools},
     futures::future::try_join_all,
     std::sync::Arc,
 };
 
-/// The catalogs of all shards as one, as sessions that begin like this see them. Takes a connection of each shard, so nobody who waits for it
-/// may hold one.
+/// The catalogs of all shards as one, as sessions that begin like this see them; `session` has the
+/// settings of the topology. Takes a connection of each shard, so nobody who waits for it may hold
+/// one.
 ///
 /// # Errors
 /// What connecting to a shard or reading its catalog fails with. Differences are no errors.
@@ -21,19 +26,43 @@ use {
 /// # Cancel safety
 /// Dropping the future cancels what runs on the shards.
 #[cfg(feature = "datafusion")]
-pub(crate) async fn load(pools: &Arc<Pools>, opening: &Opening) -> Result<Catalog> {
+pub(crate) async fn load(
+    pools: &Arc<Pools>,
+    opening: &Opening,
+    session: &SessionSettings,
+) -> Result<Catalog> {
+    let options = pools.options().flat_map(settings::named_in_options);
+    let asked: Vec<String> = settings::dotted(session.settings())
+        .chain(options)
+        .collect();
+    let query = circumstances::query(&asked)?;
     let permits = pools.permits(0..pools.len()).await?;
-    let facts = try_join_all(permits.into_iter().map(async |permit| {
-        let mut session = pools.session(permit, opening).await?;
-        let facts = read(&mut session).await?;
-        session.finish().await;
-        Ok(facts)
-    }))
-    .await?;
+    let read_all = permits
+        .into_iter()
+        .map(|permit| read_with(pools, permit, opening, &query));
+    let (facts, circumstances): (Vec<Facts>, Vec<Circumstances>) =
+        try_join_all(read_all).await?.into_iter().unzip();
     let names: Vec<String> = (0..pools.len())
         .map(|shard| pools.name(shard).to_string())
         .collect();
-    Ok(compare(&names, &facts))
+    let conditions = Conditions::new(&names, &circumstances);
+    Ok(compare(&names, &facts).with_conditions(conditions))
+}
+
+/// Reads the catalog of a shard, and what its database does around a query.
+#[cfg(feature = "datafusion")]
+async fn read_with(
+    pools: &Arc<Pools>,
+    permit: Permit,
+    opening: &Opening,
+    query: &str,
+) -> Result<(Facts, Circumstances)> {
+    let mut session = pools.session(permit, opening).await?;
+    let answers = ask(&mut session, &format!("{PATH}; {}; {query}", facts::QUERY)).await?;
+    let facts = parse_facts(&session, &answers)?;
+    let circumstances = parse(&session, answers.get(2))?;
+    session.finish().await;
+    Ok((facts, circumstances))
 }
 
 /// Reads the catalog of one shard. Leaves the session with the search path `pg_catalog`.
@@ -41,15 +70,24 @@ pub(crate) async fn load(pools: &Arc<Pools>, opening: &Opening) -> Result<Catalo
 /// # Errors
 /// What the server says; [`ErrorKind::Decode`] when its answer is not what was asked for.
 pub(crate) async fn read(session: &mut Session) -> Result<Facts> {
-    // With what PostgreSQL adds to it: pg_catalog, unless the path names it in another place.
-    let path = ask(
-        session,
-        "SELECT pg_catalog.array_to_json(pg_catalog.current_schemas(true))",
-    )
-    .await?;
-    session.query("SET LOCAL search_path = pg_catalog").await?;
-    let document = ask(session, facts::QUERY).await?;
-    Facts::parse(&document, &path).map_err(|error| {
+    let answers = ask(session, &format!("{PATH}; {}", facts::QUERY)).await?;
+    parse_facts(session, &answers)
+}
+
+/// Gives the search path with what PostgreSQL adds to it: `pg_catalog`, unless the path names it in
+/// another place. Names in what is read then come with their schema.
+const PATH: &str = "SELECT pg_catalog.array_to_json(pg_catalog.current_schemas(true)); \
+                    SET LOCAL search_path = pg_catalog";
+
+fn parse_facts(session: &Session, answers: &[String]) -> Result<Facts> {
+    let mut facts: Facts = parse(session, answers.get(1))?;
+    facts.search_path = parse(session, answers.first())?;
+    Ok(facts)
+}
+
+fn parse<T: DeserializeOwned>(session: &Session, document: Option<&String>) -> Result<T> {
+    let document = document.map_or("", String::as_str);
+    serde_json::from_str(document).map_err(|error| {
         Error::new(
             ErrorKind::Decode,
             "the catalog did not have the expected form",
@@ -60,14 +98,11 @@ pub(crate) async fn read(session: &mut Session) -> Result<Facts> {
     })
 }
 
-/// The only value of an answer; empty where there is none.
-async fn ask(session: &mut Session, sql: &str) -> Result<String> {
+/// The first value of each row of the answers to several statements; empty where there is none.
+async fn ask(session: &mut Session, sql: &str) -> Result<Vec<String>> {
     let rows = session.query(sql).await?;
-    let value = rows
-        .into_iter()
-        .next()
-        .and_then(|row| row.into_iter().next());
-    Ok(value.flatten().unwrap_or_default())
+    let values = rows.into_iter().map(|row| row.into_iter().next().flatten());
+    Ok(values.map(Option::unwrap_or_default).collect())
 }
 
 #[cfg(all(test, feature = "datafusion"))]

@@ -1,23 +1,35 @@
 //! What planning has to know of the shards' databases: relations, functions, types, collations.
 //!
 //! ```text
-//! facts ── one document per shard
-//! load ─── reads them, from all shards at once
-//! compare ─ makes one catalog of them, and notes where shards differ
+//! facts ───────── one document per shard: what there is
+//! circumstances ─ another: what the database does around a query (settings, policies, rights)
+//! load ────────── reads them, from all shards at once
+//! compare ─────── makes one catalog of the facts, and notes where shards differ
+//! conditions ──── does so with the circumstances
 //! ```
 //! Shards that differ are no error here: each thing has a `difference`, a sentence that says how
 //! the shards differ on it. Whoever uses the thing refuses the query with it.
 
+#[cfg(feature = "datafusion")]
+mod circumstances;
 mod compare;
+#[cfg(feature = "datafusion")]
+mod conditions;
 pub(crate) mod facts;
 mod load;
+#[cfg(feature = "datafusion")]
+mod settings;
 mod suggest;
 
 use std::collections::HashMap;
 
 use serde::Deserialize;
 
+#[cfg(feature = "datafusion")]
+pub(crate) use self::circumstances::Policy;
 pub(crate) use self::compare::{differences, name_list};
+#[cfg(feature = "datafusion")]
+pub(crate) use self::conditions::{Access, Conditions};
 #[cfg(feature = "datafusion")]
 pub(crate) use self::load::load;
 pub(crate) use self::load::read;
@@ -33,6 +45,8 @@ pub(crate) struct Catalog {
     functions: Objects<Function>,
     types: Objects<DataType>,
     collations: Objects<Collation>,
+    #[cfg(feature = "datafusion")]
+    conditions: Conditions,
 }
 
 impl Catalog {
@@ -47,7 +61,15 @@ impl Catalog {
             functions: Objects::default(),
             types: Objects::default(),
             collations: Objects::default(),
+            #[cfg(feature = "datafusion")]
+            conditions: Conditions::default(),
         }
+    }
+
+    #[cfg(feature = "datafusion")]
+    fn with_conditions(mut self, conditions: Conditions) -> Self {
+        self.conditions = conditions;
+        self
     }
 
     #[cfg(test)]
@@ -110,6 +132,12 @@ impl Catalog {
     /// The collation of the database, which text has unless told otherwise.
     pub(crate) fn default_collation(&self) -> &Collation {
         &self.default_collation
+    }
+
+    /// What the shards do around a query.
+    #[cfg(feature = "datafusion")]
+    pub(crate) fn conditions(&self) -> &Conditions {
+        &self.conditions
     }
 
     /// How shards differ in what concerns all text: encoding or default collation. Versions of

@@ -27,8 +27,8 @@ pub use params::{
     ConnectParams, Endpoint, Host, Keepalives, SslMode, SslRootCert, TargetSessionAttrs,
 };
 pub use secret::Secret;
-pub(crate) use session::PINNED;
 pub use session::SessionSettings;
+pub(crate) use session::{PINNED, UNLIMITED};
 pub use shard::Shard;
 pub use table::{Table, TableKind};
 

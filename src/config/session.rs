@@ -37,6 +37,11 @@ pub(crate) const PINNED: [(&str, &str); 14] = [
     ("gin_fuzzy_search_limit", "0"),
 ];
 
+/// Limits that would end the transaction of a shard while it waits for the others; PostgreSQL has the
+/// second since version 17. Whoever sets one of them gets it.
+pub(crate) const UNLIMITED: [&str; 2] =
+    ["idle_in_transaction_session_timeout", "transaction_timeout"];
+
 /// Parameters that the session's transaction settles, or that would change who we are.
 const SETTLED: [&str; 6] = [
     "default_transaction_isolation",

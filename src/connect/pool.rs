@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use super::{Connection, connect, limited};
-use crate::config::{ConnectParams, PINNED, SessionSettings};
+use crate::config::{ConnectParams, PINNED, SessionSettings, UNLIMITED};
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::quote;
 
@@ -118,6 +118,13 @@ impl Pools {
 
     pub(crate) fn name(&self, shard: usize) -> &Arc<str> {
         &self.shards[shard].name
+    }
+
+    /// The options that connection strings give to the servers.
+    #[cfg(feature = "datafusion")]
+    pub(crate) fn options(&self) -> impl Iterator<Item = &str> {
+        let params = self.shards.iter().map(|shard| &shard.pool.manager().0);
+        params.filter_map(|params| params.options.as_deref())
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -418,6 +425,15 @@ fn begin_sql(settings: &SessionSettings) -> Result<String> {
     for (name, value) in settings.settings() {
         set(name, value)?;
     }
+    let unset = |name: &&str| !settings.settings().contains_key(*name);
+    for name in UNLIMITED.into_iter().filter(unset) {
+        // SET fails on a server that does not have it.
+        let _ = write!(
+            sql,
+            "; SELECT pg_catalog.set_config('{name}', '0', true) \
+             WHERE pg_catalog.current_setting('{name}', true) IS NOT NULL"
+        );
+    }
     // A list of schemas, in which quotes and commas have their meaning: set_config reads it as
     // SET does not.
     if let Some(path) = settings.search_path() {
@@ -447,6 +463,7 @@ mod tests {
             "SET LOCAL TimeZone = E'O''x'",
             "SET LOCAL statement_timeout = E'1500ms'",
             "SET LOCAL work_mem = E'64MB'",
+            "set_config('transaction_timeout', '0', true) WHERE",
             "set_config('search_path', E'a, \"B c\"', true)",
         ] {
             assert!(sql.contains(part), "{sql}");

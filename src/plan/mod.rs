@@ -24,6 +24,7 @@ mod order_keys;
 mod rewrite;
 mod route;
 mod same;
+mod settings;
 mod sql;
 mod untyped;
 
@@ -34,7 +35,7 @@ use std::sync::Arc;
 use datafusion::sql::sqlparser::ast;
 
 use crate::catalog::Catalog;
-use crate::config::Topology;
+use crate::config::{Finish, Topology};
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::types::{Column, TypeOptions};
 
@@ -261,6 +262,9 @@ fn make(question: &Question<'_>) -> std::result::Result<Plan, Stop> {
         )
         .into());
     }
+    if let Some(refusal) = question.catalog.conditions().refusal() {
+        return Err(refused(refusal.what.clone(), &refusal.hint).into());
+    }
     let mut query = sql::parse(question.sql)?;
     sql::prints_faithfully(question.sql, &query).map_err(|reason| {
         refused(
@@ -274,12 +278,23 @@ fn make(question: &Question<'_>) -> std::result::Result<Plan, Stop> {
     }
     let mut bound = bind::bind(query, question.topology, question.catalog)?;
     functions::check(&bound.query, question.catalog)?;
+    settings::check(&bound.query, question.catalog)?;
     // Views read the clock too, and columns make times of literals.
     untyped::write_types(&mut bound, question.catalog, question.answers)?;
     if pin(question, &mut bound.query)? {
         text = None;
     }
+    let reads_session = settings::reads(&bound.query);
     let lowered = lower::lower(question, bound, text)?;
+    let is_apart = matches!(question.topology.finish(), Finish::Server(_));
+    if reads_session && is_apart && lowered.steps.iter().any(|step| step.place == Place::Finish) {
+        return Err(refused(
+            "settings and roles, which are not those of the shards on the server that finishes"
+                .to_owned(),
+            "write their values into the query, or let a shard finish: [finish] without url",
+        )
+        .into());
+    }
     Ok(Plan {
         steps: lowered.steps,
         columns: question.columns.to_vec(),

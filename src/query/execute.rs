@@ -25,12 +25,13 @@ use super::answer::{aggregated, fitted};
 use super::planned::{Planning, Query};
 use super::settle;
 use crate::cluster::Cluster;
-use crate::connect::{Permit, Pools, Session};
+use crate::connect::{Opening, Permit, Pools, Session};
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::finish::{Budget, Relation, RelationBuilder, aggregated_types};
 use crate::merge::{self, Comparison, Order, ReaggregateOptions, Rest};
 use crate::plan::{Exactness, Merge, Place, Plan, Sql, Step};
 use crate::progress::{Counters, ShardState, StepCounters};
+use crate::quote;
 use crate::scan::{self, Description, Reading};
 use crate::statement::Statement;
 use crate::stream::QueryStream;
@@ -40,6 +41,8 @@ use crate::types::{Column, Unrepresentable};
 pub(super) struct Held {
     pub(super) shard: usize,
     pub(super) session: Session,
+    /// What the shards have in common, and the server that finishes has to take from them.
+    pub(super) common: Vec<(String, String)>,
 }
 
 /// Runs all steps but the last, and starts that one; its rows are the answer.
@@ -474,6 +477,7 @@ async fn open(query: &Query, route: &Route, held: Held) -> Result<BTreeMap<Serve
         })
         .collect();
 
+    let common = settings_sql(&held.common)?;
     let (held, permits) = permits(cluster, route, held).await?;
     if let Some(held) = held
         && let Some(site) = sites.get_mut(&Server::Shard(held.shard))
@@ -481,12 +485,17 @@ async fn open(query: &Query, route: &Route, held: Held) -> Result<BTreeMap<Serve
         site.session = Some(held.session);
     }
     let mut permits: BTreeMap<_, _> = permits.into_iter().collect();
+    let common = &common;
     let opened = sites
         .iter_mut()
-        .filter_map(|(server, site)| Some((site, permits.remove(server)?)))
-        .map(|(site, (pools, permit))| async move {
+        .filter_map(|(server, site)| Some((server, site, permits.remove(server)?)))
+        .map(|(server, site, (pools, permit))| async move {
             site.counters.set(ShardState::Connecting);
-            match pools.session(permit, opening).await {
+            let opened = match server {
+                Server::Shard(_) => pools.session(permit, opening).await,
+                Server::Finish => alike(pools, permit, opening, common).await,
+            };
+            match opened {
                 Ok(session) => {
                     site.session = Some(session);
                     Ok(())
@@ -499,6 +508,31 @@ async fn open(query: &Query, route: &Route, held: Held) -> Result<BTreeMap<Serve
         });
     settle(opened).await?;
     Ok(sites)
+}
+
+/// A session of the server that finishes, with the settings of the shards.
+async fn alike(
+    pools: Arc<Pools>,
+    permit: Permit,
+    opening: &Opening,
+    common: &str,
+) -> Result<Session> {
+    let mut session = pools.session(permit, opening).await?;
+    if !common.is_empty() {
+        let set = session.query(common).await;
+        set.map_err(|error| {
+            error.with_context("the server that finishes cannot be set up as the shards are")
+        })?;
+    }
+    Ok(session)
+}
+
+fn settings_sql(settings: &[(String, String)]) -> Result<String> {
+    let statements = settings.iter().map(|(name, value)| {
+        let value = quote::literal(value)?;
+        Ok(format!("SET LOCAL {name} = {value}"))
+    });
+    Ok(statements.collect::<Result<Vec<_>>>()?.join("; "))
 }
 
 type Permits = Vec<(Server, (Arc<Pools>, Permit))>;

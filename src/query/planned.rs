@@ -13,6 +13,7 @@ use futures::stream::TryStreamExt;
 use super::execute::{self, Held, about_made_sql, renamed, schema_of};
 use super::options::Options;
 use super::{Analysis, CancelHandle};
+use crate::catalog::Catalog;
 use crate::cluster::Cluster;
 use crate::config::SessionSettings;
 use crate::connect::Opening;
@@ -272,6 +273,15 @@ impl Query {
         self.cluster.opening(self.options.session.as_ref())
     }
 
+    /// What the server that finishes is set to, so that it computes as the shards do: all that they
+    /// were compared on, but for what this query sets itself.
+    fn common(&self, catalog: &Catalog) -> Vec<(String, String)> {
+        let own = self.options.session.as_ref();
+        let is_own = |name: &str| own.is_some_and(|own| own.settings().contains_key(name));
+        let common = catalog.conditions().common().iter();
+        common.filter(|(name, _)| !is_own(name)).cloned().collect()
+    }
+
     /// DataFusion's plans, by step. A step that reads the rows of others cannot be described without
     /// them, and has none.
     async fn merge_plans(&self, plan: &Plan, held: &mut Held) -> Result<BTreeMap<String, String>> {
@@ -307,6 +317,7 @@ impl Query {
         let mut held = Held {
             shard,
             session: self.cluster.session_with(shard, &opening).await?,
+            common: self.common(&catalog),
         };
         // PostgreSQL's own errors, with their places in the text, come from here.
         let reading = Reading::Options(self.options.types);

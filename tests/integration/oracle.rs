@@ -9,6 +9,7 @@
 //! MERGANSER_CASE=joins:12,windows MERGANSER_LAYOUT=three,gather cargo test oracle -- --nocapture
 //! ```
 
+mod around;
 mod case;
 mod compare;
 mod layout;

@@ -3,11 +3,13 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use crate::catalog::circumstances::{self, Circumstances};
+use crate::catalog::settings;
 use crate::catalog::{
     Catalog, ColumnFacts, Function, FunctionKind, Origin, RelationKind, Volatility,
 };
 use crate::cluster::Cluster;
-use crate::config::Topology;
+use crate::config::{PINNED, Topology, UNLIMITED};
 use merganser_local::{Binaries, Server, Tpch};
 
 /// The server of these tests; without an installation they say so and pass, unless they must not.
@@ -346,5 +348,28 @@ async fn a_tpc_h_database_over_four_shards_is_loaded_quickly() {
     assert_eq!(lineitem.columns.len(), 16);
     assert_eq!(lineitem.keys, [["l_orderkey", "l_linenumber"]]);
     assert_eq!(lineitem.difference, None);
+    cluster.close().await;
+}
+
+/// A new version's settings are looked at: each cannot change an answer, is pinned, or is compared.
+#[tokio::test]
+async fn every_setting_of_the_server_is_in_a_list() {
+    let Some(server) = server() else { return };
+    let cluster = cluster(server, "settings", &[""]);
+    let mut session = cluster.session(0).await.unwrap();
+    let query = circumstances::query(&[]).unwrap();
+    let answers = super::ask(&mut session, &format!("{}; {query}", super::PATH)).await;
+    let found: Circumstances = super::parse(&session, answers.unwrap().get(1)).unwrap();
+    session.finish().await;
+    assert!(found.settings.len() > 300, "{}", found.settings.len());
+    assert_eq!(settings::unknown(&found), [""; 0]);
+    for (name, value) in PINNED {
+        let found = found.settings.get(&name.to_lowercase()).cloned().flatten();
+        assert_eq!(found.as_deref(), Some(value), "{name}");
+    }
+    for name in UNLIMITED {
+        let found = found.settings.get(name).cloned().flatten();
+        assert!(found.is_none_or(|value| value == "0"), "{name}");
+    }
     cluster.close().await;
 }

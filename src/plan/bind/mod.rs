@@ -10,14 +10,18 @@
 //! query ─┬─ with ──── common table expressions, where they are made and where they are named
 //!        ├─ select ── FROM first, then what sees it
 //!        ├─ from ──── items of FROM: join and USING, table and view
+//!        │            (declared, policies, rights: what the database does around them)
 //!        └─ columns ─ the names in expressions, looked up in scope
 //! ```
 
 mod columns;
+mod declared;
 mod from;
 mod join;
 mod naming;
+mod policies;
 mod query;
+mod rights;
 mod scope;
 mod select;
 mod table;

@@ -42,6 +42,7 @@ impl Binder<'_> {
         let declared = self.declared(&found.schema, &found.name, schema);
         if declared.is_none() {
             if let RelationKind::View { definition } = &found.kind {
+                self.check_rights(found)?;
                 let definition = definition.clone();
                 let whole = format!("{}.{}", found.schema, found.name);
                 return self.view(&whole, &definition, factor, called, &renamed);
@@ -59,6 +60,10 @@ impl Binder<'_> {
                 ),
                 "add it to the topology as sharded or replicated; `merganser inspect` writes such a file",
             ));
+        }
+        if let Some(table) = declared {
+            self.check_declared(found, table)?;
+            self.check_row_security(found)?;
         }
         let base = declared.map(|table| self.base(found, table, &renamed));
         let columns: Vec<_> = found
@@ -118,7 +123,12 @@ impl Binder<'_> {
     }
 
     /// What the topology says of a table.
-    fn declared(&self, schema: &str, name: &str, written: Option<&str>) -> Option<&Table> {
+    pub(super) fn declared(
+        &self,
+        schema: &str,
+        name: &str,
+        written: Option<&str>,
+    ) -> Option<&Table> {
         let mut found = self.topology.tables().iter().filter(|table| {
             table.name() == name
                 && match table.schema() {

@@ -92,6 +92,7 @@ async fn start(query: &Query, user: &str, steps: Vec<Step>) -> Result<QueryStrea
     let mut held = Held {
         shard: 0,
         session: query.cluster.session(0).await?,
+        common: Vec::new(),
     };
     let statement = Statement::parse(user)?;
     let reading = Reading::Options(query.options.types);
