@@ -185,9 +185,15 @@ impl Binder<'_> {
             .iter()
             .any(|names| names.contains(&&*name));
         let schema = names.pop().unwrap_or_else(|| "pg_catalog".to_owned());
-        let mut found = self.catalog.functions(Some(&schema), &name).peekable();
-        let is_immutable =
-            found.peek().is_some() && found.all(|it| it.volatility == Volatility::Immutable);
+        let volatilities: Vec<Volatility> = self
+            .catalog
+            .functions(Some(&schema), &name)
+            .map(|it| it.volatility)
+            .collect();
+        // Functions of the same name do the same with other types: one of length() is STABLE by its
+        // use of encodings.
+        let is_immutable = volatilities.contains(&Volatility::Immutable)
+            && !volatilities.contains(&Volatility::Volatile);
         (!is_cleared && !is_immutable)
             .then(|| format!("which calls {name}, which is not IMMUTABLE: it may read tables"))
     }
