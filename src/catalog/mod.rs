@@ -3,6 +3,7 @@
 //! ```text
 //! facts ── one document per shard
 //! load ─── reads them, from all shards at once
+//! identity ─ refuses two shards that are one database
 //! compare ─ makes one catalog of them, and notes where shards differ
 //! ```
 //! Shards that differ are no error here: each thing has a `difference`, a sentence that says how
@@ -10,13 +11,14 @@
 
 mod compare;
 pub(crate) mod facts;
+pub(crate) mod identity;
 mod load;
 
 use std::collections::HashMap;
 
 use serde::Deserialize;
 
-pub(crate) use self::compare::{differences, name_list};
+pub(crate) use self::compare::{differences, function_differences, name_list};
 #[cfg(feature = "datafusion")]
 pub(crate) use self::load::load;
 pub(crate) use self::load::read;
