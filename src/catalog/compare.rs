@@ -6,7 +6,7 @@ mod relations;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::facts::{self, Facts};
-use super::{Catalog, Collation, DataType, Object, Objects};
+use super::{Catalog, Collation, DataType, FunctionKind, Object, Objects};
 use crate::quote::identifier;
 
 /// The key of the database's own collation among those of columns.
@@ -45,6 +45,28 @@ pub(super) fn compare(names: &[String], facts: &[Facts]) -> Catalog {
     shards.mark_unclear(&mut catalog.types, Meaning::First);
     shards.mark_unclear(&mut catalog.collations, Meaning::First);
     catalog
+}
+
+/// How the shards differ on functions of users, a sentence for each name; but for procedures and
+/// functions of triggers, which no query calls.
+pub(crate) fn function_differences(names: &[String], facts: &[Facts]) -> BTreeSet<String> {
+    let shards = Shards { names, facts };
+    let triggers: BTreeSet<(&str, &str)> = facts
+        .iter()
+        .flat_map(|facts| &facts.functions)
+        .filter(|it| it.signature.as_deref().is_some_and(is_of_triggers))
+        .map(|it| (&*it.schema, &*it.name))
+        .collect();
+    let functions = shards.functions().into_iter().filter(|it| {
+        it.kind != FunctionKind::Procedure && !triggers.contains(&(&*it.schema, &*it.name))
+    });
+    functions.filter_map(|it| it.difference).collect()
+}
+
+fn is_of_triggers(signature: &str) -> bool {
+    [" returns trigger", " returns event_trigger"]
+        .iter()
+        .any(|end| signature.ends_with(end))
 }
 
 /// Which shards have which value, where not all have the same; shards with `None` have no say.

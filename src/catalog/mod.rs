@@ -4,6 +4,7 @@
 //! facts ───────── one document per shard: what there is
 //! circumstances ─ another: what the database does around a query (settings, policies, rights)
 //! load ────────── reads them, from all shards at once
+//! identity ────── refuses two shards that are one database
 //! compare ─────── makes one catalog of the facts, and notes where shards differ
 //! conditions ──── does so with the circumstances
 //! ```
@@ -16,6 +17,7 @@ mod compare;
 #[cfg(feature = "datafusion")]
 mod conditions;
 pub(crate) mod facts;
+pub(crate) mod identity;
 mod load;
 #[cfg(feature = "datafusion")]
 mod settings;
@@ -27,7 +29,7 @@ use serde::Deserialize;
 
 #[cfg(feature = "datafusion")]
 pub(crate) use self::circumstances::Policy;
-pub(crate) use self::compare::{differences, name_list};
+pub(crate) use self::compare::{differences, function_differences, name_list};
 #[cfg(feature = "datafusion")]
 pub(crate) use self::conditions::{Access, Conditions};
 #[cfg(feature = "datafusion")]

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fmt::Write as _;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -11,10 +10,9 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use toml::Spanned;
 
-use super::duration::format_duration;
 use super::{
     ConnectionString, Environment, Finish, Part, SessionSettings, Shard, TableKind, Topology,
-    invalid, parse_duration, table, within,
+    invalid, parse_duration, within,
 };
 use crate::error::{Error, Result};
 
@@ -369,99 +367,4 @@ fn is_key(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= 32
         && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
-}
-
-/// Writes a topology so that [`parse`] reads an equal one.
-pub(super) fn write(topology: &Topology) -> String {
-    let mut text =
-        String::from("# The databases of a cluster, and how tables are spread over them.\n");
-    let urls = topology
-        .shards
-        .iter()
-        .flat_map(|shard| std::iter::once(shard.primary()).chain(shard.replicas()));
-    let finish = match &topology.finish {
-        Finish::Server(url) => Some(url),
-        Finish::AnyShard | Finish::Off => None,
-    };
-    if urls.chain(finish).any(ConnectionString::has_password) {
-        text.push_str("# This file holds a password: nobody else should be able to read it.\n");
-    }
-
-    text.push_str("\n[session]  # set on every shard for every query\n");
-    let session = &topology.session;
-    pair(&mut text, "timezone", session.timezone());
-    if let Some(search_path) = session.search_path() {
-        pair(&mut text, "search_path", search_path);
-    }
-    for (key, timeout) in [
-        ("statement_timeout", session.statement_timeout()),
-        ("lock_timeout", session.lock_timeout()),
-        ("connect_timeout", session.connect_timeout()),
-    ] {
-        if let Some(timeout) = timeout {
-            pair(&mut text, key, &format_duration(timeout));
-        }
-    }
-    if !session.settings().is_empty() {
-        text.push_str("\n[session.settings]\n");
-        for (name, value) in session.settings() {
-            // A dot in a bare key would start a table.
-            pair(&mut text, &format!("\"{name}\""), value);
-        }
-    }
-
-    match &topology.finish {
-        Finish::AnyShard => {}
-        Finish::Server(url) => {
-            text.push_str("\n[finish]  # where the last step of a query runs\n");
-            pair(&mut text, "url", url.text());
-        }
-        Finish::Off => {
-            text.push_str("\n[finish]  # refuse queries that need a last step on one server\n");
-            pair(&mut text, "mode", "off");
-        }
-    }
-
-    for (index, shard) in topology.shards.iter().enumerate() {
-        let _ = write!(text, "\n[[shard]]  # number {index} of shard_index\n");
-        pair(&mut text, "name", shard.name());
-        pair(&mut text, "url", shard.primary().text());
-        if !shard.replicas().is_empty() {
-            text.push_str("replicas = [\n");
-            for replica in shard.replicas() {
-                let _ = writeln!(text, "    {},", quoted(replica.text()));
-            }
-            text.push_str("]\n");
-        }
-    }
-
-    for declared in &topology.tables {
-        text.push_str("\n[[table]]\n");
-        pair(&mut text, "name", &declared.to_sql());
-        match declared.kind() {
-            TableKind::Replicated => text.push_str("replicated = true\n"),
-            TableKind::Sharded {
-                key,
-                colocation,
-                shard_index,
-            } => {
-                pair(&mut text, "shard_key", &table::quote(key));
-                if let Some(group) = colocation {
-                    pair(&mut text, "colocation", group);
-                }
-                if let Some(expression) = shard_index {
-                    pair(&mut text, "shard_index", expression);
-                }
-            }
-        }
-    }
-    text
-}
-
-fn pair(text: &mut String, key: &str, value: &str) {
-    let _ = writeln!(text, "{key} = {}", quoted(value));
-}
-
-fn quoted(value: &str) -> String {
-    toml::Value::from(value).to_string()
 }

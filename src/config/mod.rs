@@ -16,6 +16,7 @@ mod service;
 mod session;
 mod shard;
 mod table;
+mod write;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -30,7 +31,9 @@ pub use secret::Secret;
 pub use session::SessionSettings;
 pub(crate) use session::{PINNED, UNLIMITED};
 pub use shard::Shard;
+pub(crate) use table::quote;
 pub use table::{Table, TableKind};
+pub(crate) use write::{Remarks, pair};
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -42,34 +45,7 @@ use crate::error::{Error, ErrorKind, Result};
 ///
 /// # File
 /// ```toml
-/// [session]                       # set on every shard for every query
-/// timezone = "UTC"                # the default
-/// search_path = "public"          # default: the server's
-/// statement_timeout = "5min"      # default: the server's
-/// lock_timeout = "10s"            # default: the server's
-/// connect_timeout = "10s"         # the default
-///
-/// [session.settings]              # any other parameter of the server
-/// work_mem = "256MB"
-///
-/// [finish]                        # where the last step of a query runs, if it needs one
-/// mode = "on"                     # "off": refuse such queries
-/// url = "postgresql://app@db9/x"  # default: one of the shards
-///
-/// [[shard]]
-/// name = "s0"
-/// url = "postgresql://app@db0/sales"
-/// replicas = ["postgresql://app@db0b/sales"]
-///
-/// [[table]]
-/// name = "orders"                 # read as SQL does; may be schema.table
-/// shard_key = "o_orderkey"
-/// colocation = "order"            # tables of one group with equal keys live together
-/// shard_index = "o_orderkey % 4"  # number of the shard, counted from 0 in this file's order
-///
-/// [[table]]
-/// name = "nation"
-/// replicated = true
+#[doc = include_str!("reference.toml")]
 /// ```
 /// Shards are numbered in the order of the file. See [`ConnectionString`] for `url`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,6 +73,9 @@ pub enum Finish {
 }
 
 impl Topology {
+    /// A topology file with every key, what it means and its default.
+    pub const REFERENCE: &str = include_str!("reference.toml");
+
     /// Reads a TOML file; see [`Topology`] for its form.
     ///
     /// # Errors
@@ -184,7 +163,13 @@ impl Topology {
     /// Connection strings are written as they were given: with the passwords in them, if there are
     /// any (see [`ConnectionString::has_password`]), and with `${NAME}` for variables.
     pub fn to_toml(&self) -> String {
-        file::write(self)
+        self.to_toml_with(&[], &[])
+    }
+
+    /// As [`to_toml`](Self::to_toml), with comments on its tables, in their order, and on tables
+    /// that it does not have.
+    pub(crate) fn to_toml_with(&self, remarks: &[Remarks], left: &[Remarks]) -> String {
+        write::write(self, remarks, left)
     }
 }
 

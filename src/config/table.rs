@@ -108,7 +108,7 @@ impl Table {
 }
 
 /// Writes an identifier with quotes only where SQL would otherwise read another one.
-pub(super) fn quote(name: &str) -> String {
+pub(crate) fn quote(name: &str) -> String {
     match identifiers(name) {
         Ok(parts) if parts == [name] => name.to_owned(),
         _ => format!("\"{}\"", name.replace('"', "\"\"")),

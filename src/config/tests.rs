@@ -157,19 +157,6 @@ fn the_smallest_forms() {
 }
 
 #[test]
-fn the_example_in_the_documentation_is_valid() {
-    let source = include_str!("mod.rs");
-    let (_, example) = source.split_once("/// ```toml\n").unwrap();
-    let (example, _) = example.split_once("/// ```\n").unwrap();
-    let example: String = example
-        .lines()
-        .map(|line| line.trim_start_matches("///").to_owned() + "\n")
-        .collect();
-    let topology = parse(&example).unwrap();
-    assert_eq!(topology.tables().len(), 2);
-}
-
-#[test]
 fn files_are_found_or_explained() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("merganser.toml");
@@ -413,4 +400,70 @@ fn no_error_and_no_debug_output_shows_a_password() {
     let topology = Topology::from_urls([url, "host=h password=canary"]).unwrap();
     check("Topology", format!("{topology:?}"));
     assert!(failed > 150, "{failed}");
+}
+
+/// The keys that the parser knows after these lines, from what it says of one that it does not.
+fn known_keys(section: &str) -> BTreeSet<String> {
+    let error = parse(&format!("{section}\nx = 1\n")).unwrap_err();
+    let message = error.message();
+    let (_, expected) = message.split_once(", expected ").expect(message);
+    let names = expected.split('`').skip(1).step_by(2);
+    names.map(str::to_owned).collect()
+}
+
+#[test]
+fn the_reference_has_exactly_the_keys_that_the_parser_knows() {
+    let file: toml::Table = Topology::REFERENCE.parse().unwrap();
+    let keys = |value: &toml::Value| -> BTreeSet<String> {
+        let tables = match value {
+            toml::Value::Array(tables) => tables.as_slice(),
+            table => std::slice::from_ref(table),
+        };
+        let keys = tables.iter().filter_map(toml::Value::as_table);
+        keys.flat_map(|table| table.keys().cloned()).collect()
+    };
+    assert_eq!(
+        file.keys().cloned().collect::<BTreeSet<_>>(),
+        known_keys("")
+    );
+    for (name, section) in [
+        ("session", "[session]"),
+        ("finish", "[finish]"),
+        ("shard", "[[shard]]"),
+        ("table", "[[table]]"),
+    ] {
+        assert_eq!(keys(&file[name]), known_keys(section), "{name}");
+    }
+    let topology = Topology::from_toml(Topology::REFERENCE).unwrap();
+    assert_eq!((topology.shards().len(), topology.tables().len()), (1, 2));
+}
+
+#[test]
+fn the_reference_says_the_default_of_every_key() {
+    // Each key with the comments up to the next one; a key may stand in two examples of a table.
+    let mut said: Vec<(&str, String)> = Vec::new();
+    for line in Topology::REFERENCE.lines() {
+        let (code, comment) = line.split_once('#').unwrap_or((line, ""));
+        match code.split_once(" = ") {
+            Some((key, _)) => said.push((key, comment.to_owned())),
+            None if code.starts_with('[') => said.push(("", String::new())),
+            None => {
+                if let Some((_, text)) = said.last_mut() {
+                    text.push_str(comment);
+                }
+            }
+        }
+    }
+    for (key, _) in &said {
+        let is_said = said
+            .iter()
+            .filter(|(other, _)| other == key)
+            .any(|(_, text)| {
+                ["default: ", "needed"]
+                    .iter()
+                    .any(|word| text.contains(word))
+            });
+        // A header, and a setting of the server's own.
+        assert!(is_said || key.is_empty() || *key == "work_mem", "{key}");
+    }
 }

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::shards::Shards;
 use crate::catalog::facts::{Collation, Column, Database, Facts, Type};
+use crate::catalog::identity::{self, Identity};
 use crate::error::{Error, ErrorKind, Phase, Result};
 
 /// The query for what [`Facts`] lack.
@@ -28,6 +29,10 @@ pub(super) struct Catalog {
     pub(super) relations: Vec<Relation>,
     /// The schemas of the search path that exist, in its order.
     pub(super) search_path: Vec<String>,
+    /// Schema and name of each partition, and those of its table.
+    pub(super) partitions: BTreeMap<(String, String), (String, String)>,
+    /// The role that reads.
+    pub(super) role: String,
 }
 
 /// `pg_class`: anything that a query can read rows from, but for partitions, sequences, and what
@@ -41,6 +46,10 @@ pub(super) struct Relation {
     /// Whether this role may select from it.
     pub(super) readable: bool,
     pub(super) row_security: bool,
+    /// Whether row security hides rows from this role.
+    pub(super) hides_rows: bool,
+    /// The policies that decide which rows are read, each in one line.
+    pub(super) policies: Vec<String>,
     /// About how many rows it has.
     pub(super) estimate: f64,
     /// The query of a view.
@@ -63,7 +72,8 @@ pub(super) struct ForeignKey {
 
 /// What [`QUERY`] gives.
 #[derive(Deserialize)]
-struct More {
+pub(super) struct More {
+    role: String,
     settings: BTreeMap<String, Option<String>>,
     extensions: BTreeMap<String, String>,
     relations: Vec<MoreOfRelation>,
@@ -74,14 +84,17 @@ struct MoreOfRelation {
     schema: String,
     name: String,
     readable: bool,
+    hides_rows: bool,
+    policies: Vec<String>,
     estimate: f64,
     foreign_keys: Vec<ForeignKey>,
 }
 
 /// Reads the catalog of one shard.
-pub(super) async fn read(shards: &Shards, shard: usize) -> Result<Catalog> {
+pub(super) async fn read(shards: &Shards, shard: usize) -> Result<(Identity, Facts, More)> {
     // A session of its own: it leaves the search path changed.
     let mut session = shards.open(shard).await?;
+    let identity = identity::read(&mut session).await?;
     let facts = crate::catalog::read(&mut session).await?;
     let answer = session.query(QUERY).await?;
     session.finish().await;
@@ -94,10 +107,16 @@ pub(super) async fn read(shards: &Shards, shard: usize) -> Result<Catalog> {
         .with_shard(shards.name(shard))
         .with_source(error)
     })?;
-    Ok(join(facts, more))
+    Ok((identity, facts, more))
 }
 
-fn join(facts: Facts, more: More) -> Catalog {
+/// The facts that are compared.
+pub(super) fn join(facts: Facts, more: More) -> Catalog {
+    let partitions = facts.relations.iter().filter_map(|relation| {
+        let name = (relation.schema.clone(), relation.name.clone());
+        Some((name, relation.parent.clone()?))
+    });
+    let partitions = partitions.collect();
     let mut relations: BTreeMap<(String, String), _> = facts
         .relations
         .into_iter()
@@ -112,6 +131,8 @@ fn join(facts: Facts, more: More) -> Catalog {
             schema,
             name,
             readable,
+            hides_rows,
+            policies,
             estimate,
             foreign_keys,
         } = more;
@@ -122,6 +143,8 @@ fn join(facts: Facts, more: More) -> Catalog {
             kind: facts.kind,
             readable,
             row_security: facts.row_security,
+            hides_rows,
+            policies,
             estimate,
             definition: facts.definition,
             columns: facts.columns,
@@ -132,6 +155,8 @@ fn join(facts: Facts, more: More) -> Catalog {
     });
     Catalog {
         relations: relations.collect(),
+        partitions,
+        role: more.role,
         version: facts.version,
         database: facts.database,
         settings: more.settings,

@@ -16,6 +16,7 @@ WITH relations AS (
           WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
 )
 SELECT json_build_object(
+    'role', current_user,
     'settings', (
         -- Settings that change answers, and that queries do not pin.
         SELECT json_object_agg(s.name, current_setting(s.name, true))
@@ -31,6 +32,18 @@ SELECT json_build_object(
             'name', r.relname,
             'readable', coalesce(
                 has_schema_privilege(r.relnamespace, 'USAGE') AND has_table_privilege(r.oid, 'SELECT'), false),
+            'hides_rows', row_security_active(r.oid),
+            'policies', (
+                SELECT coalesce(json_agg(
+                    p.polname || CASE WHEN p.polpermissive THEN '' ELSE ' (restrictive)' END
+                    || ' for ' || (
+                        SELECT string_agg(CASE u.role WHEN 0 THEN 'public' ELSE pg_get_userbyid(u.role) END,
+                                          ', ' ORDER BY u.role <> 0, pg_get_userbyid(u.role))
+                        FROM unnest(p.polroles) AS u(role))
+                    || ' using ' || coalesce(pg_get_expr(p.polqual, p.polrelid), 'true') ORDER BY p.polname), '[]')
+                FROM pg_policy p
+                -- Those for reading.
+                WHERE p.polrelid = r.oid AND p.polcmd IN ('r', '*')),
             -- A table that was never analyzed says -1, before PostgreSQL 14 it says 0.
             'estimate', CASE r.relkind
                 WHEN 'v' THEN 0
@@ -55,7 +68,9 @@ SELECT json_build_object(
                 CROSS JOIN unnest(o.conkey, o.confkey) AS u(attnum, target)
                 JOIN pg_attribute a ON a.attrelid = o.conrelid AND a.attnum = u.attnum
                 JOIN pg_attribute fa ON fa.attrelid = o.confrelid AND fa.attnum = u.target
-                WHERE o.conrelid = r.oid AND o.contype = 'f'))
+                -- What a constraint does not hold to is no evidence.
+                WHERE o.conrelid = r.oid AND o.contype = 'f' AND o.convalidated
+                  AND coalesce((to_jsonb(o) ->> 'conenforced')::bool, true)))
             ORDER BY r.nspname, r.relname), '[]')
         FROM relations r)
 )::text

@@ -26,6 +26,8 @@ pub(super) struct Merged {
     pub(super) missing: Vec<usize>,
     /// The shards on which this role may not read it.
     pub(super) unreadable: Vec<usize>,
+    /// The shards on which row security hides rows from this role.
+    pub(super) hidden: Vec<usize>,
 }
 
 /// A column as all shards have it.
@@ -85,7 +87,12 @@ pub(super) fn merge(catalogs: &[Catalog]) -> Vec<Merged> {
                     .cloned()
                     .collect(),
                 has_primary_key: present.iter().all(|relation| relation.has_primary_key),
-                foreign_keys: first.foreign_keys.clone(),
+                foreign_keys: first
+                    .foreign_keys
+                    .iter()
+                    .filter(|key| present.iter().all(|it| it.foreign_keys.contains(key)))
+                    .cloned()
+                    .collect(),
                 estimates: shards
                     .iter()
                     .map(|relation| relation.map_or(0.0, |relation| relation.estimate))
@@ -93,6 +100,9 @@ pub(super) fn merge(catalogs: &[Catalog]) -> Vec<Merged> {
                 missing: places(&shards, |relation| relation.is_none()),
                 unreadable: places(&shards, |relation| {
                     relation.is_some_and(|relation| !relation.readable)
+                }),
+                hidden: places(&shards, |relation| {
+                    relation.is_some_and(|relation| relation.hides_rows)
                 }),
             })
         })
@@ -266,6 +276,15 @@ impl Findings<'_> {
                 false => "off".to_owned(),
             })
         });
+        self.compare(DriftKind::Definition, Some(table), "list of policies", {
+            // They say nothing where row security is off.
+            all(
+                &|relation| match relation.row_security && !relation.policies.is_empty() {
+                    true => relation.policies.join(", "),
+                    false => "none".to_owned(),
+                },
+            )
+        });
         self.columns(table, shards);
         self.compare(DriftKind::Definition, Some(table), "unique keys", {
             all(&|relation| match relation.keys.is_empty() {
@@ -423,6 +442,8 @@ pub(super) mod tests {
             kind: 'r',
             readable: true,
             row_security: false,
+            hides_rows: false,
+            policies: Vec::new(),
             estimate: 10.0,
             definition: None,
             columns: columns.to_vec(),
@@ -449,6 +470,8 @@ pub(super) mod tests {
             types: BTreeMap::new(),
             relations: relations.to_vec(),
             search_path: vec!["public".to_owned()],
+            partitions: BTreeMap::new(),
+            role: "app".to_owned(),
         }
     }
 

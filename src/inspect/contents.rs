@@ -1,11 +1,14 @@
 //! Compares what a table holds on each shard, without carrying rows from one to another.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 
 use super::compare::Merged;
+use super::keys::EXAMPLES;
+use super::meet::meet;
 use super::report::{Rows, count_rows};
 use super::shards::{Refusal, Shards, column, number, value};
-use crate::catalog::differences;
+use crate::catalog::{differences, name_list};
 use crate::error::Result;
 use crate::quote::identifier;
 
@@ -223,6 +226,88 @@ async fn count(shards: &Shards, table: &Merged) -> Result<Result<Vec<Rows>, Refu
         .iter()
         .map(|answer| number(answer, 0).map(Rows::Exact));
     rows.collect::<Result<_>>().map(Ok)
+}
+
+/// How many characters of a row without a key a message shows.
+const SHOWN_CHARACTERS: u32 = 60;
+
+/// A few rows that not all shards have, and which shards have them; for people. Empty where all
+/// have the same rows, but not equally often.
+pub(super) async fn examples(
+    shards: &Shards,
+    table: &Merged,
+    reading: Reading,
+) -> Result<Result<Vec<String>, Refusal>> {
+    let hash = reading.row_hash(table);
+    let sql = format!(
+        "SELECT DISTINCT {hash} AS h FROM {} AS t ORDER BY h",
+        table.sql()
+    );
+    let mut odd = Vec::new();
+    let met = meet(shards, &vec![sql; shards.len()], |number, on| {
+        if on.len() < shards.len() {
+            odd.push(format!("({number}::bigint)"));
+        }
+        match odd.len() < 2 * EXAMPLES {
+            true => ControlFlow::Continue(()),
+            false => ControlFlow::Break(()),
+        }
+    })
+    .await?;
+    if let Err(refusal) = met {
+        return Ok(Err(refusal));
+    }
+    if odd.is_empty() {
+        return Ok(Ok(Vec::new()));
+    }
+    let shown = match table.keys.first() {
+        Some(key) => {
+            let values: Vec<String> = key
+                .iter()
+                .map(|column| format!("t.{}::text", identifier(column)))
+                .collect();
+            format!("pg_catalog.concat_ws(', ', {})", values.join(", "))
+        }
+        None => format!("pg_catalog.left((t.*)::text, {SHOWN_CHARACTERS})"),
+    };
+    let sql = format!(
+        "SELECT DISTINCT {shown}, {hash} FROM {} AS t WHERE {hash} IN ({})",
+        table.sql(),
+        odd.join(", ")
+    );
+    let answers = match shards.ask_all(&sql).await? {
+        Ok(answers) => answers,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    // What is shown, with the versions of it: by hash, where each is.
+    let mut found: BTreeMap<String, BTreeMap<String, Vec<usize>>> = BTreeMap::new();
+    for (shard, answer) in answers.into_iter().enumerate() {
+        for row in answer {
+            let mut values = row.into_iter();
+            if let (Some(Some(shown)), Some(Some(hash))) = (values.next(), values.next()) {
+                let versions = found.entry(shown).or_default();
+                versions.entry(hash).or_default().push(shard);
+            }
+        }
+    }
+    let names = shards.names();
+    let row = |shown: &str| match table.keys.first() {
+        Some(key) => format!("({}) = ({shown})", key.join(", ")),
+        None => format!("row {shown}"),
+    };
+    let shown = found.into_iter().take(EXAMPLES).map(|(shown, versions)| {
+        let mut versions: Vec<Vec<usize>> = versions.into_values().collect();
+        versions.sort();
+        let on: Vec<String> = versions
+            .iter()
+            .map(|shards| name_list(&names, shards))
+            .collect();
+        match on.as_slice() {
+            [on] => format!("{} only on {on}", row(&shown)),
+            on => format!("{} other on {}", row(&shown), on.join(" than on ")),
+        }
+    });
+    Ok(Ok(shown.collect()))
 }
 
 /// Whether most rows of the shards that have any are the same.

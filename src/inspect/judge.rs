@@ -1,14 +1,17 @@
 //! Puts together what was read of each table into what it is.
 
+mod groups;
+mod key;
+
 use std::collections::BTreeMap;
 
 use super::compare::Merged;
 use super::contents::{self, Contents, Reading, Verdict};
-use super::keys::{self, Disjoint, Key, Sample, Stray, Together};
-use super::report::{self, Drift, DriftKind, RelationKind, Rows, TableReport};
-use super::rule::{self, Rule};
+use super::keys::{Key, Sample, Stray};
+use super::report::{Drift, DriftKind, Origin, RelationKind, TableReport, Undecided};
+use super::rule::Rule;
 use super::shards::{Refusal, Shards};
-use crate::catalog::{differences, name_list};
+use crate::catalog::name_list;
 use crate::config::TableKind;
 use crate::error::Result;
 
@@ -18,37 +21,53 @@ pub(super) struct Declared {
     pub(super) kind: TableKind,
     /// Whether only its key was given now, so that the rest is still to be found out.
     pub(super) is_new: bool,
+    /// What the topology says, where the key that was given is another one.
+    pub(super) replaced: Option<TableKind>,
 }
 
 /// Reads tables one after the other, each on all shards at once.
 pub(super) struct Judge<'a> {
     shards: &'a Shards,
     names: Vec<String>,
+    /// The role that reads.
+    role: String,
     reading: Reading,
     tables: &'a [Merged],
     declared: BTreeMap<usize, Declared>,
-    reports: Vec<TableReport>,
     found: Vec<Found<'a>>,
-    drift: Vec<Drift>,
+    findings: Findings,
 }
 
-/// A sharded table.
+/// What comes of it.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    /// In the order of the tables.
+    pub(super) reports: Vec<TableReport>,
+    pub(super) drift: Vec<Drift>,
+    pub(super) warnings: Vec<String>,
+}
+
+/// A sharded table of which no key is on two shards.
 struct Found<'a> {
     /// Its place in the list of tables and of reports.
     place: usize,
     key: Key<'a>,
     sample: Sample,
+    /// How many rows of each shard have no key.
+    nulls: Vec<u64>,
+    /// What was found, whether or not one was declared.
     rule: Option<Rule>,
-    /// Whether it is proven that no key is on two shards.
-    is_proven: bool,
+    /// Whether all rows were looked at.
+    is_checked: bool,
     /// Its colocation group; declared groups are kept.
     group: Option<String>,
-    is_declared: bool,
+    origin: Origin,
 }
 
 impl<'a> Judge<'a> {
     pub(super) fn new(
         shards: &'a Shards,
+        role: String,
         reading: Reading,
         tables: &'a [Merged],
         declared: BTreeMap<usize, Declared>,
@@ -56,52 +75,64 @@ impl<'a> Judge<'a> {
         Self {
             names: shards.names(),
             shards,
+            role,
             reading,
             tables,
             declared,
-            reports: Vec::new(),
             found: Vec::new(),
-            drift: Vec::new(),
+            findings: Findings::default(),
         }
     }
 
     /// Judges all tables, then which of the sharded ones live together.
-    pub(super) async fn run(mut self) -> Result<(Vec<TableReport>, Vec<Drift>)> {
-        // Tables without a unique key are left for last: they may have the key of another.
-        let mut left = Vec::new();
+    pub(super) async fn run(mut self) -> Result<Findings> {
+        let mut left = BTreeMap::new();
         for (place, table) in self.tables.iter().enumerate() {
-            let mut judged = TableReport {
-                schema: table.schema.clone(),
-                name: table.name.clone(),
-                relation: table.kind,
-                kind: None,
-                rows: vec![Rows::Unknown; self.names.len()],
-                why: String::new(),
-                is_qualified: false,
-            };
+            let mut judged = TableReport::new(table, self.names.len());
             if let Some(contents) = self.contents(place, table, &mut judged).await? {
-                left.push((place, contents));
+                left.insert(place, contents);
             }
-            self.reports.push(judged);
+            self.findings.reports.push(judged);
         }
-        // Declared first, then by the likelihood of their keys.
-        for round in 0..3 {
-            for (place, contents) in &left {
-                let Some(table) = self.tables.get(*place) else {
-                    continue;
-                };
-                let turn = match (self.declared.contains_key(place), table.keys.is_empty()) {
-                    (true, _) => 0,
-                    (false, false) => 1,
-                    (false, true) => 2,
-                };
-                if turn == round {
-                    self.key(*place, table, contents).await?;
-                }
+        for place in self.order(left.keys().copied().collect()) {
+            if let (Some(table), Some(contents)) = (self.tables.get(place), left.get(&place)) {
+                self.key(place, table, contents).await?;
             }
         }
         self.groups().await?;
-        Ok((self.reports, self.drift))
+        Ok(self.findings)
+    }
+
+    /// Declared tables first; others after those to which they refer, whose key they may have; and
+    /// those without a unique key last, because they may be told by their names only.
+    fn order(&self, mut waiting: Vec<usize>) -> Vec<usize> {
+        let rank = |place: &usize| {
+            let keys = self.tables.get(*place).map(|table| table.keys.is_empty());
+            (!self.declared.contains_key(place), keys)
+        };
+        waiting.sort_by_key(rank);
+        let mut order = Vec::with_capacity(waiting.len());
+        while !waiting.is_empty() {
+            let free = waiting.iter().position(|place| {
+                let is_declared = self.declared.contains_key(place);
+                is_declared || !self.refers_to_one_of(*place, &waiting)
+            });
+            // Where all refer to each other, one has to be the first.
+            order.push(waiting.remove(free.unwrap_or(0)));
+        }
+        order
+    }
+
+    fn refers_to_one_of(&self, place: usize, others: &[usize]) -> bool {
+        let targets = self.tables.get(place).map(|table| &table.foreign_keys);
+        targets.into_iter().flatten().any(|foreign| {
+            others.iter().any(|other| {
+                *other != place
+                    && self.tables.get(*other).is_some_and(|other| {
+                        (&other.schema, &other.name) == (&foreign.schema, &foreign.table)
+                    })
+            })
+        })
     }
 
     /// Judges what can be judged by contents alone; gives those back whose key is to be looked at.
@@ -111,477 +142,217 @@ impl<'a> Judge<'a> {
         table: &'a Merged,
         report: &mut TableReport,
     ) -> Result<Option<Contents>> {
-        let declared = self
-            .declared
-            .get(&place)
-            .map(|declared| declared.kind.clone());
-        report.kind = declared.clone();
-        if table.kind == RelationKind::View {
-            report.why = "views are no part of a topology: query the tables that it reads".into();
-            report.kind = declared;
+        let declared = self.declared.get(&place).cloned();
+        if let Some(declared) = &declared {
+            report.kind = Some(declared.kind.clone());
+            report.origin = match declared.is_new {
+                true => Origin::Given,
+                false => Origin::Declared,
+            };
+            report
+                .notes
+                .extend(declared.replaced.as_ref().map(replaced));
+        }
+        let is_declared = declared.is_some();
+        let label = table.label();
+        if let Some(why) = self.unreadable(table) {
+            report.why = why;
+            if is_declared && table.missing.is_empty() && table.kind != RelationKind::View {
+                let message = format!("declared, but not checked: {}", report.why);
+                self.drift(DriftKind::Unchecked, Some(&label), message);
+            }
             return Ok(None);
+        }
+        if !table.hidden.is_empty() {
+            let message = format!(
+                "row security hides rows of {label} from role {} on {}: what is said of its rows \
+                 holds for those that this role sees",
+                self.role,
+                name_list(&self.names, &table.hidden)
+            );
+            self.findings.warnings.push(message);
+            if !is_declared {
+                report.why = format!(
+                    "row security hides rows from role {}, so nothing is guessed: read as a role \
+                     that sees all rows, or give its key as --shard-key {label}=COLUMN",
+                    self.role
+                );
+                report.undecided.push(Undecided::table(&report.why));
+                return Ok(None);
+            }
+        }
+        if let Some(TableKind::Sharded { key, .. }) = report.kind.clone()
+            && table.column(&key).is_none()
+        {
+            self.drift(
+                DriftKind::Key,
+                Some(&label),
+                format!("the shard key {key} is not a column on all shards"),
+            );
+            report.why = "declared, but the key is not a column on all shards".into();
+            report.is_contradicted = true;
+            return Ok(None);
+        }
+        self.shards.tell(|| format!("{label}: comparing rows"));
+        let contents = contents::compare(self.shards, table, self.reading).await?;
+        report.rows.clone_from(&contents.rows);
+        self.verdict(table, report, contents).await
+    }
+
+    /// Why a table is not looked into.
+    fn unreadable(&self, table: &Merged) -> Option<String> {
+        if table.kind == RelationKind::View {
+            return Some("views are no part of a topology: query the tables that it reads".into());
         }
         if !table.missing.is_empty() {
             let missing = name_list(&self.names, &table.missing);
-            report.why = format!("missing on {missing}: queries would fail there");
-            return Ok(None);
+            return Some(format!("missing on {missing}: queries would fail there"));
         }
         if !table.unreadable.is_empty() {
             let unreadable = name_list(&self.names, &table.unreadable);
-            report.why = format!(
+            return Some(format!(
                 "permission denied on {unreadable}: grant SELECT on it and USAGE on its schema"
-            );
-            return Ok(None);
+            ));
         }
-        let contents = contents::compare(self.shards, table, self.reading).await?;
-        report.rows.clone_from(&contents.rows);
+        None
+    }
+
+    /// What the contents say, next to what was declared.
+    async fn verdict(
+        &mut self,
+        table: &Merged,
+        report: &mut TableReport,
+        contents: Contents,
+    ) -> Result<Option<Contents>> {
         let label = table.label();
-        match (&contents.verdict, &declared) {
-            (Verdict::Refused(Refusal(message)), _) => {
+        let is_sampled = matches!(contents.verdict, Verdict::Equal { sampled: true });
+        match (&contents.verdict, &report.kind) {
+            (Verdict::Refused(Refusal(message)), kind) => {
                 report.why = format!("could not be read: {message}");
-                return Ok(None);
-            }
-            (_, Some(TableKind::Sharded { .. })) => {
-                if let Verdict::Equal { sampled } = contents.verdict {
-                    self.drift.push(Drift::new(
-                        DriftKind::Rows,
-                        Some(&label),
-                        format!(
-                            "declared sharded, but all shards hold the same rows{}: answers would \
-                             count each of them {} times",
-                            if_sampled(sampled),
-                            self.names.len()
-                        ),
-                    ));
-                    report.why = "declared, but all shards hold the same rows".into();
-                    return Ok(None);
+                if kind.is_some() {
+                    let message = format!("declared, but not checked: {message}");
+                    self.drift(DriftKind::Unchecked, Some(&label), message);
                 }
-                return Ok(Some(contents));
             }
-            (Verdict::Differ { shown, .. }, Some(_)) => {
-                let message = format!("declared replicated, but rows differ: {shown}");
-                self.drift
-                    .push(Drift::new(DriftKind::Rows, Some(&label), message));
+            (Verdict::Equal { .. }, Some(TableKind::Sharded { .. })) => {
+                let message = format!(
+                    "declared sharded, but all shards hold the same rows{}: answers would count \
+                     each of them {} times; declare it replicated, or delete the copies",
+                    if_sampled(is_sampled),
+                    self.names.len()
+                );
+                self.drift(DriftKind::Rows, Some(&label), message);
+                report.why = "declared, but all shards hold the same rows".into();
+                report.is_contradicted = true;
+            }
+            (_, Some(TableKind::Sharded { .. })) => return Ok(Some(contents)),
+            (Verdict::Differ { shown, .. }, Some(TableKind::Replicated)) => {
+                let odd = self.odd_rows(table).await?;
+                let message = format!(
+                    "declared replicated, but rows differ: {shown}{odd}; make them equal, or \
+                     declare its shard_key"
+                );
+                self.drift(DriftKind::Rows, Some(&label), message);
                 report.why = "declared, but rows differ".into();
-                return Ok(None);
+                report.is_contradicted = true;
             }
             (Verdict::Differ { shown, similar }, None) if *similar => {
-                let message = format!("looks replicated, but rows differ: {shown}");
-                self.drift
-                    .push(Drift::new(DriftKind::Rows, Some(&label), message));
+                let odd = self.odd_rows(table).await?;
+                let message = format!("looks replicated, but rows differ: {shown}{odd}");
+                self.drift(DriftKind::Rows, Some(&label), message);
                 report.why = "most rows are the same on all shards, but not all: make them equal, \
                               then it is replicated"
                     .into();
-                return Ok(None);
+                report.undecided.push(Undecided::table(&report.why));
             }
             (Verdict::Differ { .. }, None) => return Ok(Some(contents)),
+            (Verdict::Empty, None) => {
+                report.why =
+                    "no shard has a row, so nothing tells whether it is sharded: give its \
+                              key if it is, or declare it replicated"
+                        .into();
+                report.undecided.push(Undecided::table(&report.why));
+            }
             (verdict, _) => {
                 report.kind = Some(TableKind::Replicated);
+                report.is_checked = !is_sampled;
                 report.why = match verdict {
                     Verdict::OneShard => "there is only one shard".into(),
-                    Verdict::Empty => {
-                        "no shard has a row, so it may as well be sharded: give its key if it is"
-                            .into()
-                    }
-                    _ => {
-                        let sampled = matches!(verdict, Verdict::Equal { sampled: true });
-                        format!("all shards hold the same rows{}", if_sampled(sampled))
-                    }
+                    Verdict::Empty => "no shard has a row".into(),
+                    _ => format!("all shards hold the same rows{}", if_sampled(is_sampled)),
                 };
             }
         }
         Ok(None)
     }
 
-    /// Finds the key of a table whose rows differ, or checks the one that was declared.
-    async fn key(&mut self, place: usize, table: &'a Merged, contents: &Contents) -> Result<()> {
-        match self.declared.get(&place).cloned() {
-            Some(Declared {
-                kind:
-                    TableKind::Sharded {
-                        key,
-                        colocation,
-                        shard_index,
-                    },
-                is_new,
-            }) => {
-                self.declared_key(place, table, &key, (colocation, shard_index), is_new)
-                    .await
-            }
-            _ => self.guessed_key(place, table, contents).await,
+    /// A few rows that not all shards have, unless the table is too large to look for them.
+    async fn odd_rows(&self, table: &Merged) -> Result<String> {
+        if self.reading.is_sampled(table) {
+            return Ok(String::new());
         }
-    }
-
-    async fn declared_key(
-        &mut self,
-        place: usize,
-        table: &'a Merged,
-        name: &str,
-        (colocation, shard_index): (Option<String>, Option<String>),
-        is_new: bool,
-    ) -> Result<()> {
-        let label = table.label();
-        let Some(key) = Key::new(table, name) else {
-            let message = format!("the shard key {name} is not a column on all shards");
-            self.drift
-                .push(Drift::new(DriftKind::Key, Some(&label), message));
-            self.explain(place, "declared, but the key is not a column on all shards");
-            return Ok(());
-        };
-        let (sample, disjoint) = match self.check_key(key).await? {
-            Ok(checked) => checked,
-            Err(Refusal(message)) => {
-                self.explain(
-                    place,
-                    format!("declared; keys could not be compared: {message}"),
-                );
-                return Ok(());
-            }
-        };
-        let origin = match is_new {
-            true => "key given",
-            false => "declared",
-        };
-        let mut why = match &disjoint {
-            Disjoint::Yes { keys } => format!("{origin}; {}", self.no_strays(*keys, key)),
-            Disjoint::No { .. } => {
-                let message = self.strays(&disjoint, name);
-                self.drift
-                    .push(Drift::new(DriftKind::Key, Some(&label), message));
-                format!("{origin}, but keys are on two shards")
-            }
-            Disjoint::Refused(Refusal(message)) => {
-                format!("{origin}; keys could not be compared: {message}")
-            }
-        };
-        let is_disjoint = matches!(disjoint, Disjoint::Yes { .. });
-        let rule = match is_disjoint {
-            true => rule::find(self.shards, key, &sample).await?,
-            false => None,
-        };
-        if let Some(declared) = &shard_index {
-            match rule::check(self.shards, table, declared).await? {
-                Ok(strays) if strays.iter().all(|rows| *rows == 0) => {
-                    why.push_str("; every row is where shard_index says");
+        Ok(
+            match contents::examples(self.shards, table, self.reading).await? {
+                Ok(examples) if examples.is_empty() => {
+                    "; the same rows, but not equally often".to_owned()
                 }
-                Ok(strays) => {
-                    let rows: Vec<Option<String>> = strays
-                        .iter()
-                        .map(|rows| Some(report::count_rows(rows)))
-                        .collect();
-                    let shown = differences(&self.names, &rows).unwrap_or_else(|| {
-                        format!(
-                            "{} on each shard",
-                            report::count_rows(strays.first().unwrap_or(&0))
-                        )
-                    });
-                    self.drift.push(Drift::new(
-                        DriftKind::ShardIndex,
-                        Some(&label),
-                        format!("rows that are not on the shard {declared}: {shown}"),
-                    ));
-                }
-                Err(Refusal(message)) => self.drift.push(Drift::new(
-                    DriftKind::ShardIndex,
-                    Some(&label),
-                    format!("shard_index {declared} cannot be evaluated: {message}"),
-                )),
-            }
-        } else if let Some(rule) = &rule {
-            why.push_str(&format!(
-                "; all {} rows are on shard {}",
-                rule.rows, rule.sql
-            ));
-        }
-        let index = match (shard_index, is_new) {
-            (Some(index), _) => Some(index),
-            (None, true) => rule.as_ref().map(|rule| rule.sql.clone()),
-            // What was declared without one is left so: only the text tells.
-            (None, false) => None,
-        };
-        self.set(place, name, colocation.clone(), index, why);
-        if is_disjoint {
-            self.found.push(Found {
-                place,
-                key,
-                sample,
-                is_proven: rule.is_some() || self.is_verified(key),
-                rule,
-                group: colocation,
-                is_declared: !is_new,
-            });
-        }
-        Ok(())
-    }
-
-    async fn guessed_key(
-        &mut self,
-        place: usize,
-        table: &'a Merged,
-        contents: &Contents,
-    ) -> Result<()> {
-        let shown = match &contents.verdict {
-            Verdict::Differ { shown, .. } => shown.clone(),
-            _ => String::new(),
-        };
-        let known: Vec<Key<'a>> = self.found.iter().map(|found| found.key).collect();
-        let candidates = keys::candidates(table, &known);
-        let mut tried = Vec::new();
-        for key in candidates {
-            let name = &key.column.name;
-            let (sample, disjoint) = match self.check_key(key).await? {
-                Ok(checked) => checked,
-                Err(Refusal(message)) => {
-                    tried.push(format!("{name} could not be compared ({message})"));
-                    continue;
-                }
-            };
-            match &disjoint {
-                Disjoint::Yes { keys: 0 } => tried.push(format!("{name} has no values")),
-                Disjoint::Yes { keys } => {
-                    let rule = rule::find(self.shards, key, &sample).await?;
-                    let mut why = format!("rows differ; {}", self.no_strays(*keys, key));
-                    if let Some(rule) = &rule {
-                        why.push_str(&format!(
-                            "; all {} rows are on shard {}",
-                            rule.rows, rule.sql
-                        ));
-                    }
-                    let index = rule.as_ref().map(|rule| rule.sql.clone());
-                    self.set(place, name, None, index, why);
-                    self.found.push(Found {
-                        place,
-                        key,
-                        sample,
-                        is_proven: rule.is_some() || self.is_verified(key),
-                        rule,
-                        group: None,
-                        is_declared: false,
-                    });
-                    return Ok(());
-                }
-                Disjoint::No { .. } => tried.push(self.strays(&disjoint, name)),
-                Disjoint::Refused(Refusal(message)) => {
-                    tried.push(format!("{name} could not be compared ({message})"));
-                }
-            }
-        }
-        let tried = match tried.is_empty() {
-            true => "no unique key to try".to_owned(),
-            false => tried.join("; "),
-        };
-        self.explain(
-            place,
-            format!(
-                "rows differ ({shown}), but no key was found ({tried}): give it as --shard-key \
-                 {}=COLUMN",
-                table.label()
-            ),
-        );
-        Ok(())
-    }
-
-    /// Whether any key is on two shards: first by sample, then, where asked for, by all keys.
-    async fn check_key(&self, key: Key<'a>) -> Result<Result<(Sample, Disjoint), Refusal>> {
-        let sample = match keys::sample(self.shards, key, self.reading).await? {
-            Ok(sample) => sample,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
-        if self.shards.len() == 1 {
-            let keys = sample.iter().map(Vec::len).sum();
-            return Ok(Ok((sample, Disjoint::Yes { keys })));
-        }
-        let mut disjoint = keys::check_sample(self.shards, key, &sample).await?;
-        if self.is_verified(key) && matches!(disjoint, Disjoint::Yes { .. }) {
-            disjoint = keys::verify(self.shards, &[key], self.reading).await?;
-        }
-        Ok(Ok((sample, disjoint)))
-    }
-
-    fn is_verified(&self, key: Key<'_>) -> bool {
-        self.reading.verify && key.is_exact()
-    }
-
-    fn no_strays(&self, keys: usize, key: Key<'_>) -> String {
-        match (self.shards.len(), self.is_verified(key), key.is_exact()) {
-            (1, ..) => "there is only one shard".to_owned(),
-            (_, true, _) => format!("none of all {keys} keys is on two shards"),
-            (_, _, true) => format!("none of {keys} sampled keys is on two shards"),
-            (_, _, false) => format!(
-                "none of {keys} sampled keys is on two shards, if equal ones of type {} have equal \
-                 texts",
-                key.column.base
-            ),
-        }
-    }
-
-    fn strays(&self, disjoint: &Disjoint, key: &str) -> String {
-        let Disjoint::No {
-            examples,
-            strays,
-            keys,
-        } = disjoint
-        else {
-            return String::new();
-        };
-        let shown: Vec<String> = examples.iter().map(|stray| self.stray(stray)).collect();
-        format!(
-            "{strays} of {keys} keys {key} are on two shards: {}",
-            shown.join(", ")
+                Ok(examples) => format!("; {}", examples.join(", ")),
+                // The difference itself is known.
+                Err(Refusal(_)) => String::new(),
+            },
         )
     }
 
-    fn stray(&self, stray: &Stray) -> String {
-        format!("{} on {}", stray.key, name_list(&self.names, &stray.shards))
-    }
-
-    /// Finds out which sharded tables live together, and checks those that are said to.
-    async fn groups(&mut self) -> Result<()> {
-        if self.shards.len() < 2 {
-            return Ok(());
+    /// Where a key is. `tables` are those that were looked at, where there are several.
+    fn stray(&self, stray: &Stray, tables: &[&Found<'_>]) -> String {
+        if tables.len() < 2 {
+            let shards: Vec<usize> = stray.homes.iter().map(|(shard, _)| *shard).collect();
+            return format!("{} on {}", stray.key, name_list(&self.names, &shards));
         }
-        let found = std::mem::take(&mut self.found);
-        // Each group by its members; the first one stands for it.
-        let mut groups: Vec<Vec<usize>> = Vec::new();
-        for (index, table) in found.iter().enumerate() {
-            let mut home = None;
-            for (number, group) in groups.iter().enumerate() {
-                let Some(first) = group.first().and_then(|first| found.get(*first)) else {
-                    continue;
-                };
-                if !first.key.is_comparable(&table.key) {
-                    continue;
-                }
-                let is_said = table.is_declared && first.is_declared;
-                if is_said && (table.group.is_none() || table.group != first.group) {
-                    continue;
-                }
-                match self.together(first, table).await? {
-                    Together::No(stray) if is_said => {
-                        let message = format!(
-                            "in colocation group {} with {}, but not on the same shards: key {}",
-                            table.group.as_deref().unwrap_or_default(),
-                            first.key.table.label(),
-                            self.stray(&stray)
-                        );
-                        let label = table.key.table.label();
-                        let drift = Drift::new(DriftKind::Colocation, Some(&label), message);
-                        self.drift.push(drift);
-                        home = Some(number);
-                    }
-                    Together::Yes(_) => home = Some(number),
-                    _ if is_said => home = Some(number),
-                    _ => continue,
-                }
-                break;
-            }
-            match home.and_then(|home| groups.get_mut(home)) {
-                Some(group) => group.push(index),
-                None => groups.push(vec![index]),
-            }
-        }
-        for group in groups {
-            let members: Vec<&Found<'a>> =
-                group.iter().filter_map(|index| found.get(*index)).collect();
-            self.name_group(&members).await?;
-        }
-        Ok(())
-    }
-
-    /// Whether equal keys of two tables are on the same shard.
-    async fn together(&self, one: &Found<'a>, other: &Found<'a>) -> Result<Together> {
-        if let (Some(rule), Some(others)) = (&one.rule, &other.rule)
-            && rule.shards == others.shards
-        {
-            // One rule for both: it holds for every row, whether keys are common or not.
-            return Ok(Together::Yes(0));
-        }
-        keys::check_together(
-            self.shards,
-            (one.key, &one.sample),
-            (other.key, &other.sample),
-        )
-        .await
-    }
-
-    /// Gives tables that live together the name of their group.
-    async fn name_group(&mut self, members: &[&Found<'a>]) -> Result<()> {
-        if members.len() < 2 {
-            return Ok(());
-        }
-        let is_ruled = members.iter().all(|member| member.rule.is_some());
-        if self.reading.verify && !is_ruled && members.iter().all(|m| m.is_proven) {
-            let keys: Vec<Key<'a>> = members.iter().map(|member| member.key).collect();
-            if let Disjoint::No { examples, .. } =
-                keys::verify(self.shards, &keys, self.reading).await?
-            {
-                let shown: Vec<String> = examples.iter().map(|stray| self.stray(stray)).collect();
-                let shown = shown.join(", ");
-                for member in members {
-                    if member.is_declared && member.group.is_some() {
-                        let label = member.key.table.label();
-                        let message = format!(
-                            "equal keys of its colocation group are on two shards: {shown}"
-                        );
-                        let drift = Drift::new(DriftKind::Colocation, Some(&label), message);
-                        self.drift.push(drift);
-                    }
-                }
-                return Ok(());
-            }
-        }
-        // A declared name, else that of the table whose rows the key identifies.
-        let declared = members.iter().find_map(|member| member.group.clone());
-        let parent = members
+        let homes: Vec<String> = stray
+            .homes
             .iter()
-            .find(|member| {
-                member.key.table.keys.first() == Some(&vec![member.key.column.name.clone()])
+            .filter_map(|(shard, table)| {
+                let table = tables.get(*table)?.key.table.label();
+                Some(format!("on {} in {table}", self.names.get(*shard)?))
             })
-            .or(members.first());
-        let Some(name) = declared.or_else(|| parent.map(|parent| parent.key.table.name.clone()))
-        else {
-            return Ok(());
-        };
-        for member in members {
-            if member.is_declared {
-                continue;
-            }
-            if let Some(report) = self.reports.get_mut(member.place)
-                && let Some(TableKind::Sharded { colocation, .. }) = &mut report.kind
-            {
-                colocation.get_or_insert_with(|| name.clone());
-                report.why.push_str(match is_ruled {
-                    true => "; the same rule as the rest of its group",
-                    false => "; its keys are where the rest of its group has them",
-                });
-            }
-        }
-        Ok(())
+            .collect();
+        format!("{} {}", stray.key, homes.join(" and "))
     }
 
-    fn set(
-        &mut self,
-        place: usize,
-        key: &str,
-        colocation: Option<String>,
-        shard_index: Option<String>,
-        why: String,
-    ) {
-        if let Some(report) = self.reports.get_mut(place) {
-            report.kind = Some(TableKind::Sharded {
-                key: key.to_owned(),
-                colocation,
-                shard_index,
-            });
-            report.why = why;
-        }
+    fn drift(&mut self, kind: DriftKind, table: Option<&str>, message: impl Into<String>) {
+        self.findings.drift.push(Drift::new(kind, table, message));
     }
 
-    fn explain(&mut self, place: usize, why: impl Into<String>) {
-        if let Some(report) = self.reports.get_mut(place) {
-            report.why = why.into();
-        }
+    fn report_mut(&mut self, place: usize) -> Option<&mut TableReport> {
+        self.findings.reports.get_mut(place)
     }
+}
+
+/// What is lost with a declaration that a given key replaces.
+fn replaced(kind: &TableKind) -> String {
+    let TableKind::Sharded {
+        key,
+        colocation,
+        shard_index,
+    } = kind
+    else {
+        return "the key that was given replaces replicated = true of the topology".to_owned();
+    };
+    let others = [
+        colocation
+            .as_ref()
+            .map(|group| format!("colocation {group}")),
+        shard_index
+            .as_ref()
+            .map(|rule| format!("shard_index {rule}")),
+    ];
+    let others: Vec<String> = others.into_iter().flatten().collect();
+    let also = match others.is_empty() {
+        true => String::new(),
+        false => format!(", and with it {}", others.join(" and ")),
+    };
+    format!("the key that was given replaces {key} of the topology{also}")
 }
 
 fn if_sampled(sampled: bool) -> &'static str {

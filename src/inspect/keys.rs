@@ -1,14 +1,17 @@
 //! Finds out which column tells the shard of a row, and whether two tables live together.
 //!
 //! A key's values are compared in a canonical text, so that what PostgreSQL holds equal is equal.
-//! Samples of them travel between shards; with `verify`, hashes of all of them come here.
+//! Samples of them travel between shards; where all rows are checked, hashes of all of them come
+//! here, sorted by the servers, and equal ones are looked at again.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::ControlFlow;
 
 use super::compare::{Merged, MergedColumn};
 use super::contents::Reading;
+use super::meet::meet;
 use super::report::RelationKind;
-use super::shards::{Refusal, Rows, Shards, column, value};
+use super::shards::{Refusal, Shards, column, number};
 use crate::error::Result;
 use crate::quote::{identifier, literal};
 
@@ -19,11 +22,11 @@ const SAMPLE_KEYS_OF_ALL: usize = 20_000;
 /// How many rows of a large table the keys are taken from.
 const SAMPLED_ROWS: f64 = 50_000.0;
 
-/// About how many hashes of all shards are held at a time when all keys are checked.
-const HASHES_AT_A_TIME: f64 = 2_000_000.0;
+/// How many equal hashes are looked at again, to see whether their keys are equal too.
+const RECHECKED: usize = 100;
 
 /// How many keys a message shows.
-const EXAMPLES: usize = 5;
+pub(super) const EXAMPLES: usize = 5;
 
 /// Fewer common keys than this may be on the same shards by chance.
 const KEYS_OF_A_GROUP: usize = 10;
@@ -39,7 +42,8 @@ pub(super) struct Key<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Stray {
     pub(super) key: String,
-    pub(super) shards: Vec<usize>,
+    /// The shards, each with the place of the table among those that were looked at.
+    pub(super) homes: Vec<(usize, usize)>,
 }
 
 /// Whether any key is on two shards.
@@ -47,13 +51,13 @@ pub(super) struct Stray {
 pub(super) enum Disjoint {
     /// None of those that were looked at: how many of each shard.
     Yes {
-        keys: usize,
+        keys: Vec<u64>,
     },
     /// Some are: examples, and how many of how many.
     No {
         examples: Vec<Stray>,
         strays: usize,
-        keys: usize,
+        keys: u64,
     },
     Refused(Refusal),
 }
@@ -107,6 +111,8 @@ impl<'a> Key<'a> {
             "bigint",
             "oid",
             "numeric",
+            "real",
+            "double precision",
             "uuid",
             "boolean",
             "date",
@@ -188,43 +194,69 @@ pub(super) async fn sample(
     Ok(answers.map(|answers| answers.into_iter().map(column).collect()))
 }
 
+/// How many rows of each shard have no key.
+pub(super) async fn nulls(shards: &Shards, key: Key<'_>) -> Result<Result<Vec<u64>, Refusal>> {
+    if key.column.not_null {
+        return Ok(Ok(vec![0; shards.len()]));
+    }
+    let sql = format!(
+        "SELECT pg_catalog.count(*) FROM {} AS t WHERE {} IS NULL",
+        key.table.sql(),
+        key.sql()
+    );
+    let answers = match shards.ask_all(&sql).await? {
+        Ok(answers) => answers,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let rows = answers.iter().map(|answer| number(answer, 0));
+    rows.collect::<Result<_>>().map(Ok)
+}
+
+/// NULL as a key on two shards: groups of it come twice, as those of any other key would.
+pub(super) fn stray_null(nulls: &[&[u64]]) -> Option<Stray> {
+    let homes: Vec<(usize, usize)> = nulls
+        .iter()
+        .enumerate()
+        .flat_map(|(table, nulls)| {
+            let shards = nulls.iter().enumerate().filter(|(_, rows)| **rows > 0);
+            shards.map(move |(shard, _)| (shard, table))
+        })
+        .collect();
+    let shards: BTreeSet<usize> = homes.iter().map(|(shard, _)| *shard).collect();
+    (shards.len() > 1).then(|| Stray {
+        key: "NULL".to_owned(),
+        homes,
+    })
+}
+
 /// Looks up the keys of each shard on all others.
 pub(super) async fn check_sample(
     shards: &Shards,
     key: Key<'_>,
     sample: &Sample,
 ) -> Result<Disjoint> {
-    let mut owners: BTreeMap<String, BTreeSet<usize>> = BTreeMap::new();
-    let keys = sample.iter().map(Vec::len).sum();
-    if !key.column.not_null {
-        let sql = format!(
-            "SELECT EXISTS (SELECT FROM {} AS t WHERE {} IS NULL)",
-            key.table.sql(),
-            key.sql()
-        );
-        match shards.ask_all(&sql).await? {
-            Ok(answers) => {
-                for (shard, answer) in answers.iter().enumerate() {
-                    if value(answer, 0) == Some("t") {
-                        owners.entry("NULL".to_owned()).or_default().insert(shard);
-                    }
-                }
-            }
-            Err(refusal) => return Ok(Disjoint::Refused(refusal)),
-        }
-    }
     let found = match lookup(shards, key, sample).await? {
         Ok(found) => found,
         Err(refusal) => return Ok(Disjoint::Refused(refusal)),
     };
+    let mut owners = Owners::new();
     for shards in [sample, &found] {
         for (shard, keys) in shards.iter().enumerate() {
             for key in keys {
-                owners.entry(format!("{key:?}")).or_default().insert(shard);
+                owners.entry(shown(key)).or_default().insert((shard, 0));
             }
         }
     }
-    Ok(judge(owners, keys))
+    let strays = strays(owners);
+    let keys: Vec<u64> = sample.iter().map(|keys| keys.len() as u64).collect();
+    Ok(match strays.is_empty() {
+        true => Disjoint::Yes { keys },
+        false => Disjoint::No {
+            strays: strays.len(),
+            keys: keys.iter().sum(),
+            examples: strays.into_iter().take(EXAMPLES).collect(),
+        },
+    })
 }
 
 /// Which of the keys of the other shards each shard has.
@@ -248,23 +280,24 @@ async fn lookup(
     Ok(answers.map(|answers| answers.into_iter().map(column).collect()))
 }
 
-fn judge(owners: BTreeMap<String, BTreeSet<usize>>, keys: usize) -> Disjoint {
-    let strays: Vec<Stray> = owners
-        .into_iter()
-        .filter(|(_, shards)| shards.len() > 1)
-        .map(|(key, shards)| Stray {
+/// Keys with where they are: shard, and place of the table.
+type Owners = BTreeMap<String, BTreeSet<(usize, usize)>>;
+
+/// The keys that are on two shards.
+fn strays(owners: Owners) -> Vec<Stray> {
+    let strays = owners.into_iter().filter_map(|(key, homes)| {
+        let shards: BTreeSet<usize> = homes.iter().map(|(shard, _)| *shard).collect();
+        (shards.len() > 1).then(|| Stray {
             key,
-            shards: shards.into_iter().collect(),
+            homes: homes.into_iter().collect(),
         })
-        .collect();
-    match strays.len() {
-        0 => Disjoint::Yes { keys },
-        count => Disjoint::No {
-            examples: strays.into_iter().take(EXAMPLES).collect(),
-            strays: count,
-            keys,
-        },
-    }
+    });
+    strays.collect()
+}
+
+/// A key for people.
+fn shown(key: &str) -> String {
+    format!("{key:?}")
 }
 
 /// What the keys of two tables say about whether equal ones live together.
@@ -285,7 +318,7 @@ pub(super) async fn check_together(
     other: (Key<'_>, &Sample),
 ) -> Result<Together> {
     let mut together = BTreeMap::new();
-    for ((_, sample), (key, _)) in [(one, other), (other, one)] {
+    for ((_, sample), (key, _), places) in [(one, other, (0, 1)), (other, one, (1, 0))] {
         // All keys on all shards: those found at home count for it, others against it.
         let all: BTreeSet<&str> = sample.iter().flatten().map(String::as_str).collect();
         let all: Vec<&str> = all.into_iter().collect();
@@ -295,8 +328,8 @@ pub(super) async fn check_together(
             return Ok(Together::Unknown);
         };
         let found: Vec<Vec<String>> = answers.into_iter().map(column).collect();
-        match meet(sample, &found) {
-            Ok(common) => together.extend(common),
+        match common(sample, &found, places) {
+            Ok(keys) => together.extend(keys),
             Err(stray) => return Ok(Together::No(stray)),
         }
     }
@@ -310,8 +343,13 @@ pub(super) async fn check_together(
     )
 }
 
-/// The keys that were found, with their shard; or one that was found elsewhere.
-fn meet(sample: &Sample, found: &[Vec<String>]) -> Result<BTreeMap<String, usize>, Stray> {
+/// The keys that were found, with their shard; or one that was found elsewhere. `places` are those
+/// of the table of the sample and of the one that was searched.
+fn common(
+    sample: &Sample,
+    found: &[Vec<String>],
+    places: (usize, usize),
+) -> Result<BTreeMap<String, usize>, Stray> {
     let homes: HashMap<&str, usize> = sample
         .iter()
         .enumerate()
@@ -326,8 +364,8 @@ fn meet(sample: &Sample, found: &[Vec<String>]) -> Result<BTreeMap<String, usize
                 }
                 Some(home) => {
                     return Err(Stray {
-                        key: format!("{key:?}"),
-                        shards: vec![*home, shard],
+                        key: shown(key),
+                        homes: vec![(*home, places.0), (shard, places.1)],
                     });
                 }
                 None => {}
@@ -337,91 +375,86 @@ fn meet(sample: &Sample, found: &[Vec<String>]) -> Result<BTreeMap<String, usize
     Ok(common)
 }
 
-/// Checks that no key of these tables, of all their rows, is on two shards.
+/// Checks that no key of these tables, of all their rows, is on two shards; but for NULL.
 ///
 /// # Memory
-/// Hashes of about 2 million keys at a time, in as many rounds as it takes.
+/// What [`meet`] holds.
 pub(super) async fn verify(
     shards: &Shards,
     keys: &[Key<'_>],
     reading: Reading,
 ) -> Result<Disjoint> {
-    let estimate: f64 = keys
+    let hashes: Vec<String> = keys
         .iter()
-        .flat_map(|key| &key.table.estimates)
-        .sum::<f64>()
-        .max(1.0);
-    let rounds = (estimate / HASHES_AT_A_TIME).ceil().min(1e6) as u64;
-    let rounds = rounds.next_power_of_two();
-    let mut strays: BTreeMap<i64, BTreeSet<usize>> = BTreeMap::new();
-    let (mut checked, mut found) = (0_usize, 0_usize);
-    for round in 0..rounds {
-        let hashes: Vec<String> = keys
-            .iter()
-            .map(|key| {
-                format!(
-                    "SELECT {} AS h FROM {} AS t WHERE {} IS NOT NULL",
-                    reading.hash(&key.canonical()),
-                    key.table.sql(),
-                    key.sql()
-                )
-            })
-            .collect();
-        let sql = format!(
-            "SELECT DISTINCT s.h FROM ({}) AS s WHERE s.h & {} = {round}",
-            hashes.join(" UNION ALL "),
-            rounds - 1
-        );
-        let answers = match shards.ask_all(&sql).await? {
-            Ok(answers) => answers,
-            Err(refusal) => return Ok(Disjoint::Refused(refusal)),
-        };
-        let hashes: Vec<BTreeSet<i64>> = answers.into_iter().map(parse_hashes).collect();
-        checked += hashes.iter().map(BTreeSet::len).sum::<usize>();
-        let mut owners: HashMap<i64, usize> = HashMap::new();
-        for (shard, hashes) in hashes.iter().enumerate() {
-            for hash in hashes {
-                let Some(owner) = owners.insert(*hash, shard) else {
-                    continue;
-                };
-                let is_new = !strays.contains_key(hash);
-                found += usize::from(is_new);
-                if !is_new || strays.len() < EXAMPLES {
-                    strays.entry(*hash).or_default().extend([owner, shard]);
-                }
+        .map(|key| {
+            format!(
+                "SELECT {} AS h FROM {} AS t WHERE {} IS NOT NULL",
+                reading.hash(&key.canonical()),
+                key.table.sql(),
+                key.sql()
+            )
+        })
+        .collect();
+    let sql = format!(
+        "SELECT DISTINCT s.h FROM ({}) AS s ORDER BY s.h",
+        hashes.join(" UNION ALL ")
+    );
+    let (mut equal, mut found) = (Vec::new(), 0_usize);
+    let counts = meet(shards, &vec![sql; shards.len()], |hash, on| {
+        if on.len() > 1 {
+            found += 1;
+            if equal.len() < RECHECKED {
+                equal.push(hash);
             }
         }
+        ControlFlow::Continue(())
+    })
+    .await?;
+    let counts = match counts {
+        Ok(counts) => counts,
+        Err(refusal) => return Ok(Disjoint::Refused(refusal)),
+    };
+    if equal.is_empty() {
+        return Ok(Disjoint::Yes { keys: counts });
     }
-    if strays.is_empty() {
-        return Ok(Disjoint::Yes { keys: checked });
-    }
-    Ok(match name_strays(shards, keys, reading, &strays).await? {
-        Ok(examples) if examples.is_empty() => Disjoint::Yes { keys: checked },
-        Ok(examples) => Disjoint::No {
-            examples,
-            strays: found,
-            keys: checked,
+    let examples = match name_strays(shards, keys, reading, &equal).await? {
+        Ok(examples) => examples,
+        Err(refusal) => return Ok(Disjoint::Refused(refusal)),
+    };
+    Ok(match examples.is_empty() {
+        // Different keys with equal hashes; so many of them are not to be expected.
+        true if found > RECHECKED => {
+            Disjoint::Refused(Refusal("too many of their hashes are equal".to_owned()))
+        }
+        true => Disjoint::Yes { keys: counts },
+        false => Disjoint::No {
+            strays: match found > RECHECKED {
+                true => found,
+                false => examples.len(),
+            },
+            keys: counts.iter().sum(),
+            examples: examples.into_iter().take(EXAMPLES).collect(),
         },
-        Err(refusal) => Disjoint::Refused(refusal),
     })
 }
 
-/// The keys that have these hashes, unless two different ones have the same.
+/// The keys on two shards that have these hashes.
 async fn name_strays(
     shards: &Shards,
     keys: &[Key<'_>],
     reading: Reading,
-    strays: &BTreeMap<i64, BTreeSet<usize>>,
+    hashes: &[i64],
 ) -> Result<Result<Vec<Stray>, Refusal>> {
-    let hashes: Vec<String> = strays
-        .keys()
+    let hashes: Vec<String> = hashes
+        .iter()
         .map(|hash| format!("({hash}::bigint)"))
         .collect();
     let values: Vec<String> = keys
         .iter()
-        .map(|key| {
+        .enumerate()
+        .map(|(place, key)| {
             format!(
-                "SELECT {} AS k FROM {} AS t WHERE {} IN ({})",
+                "SELECT {} AS k, {place} AS place FROM {} AS t WHERE {} IN ({})",
                 key.canonical(),
                 key.table.sql(),
                 reading.hash(&key.canonical()),
@@ -433,28 +466,21 @@ async fn name_strays(
         Ok(answers) => answers,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    let mut owners: BTreeMap<String, BTreeSet<usize>> = BTreeMap::new();
+    let mut owners = Owners::new();
     for (shard, answer) in answers.into_iter().enumerate() {
-        for key in column(answer) {
-            owners.entry(format!("{key:?}")).or_default().insert(shard);
+        for row in answer {
+            if let [Some(key), Some(place)] = row.as_slice() {
+                let homes = owners.entry(shown(key)).or_default();
+                homes.insert((shard, place.parse().unwrap_or_default()));
+            }
         }
     }
-    Ok(Ok(match judge(owners, 0) {
-        Disjoint::No { examples, .. } => examples,
-        Disjoint::Yes { .. } | Disjoint::Refused(_) => Vec::new(),
-    }))
+    Ok(Ok(strays(owners)))
 }
 
-fn parse_hashes(rows: Rows) -> BTreeSet<i64> {
-    column(rows)
-        .iter()
-        .filter_map(|hash| hash.parse().ok())
-        .collect()
-}
-
-/// The columns that may be the shard key, the likeliest first: of unique keys, the first column of
-/// the primary key before all others; then those that refer to, or are named as, a key that was
-/// already found.
+/// The columns that may be the shard key, the likeliest first: those that refer to a key that was
+/// found, or to which such a key refers, because equal ones are then on one shard; of unique keys,
+/// the first column of the primary key before all others; those named as a key that was found.
 pub(super) fn candidates<'a>(table: &'a Merged, found: &[Key<'_>]) -> Vec<Key<'a>> {
     let mut names: Vec<&str> = Vec::new();
     let mut add = |name: &'a str| {
@@ -462,22 +488,30 @@ pub(super) fn candidates<'a>(table: &'a Merged, found: &[Key<'_>]) -> Vec<Key<'a
             names.push(name);
         }
     };
-    let firsts = table.keys.iter().filter_map(|key| key.first());
-    firsts.for_each(|name| add(name));
+    let related: Vec<&str> = table
+        .columns
+        .iter()
+        .map(|column| column.name.as_str())
+        .filter(|name| {
+            let column = Key::new(table, name);
+            column.is_some_and(|column| found.iter().any(|key| refer(&column, key)))
+        })
+        .collect();
+    let firsts: Vec<&str> = table
+        .keys
+        .iter()
+        .filter_map(|key| key.first())
+        .map(String::as_str)
+        .collect();
+    let (leading, others): (Vec<&str>, Vec<&str>) =
+        related.into_iter().partition(|name| firsts.contains(name));
+    leading.into_iter().chain(others).for_each(&mut add);
+    firsts.into_iter().for_each(&mut add);
     table.keys.iter().flatten().for_each(|name| add(name));
-    for foreign in &table.foreign_keys {
-        let refers = found.iter().any(|key| {
-            (&*key.table.schema, &*key.table.name) == (&*foreign.schema, &*foreign.table)
-                && key.column.name == foreign.target
-        });
-        if refers {
-            add(&foreign.column);
-        }
-    }
     for column in &table.columns {
-        let alike = found.iter().any(|key| {
-            key.column.base == column.base && stem(&key.column.name) == stem(&column.name)
-        });
+        let alike = found
+            .iter()
+            .any(|key| key.column.base == column.base && is_alike(&key.column.name, &column.name));
         if alike {
             add(&column.name);
         }
@@ -486,6 +520,24 @@ pub(super) fn candidates<'a>(table: &'a Merged, found: &[Key<'_>]) -> Vec<Key<'a
         .into_iter()
         .filter_map(|name| Key::new(table, name))
         .collect()
+}
+
+/// Whether one of two columns refers to the other by a foreign key. PostgreSQL holds each shard to
+/// it, so that a key is where the one is to which it refers.
+pub(super) fn refer(one: &Key<'_>, other: &Key<'_>) -> bool {
+    let refers = |from: &Key<'_>, to: &Key<'_>| {
+        from.table.foreign_keys.iter().any(|foreign| {
+            foreign.column == from.column.name
+                && foreign.target == to.column.name
+                && (&foreign.schema, &foreign.table) == (&to.table.schema, &to.table.name)
+        })
+    };
+    refers(one, other) || refers(other, one)
+}
+
+/// Whether columns are named alike, but for a prefix for their table.
+pub(super) fn is_alike(one: &str, other: &str) -> bool {
+    stem(one) == stem(other)
 }
 
 /// A column's name without the prefix that stands for its table: `orderkey` of `l_orderkey`. An
@@ -500,6 +552,7 @@ fn stem(name: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inspect::catalog::ForeignKey;
     use crate::inspect::compare::merge;
     use crate::inspect::compare::tests::{catalog, column as a_column, relation};
 
@@ -542,37 +595,67 @@ mod tests {
         let found =
             |keys: [&[&str]; 2]| keys.map(|keys| keys.iter().map(|k| (*k).to_owned()).collect());
         assert_eq!(
-            meet(&sample, &found([&["1"], &["2"]])).map(|common| common.len()),
+            common(&sample, &found([&["1"], &["2"]]), (0, 1)).map(|common| common.len()),
             Ok(2)
         );
         assert_eq!(
-            meet(&sample, &found([&["1", "2"], &[]])),
+            common(&sample, &found([&["1", "2"], &[]]), (0, 1)),
             Err(Stray {
                 key: "\"2\"".to_owned(),
-                shards: vec![1, 0],
+                homes: vec![(1, 0), (0, 1)],
             })
         );
     }
 
     #[test]
-    fn keys_on_two_shards_are_counted_and_shown() {
-        let owners = |pairs: &[(&str, &[usize])]| {
-            let owners = pairs.iter();
-            owners
-                .map(|(key, shards)| ((*key).to_owned(), shards.iter().copied().collect()))
-                .collect()
+    fn foreign_keys_come_before_unique_ones() {
+        let orders = relation("orders", &[a_column("id", "bigint")]);
+        let mut events = relation(
+            "events",
+            &[a_column("id", "bigint"), a_column("of", "bigint")],
+        );
+        events.keys = vec![vec!["id".to_owned()]];
+        events.foreign_keys = vec![ForeignKey {
+            column: "of".to_owned(),
+            schema: "public".to_owned(),
+            table: "orders".to_owned(),
+            target: "id".to_owned(),
+        }];
+        let merged = merge(&[catalog(&[events, orders])]);
+        let [events, orders] = merged.as_slice() else {
+            panic!("{merged:?}")
         };
-        assert_eq!(judge(owners(&[("1", &[0])]), 1), Disjoint::Yes { keys: 1 });
+        let names = |table, found: &[Key<'_>]| -> Vec<String> {
+            let keys = candidates(table, found);
+            keys.iter().map(|key| key.column.name.clone()).collect()
+        };
+        assert_eq!(names(events, &[]), ["id"]);
+        let parent = Key::new(orders, "id").unwrap();
+        assert_eq!(names(events, &[parent]), ["of", "id"]);
+        // The other way round too.
+        let child = Key::new(events, "of").unwrap();
+        assert_eq!(names(orders, &[]), [""; 0]);
+        assert_eq!(names(orders, &[child]), ["id"]);
+    }
+
+    #[test]
+    fn a_key_on_two_shards_is_astray_in_whatever_tables_it_is() {
+        let homes = |homes: &[(usize, usize)]| homes.iter().copied().collect::<BTreeSet<_>>();
+        let owners = Owners::from([
+            ("1".to_owned(), homes(&[(0, 0), (2, 1)])),
+            ("2".to_owned(), homes(&[(1, 0), (1, 1)])),
+        ]);
         assert_eq!(
-            judge(owners(&[("1", &[0, 2]), ("2", &[1])]), 3),
-            Disjoint::No {
-                examples: vec![Stray {
-                    key: "1".to_owned(),
-                    shards: vec![0, 2],
-                }],
-                strays: 1,
-                keys: 3,
-            }
+            strays(owners),
+            [Stray {
+                key: "1".to_owned(),
+                homes: vec![(0, 0), (2, 1)],
+            }]
+        );
+        assert_eq!(stray_null(&[&[0, 3], &[0, 1]]), None);
+        assert_eq!(
+            stray_null(&[&[0, 3], &[2, 0]]).map(|stray| stray.homes),
+            Some(vec![(1, 0), (0, 1)])
         );
     }
 }

@@ -4,6 +4,7 @@
 //! catalog ── one document per shard: tables, types, collations, settings
 //! compare ── what all have in common, and what not
 //! contents ─ equal rows everywhere: replicated; others: sharded
+//! meet ───── what all shards have, as sorted hashes, a block at a time
 //! keys ───── by which column, and with which other tables
 //! rule ───── which remainder of the key is on which shard
 //! judge ──── all of this put together, table by table
@@ -11,7 +12,7 @@
 //! ```
 //! What is declared already, in the cluster's topology or with
 //! [`with_shard_key`](Inspector::with_shard_key), is checked; what is not declared is guessed from
-//! the data, and only said where the data bear it out.
+//! the data. Samples refute a guess; a topology has it only when all rows bear it out.
 //!
 //! ```no_run
 //! use merganser::inspect::Inspector;
@@ -31,22 +32,26 @@ mod compare;
 mod contents;
 mod judge;
 mod keys;
+mod meet;
 mod report;
 mod rule;
 mod shards;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-pub use report::{Drift, DriftKind, RelationKind, Report, Rows, TableReport};
+pub use report::{Drift, DriftKind, Origin, RelationKind, Report, Rows, TableReport};
 
+use crate::catalog::function_differences;
+use crate::catalog::identity;
 use crate::cluster::Cluster;
-use crate::config::{TableKind, Topology};
+use crate::config::{Table, TableKind, Topology};
 use crate::error::{Error, ErrorKind, Result};
 use catalog::Catalog;
 use compare::Merged;
 use contents::Reading;
 use judge::{Declared, Judge};
-use shards::Shards;
+use shards::{Shards, Watcher};
 
 /// Above this number of rows tables are sampled, unless told otherwise.
 const DEFAULT_SAMPLE_ABOVE: u64 = 1_000_000;
@@ -59,6 +64,7 @@ pub struct Inspector {
     shard_keys: Vec<(String, String)>,
     verify: bool,
     sample_above: u64,
+    watcher: Watcher,
 }
 
 impl Inspector {
@@ -69,6 +75,7 @@ impl Inspector {
             shard_keys: Vec::new(),
             verify: false,
             sample_above: DEFAULT_SAMPLE_ABOVE,
+            watcher: Watcher::default(),
         }
     }
 
@@ -79,7 +86,8 @@ impl Inspector {
         self
     }
 
-    /// Reads all rows and compares all keys, where otherwise samples of them have to do.
+    /// Reads all rows and compares all keys of every table, where otherwise samples have to do for
+    /// large ones. [`Report::topology`] leaves guesses out that were not checked so.
     pub fn with_verify(mut self, verify: bool) -> Self {
         self.verify = verify;
         self
@@ -92,44 +100,73 @@ impl Inspector {
         self
     }
 
+    /// Tells what is being read, in a line each time; from the task that awaits [`run`](Self::run).
+    pub fn with_watcher(mut self, watcher: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.watcher = Watcher(Some(Arc::new(watcher)));
+        self
+    }
+
     /// Reads and compares everything.
     ///
     /// Every shard is read in a read-only transaction with the pinned settings. Row counts and sums
     /// of hashes come here, and so do up to 1,000 keys of every table and shard, which the other
-    /// shards are then asked for. A table that may not be read is reported as such.
+    /// shards are then asked for. Of tables whose rows are all looked at, sorted hashes of all keys
+    /// come here; the servers sort them. A table that may not be read is reported as such.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] when [`with_shard_key`](Self::with_shard_key) names a table or column
-    /// that is not there; what connecting to a shard or reading its catalog fails with.
+    /// [`ErrorKind::Config`] when two shards are one database, or when
+    /// [`with_shard_key`](Self::with_shard_key) names a table or column that is not there; what
+    /// connecting to a shard or reading its catalog fails with.
     ///
     /// # Cancel safety
     /// Dropping the future cancels what runs on the shards.
     ///
     /// # Memory
-    /// All catalogs, and with verification hashes of about 2 million keys at a time.
+    /// All catalogs, up to 20,000 sampled keys, and 20,000 hashes of each shard at a time.
     pub async fn run(self) -> Result<Report> {
         let given = self.cluster.topology().clone();
         let wanted = self.wanted_keys(&given)?;
-        let shards = Shards::new(self.cluster.clone());
-        let catalogs = shards.each(catalog::read).await?;
+        let shards = Shards::new(self.cluster.clone(), self.watcher.clone());
+        shards.tell(|| "reading the catalogs".to_owned());
         let names = shards.names();
+        let (mut identities, mut facts, mut more) = (Vec::new(), Vec::new(), Vec::new());
+        for read in shards.each(catalog::read).await? {
+            identities.push(read.0);
+            facts.push(read.1);
+            more.push(read.2);
+        }
+        identity::check(&names, &identities)?;
+        let functions = function_differences(&names, &facts);
+        let catalogs: Vec<Catalog> = facts
+            .into_iter()
+            .zip(more)
+            .map(|(facts, more)| catalog::join(facts, more))
+            .collect();
         let tables = compare::merge(&catalogs);
         let mut drift = compare::drift(&names, &catalogs);
+        drift.extend(
+            functions
+                .into_iter()
+                .map(|difference| Drift::new(DriftKind::Function, None, difference)),
+        );
         let declared = declared(&given, &wanted, &tables, &catalogs, &mut drift)?;
         let reading = Reading {
             sample_above: self.sample_above,
             verify: self.verify,
             transcode: differ(catalogs.iter().map(|catalog| &catalog.database.encoding)),
         };
-        let judge = Judge::new(&shards, reading, &tables, declared);
-        let (mut reports, found) = judge.run().await?;
+        let role = catalogs.first().map(|catalog| catalog.role.clone());
+        let role = role.unwrap_or_default();
+        let judge = Judge::new(&shards, role, reading, &tables, declared);
+        let mut findings = judge.run().await?;
         shards.finish().await;
-        drift.extend(found);
-        qualify(&mut reports, &given, &catalogs);
+        drift.append(&mut findings.drift);
+        qualify(&mut findings.reports, &given, &catalogs);
         Ok(Report {
             given,
-            tables: reports,
+            tables: findings.reports,
             drift,
+            warnings: findings.warnings,
         })
     }
 
@@ -162,6 +199,7 @@ fn declared(
                     Declared {
                         kind,
                         is_new: false,
+                        replaced: None,
                     },
                 );
             }
@@ -170,11 +208,14 @@ fn declared(
                     Some(schema) => format!("{schema}.{}", table.name()),
                     None => table.name().to_owned(),
                 };
-                drift.push(Drift::new(
-                    DriftKind::MissingTable,
-                    Some(&name),
-                    "the topology names it, but no shard has it",
-                ));
+                let message = match partitioned(table, catalogs) {
+                    Some((schema, parent)) => format!(
+                        "the topology names it, but it is a partition of {schema}.{parent}: declare \
+                         that table"
+                    ),
+                    None => "the topology names it, but no shard has it".to_owned(),
+                };
+                drift.push(Drift::new(DriftKind::MissingTable, Some(&name), message));
             }
         }
     }
@@ -219,7 +260,13 @@ fn declared(
         });
         if same.is_none() {
             let kind = table.kind().clone();
-            declared.insert(place, Declared { kind, is_new: true });
+            let replaced = declared.remove(&place).map(|declared| declared.kind);
+            let new = Declared {
+                kind,
+                is_new: true,
+                replaced,
+            };
+            declared.insert(place, new);
         }
     }
     Ok(declared)
@@ -244,6 +291,20 @@ fn find(
             path.map(String::as_str).find_map(position)
         }
     }
+}
+
+/// The table of which a declared one is a partition.
+fn partitioned<'a>(table: &Table, catalogs: &'a [Catalog]) -> Option<&'a (String, String)> {
+    catalogs.iter().find_map(|catalog| {
+        let of = |schema: &str| {
+            let name = (schema.to_owned(), table.name().to_owned());
+            catalog.partitions.get(&name)
+        };
+        match table.schema() {
+            Some(schema) => of(schema),
+            None => catalog.search_path.iter().find_map(|schema| of(schema)),
+        }
+    })
 }
 
 /// Gives names a schema where they need it: where the search path of a shard does not lead to the

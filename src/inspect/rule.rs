@@ -1,12 +1,16 @@
 //! Finds the rule by which an integer key tells the number of the shard, and checks declared ones.
 
-use super::compare::Merged;
 use super::keys::{Key, Sample};
 use super::shards::{Refusal, Shards, number};
 use crate::error::Result;
+use crate::quote::identifier;
 
-/// Fewer rows than this may follow a rule by chance.
-const ROWS_OF_A_RULE: u64 = 50;
+/// Fewer distinct keys than this may follow a rule by chance: of all shards, and of each.
+const KEYS_OF_A_RULE: u64 = 100;
+const KEYS_OF_A_SHARD: u64 = 10;
+
+/// How many rows that are elsewhere a message shows.
+const EXAMPLES: u64 = 3;
 
 /// A rule by which an integer key tells the shard of each row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,21 +23,48 @@ pub(super) struct Rule {
     pub(super) rows: u64,
 }
 
-/// Looks for a rule `key % shards` that every row follows, reading all of them.
-///
-/// `None` where there is none, or too few rows to tell.
-pub(super) async fn find(shards: &Shards, key: Key<'_>, sample: &Sample) -> Result<Option<Rule>> {
+/// What was found of a rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Guess {
+    None,
+    /// All rows follow it, with many keys.
+    Rule(Rule),
+    /// All rows follow the plain rule of this SQL, but with few keys.
+    TooFew {
+        sql: String,
+        keys: u64,
+    },
+}
+
+impl Guess {
+    /// Why a rule is not taken for one.
+    pub(super) fn doubt(keys: u64, shards: usize) -> String {
+        format!(
+            "only {keys} distinct keys on {shards} shards, which may follow it by chance: \
+             {KEYS_OF_A_RULE} are needed, and {KEYS_OF_A_SHARD} on each shard"
+        )
+    }
+}
+
+/// Looks for a rule `key % shards` that every row follows, reading all of them. `keys` is the
+/// number of distinct keys of each shard.
+pub(super) async fn find(
+    shards: &Shards,
+    key: Key<'_>,
+    sample: &Sample,
+    keys: &[u64],
+) -> Result<Guess> {
     let count = shards.len();
     if !key.is_integer() || !key.column.same_type || count < 2 {
-        return Ok(None);
+        return Ok(Guess::None);
     }
     // The sample tells at once where there is none.
-    let keys: Vec<Vec<i64>> = sample
+    let sampled: Vec<Vec<i64>> = sample
         .iter()
         .map(|keys| keys.iter().filter_map(|key| key.parse().ok()).collect())
         .collect();
-    if remainders(&keys).is_none() {
-        return Ok(None);
+    if remainders(&sampled).is_none() {
+        return Ok(Guess::None);
     }
     let sql = format!(
         "SELECT pg_catalog.count(*), pg_catalog.count(s.r), pg_catalog.min(s.r), \
@@ -43,7 +74,7 @@ pub(super) async fn find(shards: &Shards, key: Key<'_>, sample: &Sample) -> Resu
         table = key.table.sql()
     );
     let Ok(answers) = shards.ask_all(&sql).await? else {
-        return Ok(None);
+        return Ok(Guess::None);
     };
     let mut rows = 0_u64;
     let mut residues = Vec::with_capacity(count);
@@ -51,30 +82,33 @@ pub(super) async fn find(shards: &Shards, key: Key<'_>, sample: &Sample) -> Resu
     for answer in &answers {
         let all: u64 = number(answer, 0)?;
         let with_key: u64 = number(answer, 1)?;
-        if all != with_key {
-            return Ok(None);
+        if all == 0 || all != with_key {
+            return Ok(Guess::None);
         }
         rows += all;
-        residues.push(match all {
-            0 => None,
-            _ => {
-                let (least, greatest): (usize, usize) = (number(answer, 2)?, number(answer, 3)?);
-                if least != greatest {
-                    return Ok(None);
-                }
-                Some(least)
-            }
-        });
+        let (least, greatest): (usize, usize) = (number(answer, 2)?, number(answer, 3)?);
+        if least != greatest {
+            return Ok(Guess::None);
+        }
+        residues.push(least);
         is_negative |= number::<i64>(answer, 4)? < 0;
     }
-    if rows < ROWS_OF_A_RULE {
-        return Ok(None);
-    }
-    Ok(assign(&residues).map(|shards| Rule {
-        sql: rule_sql(&key.column.quoted, &shards, is_negative),
-        shards,
-        rows,
-    }))
+    let Some(assigned) = assign(&residues) else {
+        return Ok(Guess::None);
+    };
+    let sql = rule_sql(&key.column.quoted, &assigned, is_negative);
+    let all: u64 = keys.iter().sum();
+    let is_few = all < KEYS_OF_A_RULE || keys.iter().any(|keys| *keys < KEYS_OF_A_SHARD);
+    Ok(match (is_few, is_plain(&assigned)) {
+        (false, _) => Guess::Rule(Rule {
+            sql,
+            shards: assigned,
+            rows,
+        }),
+        (true, true) => Guess::TooFew { sql, keys: all },
+        // Some order or other is no wonder.
+        (true, false) => Guess::None,
+    })
 }
 
 /// The one remainder that all keys of each shard have; `None` where a shard has two.
@@ -92,35 +126,21 @@ fn remainders(keys: &[Vec<i64>]) -> Option<Vec<Option<usize>>> {
         .collect()
 }
 
-/// The shard for each remainder, from the remainder of each shard. Shards without rows get what is
-/// left: their own number where they can.
-fn assign(residues: &[Option<usize>]) -> Option<Vec<usize>> {
+/// The shard for each remainder, from the remainder of each shard.
+fn assign(residues: &[usize]) -> Option<Vec<usize>> {
     let mut shards: Vec<Option<usize>> = vec![None; residues.len()];
     for (shard, residue) in residues.iter().enumerate() {
-        if let Some(residue) = residue {
-            let place = shards.get_mut(*residue)?;
-            if place.replace(shard).is_some() {
-                return None;
-            }
-        }
-    }
-    let mut empty: Vec<usize> = (0..residues.len())
-        .filter(|shard| residues.get(*shard) == Some(&None))
-        .collect();
-    // Two empty shards or more may be any way round, unless each has its own number.
-    let own = empty.iter().all(|shard| shards.get(*shard) == Some(&None));
-    if empty.len() > 1 && !own {
-        return None;
-    }
-    for (residue, place) in shards.iter_mut().enumerate() {
-        if place.is_none() {
-            *place = match own {
-                true => Some(residue),
-                false => empty.pop(),
-            };
+        if shards.get_mut(*residue)?.replace(shard).is_some() {
+            return None;
         }
     }
     shards.into_iter().collect()
+}
+
+/// Whether each remainder is the number of its shard.
+fn is_plain(shards: &[usize]) -> bool {
+    let mut shards = shards.iter().enumerate();
+    shards.all(|(residue, shard)| residue == *shard)
 }
 
 /// The rule as an expression over the key.
@@ -130,37 +150,69 @@ fn rule_sql(column: &str, shards: &[usize], is_negative: bool) -> String {
         true => format!("({column} % {count} + {count}) % {count}"),
         false => format!("{column} % {count}"),
     };
-    if shards
-        .iter()
-        .enumerate()
-        .all(|(residue, shard)| residue == *shard)
-    {
+    if is_plain(shards) {
         return residue;
     }
     let shards: Vec<String> = shards.iter().map(usize::to_string).collect();
     format!("(ARRAY[{}])[{residue} + 1]", shards.join(", "))
 }
 
-/// How many rows of each shard a declared rule places elsewhere.
+/// Rows that are not on the shard that a declared rule says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Astray {
+    pub(super) shard: usize,
+    pub(super) rows: u64,
+    /// A few of their keys, each with what the rule says.
+    pub(super) examples: Vec<(String, String)>,
+}
+
+/// Finds the rows with a key that a declared rule places elsewhere; by shard. A row without a key
+/// is never looked for by it.
 pub(super) async fn check(
     shards: &Shards,
-    table: &Merged,
+    key: Key<'_>,
     rule: &str,
-) -> Result<Result<Vec<u64>, Refusal>> {
-    let sqls: Vec<String> = (0..shards.len())
-        .map(|shard| {
-            format!(
-                "SELECT pg_catalog.count(*) FROM {} WHERE ({rule}) IS DISTINCT FROM {shard}",
-                table.sql()
-            )
-        })
-        .collect();
-    let answers = match shards.ask_each(&sqls).await? {
+) -> Result<Result<Vec<Astray>, Refusal>> {
+    // Without an alias: the rule may name the table.
+    let column = identifier(&key.column.name);
+    let astray = |shard: usize| {
+        format!(
+            "FROM {} WHERE {column} IS NOT NULL AND ({rule}) IS DISTINCT FROM {shard}",
+            key.table.sql()
+        )
+    };
+    let counts =
+        (0..shards.len()).map(|shard| format!("SELECT pg_catalog.count(*) {}", astray(shard)));
+    let counts = match shards.ask_each(&counts.collect::<Vec<_>>()).await? {
         Ok(answers) => answers,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    let rows = answers.iter().map(|answer| number(answer, 0));
-    rows.collect::<Result<_>>().map(Ok)
+    let mut found = Vec::new();
+    for (shard, count) in counts.iter().enumerate() {
+        let rows = number(count, 0)?;
+        if rows == 0 {
+            continue;
+        }
+        let sql = format!(
+            "SELECT DISTINCT {column}::text, ({rule})::text {} LIMIT {EXAMPLES}",
+            astray(shard)
+        );
+        let answers = match shards.ask_some(&[(shard, &sql)]).await? {
+            Ok(answers) => answers,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let examples = answers.into_iter().flatten().filter_map(|row| {
+            let mut values = row.into_iter();
+            let (key, says) = (values.next()??, values.next()?);
+            Some((key, says.unwrap_or_else(|| "NULL".to_owned())))
+        });
+        found.push(Astray {
+            shard,
+            rows,
+            examples: examples.collect(),
+        });
+    }
+    Ok(Ok(found))
 }
 
 #[cfg(test)]
@@ -174,12 +226,10 @@ mod tests {
             Some(vec![Some(0), Some(1), None])
         );
         assert_eq!(remainders(&[vec![0, 1], vec![]]), None);
-        assert_eq!(assign(&[Some(0), Some(1), None]), Some(vec![0, 1, 2]));
-        assert_eq!(assign(&[Some(1), Some(2), Some(0)]), Some(vec![2, 0, 1]));
-        assert_eq!(assign(&[Some(1), None, Some(2)]), Some(vec![1, 0, 2]));
-        assert_eq!(assign(&[Some(1), None, None]), None);
-        assert_eq!(assign(&[Some(0), None, None]), Some(vec![0, 1, 2]));
-        assert_eq!(assign(&[Some(0), Some(0)]), None);
+        assert_eq!(assign(&[0, 1]), Some(vec![0, 1]));
+        assert_eq!(assign(&[1, 2, 0]), Some(vec![2, 0, 1]));
+        assert_eq!(assign(&[0, 0]), None);
+        assert!(is_plain(&[0, 1]) && !is_plain(&[1, 0]));
     }
 
     #[test]

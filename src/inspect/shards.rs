@@ -1,5 +1,8 @@
 //! Asks shards, and tells what concerns one table from what concerns them all.
 
+use std::fmt;
+use std::sync::Arc;
+
 use futures::future::{join_all, try_join_all};
 use tokio::sync::Mutex;
 
@@ -14,17 +17,29 @@ pub(super) type Rows = Vec<Vec<Option<String>>>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Refusal(pub(super) String);
 
+/// Hears what is being read.
+#[derive(Clone, Default)]
+pub(super) struct Watcher(pub(super) Option<Arc<dyn Fn(&str) + Send + Sync>>);
+
+impl fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Watcher").field(&self.0.is_some()).finish()
+    }
+}
+
 /// The shards of a cluster, with one session each that is kept for all questions.
 pub(super) struct Shards {
     cluster: Cluster,
+    watcher: Watcher,
     sessions: Vec<Mutex<Option<Session>>>,
 }
 
 impl Shards {
-    pub(super) fn new(cluster: Cluster) -> Self {
+    pub(super) fn new(cluster: Cluster, watcher: Watcher) -> Self {
         let count = cluster.topology().shards().len();
         Self {
             cluster,
+            watcher,
             sessions: (0..count).map(|_| Mutex::new(None)).collect(),
         }
     }
@@ -39,6 +54,13 @@ impl Shards {
             .shards()
             .get(shard)
             .map_or("", |shard| shard.name())
+    }
+
+    /// Says what is being read.
+    pub(super) fn tell(&self, what: impl FnOnce() -> String) {
+        if let Watcher(Some(watcher)) = &self.watcher {
+            watcher(&what());
+        }
     }
 
     pub(super) fn names(&self) -> Vec<String> {
@@ -79,12 +101,18 @@ impl Shards {
 
     /// Asks every shard its question, all at once; the first refusal of one stands for all.
     pub(super) async fn ask_each(&self, sqls: &[String]) -> Result<Result<Vec<Rows>, Refusal>> {
-        let questions = sqls
-            .iter()
-            .enumerate()
-            .map(|(shard, sql)| self.ask(shard, sql));
+        let questions: Vec<(usize, &str)> = sqls.iter().map(String::as_str).enumerate().collect();
+        self.ask_some(&questions).await
+    }
+
+    /// Asks some shards their questions, as [`ask_each`](Self::ask_each) does.
+    pub(super) async fn ask_some(
+        &self,
+        questions: &[(usize, &str)],
+    ) -> Result<Result<Vec<Rows>, Refusal>> {
+        let asked = questions.iter().map(|(shard, sql)| self.ask(*shard, sql));
         // All are awaited, so that no session is lost to the refusal of another shard.
-        let answers = join_all(questions).await;
+        let answers = join_all(asked).await;
         let mut rows = Vec::with_capacity(answers.len());
         let mut refusal = None;
         for answer in answers {

@@ -1,5 +1,8 @@
 //! What `inspect` finds out about databases.
 
+mod guesses;
+mod verified;
+
 use merganser::config::TableKind;
 use merganser::inspect::{DriftKind, Inspector, RelationKind, Report, Rows, TableReport};
 use merganser::{Cluster, ErrorKind, Topology};
@@ -86,10 +89,8 @@ async fn tpch_is_understood() {
         assert_eq!(table(&report, "nation").rows, [Rows::Exact(25); 3]);
         let text = report.to_string();
         assert!(text.contains("no drift"), "{text}");
-        let checked = match verify {
-            true => "none of all 1500 keys is on two shards",
-            false => "none of 1500 sampled keys is on two shards",
-        };
+        // Tables of this size are always read in full.
+        let checked = "none of all 1500 keys is on two shards";
         assert!(table(&report, "orders").why.contains(checked), "{text}");
         assert_loads_again(&report);
         // What was written is confirmed.
@@ -108,8 +109,22 @@ async fn large_tables_are_sampled() {
     assert_eq!(drift(&report), [""; 0], "{report}");
     assert_eq!(
         table(&report, "lineitem").kind,
-        sharded("l_orderkey", Some("orders"), Some("l_orderkey % 3")),
+        sharded("l_orderkey", Some("orders"), None),
         "{report}"
+    );
+    // A guess from a sample is told, but no topology has it.
+    let topology = report.topology().unwrap();
+    for name in ["orders", "lineitem", "nation"] {
+        assert!(!table(&report, name).is_checked, "{report}");
+        let mut tables = topology.tables().iter();
+        assert!(tables.all(|table| table.name() != name), "{topology:?}");
+    }
+    let text = report.to_toml().unwrap();
+    assert_eq!(Topology::from_toml(&text).unwrap(), topology);
+    assert!(
+        text.contains("# not checked over all rows: rows differ; none of")
+            && text.contains("# shard_key = \"l_orderkey\"\n# colocation = \"orders\"\n"),
+        "{text}"
     );
     assert_eq!(
         table(&report, "nation").why,
@@ -210,14 +225,15 @@ async fn drift_is_found_and_named() {
             "MissingTable: public.v: missing on s2",
             "Definition: public.v: query of the view differs:  SELECT columns.a    FROM public.columns; on s0;  \
              SELECT (columns.b)::integer AS a    FROM public.columns; on s1",
-            "Rows: public.nation: looks replicated, but rows differ: 20 rows on s0 and s2; 20 rows (version 2) on s1",
+            "Rows: public.nation: looks replicated, but rows differ: 20 rows on s0 and s2; 20 rows (version 2) on s1; \
+             (id) = (7) other on s0 and s2 than on s1",
         ],
         "{report}"
     );
     assert_eq!(table(&report, "nation").kind, None);
     assert_eq!(table(&report, "extra").kind, None);
     assert_eq!(table(&report, "v").relation, RelationKind::View);
-    assert_eq!(table(&report, "columns").kind, Some(TableKind::Replicated));
+    assert_eq!(table(&report, "columns").kind, None);
     assert_loads_again(&report);
 }
 
@@ -277,14 +293,14 @@ async fn declarations_are_checked() {
         found.sort();
         let text = found.join("\n");
         let expected = [
-            "Colocation: public.good: in colocation group g with public.elsewhere, but not on the same shards: key \"",
+            "Colocation: public.elsewhere: in colocation group g with public.good, but not on the same shards: key \"",
             "Key: public.astray: 1 of 200 keys k are on two shards: \"100\" on s0 and s1",
             "Key: public.nulls: 1 of 198 keys k are on two shards: NULL on s0 and s1",
             "Key: public.renamed: the shard key k is not a column on all shards",
             "MissingTable: gone: the topology names it, but no shard has it",
             "Rows: public.copied: declared sharded, but all shards hold the same rows: answers would count each of them 2 times",
-            "Rows: public.differs: declared replicated, but rows differ: 1 row on s0; 1 row (version 2) on s1",
-            "ShardIndex: public.indexed: rows that are not on the shard (k + 1) % 2: 100 rows on each shard",
+            "Rows: public.differs: declared replicated, but rows differ: 1 row on s0; 1 row (version 2) on s1; row (0) only on s0, row (1) only on s1",
+            "ShardIndex: public.indexed: rows that are not on the shard (k + 1) % 2: 100 rows on s0 (\"",
         ];
         assert_eq!(found.len(), expected.len(), "{text}");
         for (found, expected) in found.iter().zip(expected) {
@@ -335,13 +351,25 @@ async fn a_key_that_is_given_is_checked_and_none_is_made_up() {
     };
     let report = given("tenant").await.unwrap();
     assert_eq!(drift(&report), [""; 0]);
-    assert_eq!(
-        table(&report, "visits").kind,
-        sharded("tenant", None, Some("tenant % 2"))
+    assert_eq!(table(&report, "visits").kind, sharded("tenant", None, None));
+    let text = report.to_toml().unwrap();
+    assert!(
+        text.contains("# not decided: only 10 distinct keys on 2 shards")
+            && text.contains("# shard_index = \"tenant % 2\"\n"),
+        "{text}"
     );
     let report = given("id").await.unwrap();
     assert_eq!(report.drift().len(), 1, "{report}");
     assert_eq!(report.drift()[0].kind, DriftKind::Key);
+    // The wrong key is not written.
+    assert!(report.topology().unwrap().tables().is_empty());
+    let text = report.to_toml().unwrap();
+    assert!(
+        text.contains(
+            "# not decided: keys id are on two shards\n# [[table]]\n# name = \"visits\"\n"
+        ),
+        "{text}"
+    );
     let error = given("tenants").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     assert_eq!(error.hint(), Some("did you mean tenant?"));
@@ -357,7 +385,9 @@ async fn verification_finds_the_one_key_that_a_sample_misses() {
         "CREATE TABLE t (k numeric PRIMARY KEY);
          INSERT INTO t SELECT i + $i * 100000 + 0.50 FROM generate_series(1, 20000) i",
     );
-    let sampled = Inspector::new(cluster(&urls)).with_shard_key("t", "k");
+    let sampled = Inspector::new(cluster(&urls))
+        .with_sample_above(1000)
+        .with_shard_key("t", "k");
     let sampled = sampled.run().await.unwrap();
     assert_eq!(drift(&sampled), [""; 0]);
     // The same number with another scale.
@@ -367,7 +397,10 @@ async fn verification_finds_the_one_key_that_a_sample_misses() {
         .with_shard_key("t", "k");
     assert_eq!(
         drift(&verified.run().await.unwrap()),
-        ["Key: public.t: 1 of 40001 keys k are on two shards: \"777.5\" on s0 and s1"]
+        [
+            "Key: public.t: 1 of 40001 keys k are on two shards: \"777.5\" on s0 and s1; \
+             move the rows of each key to one shard, or declare another key"
+        ]
     );
 }
 
@@ -452,14 +485,14 @@ async fn databases_with_other_encodings_and_column_orders_hold_the_same_rows() {
 }
 
 #[tokio::test]
-async fn one_shard_and_empty_tables_are_replicated() {
+async fn one_shard_and_equal_tables_are_replicated_and_empty_ones_undecided() {
     let Some(urls) = support::shards(2) else {
         return;
     };
     execute_all(
         &urls,
         "CREATE TABLE e (k int PRIMARY KEY); CREATE TABLE none ();
-         CREATE SCHEMA app; CREATE TABLE app.e (x int);
+         CREATE SCHEMA app; CREATE TABLE app.e AS SELECT 1 AS x; INSERT INTO e VALUES (1);
          CREATE TABLE parts (k int) PARTITION BY RANGE (k);
          CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (10);
          INSERT INTO parts VALUES (1);",
@@ -473,13 +506,21 @@ async fn one_shard_and_empty_tables_are_replicated() {
         table(&report, "parts").relation,
         RelationKind::PartitionedTable
     );
+    assert_eq!(table(&report, "none").kind, None);
+    let text = report.to_toml().unwrap();
+    assert!(
+        text.contains(
+            "# [[table]]\n# name = \"none\"\n# shard_key = \"\"  # or: replicated = true\n"
+        ),
+        "{text}"
+    );
     let topology = report.topology().unwrap();
     let schemas: Vec<_> = topology
         .tables()
         .iter()
         .map(|table| table.schema())
         .collect();
-    assert_eq!(schemas, [Some("app"), Some("public"), None, None]);
+    assert_eq!(schemas, [Some("app"), Some("public"), None]);
     assert_loads_again(&report);
 
     let one = Inspector::new(cluster(&urls[..1])).with_shard_key("parts", "k");

@@ -8,10 +8,10 @@ use std::time::Duration;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use merganser::Error;
 use merganser::config::parse_duration;
 use merganser::export::{Compression, Format};
 use merganser::types::{NumericAs, Unrepresentable};
+use merganser::{Error, Topology};
 
 use crate::params::Params;
 use crate::size::parse_bytes;
@@ -38,7 +38,7 @@ pub(crate) enum Command {
     #[command(after_long_help = EXPLAIN_HELP, after_help = "Examples: merganser explain --help")]
     Explain(Box<Explain>),
     /// Compare the shards' tables, and write the topology file
-    #[command(after_long_help = INSPECT_HELP)]
+    #[command(after_long_help = inspect_help())]
     Inspect(Inspect),
     /// See it work: throw-away PostgreSQL servers, TPC-H data, a few queries, a Parquet file
     #[command(after_long_help = DEMO_HELP)]
@@ -203,13 +203,13 @@ pub(crate) struct Inspect {
     /// The column by which a table is split over the shards; repeat it for each such table
     #[arg(long = "shard-key", value_name = "TABLE=COLUMN", value_parser = parse_shard_key)]
     pub(crate) shard_keys: Vec<(String, String)>,
-    /// Write the topology file
+    /// Write the topology file. Reads all rows, as --verify does: it has only what they bear out
     #[arg(long, value_name = "FILE")]
     pub(crate) write: Option<PathBuf>,
-    /// Replace that file if it exists
+    /// Replace that file if it exists: it may hold what was written by hand
     #[arg(long, requires = "write")]
     pub(crate) force: bool,
-    /// Compare the rows too: of replicated tables, and keys that are on two shards. Reads all tables
+    /// Read all rows of all tables, where otherwise samples of those over 1,000,000 rows have to do
     #[arg(long)]
     pub(crate) verify: bool,
 }
@@ -475,6 +475,14 @@ What it shows:
   The plan, or the refusal, goes to standard output. Exit code 3 for a refusal.
 ";
 
+/// The help on `inspect`, with the reference of the file that it writes.
+fn inspect_help() -> String {
+    format!(
+        "{INSPECT_HELP}\nThe topology file:\n{}",
+        Topology::REFERENCE
+    )
+}
+
 const INSPECT_HELP: &str = "\
 Examples:
   What is where:
@@ -484,10 +492,22 @@ Examples:
     merganser inspect --shard postgresql://app@db0/sales --shard postgresql://app@db1/sales \\
       --shard-key orders=o_orderkey --shard-key lineitem=l_orderkey --write merganser.toml
 
-  Do the shards still agree? Exit code 1 if not:
+  Is the file right, and do the shards still agree? First of all, and after each load:
     merganser inspect -c merganser.toml --verify
 
-A file with a password in it is readable for its owner only.
+Checks:
+  Replicated tables have the same rows everywhere; no key of a sharded table is on two shards, NULL
+  neither; tables of one colocation group have equal keys on the same shard; every row is on the shard
+  that shard_index says. Catalogs are compared where answers depend on them. What is wrong is listed
+  under \"drift\", with shards and a few keys, and the exit code is 1; warnings leave it at 0.
+
+The written file:
+  What nobody declared is guessed, and written only if all rows bear it out; a comment says so. The
+  rest is left as comments with the reason. A shard_index is written only if at least 100 keys, and 10
+  on each shard, follow it. Where row security hides rows, nothing is guessed.
+  A topology is also edited by hand, so a file that exists is replaced only with --force (merganser
+  query -o replaces, because a result can be asked for again). A file with a password in it is readable
+  for its owner only.
 ";
 
 const DEMO_HELP: &str = "\

@@ -109,7 +109,8 @@ impl Drop for Display {
     }
 }
 
-fn line() -> ProgressBar {
+/// A line without anything in it yet.
+pub(crate) fn line() -> ProgressBar {
     // The width is cut to that of the terminal. The template is ours, so it cannot be wrong.
     let style = ProgressStyle::with_template("{wide_msg}");
     ProgressBar::new_spinner()

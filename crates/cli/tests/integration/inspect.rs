@@ -49,6 +49,11 @@ fn a_topology_file_is_written_once() {
     let text = fs::read_to_string(scene.path("merganser.toml")).unwrap();
     assert_contains(&text, "o_orderkey");
     assert_contains(&text, "nation");
+    assert_contains(&text, "# key given; none of all 1000 keys is on two shards");
+    assert_contains(
+        &text,
+        "# guessed, and checked over all rows: all shards hold the same rows\n[[table]]",
+    );
     let mut query = merganser(scene.folder.path());
     let done = query
         .args(["query", "--fan-out", "SELECT count(*) FROM orders"])
@@ -57,7 +62,10 @@ fn a_topology_file_is_written_once() {
 
     let done = scene.inspect(&arguments);
     assert_eq!(done.code, 2);
-    assert_contains(&done.stderr, "--force");
+    assert_contains(
+        &done.stderr,
+        "may hold what was written by hand: add --force",
+    );
     let done = scene.inspect(&[&arguments[..], &["--force"]].concat());
     assert_eq!(done.code, 0, "{}", done.stderr);
     assert_eq!(scene.files(), ["merganser.toml"]);
@@ -95,4 +103,72 @@ fn a_shard_key_needs_a_table_and_a_column() {
     let done = scene.inspect(&["--shard-key", "orders"]);
     assert_eq!(done.code, 2);
     assert_contains(&done.stderr, "TABLE=COLUMN");
+}
+
+#[test]
+fn one_database_given_twice_is_refused() {
+    let Some(mut scene) = scene() else { return };
+    scene.urls[1] = scene.urls[0].clone();
+    let done = scene.inspect(&["--write", "merganser.toml"]);
+    assert_eq!(done.code, 2, "{}{}", done.stdout, done.stderr);
+    assert_contains(&done.stderr, "shards s0 and s1 are one database");
+    assert_eq!(scene.files(), [""; 0]);
+}
+
+#[test]
+fn a_file_is_verified_and_each_fault_told_once() {
+    let Some(scene) = scene() else { return };
+    let verify = || {
+        let mut command = merganser(scene.folder.path());
+        command.args(["inspect", "-c", "m.toml", "--verify"]).run()
+    };
+    let write = |tables: &str| {
+        let shards: String = scene
+            .urls
+            .iter()
+            .enumerate()
+            .map(|(i, url)| format!("[[shard]]\nname = \"s{i}\"\nurl = \"{url}\"\n"))
+            .collect();
+        fs::write(scene.path("m.toml"), format!("{shards}{tables}")).unwrap();
+    };
+    let good = "[[table]]\nname = \"orders\"\nshard_key = \"o_orderkey\"\ncolocation = \"o\"\n\
+                shard_index = \"o_orderkey % 2\"\n\
+                [[table]]\nname = \"nation\"\nreplicated = true\n";
+    write(good);
+    let done = verify();
+    assert_eq!(done.code, 0, "{}{}", done.stdout, done.stderr);
+    assert_contains(&done.stdout, "\nno drift\n");
+    write(&good.replace("% 2", "/ 2 % 2"));
+    let done = verify();
+    assert_eq!(done.code, 1, "{}{}", done.stdout, done.stderr);
+    assert_contains(&done.stdout, "belongs on s1");
+    scene.execute(1, "INSERT INTO orders VALUES (2)");
+    scene.execute(1, "DELETE FROM nation WHERE n_nationkey = 7");
+    write(good);
+    let done = verify();
+    assert_eq!(done.code, 1, "{}{}", done.stdout, done.stderr);
+    let (_, drift) = done.stdout.split_once("drift:\n").unwrap();
+    let lines: Vec<&str> = drift.lines().map(str::trim).collect();
+    assert_eq!(lines.len(), 3, "{drift}");
+    assert_contains(
+        lines[0],
+        "public.nation: declared replicated, but rows differ: 25 rows on s0; 24 rows on s1; (n_nationkey) = (7) only on s0",
+    );
+    assert_contains(
+        lines[1],
+        "public.orders: 1 of 1001 keys o_orderkey are on two shards: \"2\" on s0 and s1",
+    );
+    assert_contains(
+        lines[2],
+        "public.orders: rows that are not on the shard o_orderkey % 2: 1 row on s1 (\"2\" belongs on s0)",
+    );
+}
+
+#[test]
+fn the_help_has_the_reference_of_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let done = merganser(folder.path()).args(["inspect", "--help"]).run();
+    assert_eq!(done.code, 0);
+    assert_contains(&done.stdout, "shard_index = \"o_orderkey % 4\"");
+    assert_contains(&done.stdout, "replaced only with --force");
 }

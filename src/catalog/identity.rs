@@ -1,0 +1,162 @@
+//! Tells whether two shards are one database: then every row of it would be read twice, and a
+//! sharded table would look replicated.
+
+use super::name_list;
+use crate::connect::Session;
+use crate::error::{Error, ErrorKind, Phase, Result};
+
+/// Whether this role may call `pg_control_system()`; some hosted servers revoke it. A separate
+/// question, because PostgreSQL checks the right before it looks at any `CASE`
+/// (`ExecInitFunc` in `src/backend/executor/execExpr.c`).
+const MAY_ASK: &str =
+    "SELECT pg_catalog.has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE')";
+
+/// What [`Identity`] holds, but for the system identifier.
+const DATABASE: &str = "d.oid, pg_catalog.pg_postmaster_start_time(), pg_catalog.pg_is_in_recovery() \
+     FROM pg_catalog.pg_database AS d WHERE d.datname = pg_catalog.current_database()";
+
+/// What tells one database from all others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Identity {
+    /// The number that `initdb` gave the cluster of databases, which its copies keep; `None` where
+    /// this role may not ask for it.
+    system: Option<String>,
+    database: String,
+    /// When this server was started, to the microsecond.
+    started: String,
+    in_recovery: bool,
+}
+
+impl Identity {
+    /// Whether the two are one database, or a database and its standby.
+    ///
+    /// A copy that was promoted has the system identifier of its origin and a life of its own:
+    /// splitting a database so is common. It was started at another moment than its origin.
+    fn is_same(&self, other: &Self) -> bool {
+        (&self.system, &self.database) == (&other.system, &other.database)
+            && (self.started == other.started
+                || self.system.is_some() && (self.in_recovery || other.in_recovery))
+    }
+}
+
+/// Reads the identity of one shard's database.
+///
+/// # Errors
+/// What the server says; [`ErrorKind::Decode`] when its answer is not what was asked for.
+pub(crate) async fn read(session: &mut Session) -> Result<Identity> {
+    let may_ask = session.query(MAY_ASK).await?;
+    let system = match may_ask.first().and_then(|row| row.first()) {
+        Some(Some(answer)) if answer == "t" => {
+            "(SELECT system_identifier FROM pg_catalog.pg_control_system())"
+        }
+        _ => "NULL",
+    };
+    let rows = session
+        .query(&format!("SELECT {system}, {DATABASE}"))
+        .await?;
+    match rows.into_iter().next().as_deref() {
+        Some([system, Some(database), Some(started), Some(in_recovery)]) => Ok(Identity {
+            system: system.clone(),
+            database: database.clone(),
+            started: started.clone(),
+            in_recovery: in_recovery == "t",
+        }),
+        _ => Err(Error::new(
+            ErrorKind::Decode,
+            "the identity of the database did not have the expected form",
+        )
+        .with_phase(Phase::Describe)
+        .with_shard(session.shard())),
+    }
+}
+
+/// Refuses shards of which two are one database; `names` are those of the shards.
+///
+/// # Errors
+/// [`ErrorKind::Config`] with the names of the first such shards.
+pub(crate) fn check(names: &[String], identities: &[Identity]) -> Result<()> {
+    for (shard, identity) in identities.iter().enumerate() {
+        let same: Vec<usize> = identities
+            .iter()
+            .enumerate()
+            .skip(shard)
+            .filter(|(_, other)| identity.is_same(other))
+            .map(|(other, _)| other)
+            .collect();
+        if same.len() > 1 {
+            let error = Error::new(
+                ErrorKind::Config,
+                format!(
+                    "shards {} are one database: each of its rows would be read {} times",
+                    name_list(names, &same),
+                    same.len()
+                ),
+            );
+            return Err(
+                error.with_hint("give every database once; a standby is no shard of its own")
+            );
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(
+        system: Option<&str>,
+        database: &str,
+        started: &str,
+        in_recovery: bool,
+    ) -> Identity {
+        Identity {
+            system: system.map(str::to_owned),
+            database: database.to_owned(),
+            started: started.to_owned(),
+            in_recovery,
+        }
+    }
+
+    #[test]
+    fn one_server_and_database_is_one_shard() {
+        let is_same = |one: &Identity, other: &Identity| {
+            assert_eq!(one.is_same(other), other.is_same(one));
+            one.is_same(other)
+        };
+        let primary = identity(Some("7"), "5", "10:00", false);
+        assert!(is_same(&primary, &primary));
+        assert!(is_same(&primary, &identity(Some("7"), "5", "11:00", true)));
+        // A promoted copy, another database, another server.
+        assert!(!is_same(
+            &primary,
+            &identity(Some("7"), "5", "11:00", false)
+        ));
+        assert!(!is_same(
+            &primary,
+            &identity(Some("7"), "6", "10:00", false)
+        ));
+        assert!(!is_same(
+            &primary,
+            &identity(Some("8"), "5", "10:00", false)
+        ));
+        // Without the identifier, a standby cannot be known.
+        let hidden = identity(None, "5", "10:00", false);
+        assert!(is_same(&hidden, &hidden));
+        assert!(!is_same(&hidden, &identity(None, "5", "11:00", true)));
+    }
+
+    #[test]
+    fn all_shards_that_are_one_are_named() {
+        let names: Vec<String> = ["a", "b", "c"].map(str::to_owned).to_vec();
+        let one = identity(Some("7"), "5", "10:00", false);
+        let other = identity(Some("7"), "6", "10:00", false);
+        check(&names, &[one.clone(), other.clone()]).unwrap();
+        let error = check(&names, &[one.clone(), other, one]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert_eq!(
+            error.message(),
+            "shards a and c are one database: each of its rows would be read 2 times"
+        );
+    }
+}
