@@ -101,8 +101,8 @@ pub(crate) async fn describe(
 ) -> Result<Description> {
     let shard = session.shard().to_owned();
     let connection = session.begin_query()?;
-    let described = connection
-        .describe(statement.text())
+    // Boxed, as what follows: with both inside, the futures of a query are large.
+    let described = Box::pin(connection.describe(statement.text()))
         .await
         .map_err(|error| statement_error(connection, error, statement).with_shard(&shard));
     session.done();
@@ -116,7 +116,8 @@ pub(crate) async fn describe(
     })?;
     let column_types = described.columns.iter().map(|column| column.type_oid);
     let parameter_types = described.parameters.iter().copied();
-    let types = OidTypes::look_up(session, column_types.chain(parameter_types))
+    let oids = column_types.chain(parameter_types);
+    let types = Box::pin(OidTypes::look_up(session, oids))
         .await
         .map_err(|error| error.with_shard(&shard))?;
     let dimensions = array_dimensions(session, &types, &described.columns).await?;
@@ -178,7 +179,7 @@ fn statement_error(
             let advice = match (ours.hint(), folded) {
                 (Some(hint), _) => hint.to_owned(),
                 (None, Some(name)) => format!(
-                    "PostgreSQL reads this in small letters; a name with capitals needs quotes: \"{name}\""
+                    "PostgreSQL reads unquoted names in small letters; a name with capitals needs quotes: \"{name}\""
                 ),
                 (None, None) => LOOK_HERE.to_owned(),
             };

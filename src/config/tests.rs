@@ -170,11 +170,14 @@ fn files_are_found_or_explained() {
 
     std::fs::write(&path, "[[shard]]\nname = \"s0\"\nurl = \"host=h\"\n").unwrap();
     assert_eq!(Topology::from_path(&path).unwrap().shards().len(), 1);
-    std::fs::write(&path, b"\xff").unwrap();
+    std::fs::write(&path, b"# one\n# \xff").unwrap();
     let error = Topology::from_path(&path).unwrap_err();
     assert_eq!(
         error.message(),
-        format!("{}: cannot be read", path.display())
+        format!(
+            "{}:2: not UTF-8, which TOML has to be: byte 3 of this line",
+            path.display()
+        )
     );
 }
 

@@ -177,7 +177,7 @@ async fn connect_endpoint(
     let mut last =
         Error::new(ErrorKind::Connect, "the host has no address").with_phase(Phase::Resolve);
     for address in addresses {
-        let connecting = connect_address(params, endpoint, address, attrs);
+        let connecting = Box::pin(connect_address(params, endpoint, address, attrs));
         match limited(params, Phase::Connect, connecting).await {
             Ok(connection) => return Ok(connection),
             Err(error) if error.phase() == Some(Phase::Auth) => return Err(name_it(error)),
@@ -202,9 +202,17 @@ async fn limited<T>(
             format!("no answer within {} s", limit.as_secs_f64()),
         )
         .with_phase(phase)
-        .with_hint(
-            "check that the host and port are right and reachable; connect_timeout sets the limit",
-        ))
+        .with_hint(match phase {
+            // The login went well.
+            Phase::Session => {
+                "the server is stuck, or a pooler has no connection left: open no more connections \
+                 per shard (--connections-per-shard on the command line) than its pool has; \
+                 connect_timeout sets the limit"
+            }
+            _ => {
+                "check that the host and port are right and reachable; connect_timeout sets the limit"
+            }
+        }))
     })
 }
 
@@ -400,7 +408,11 @@ impl Connection {
                 ErrorKind::Connect,
                 format!("the server is not {what}, as target_session_attrs asks"),
             )
-            .with_phase(Phase::Connect)),
+            .with_phase(Phase::Connect)
+            .with_hint(
+                "name all servers of this shard in its URL, as host=a,b, or ask for less with \
+                 target_session_attrs",
+            )),
         }
     }
 
@@ -413,7 +425,9 @@ impl Connection {
         sql: &str,
     ) -> Result<Option<Described>, tokio_postgres::Error> {
         let mut described = self.tap.describe();
-        self.client.simple_query(sql).await?;
+        let answer = self.client.simple_query(sql).await;
+        self.tap.forget_description();
+        answer?;
         Ok(described.try_recv().ok())
     }
 

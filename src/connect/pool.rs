@@ -42,7 +42,8 @@ impl Manager for Opener {
     type Error = Error;
 
     async fn create(&self) -> Result<Connection> {
-        connect(&self.0).await
+        // Boxed: TLS and login are most of what a query's future would hold, and move, otherwise.
+        Box::pin(connect(&self.0)).await
     }
 
     async fn recycle(&self, connection: &mut Connection, _: &Metrics) -> RecycleResult<Error> {

@@ -95,6 +95,12 @@ impl TapHandle {
         receiver
     }
 
+    /// Takes back the order for a description, should its query never have been sent: the next one is
+    /// to run.
+    pub(super) fn forget_description(&self) {
+        self.orders().describe = None;
+    }
+
     fn orders(&self) -> MutexGuard<'_, Orders> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -542,7 +548,7 @@ mod tests {
             let (passed, data, rows) = run(copy(1000, &complete(1000)), step).await;
             assert_eq!(data, expected.as_bytes(), "step {step}");
             assert_eq!(rows, Some(1000));
-            assert_eq!(passed.unwrap(), copy(0, &complete(1000)));
+            assert_eq!(passed.unwrap(), complete(1000)[1..].concat());
         }
     }
 
@@ -556,7 +562,7 @@ mod tests {
         let error = [message(b'E', b"SERROR\0\0"), message(b'Z', b"E")];
         let (passed, _, rows) = run(copy(5, &error), 64).await;
         assert_eq!(rows, None);
-        assert_eq!(passed.unwrap(), copy(0, &error));
+        assert_eq!(passed.unwrap(), error.concat());
     }
 
     #[tokio::test]
@@ -575,6 +581,78 @@ mod tests {
         let (passed, _, rows) = run(copy(5, &[done, message(b'd', b"x"), command]), 64).await;
         assert_eq!(rows, None);
         assert!(passed.unwrap_err().to_string().contains("behind CopyDone"));
+    }
+
+    /// A description of this answer, which the server sends `step` bytes at a time, to a query that
+    /// the library writes likewise; and what the library and the server saw.
+    async fn described(answer: &[u8], step: usize) -> (Option<Described>, Vec<u8>, Vec<u8>) {
+        use tokio::io::AsyncWriteExt;
+
+        let (near, mut far) = tokio::io::duplex(1 << 16);
+        let (mut tap, handle) = Tap::new(near);
+        let mut description = handle.describe();
+        for piece in message(b'Q', b"select 1\0").chunks(step) {
+            tap.write_all(piece).await.unwrap();
+        }
+        tap.flush().await.unwrap();
+        let mut sent = vec![0; 29];
+        far.read_exact(&mut sent).await.unwrap();
+        for piece in answer.chunks(step) {
+            far.write_all(piece).await.unwrap();
+        }
+        drop(far);
+        let mut passed = Vec::new();
+        let read = tap.read_to_end(&mut passed).await;
+        (
+            read.ok().and_then(|_| description.try_recv().ok()),
+            passed,
+            sent,
+        )
+    }
+
+    #[tokio::test]
+    async fn a_query_is_described_instead_of_run() {
+        let ready = message(b'Z', b"T");
+        let notice = message(b'N', b"\0");
+        let column = b"\0\x01n\0\0\0\0\0\0\0\0\0\0\x17\0\x04\xff\xff\xff\xff\0\0";
+        let answer = [
+            message(b'1', b""),
+            message(b't', b"\0\x01\0\0\0\x19"),
+            notice.clone(),
+            message(b'T', column),
+            ready.clone(),
+        ];
+        for step in [1, 2, 5, 1000] {
+            let (description, passed, sent) = described(&answer.concat(), step).await;
+            let description = description.unwrap();
+            assert_eq!(description.parameters, [25]);
+            assert_eq!(description.columns[0].name, "n");
+            assert_eq!(description.columns[0].type_oid, 23);
+            assert_eq!(passed, [notice.clone(), ready.clone()].concat());
+            assert!(sent.starts_with(b"P\0\0\0\x10\0select 1\0"), "{sent:?}");
+            assert!(sent.ends_with(b"S\0\0\0\x04"), "{sent:?}");
+        }
+        let error = [message(b'E', b"SERROR\0\0"), ready.clone()].concat();
+        let (description, passed, _) = described(&error, 3).await;
+        assert_eq!((description, passed), (None, error));
+        // No answer is no description, and nor is half of one.
+        let (description, _, _) = described(&answer[..4].concat(), 1000).await;
+        assert_eq!(description, None);
+        let (description, _, _) = described(&[&*answer[3], &*ready].concat(), 1000).await;
+        assert_eq!(description, None);
+        let long = [b'T', 0, 0x20, 0, 0];
+        let (description, passed, _) = described(&long, 1000).await;
+        assert_eq!((description, passed), (None, Vec::new()));
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_told_of_the_end() {
+        let (near, _far) = tokio::io::duplex(64);
+        let (tap, handle) = Tap::new(near);
+        let mut before = handle.copy();
+        drop(tap);
+        assert!(before.recv().await.is_none());
+        assert!(handle.copy().recv().await.is_none());
     }
 
     #[tokio::test]

@@ -338,9 +338,13 @@ impl std::fmt::Debug for Decoder {
     }
 }
 
+/// Rows and columns are counted from 1 for people.
 #[cold]
 fn frame_error(row: usize, fault: &Fault) -> Error {
-    Error::new(ErrorKind::Decode, format!("row {row}: {}", fault.message()))
+    Error::new(
+        ErrorKind::Decode,
+        format!("row {}: {}", row + 1, fault.message()),
+    )
 }
 
 /// `base` is the index of the row that the fault counts from.
@@ -353,7 +357,7 @@ fn value_error(columns: &[Column], index: usize, base: usize, fault: ValueFault)
     let message = format!(
         "column {} {column}, row {}: {}",
         index + 1,
-        base + fault.row,
+        base + fault.row + 1,
         fault.fault.message()
     );
     let error = Error::new(ErrorKind::Decode, message);

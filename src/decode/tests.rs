@@ -106,14 +106,14 @@ fn errors_name_column_type_and_row() {
             &["int4", "int4"],
             &[vec![good(), good()], vec![good(), Some(vec![0; 3])]]
         ),
-        "column 2 \"c1\" (int4), row 1: expected 4 bytes, found 3"
+        "column 2 \"c1\" (int4), row 2: expected 4 bytes, found 3"
     );
     assert_eq!(
         message(
             &["text"],
             &[vec![Some(b"a".to_vec())], vec![Some(vec![0xff])]]
         ),
-        "column 1 \"c0\" (text), row 1: the text is not valid UTF-8 (is the database's encoding SQL_ASCII?)"
+        "column 1 \"c0\" (text), row 2: the text is not valid UTF-8 (is the database's encoding SQL_ASCII?)"
     );
 }
 
@@ -122,7 +122,7 @@ fn a_character_split_between_two_values_is_not_valid() {
     let (first, second) = ("é".as_bytes()[..1].to_vec(), "é".as_bytes()[1..].to_vec());
     let text = message(&["text"], &[vec![Some(first)], vec![Some(second)]]);
     assert!(
-        text.contains("row 0: the text is not valid UTF-8"),
+        text.contains("row 1: the text is not valid UTF-8"),
         "{text}"
     );
 }
@@ -133,7 +133,7 @@ fn unrepresentable_values_are_errors_or_null() {
     let error = run_whole(&["date"], &infinity).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "column 1 \"c0\" (date), row 0: infinity cannot be held by an Arrow date"
+        "column 1 \"c0\" (date), row 1: infinity cannot be held by an Arrow date"
     );
     assert!(error.hint().unwrap().contains("unrepresentable"));
     assert!(error.is_unrepresentable() && error.copy().is_unrepresentable());
@@ -278,7 +278,7 @@ fn arrays_that_a_list_cannot_hold_are_errors() {
     assert!(message(&["int8[]"], &[vec![Some(negative)]]).contains("invalid size -1"));
     let short = array(&[(1, 1)], &[Some(&one[..7])]);
     let text = message(&["int8[]"], &[vec![None], vec![Some(short)]]);
-    assert!(text.contains("row 1: expected 8 bytes"), "{text}");
+    assert!(text.contains("row 2: expected 8 bytes"), "{text}");
 }
 
 #[test]

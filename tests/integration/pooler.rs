@@ -192,8 +192,12 @@ async fn a_pool_in_transaction_mode_answers_and_is_left_as_it_was() {
             }
         }
         for round in 0..3 {
-            // A program that runs once has a cluster of its own.
-            let cluster = Cluster::new(topology(&urls)).unwrap();
+            // A program that runs once has a cluster of its own. With more connections than the
+            // pool has, queries over all shards would wait for each other's in the pooler.
+            let cluster = Cluster::builder(topology(&urls))
+                .with_connections_per_shard(pool_size)
+                .build()
+                .unwrap();
             for sql in QUERIES {
                 let answer = cluster.query(sql).collect().await;
                 let rows: usize = answer
@@ -238,7 +242,6 @@ async fn a_pool_in_statement_mode_is_refused_with_the_cure() {
     };
     let cluster = Cluster::new(topology(&pooler.urls(&names))).unwrap();
     let error = cluster.fan_out("select 1").collect().await.unwrap_err();
-    println!("{error} {:?}", error.hint());
-    assert_eq!(error.kind(), ErrorKind::Connect);
+    assert_eq!(error.kind(), ErrorKind::Server, "{error:?}");
     assert!(error.hint().unwrap().contains("pool_mode"), "{error:?}");
 }

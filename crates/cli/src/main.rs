@@ -6,6 +6,7 @@
 //!                                  inspect
 //!                                  demo
 //! interrupt ── Ctrl-C, SIGTERM     progress ── display on a terminal     failure ── exit codes
+//! warnings ── what the library warns of
 //! ```
 //!
 //! Data goes to standard output or to the file, everything else to standard error.
@@ -21,7 +22,9 @@ mod progress;
 mod query;
 mod size;
 mod statement;
+mod terminal;
 mod topology;
+mod warnings;
 
 use std::io;
 use std::process::ExitCode;
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli.command,
         Err(error) => return failure::report_usage(&error),
     };
+    warnings::show();
     match run(command) {
         Ok(code) => code,
         Err(failure) => failure::report(&failure),

@@ -146,7 +146,7 @@ fn a_login_that_is_refused() {
 fn shards_that_differ() {
     let Some(scene) = Scene::new(2) else { return };
     scene.execute(0, "CREATE TABLE t (id int)");
-    let error = scene.failure_of(1, &["-o", "a.csv", "SELECT id FROM t"]);
+    let error = scene.failure_of(2, &["-o", "a.csv", "SELECT id FROM t"]);
     assert_contains(&error, "shard \"s1\"");
     assert_contains(&error, "relation \"t\" does not exist");
     assert_contains(&error, "42P01");
@@ -163,8 +163,8 @@ fn statements_that_are_wrong() {
     let Some(scene) = Scene::new(1) else { return };
     scene.execute_all("CREATE TABLE t (id int)");
     for (code, sql, part) in [
-        (3, "SELEC 1", "SELEC"),
-        (1, "SELECT FROM WHERE", "WHERE"),
+        (2, "SELEC 1", "SELEC"),
+        (2, "SELECT FROM WHERE", "WHERE"),
         (2, "SELECT 1; SELECT 2", "more than one statement"),
         (3, "DELETE FROM t", "not a query"),
         (2, "", "no statement"),

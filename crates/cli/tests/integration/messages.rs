@@ -196,3 +196,19 @@ fn a_missing_right_is_told_as_a_grant() {
     assert_contains(&done.stderr, "shard \"s0\"");
     assert_contains(&done.stderr, &format!("GRANT SELECT ON orders TO {role}"));
 }
+
+#[test]
+fn a_password_file_that_others_can_read_is_not_ignored_in_silence() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let Some(scene) = Scene::new(2) else { return };
+    let file = scene.path("pgpass");
+    fs::write(&file, "*:*:*:*:canary").unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    let done = scene.query(&["select 1"]).env("PGPASSFILE", &file).run();
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    let warnings = done.stderr.matches("has group or world access").count();
+    // Once, not once for each shard.
+    assert_eq!(warnings, 1, "{}", done.stderr);
+    assert!(!done.stderr.contains("canary"));
+}

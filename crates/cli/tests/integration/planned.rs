@@ -206,7 +206,7 @@ fn a_refusal_is_an_answer_of_explain() {
     assert_contains(&done.stderr, "refused: ");
     // A mistake is no refusal.
     let done = run(&scene, &["explain", "SELECT nothing FROM t"]);
-    assert_eq!((done.code, &*done.stdout), (1, ""));
+    assert_eq!((done.code, &*done.stdout), (2, ""));
     assert_contains(&done.stderr, "nothing");
 }
 
@@ -333,7 +333,7 @@ fn flags_of_planned_queries_are_checked() {
             ],
             "cannot be used",
         ),
-        (&["explain"], "required"),
+        (&["explain"], "no SQL text came from standard input"),
         (
             &["explain", "--format", "yaml", "SELECT 1"],
             "possible values",
