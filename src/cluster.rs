@@ -310,15 +310,19 @@ impl Cluster {
         Arc::clone(&lock(&self.known(opening).described))
     }
 
-    pub(crate) fn remember_described(&self, opening: &Opening, sql: String, columns: Vec<Column>) {
+    /// Remembers what planning a query had to ask for.
+    pub(crate) fn remember_described(&self, opening: &Opening, more: Vec<(String, Vec<Column>)>) {
+        if more.is_empty() {
+            return;
+        }
         let known = self.known(opening);
         let mut described = lock(&known.described);
         // Copied only if another query looks at it.
         let described = Arc::make_mut(&mut described);
-        if described.len() >= MOST_DESCRIBED {
+        if described.len() + more.len() > MOST_DESCRIBED {
             described.clear();
         }
-        described.insert(sql, columns);
+        described.extend(more.into_iter().take(MOST_DESCRIBED));
     }
 
     fn known(&self, opening: &Opening) -> Arc<Known> {

@@ -1,13 +1,13 @@
 //! What ends a query before it is done: its deadline, and whoever cancels it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
 use tokio::time::{Instant, sleep_until};
 
 use super::CancelHandle;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::progress::{ScanProgress, ShardState};
 use crate::stream::QueryStream;
 
@@ -19,7 +19,12 @@ pub(super) struct Deadline {
     cancel: CancelHandle,
     /// Tells which shards were late.
     progress: ScanProgress,
+    /// What is going on before any shard runs the query.
+    part: Arc<Mutex<Option<Part>>>,
 }
+
+/// A part of a query, and what to say if it does not end in time.
+type Part = (Phase, String);
 
 impl Deadline {
     /// A deadline this far from now, if there is one.
@@ -32,6 +37,7 @@ impl Deadline {
             end: timeout.map(|timeout| (Instant::now() + timeout, timeout)),
             cancel,
             progress,
+            part: Arc::default(),
         }
     }
 
@@ -69,7 +75,26 @@ impl Deadline {
         }
     }
 
+    /// A part of what is done [`within`](Self::within) the deadline; the error says that it was this
+    /// which did not end. Parts may hold parts.
+    pub(super) async fn during<T>(
+        &self,
+        phase: Phase,
+        what: &str,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let part = (phase, what.to_owned());
+        let _outer = Outer {
+            part: self.part.clone(),
+            before: lock(&self.part).replace(part),
+        };
+        work.await
+    }
+
     fn passed(&self, limit: Duration) -> Error {
+        if let Some((phase, what)) = &*lock(&self.part) {
+            return overdue(limit, &format!("; {what}")).with_phase(*phase);
+        }
         let late: Vec<_> = self
             .progress
             .shards()
@@ -81,13 +106,81 @@ impl Deadline {
             true => String::new(),
             false => format!("; not done: {}", late.join(", ")),
         };
-        Error::new(
-            ErrorKind::Timeout,
-            format!(
-                "the query did not end within {} s{waiting}",
-                limit.as_secs_f64()
-            ),
-        )
-        .with_hint("give it more time (--timeout on the command line), or ask for less")
+        overdue(limit, &waiting)
+    }
+}
+
+/// The part around another, which goes on when this is dropped.
+struct Outer {
+    part: Arc<Mutex<Option<Part>>>,
+    before: Option<Part>,
+}
+
+impl Drop for Outer {
+    fn drop(&mut self) {
+        *lock(&self.part) = self.before.take();
+    }
+}
+
+fn lock(part: &Mutex<Option<Part>>) -> MutexGuard<'_, Option<Part>> {
+    part.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn overdue(limit: Duration, waiting: &str) -> Error {
+    Error::new(
+        ErrorKind::Timeout,
+        format!(
+            "the query did not end within {} s{waiting}",
+            limit.as_secs_f64()
+        ),
+    )
+    .with_hint("give it more time (--timeout on the command line), or ask for less")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn deadline() -> Deadline {
+        let progress = ScanProgress::new();
+        progress.begin(["s0"]);
+        Deadline::new(Some(Duration::ZERO), CancelHandle::default(), progress)
+    }
+
+    #[tokio::test]
+    async fn a_part_that_does_not_end_is_what_the_error_names() {
+        let never = std::future::pending::<Result<()>>();
+        let deadline = deadline();
+        let part = deadline.during(Phase::Plan, "its planning did not end", never);
+        let error = deadline.within(part).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+        assert_eq!(error.phase(), Some(Phase::Plan));
+        assert!(error.message().ends_with("; its planning did not end"));
+    }
+
+    #[tokio::test]
+    async fn without_a_part_the_shards_that_are_late_are_named() {
+        let never = std::future::pending::<Result<()>>();
+        let error = deadline().within(never).await.unwrap_err();
+        assert!(error.message().ends_with("; not done: \"s0\""), "{error}");
+    }
+
+    #[cfg(feature = "datafusion")]
+    #[tokio::test]
+    async fn a_query_that_is_not_planned_in_time_blames_no_shard() {
+        use crate::cluster::Cluster;
+        use crate::config::{Shard, Topology};
+
+        let topology = Topology::builder()
+            .with_shard(Shard::new("s0", "postgresql://127.0.0.1:1/db"))
+            .build()
+            .unwrap();
+        let query = Cluster::new(topology).unwrap().query("select 1");
+        let query = query.with_timeout(Duration::ZERO);
+        let error = query.collect().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+        assert_eq!(error.phase(), Some(Phase::Plan));
+        assert_eq!(error.shard(), None);
+        assert!(!error.message().contains("s0"), "{error}");
     }
 }

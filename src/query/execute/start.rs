@@ -10,13 +10,17 @@ use futures::stream::{self, StreamExt};
 use super::run;
 use crate::error::Result;
 use crate::query::Analysis;
+use crate::query::deadline::Deadline;
 use crate::query::planned::{Planning, Query};
 use crate::stream::QueryStream;
 
 /// Plans the query and runs it up to its last step.
-pub(in crate::query) async fn start(query: &Query) -> Result<(QueryStream, Analysis)> {
+pub(in crate::query) async fn start(
+    query: &Query,
+    deadline: &Deadline,
+) -> Result<(QueryStream, Analysis)> {
     let mut planning = query.planning;
-    let (mut rows, analysis) = plan_and_run(query, planning).await?;
+    let (mut rows, analysis) = plan_and_run(query, planning, deadline).await?;
     if !analysis.plan.decimals {
         return Ok((rows, analysis));
     }
@@ -26,7 +30,7 @@ pub(in crate::query) async fn start(query: &Query) -> Result<(QueryStream, Analy
         Some(Err(error)) if error.is_unrepresentable() => {
             drop(rows);
             planning.decimals = false;
-            plan_and_run(query, planning).await
+            plan_and_run(query, planning, deadline).await
         }
         first => {
             let schema = rows.schema();
@@ -36,9 +40,13 @@ pub(in crate::query) async fn start(query: &Query) -> Result<(QueryStream, Analy
     }
 }
 
-async fn plan_and_run(query: &Query, planning: Planning) -> Result<(QueryStream, Analysis)> {
+async fn plan_and_run(
+    query: &Query,
+    planning: Planning,
+    deadline: &Deadline,
+) -> Result<(QueryStream, Analysis)> {
     let began = Instant::now();
-    let (plan, held) = query.make_plan(planning).boxed().await?;
+    let (plan, held) = query.make_plan(planning, deadline).boxed().await?;
     let analysis = Analysis {
         plan: Arc::new(plan),
         planning: began.elapsed(),
