@@ -201,11 +201,12 @@ impl Cluster {
         FanOut::new(self.clone(), sql.into())
     }
 
-    /// Forgets what is known of the shards' tables, views, types, functions and collations.
+    /// Forgets what is known of the shards' tables, views, types, functions and collations, and
+    /// of their settings, policies and rights.
     ///
     /// It is read once, for the first planned query of this cluster or of any clone of it, and once
-    /// more for each `search_path` that queries set. After
-    /// `CREATE`, `ALTER` or `DROP` on the shards, this lets the next query read it again; queries
+    /// more for each `search_path` that queries set. After `CREATE`, `ALTER`, `DROP` or `GRANT` on the
+    /// shards, this lets the next query read it again; queries
     /// that are being planned meanwhile may still go by what was known before.
     #[cfg(feature = "datafusion")]
     pub async fn refresh(&self) {

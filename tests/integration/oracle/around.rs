@@ -1,6 +1,9 @@
 //! What the database does around a query: policies, rights, settings; which database it is; and what
 //! the topology says of it.
 
+mod policies;
+mod views;
+
 use merganser::config::{SessionSettings, Shard, TableKind};
 use merganser::{Cluster, Error, ErrorKind, Topology};
 
@@ -13,7 +16,7 @@ const SHARDS: usize = 3;
 struct Databases {
     oracle: String,
     shards: Vec<String>,
-    sharded: &'static [(&'static str, &'static str)],
+    sharded: Vec<(String, String)>,
     replicated: &'static [&'static str],
     session: SessionSettings,
 }
@@ -23,7 +26,7 @@ impl Databases {
     /// shard, and leaves each shard its rows.
     fn new(
         sql: &str,
-        sharded: &'static [(&'static str, &'static str)],
+        sharded: &[(&str, &str)],
         replicated: &'static [&'static str],
     ) -> Option<Self> {
         let oracle = support::database()?;
@@ -41,7 +44,10 @@ impl Databases {
         Some(Self {
             oracle,
             shards,
-            sharded,
+            sharded: sharded
+                .iter()
+                .map(|(table, key)| ((*table).to_owned(), (*key).to_owned()))
+                .collect(),
             replicated,
             session: SessionSettings::default(),
         })
@@ -52,8 +58,8 @@ impl Databases {
         for (number, url) in self.shards.iter().enumerate() {
             builder = builder.with_shard(Shard::new(&format!("s{number}"), &as_role(url, role)));
         }
-        for (table, key) in self.sharded {
-            builder = builder.with_table(table, TableKind::sharded(*key));
+        for (table, key) in &self.sharded {
+            builder = builder.with_table(table, TableKind::sharded(key.as_str()));
         }
         for table in self.replicated {
             builder = builder.with_table(table, TableKind::Replicated);
@@ -128,433 +134,6 @@ fn roles(names: &str) -> String {
         );
     }
     sql
-}
-
-/// Every policy is on a table of its own with the same rows.
-const POLICIES: &[(&str, &str, &str)] = &[
-    ("own", "using (owner = current_user)", ""),
-    (
-        "tenant",
-        "using (team = current_setting('app.team')::int)",
-        "",
-    ),
-    (
-        "tenant_once",
-        "using (team = (select current_setting('app.team'))::int)",
-        "",
-    ),
-    (
-        "unset",
-        "using (team = coalesce(current_setting('app.nothing', true), '1')::int)",
-        "",
-    ),
-    (
-        "plain",
-        "using (team in (1, 2) and length(body) > 1 and body like 'n%')",
-        "",
-    ),
-    (
-        "shown",
-        "using (to_char(made, 'YYYY') = '2024' and date_trunc('day', made) < '2024-02-01')",
-        "",
-    ),
-    (
-        "copies",
-        "using (exists (select from teams t where t.team = r_table.team and t.open))",
-        "",
-    ),
-    (
-        "copies_in",
-        "using (team in (select t.team from teams t where t.lead = current_user))",
-        "",
-    ),
-    (
-        "members_too",
-        "using (exists (select from members m where m.team = r_table.team))",
-        "members",
-    ),
-    (
-        "counted",
-        "using (team < (select count(*) from members))",
-        "members",
-    ),
-    (
-        "itself_not",
-        "using (exists (select from teams t join members m using (team) where t.open))",
-        "members",
-    ),
-    (
-        "through_view",
-        "using (team in (select team from open_teams))",
-        "open_teams",
-    ),
-    (
-        "chained",
-        "using (team in (select team from guarded))",
-        "members",
-    ),
-    ("clock", "using (made < now())", "clock"),
-    ("today", "using (made < current_date + 1)", "clock"),
-    ("chance", "using (random() >= 0)", "random"),
-    ("user_function", "using (may_see(team))", "may_see"),
-    ("user_operator", "using (team ~~~ 1)", "operator"),
-    ("place", "using (ctid is not null)", "ctid"),
-    (
-        "table_number",
-        "using (tableoid = 'teams'::regclass or true)",
-        "tableoid",
-    ),
-    (
-        "some_row",
-        "using (team = (select t.team from teams t limit 1))",
-        "order of rows",
-    ),
-    (
-        "rights",
-        "using (has_table_privilege('teams', 'SELECT'))",
-        "has_table_privilege",
-    ),
-    (
-        "of_others",
-        "to around_other using (exists (select from members))",
-        "",
-    ),
-    (
-        "of_group",
-        "to around_group using (exists (select from members))",
-        "members",
-    ),
-    (
-        "of_writers",
-        "for update using (exists (select from members))",
-        "",
-    ),
-    (
-        "of_readers",
-        "for select using (exists (select from members))",
-        "members",
-    ),
-    (
-        "restrictive",
-        "as restrictive using (exists (select from members))",
-        "members",
-    ),
-    (
-        "false_setting",
-        "using (team = current_setting('application_name')::int)",
-        "",
-    ),
-];
-
-fn policies_sql() -> String {
-    let mut sql = roles("around_user around_other around_group around_owner");
-    sql += "grant around_group to around_user;
-        create table members (user_name text, team int);
-        create table teams (team int, open boolean, lead text);
-        create table guarded (team int);
-        create table plain (id int);
-        create view open_teams as select team from teams where open;
-        insert into members select 'u' || i, i % 4 from generate_series(1, 9) i;
-        insert into teams select i, i % 2 = 0, case i when 3 then 'around_user' end from generate_series(0, 4) i;
-        insert into guarded values (1), (2);
-        insert into plain values (1), (2);
-        create function may_see(t int) returns boolean language sql stable as 'select exists (select from members m where m.team = t)';
-        create function sees(a int, b int) returns boolean language sql stable as 'select a > b';
-        create operator ~~~ (leftarg = int, rightarg = int, function = sees);
-        alter table guarded enable row level security;
-        create policy g on guarded using (exists (select from members));";
-    for (name, policy, _) in POLICIES {
-        let table = format!("p_{name}");
-        sql += &format!(
-            "create table {table} as select i as id, i % 5 as team, 'n' || i as body,
-                case i % 2 when 0 then 'around_user' else 'x' end as owner,
-                timestamptz '2024-01-01 00:00+00' + make_interval(days => i) as made
-                from generate_series(1, 60) i;
-             alter table {table} enable row level security;
-             create policy p on {table} {};",
-            policy.replace("r_table", &table)
-        );
-    }
-    // Readable without it, but for the policy that holds back.
-    sql += "create policy all_rows on p_restrictive using (true);
-        create table p_nobody as table p_own; alter table p_nobody enable row level security;
-        create table p_owned as table p_own; alter table p_owned owner to around_owner;
-        alter table p_owned enable row level security;
-        create policy p on p_owned using (exists (select from members));
-        create table p_forced as table p_own; alter table p_forced owner to around_owner;
-        alter table p_forced enable row level security, force row level security;
-        create policy p on p_forced using (exists (select from members));
-        create table r_own as table p_own; alter table r_own enable row level security;
-        create policy p on r_own using (owner = current_user);
-        create table r_members as table p_own; alter table r_members enable row level security;
-        create policy p on r_members using (exists (select from members));
-        grant select on all tables in schema public to around_user, around_owner;
-        grant create on schema public to around_owner;";
-    sql
-}
-
-const POLICY_TABLES: &[(&str, &str)] = &[
-    ("members", "user_name"),
-    ("p_own", "id"),
-    ("p_tenant", "id"),
-    ("p_tenant_once", "id"),
-    ("p_unset", "id"),
-    ("p_plain", "id"),
-    ("p_shown", "id"),
-    ("p_copies", "id"),
-    ("p_copies_in", "id"),
-    ("p_members_too", "id"),
-    ("p_counted", "id"),
-    ("p_itself_not", "id"),
-    ("p_through_view", "id"),
-    ("p_chained", "id"),
-    ("p_clock", "id"),
-    ("p_today", "id"),
-    ("p_chance", "id"),
-    ("p_user_function", "id"),
-    ("p_user_operator", "id"),
-    ("p_place", "id"),
-    ("p_table_number", "id"),
-    ("p_some_row", "id"),
-    ("p_rights", "id"),
-    ("p_of_others", "id"),
-    ("p_of_group", "id"),
-    ("p_of_writers", "id"),
-    ("p_of_readers", "id"),
-    ("p_restrictive", "id"),
-    ("p_false_setting", "id"),
-    ("p_nobody", "id"),
-    ("p_owned", "id"),
-    ("p_forced", "id"),
-];
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn policies_are_applied_as_by_one_database_or_refused() {
-    let replicated = &["teams", "guarded", "plain", "r_own", "r_members"];
-    let Some(mut databases) = Databases::new(&policies_sql(), POLICY_TABLES, replicated) else {
-        return;
-    };
-    databases.session = SessionSettings::default().with_setting("app.team", "2");
-    let mut statements = Vec::new();
-    let others = [("nobody", ""), ("owned", "members"), ("forced", "members")];
-    let all = POLICIES.iter().map(|(name, _, refusal)| (*name, *refusal));
-    for (name, refusal) in all.chain(others) {
-        for sql in [
-            format!("select count(*) from p_{name}"),
-            format!(
-                "select x.id, count(n.id) from plain x left join p_{name} n on n.team > x.id group by x.id"
-            ),
-            format!("with c as (select team from p_{name}) select distinct team from c"),
-            format!(
-                "select id from plain where exists (select from p_{name} n where n.team = plain.id)"
-            ),
-        ] {
-            statements.push((sql, refusal));
-        }
-    }
-    for (sql, refusal) in [
-        ("select count(*) from r_own", ""),
-        ("select count(*) from p_plain join r_own using (id)", ""),
-        ("select count(*) from r_members", "members"),
-        (
-            "select count(*) from p_plain join r_members using (id)",
-            "members",
-        ),
-        ("select count(*) from members", ""),
-    ] {
-        statements.push((sql.to_owned(), refusal));
-    }
-    let checked: Vec<(&str, &str)> = statements
-        .iter()
-        .map(|(sql, refusal)| (sql.as_str(), *refusal))
-        .collect();
-    databases.check("around_user", &checked).await;
-    // Whom policies do not concern.
-    let free: Vec<(&str, &str)> = checked.iter().map(|(sql, _)| (*sql, "")).collect();
-    databases.check("postgres", &free).await;
-    databases
-        .check(
-            "around_owner",
-            &[
-                ("select count(*), sum(id) from p_owned", ""),
-                ("select count(*) from p_forced", "members"),
-            ],
-        )
-        .await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn policies_that_differ_are_refused() {
-    let sql = roles("around_user")
-        + "create table a as select i as id from generate_series(1, 30) i;
-           create table b as table a;
-           create table c as table a;
-           do $$ begin
-               if {shard} = 1 then alter table a enable row level security; end if;
-           end $$;
-           create policy p on a using (id > 3);
-           alter table b enable row level security;
-           create policy p on b using (id > {shard});
-           create policy p on c using (id > {shard});
-           grant select on a, b, c to around_user;";
-    let sharded = &[("a", "id"), ("b", "id"), ("c", "id")];
-    let Some(databases) = Databases::new(&sql, sharded, &[]) else {
-        return;
-    };
-    databases
-        .check(
-            "around_user",
-            &[
-                (
-                    "select count(*) from a",
-                    "row security of public.a differs: all rows on s0 and s2",
-                ),
-                ("select count(*) from b", "policy p: (id > 1) on s1"),
-                ("select count(*) from c", ""),
-            ],
-        )
-        .await;
-    let sums = [
-        ("select count(*) from a", ""),
-        ("select sum(id) from b", ""),
-    ];
-    databases.check("postgres", &sums).await;
-    // Other rows for other roles.
-    let mut topology = Topology::builder();
-    for (number, url) in databases.shards.iter().enumerate() {
-        let role = ["around_user", "around_user", "postgres"][number];
-        topology = topology.with_shard(Shard::new(&format!("s{number}"), &as_role(url, role)));
-    }
-    let topology = topology
-        .with_table("b", TableKind::sharded("id"))
-        .with_table("c", TableKind::sharded("id"))
-        .build()
-        .unwrap();
-    let error = error_of(topology.clone(), "select count(*) from b").await;
-    assert!(is_refusal(&error, "public.b"), "{error}");
-    let error = error_of(topology, "select current_user, id from c").await;
-    assert!(
-        is_refusal(&error, "around_user on s0 and s1; postgres on s2"),
-        "{error}"
-    );
-}
-
-/// Views of one owner over tables of another, with and without policies.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn views_are_read_with_the_rights_of_their_owner_or_refused() {
-    let sql = roles("around_user around_owner around_poor")
-        + "create table t as select i as id, i % 3 as team, case i % 2 when 0 then 'around_user' else 'x' end as owner
-               from generate_series(1, 60) i;
-           create table secret as table t;
-           create table filtered as table t;
-           alter table filtered enable row level security;
-           create policy p on filtered using (owner = current_user);
-           create policy q on filtered to around_owner using (team = 1);
-           create view plain as select id, team from t;
-           create view of_secret as select id, team from secret;
-           create view of_filtered as select id, team from filtered;
-           create view of_poor as select id, team from t;
-           create view not_granted as select id from t;
-           create view partly as select id, team from t;
-           create view outer_plain as select id from plain where team = 1;
-           create view outer_secret as select id from of_secret where team = 1;
-           create view outer_hidden as select id from not_granted;
-           create view outer_poor as select id from not_granted;
-           create view barrier with (security_barrier) as select id from t where team = 1;
-           create view barred with (security_barrier) as select id from filtered where team = 1;
-           alter view plain owner to around_owner;
-           alter view of_secret owner to around_owner;
-           alter view of_filtered owner to around_owner;
-           alter view of_poor owner to around_poor;
-           alter view outer_poor owner to around_poor;
-           grant select on t, filtered to around_user;
-           grant select on t, secret, filtered to around_owner;
-           grant select on plain, of_secret, of_filtered, of_poor, outer_plain, outer_secret,
-               outer_hidden, outer_poor, barrier, barred to around_user;
-           grant select (id) on partly to around_user;";
-    let sharded = &[("t", "id"), ("secret", "id"), ("filtered", "id")];
-    let Some(databases) = Databases::new(&sql, sharded, &[]) else {
-        return;
-    };
-    databases
-        .check(
-            "around_user",
-            &[
-                ("select count(*), sum(team) from plain", ""),
-                ("select count(*) from outer_plain", ""),
-                ("select count(*) from barrier", ""),
-                ("select count(*) from filtered", ""),
-                // Through the owner's rights only.
-                ("select count(*) from of_secret", "owner around_owner"),
-                ("select count(*) from outer_secret", "owner around_owner"),
-                ("select count(*) from secret", ""),
-                // By the owner's policies.
-                (
-                    "select count(*) from of_filtered",
-                    "policies for its owner around_owner",
-                ),
-                ("select count(*) from barred", "policies for its owner"),
-                // The caller may read the table, but not the view, or the view's owner may not.
-                ("select count(*) from not_granted", ""),
-                (
-                    "select count(*) from t where exists (select from not_granted)",
-                    "",
-                ),
-                (
-                    "with c as (select * from not_granted) select count(*) from c",
-                    "",
-                ),
-                ("select count(*) from of_poor", ""),
-                ("select count(*) from outer_poor", ""),
-                ("select count(*) from outer_hidden", ""),
-            ],
-        )
-        .await;
-    databases
-        .check(
-            "postgres",
-            &[
-                ("select count(*), sum(team) from plain", ""),
-                ("select count(*) from of_secret", ""),
-                ("select count(*) from of_filtered", "policies for its owner"),
-                ("select count(*) from barred", ""),
-                ("select count(*) from of_poor", ""),
-                ("select count(*) from outer_hidden", ""),
-                ("select count(*) from filtered", ""),
-            ],
-        )
-        .await;
-    // Rights on single columns of a view are not looked at: an error, and never rows.
-    let error = error_of(databases.topology("around_user"), "select team from partly").await;
-    assert_eq!(error.sql_state(), Some("42501"), "{error}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn invoking_views_are_read_as_the_caller() {
-    let Some(server) = support::server() else {
-        return;
-    };
-    if server.binaries().major_version() < 15 {
-        return;
-    }
-    let sql = roles("around_user around_owner")
-        + "create table filtered as select i as id, case i % 2 when 0 then 'around_user' else 'x' end as owner
-               from generate_series(1, 60) i;
-           alter table filtered enable row level security;
-           create policy p on filtered using (owner = current_user);
-           create view invoked with (security_invoker) as select id from filtered;
-           create view outer_invoked as select id from invoked;
-           alter view outer_invoked owner to around_owner;
-           grant select on filtered, invoked, outer_invoked to around_user, around_owner;";
-    let Some(databases) = Databases::new(&sql, &[("filtered", "id")], &[]) else {
-        return;
-    };
-    let statements = [
-        ("select count(*) from invoked", ""),
-        ("select count(*) from outer_invoked", ""),
-    ];
-    databases.check("around_user", &statements).await;
-    databases.check("postgres", &statements).await;
 }
 
 const T: &str =
