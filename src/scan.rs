@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 use tokio_postgres::types::{Kind, Type};
 
 use crate::connect::{Connection, Session, error_position};
-use crate::error::{Error, ErrorKind, Phase, Result};
+use crate::error::{Error, ErrorKind, Phase, Result, SqlOrigin};
 use crate::quote;
 use crate::statement::{self, Statement};
 use crate::types::{Column, PgType, TypeModifiers, TypeOptions};
@@ -81,10 +81,11 @@ impl Reading {
 /// Asks the shard for the columns and parameters of a statement (Parse and Describe).
 ///
 /// # Errors
-/// Those of the server, with the place in the text.
+/// Those of the server; with the place, if it is the user's own text.
 pub(crate) async fn describe(
     session: &mut Session,
     statement: &Statement,
+    origin: SqlOrigin,
     reading: Reading,
 ) -> Result<Description> {
     let shard = session.shard().to_owned();
@@ -96,7 +97,7 @@ pub(crate) async fn describe(
     let prepared = client
         .prepare(statement.text())
         .await
-        .map_err(|error| statement_error(connection, error, statement).with_shard(&shard));
+        .map_err(|error| statement_error(connection, error, statement, origin).with_shard(&shard));
     session.done();
     let prepared = prepared?;
     let modifiers = type_modifiers(session, prepared.columns()).await?;
@@ -152,9 +153,13 @@ fn statement_error(
     connection: &Connection,
     error: tokio_postgres::Error,
     statement: &Statement,
+    origin: SqlOrigin,
 ) -> Error {
-    let position = error_position(&error);
-    let ours = connection.error(error, Phase::Describe);
+    // A place in another text would be looked for in the user's.
+    let position = error_position(&error).filter(|_| origin == SqlOrigin::User);
+    let ours = connection
+        .error(error, Phase::Describe)
+        .with_sql_origin(origin);
     match position.and_then(|position| statement::locate(statement.text(), position)) {
         Some((line, column, text)) => {
             let place = format!("line {line}, column {column}");

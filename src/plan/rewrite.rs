@@ -318,19 +318,6 @@ pub(super) fn bare(expr: &Expr) -> &Expr {
     }
 }
 
-/// Calls `f`, which may change it, for every SELECT, those of queries inside too.
-pub(super) fn each_select<T: VisitMut>(tree: &mut T, f: impl FnMut(&mut Select)) {
-    struct Selects<F>(F);
-    impl<F: FnMut(&mut Select)> VisitorMut for Selects<F> {
-        type Break = ();
-        fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
-            (self.0)(select);
-            ControlFlow::Continue(())
-        }
-    }
-    let _ = tree.visit(&mut Selects(f));
-}
-
 /// Calls `f`, which may change it, for every query, the outer ones first.
 pub(super) fn each_query<T: VisitMut>(tree: &mut T, f: impl FnMut(&mut Query)) {
     struct Queries<F>(F);

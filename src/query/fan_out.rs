@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use futures::stream::StreamExt;
+
 use super::{Query, settle};
 use crate::connect::Session;
-use crate::error::Result;
+use crate::error::{Result, SqlOrigin};
 use crate::progress::{Counters, ShardState};
 use crate::scan::{self, BatchOptions, Description, Reading};
 use crate::statement::Statement;
@@ -28,7 +30,11 @@ impl Query {
             .map(|((session, counters), description)| {
                 let sql = scan::copy_sql(statement, &description, &self.parameters)?;
                 let columns = prepared.columns.clone();
-                Ok(scan::rows(session, sql, columns, &options, counters, None))
+                let rows = scan::rows(session, sql, columns, &options, counters, None);
+                let schema = rows.schema();
+                let rows =
+                    rows.map(|batch| batch.map_err(|error| error.with_sql_origin(SqlOrigin::User)));
+                Ok(QueryStream::new(schema, rows))
             })
             .collect()
     }
@@ -52,7 +58,9 @@ impl Query {
                     counters.set(ShardState::Connecting);
                     let described = async {
                         let mut session = pools.session(permit).await?;
-                        let description = scan::describe(&mut session, statement, reading).await?;
+                        let description =
+                            scan::describe(&mut session, statement, SqlOrigin::User, reading)
+                                .await?;
                         Ok((session, description))
                     };
                     let result = described.await;

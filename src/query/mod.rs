@@ -29,7 +29,7 @@ use self::settle::settle;
 pub use self::verify::{Verified, Verifier};
 use crate::cluster::Cluster;
 use crate::decode::{DEFAULT_BATCH_BYTES, DEFAULT_BATCH_ROWS};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, SqlOrigin};
 use crate::export;
 use crate::merge::{self, Order};
 #[cfg(feature = "datafusion")]
@@ -236,7 +236,8 @@ impl Query {
                 let statement = Statement::parse(&self.sql)?;
                 let mut session = self.cluster.session(0).await?;
                 let reading = Reading::Options(self.types);
-                let description = scan::describe(&mut session, &statement, reading).await?;
+                let description =
+                    scan::describe(&mut session, &statement, SqlOrigin::User, reading).await?;
                 session.finish().await;
                 scan::with_values(&statement, &description, &self.parameters)
             })

@@ -9,7 +9,7 @@ use super::analysis::no_plan;
 use super::execute::{Held, about_made_sql, renamed, schema_of};
 use super::{Planning, Query};
 use crate::cluster::Cluster;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SqlOrigin};
 use crate::finish::{DEFAULT_FINISH_BYTES, DEFAULT_FINISH_ROWS};
 use crate::merge::{self, ReaggregateOptions};
 use crate::plan::{self, Answers, Merge, MergeMode, Need, Plan, Planned, Question, Surroundings};
@@ -108,7 +108,7 @@ impl Query {
                 false => Reading::LOSSLESS,
             });
             let statement = Statement::parse(&step.sql.to_string())?;
-            let described = scan::describe(&mut held.session, &statement, reading)
+            let described = scan::describe(&mut held.session, &statement, SqlOrigin::Made, reading)
                 .await
                 .map_err(about_made_sql)?;
             let schema = schema_of(&renamed(described.columns, columns)?);
@@ -139,7 +139,8 @@ impl Query {
         };
         // PostgreSQL's own errors, with their places in the text, come from here.
         let reading = Reading::Options(self.types);
-        let description = scan::describe(&mut held.session, &statement, reading).await?;
+        let description =
+            scan::describe(&mut held.session, &statement, SqlOrigin::User, reading).await?;
         let sql = scan::with_values(&statement, &description, &self.parameters)?;
         let mut answers = Answers {
             known: self.cluster.described(),
@@ -182,16 +183,17 @@ impl Query {
             Need::Describe(sql) => {
                 let statement = Statement::parse(&sql)?;
                 let reading = Reading::Options(TypeOptions::default());
-                let described = scan::describe(&mut held.session, &statement, reading)
-                    .await
-                    .map_err(about_made_sql)?;
+                let described =
+                    scan::describe(&mut held.session, &statement, SqlOrigin::Made, reading)
+                        .await
+                        .map_err(about_made_sql)?;
                 self.cluster
                     .remember_described(sql.clone(), described.columns.clone());
                 answers.described.insert(sql, described.columns);
             }
             // Not remembered beyond this query: the next one's now() is another.
             Need::Evaluate(sql) => {
-                let rows = held.session.query(&sql).await?;
+                let rows = held.session.query(&sql).await.map_err(about_made_sql)?;
                 answers.evaluated.insert(sql, rows);
             }
         }

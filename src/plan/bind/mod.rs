@@ -14,6 +14,7 @@
 //! ```
 
 mod columns;
+mod exists;
 mod from;
 mod join;
 mod naming;
@@ -28,7 +29,7 @@ mod with;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
-use datafusion::sql::sqlparser::ast::Query;
+use datafusion::sql::sqlparser::ast::{ObjectName, ObjectNamePart, Query};
 
 use self::scope::Scope;
 use self::with::CteEntry;
@@ -75,12 +76,19 @@ pub(super) enum Source {
 /// A table of the topology.
 #[derive(Debug, Clone)]
 pub(super) struct Base {
-    /// Schema and name, quoted.
-    pub(super) sql: String,
     /// Schema and name.
     pub(super) name: (String, String),
     /// `None` for a replicated table.
     pub(super) sharding: Option<Sharding>,
+}
+
+impl Base {
+    /// The name as SQL has it.
+    pub(super) fn object_name(&self) -> ObjectName {
+        let (schema, table) = &self.name;
+        let parts = [ident(schema), ident(table)];
+        ObjectName(parts.map(ObjectNamePart::Identifier).into())
+    }
 }
 
 /// How a table is sharded.

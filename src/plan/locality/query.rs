@@ -1,16 +1,16 @@
 //! Queries: set operations, LIMIT, and what is beside their SELECTs.
 
 use datafusion::sql::sqlparser::ast::{
-    Distinct, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, OrderByKind,
-    Query, Select, SelectItem, SetExpr, SetOperator, SetQuantifier, TableFactor,
+    Expr, Query, Select, SelectItem, SetExpr, SetOperator, SetQuantifier, TableFactor,
 };
 
 use super::{
-    Anchors, Distribution, Locality, OutputKey, aliases, factor_alias, is_exact_type, is_limited,
-    is_output, order_keys,
+    Anchors, Distribution, Locality, OutputKey, factor_alias, is_exact_type, is_limited, is_output,
+    order_keys,
 };
-use crate::plan::bind::{self, Source, as_column, folded};
+use crate::plan::bind::{Source, as_column};
 use crate::plan::functions;
+use crate::plan::names::Names;
 use crate::plan::rewrite::{self, bare};
 
 impl Locality<'_> {
@@ -154,55 +154,11 @@ impl Locality<'_> {
         self.names_outer(query, &|_| true)
     }
 
-    /// Whether a query names columns, or the whole row, of such a relation that it does not hold.
+    /// Whether a query names such a relation that it does not hold.
     fn names_outer(&self, query: &Query, is_meant: &dyn Fn(&str) -> bool) -> bool {
-        let own = aliases(query);
-        let is_outer = |alias: &Ident| {
-            let alias = folded(alias);
-            self.relations.contains_key(&alias) && !own.contains(&alias) && is_meant(&alias)
-        };
-        let mut query = query.clone();
-        without_output_names(&mut query);
-        rewrite::any(&query, |expr| match expr {
-            Expr::CompoundIdentifier(parts) => parts.first().is_some_and(is_outer),
-            Expr::Identifier(name) => is_outer(name),
-            Expr::QualifiedWildcard(name, _) => bind::parts(name)
-                .first()
-                .is_some_and(|alias| is_outer(&bind::ident(alias))),
-            Expr::Function(Function {
-                args: FunctionArguments::List(list),
-                ..
-            }) => list.args.iter().any(|arg| match arg {
-                FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(name)) => bind::parts(name)
-                    .first()
-                    .is_some_and(|alias| is_outer(&bind::ident(alias))),
-                _ => false,
-            }),
-            _ => false,
-        })
+        let free = Names::of(query).free(self.relations);
+        free.iter().any(|alias| is_meant(alias))
     }
-}
-
-/// Takes the names of columns of the output out of ORDER BY and DISTINCT ON: they are no names of
-/// relations, though a relation may have the same.
-fn without_output_names(query: &mut Query) {
-    rewrite::each_query(query, |query| {
-        let ordered = query.clone();
-        if let Some(OrderByKind::Expressions(keys)) =
-            query.order_by.as_mut().map(|order_by| &mut order_by.kind)
-        {
-            keys.retain(|key| match &*ordered.body {
-                SetExpr::Select(select) => !is_output(&key.expr, select),
-                _ => !matches!(bare(&key.expr), Expr::Identifier(_)),
-            });
-        }
-    });
-    rewrite::each_select(query, |select| {
-        let whole = select.clone();
-        if let Some(Distinct::On(keys)) = &mut select.distinct {
-            keys.retain(|key| !is_output(key, &whole));
-        }
-    });
 }
 
 fn set_operation(

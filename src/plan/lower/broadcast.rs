@@ -31,7 +31,7 @@ impl Planner<'_> {
                 continue;
             }
             let index = self.plan_query(sub.clone(), None, false)?;
-            let name = self.enter(index, columns, sub);
+            let name = self.enter(index, columns, sub)?;
             // Another that reads the same may be volatile, and is found by itself.
             let mut replacement = Some(self.read_step(index, &name));
             rewrite::each_query(query, |inner| {
@@ -103,7 +103,7 @@ impl Planner<'_> {
                     continue;
                 }
                 let index = self.plan_query(subquery.clone(), None, false)?;
-                let names = self.enter(index, columns, subquery);
+                let names = self.enter(index, columns, subquery)?;
                 let own: Vec<_> = self
                     .relations
                     .get(&alias)
