@@ -75,6 +75,16 @@ pub enum Phase {
     Write,
 }
 
+/// Whose SQL an error of a server is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SqlOrigin {
+    /// The user's own text: places in it are places in that text.
+    User,
+    /// SQL that Merganser made of it.
+    Made,
+}
+
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -112,6 +122,7 @@ struct Inner {
     phase: Option<Phase>,
     sql_state: Option<String>,
     hint: Option<String>,
+    sql_origin: Option<SqlOrigin>,
     source: Option<Box<dyn StdError + Send + Sync>>,
     /// A value has no place in the Arrow type of its column, and may have one in another type.
     unrepresentable: bool,
@@ -127,6 +138,7 @@ impl Error {
             phase: None,
             sql_state: None,
             hint: None,
+            sql_origin: None,
             source: None,
             unrepresentable: false,
         }))
@@ -173,6 +185,15 @@ impl Error {
         self
     }
 
+    /// Says whose SQL it is about, if it is a server's error and that was not said yet.
+    #[must_use]
+    pub(crate) fn with_sql_origin(mut self, origin: SqlOrigin) -> Self {
+        if self.0.sql_state.is_some() {
+            self.0.sql_origin.get_or_insert(origin);
+        }
+        self
+    }
+
     /// The same error, seen as another kind.
     #[must_use]
     pub(crate) fn with_kind(mut self, kind: ErrorKind) -> Self {
@@ -211,6 +232,7 @@ impl Error {
             phase: self.0.phase,
             sql_state: self.0.sql_state.clone(),
             hint: self.0.hint.clone(),
+            sql_origin: self.0.sql_origin,
             source: self
                 .0
                 .source
@@ -263,6 +285,17 @@ impl Error {
     /// The five characters of the server's SQLSTATE, where a server answered.
     pub fn sql_state(&self) -> Option<&str> {
         self.0.sql_state.as_deref()
+    }
+
+    /// Whose SQL it is about, where a server answered with an error about SQL; `None` where no SQL
+    /// of a query is at fault.
+    ///
+    /// An error about the user's own text names the place in it, if the server does. An error about
+    /// SQL that Merganser made names none: its places are not those of the user's text. An error
+    /// that the data raises while such SQL runs, such as a division by zero (SQLSTATE class 22), is
+    /// the query's own all the same.
+    pub fn sql_origin(&self) -> Option<SqlOrigin> {
+        self.0.sql_origin
     }
 
     /// What the user can do about it.
@@ -327,6 +360,7 @@ impl fmt::Debug for Error {
             .field("phase", &self.0.phase)
             .field("sql_state", &self.0.sql_state)
             .field("hint", &self.0.hint)
+            .field("sql_origin", &self.0.sql_origin)
             .field("source", &self.0.source)
             .finish()
     }
@@ -371,6 +405,18 @@ mod tests {
         assert_eq!(error.shard(), Some("s0"));
         assert_eq!(error.phase(), Some(Phase::Stream));
         assert_eq!(error.hint(), Some("first"));
+    }
+
+    #[test]
+    fn only_a_server_s_error_is_about_sql() {
+        let error = Error::new(ErrorKind::Server, "m").with_sql_origin(SqlOrigin::Made);
+        assert_eq!(error.sql_origin(), None);
+        let error = Error::new(ErrorKind::Server, "m")
+            .with_sql_state("42703")
+            .with_sql_origin(SqlOrigin::User)
+            .with_sql_origin(SqlOrigin::Made);
+        assert_eq!(error.sql_origin(), Some(SqlOrigin::User));
+        assert_eq!(error.copy().sql_origin(), Some(SqlOrigin::User));
     }
 
     #[test]

@@ -78,7 +78,7 @@ pub mod types;
 pub use cluster::{Cluster, ClusterBuilder, DEFAULT_CONNECTIONS_PER_SHARD};
 pub use config::Topology;
 pub use cursor::{Cursor, Row};
-pub use error::{Error, ErrorKind, Phase, Result};
+pub use error::{Error, ErrorKind, Phase, Result, SqlOrigin};
 #[cfg(feature = "datafusion")]
 pub use finish::{DEFAULT_FINISH_BYTES, DEFAULT_FINISH_ROWS};
 pub use merge::Order;

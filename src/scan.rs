@@ -13,7 +13,7 @@ use std::fmt::Write as _;
 use tokio_postgres::types::{Kind, Type};
 
 use crate::connect::{Connection, DescribedColumn, Session, error_position};
-use crate::error::{Error, ErrorKind, Phase, Result};
+use crate::error::{Error, ErrorKind, Phase, Result, SqlOrigin};
 use crate::quote;
 use crate::statement::{self, Statement};
 use crate::types::{Column, PgType, TypeOptions};
@@ -56,7 +56,7 @@ impl Reference {
         Self {
             type_oid: column.type_oid,
             modifier: column.type_modifier,
-            origin: origin(column),
+            origin: table_column(column),
         }
     }
 }
@@ -93,10 +93,11 @@ impl Reading {
 /// Asks the shard for the columns and parameters of a statement (Parse and Describe).
 ///
 /// # Errors
-/// Those of the server, with the place in the text.
+/// Those of the server; with the place, if it is the user's own text.
 pub(crate) async fn describe(
     session: &mut Session,
     statement: &Statement,
+    origin: SqlOrigin,
     reading: Reading,
 ) -> Result<Description> {
     let shard = session.shard().to_owned();
@@ -104,7 +105,7 @@ pub(crate) async fn describe(
     // Boxed, as what follows: with both inside, the futures of a query are large.
     let described = Box::pin(connection.describe(statement.text()))
         .await
-        .map_err(|error| statement_error(connection, error, statement).with_shard(&shard));
+        .map_err(|error| statement_error(connection, error, statement, origin).with_shard(&shard));
     session.done();
     let described = described?.ok_or_else(|| {
         Error::new(
@@ -127,7 +128,7 @@ pub(crate) async fn describe(
         let raw_type = PgType::from_catalog(
             &types.get(column.type_oid)?,
             column.type_modifier,
-            dimensions.get(&origin(column)).copied().unwrap_or(0),
+            dimensions.get(&table_column(column)).copied().unwrap_or(0),
             &types.modifiers,
         );
         columns.push(Column::new(&column.name, reading.apply(raw_type.clone())));
@@ -160,9 +161,13 @@ fn statement_error(
     connection: &Connection,
     error: tokio_postgres::Error,
     statement: &Statement,
+    origin: SqlOrigin,
 ) -> Error {
-    let position = error_position(&error);
-    let ours = connection.error(error, Phase::Describe);
+    // A place in another text would be looked for in the user's.
+    let position = error_position(&error).filter(|_| origin == SqlOrigin::User);
+    let ours = connection
+        .error(error, Phase::Describe)
+        .with_sql_origin(origin);
     let code = ours.sql_state().unwrap_or_default();
     if ["08", "25", "26", "40", "53", "55", "57", "58"].contains(&code.get(..2).unwrap_or_default())
     {
@@ -206,7 +211,7 @@ fn pointer(line: &str, column: usize) -> String {
 
 type Origin = (Option<u32>, Option<i16>);
 
-fn origin(column: &DescribedColumn) -> Origin {
+fn table_column(column: &DescribedColumn) -> Origin {
     (column.table, column.attribute)
 }
 
@@ -219,7 +224,7 @@ async fn array_dimensions(
     let mut origins = String::new();
     for column in columns {
         let is_array = matches!(types.get(column.type_oid)?.kind(), Kind::Array(_));
-        if let (true, (Some(table), Some(number))) = (is_array, origin(column)) {
+        if let (true, (Some(table), Some(number))) = (is_array, table_column(column)) {
             let comma = if origins.is_empty() { "" } else { ", " };
             // Writing to a String does not fail.
             let _ = write!(origins, "{comma}({table}, {number})");

@@ -1,11 +1,13 @@
 //! Small pieces of syntax trees.
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments,
-    GroupByExpr, Ident, ObjectName, ObjectNamePart, Query, Select, SelectFlavor, SelectItem,
-    SetExpr, TableAlias, TableFactor, TableWithJoins, Value,
+    BinaryOperator, CaseWhen, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, ObjectName, ObjectNamePart, Query,
+    Select, SelectFlavor, SelectItem, SetExpr, TableAlias, TableFactor, TableWithJoins, Value,
     helpers::attached_token::AttachedToken,
 };
+
+use crate::plan::bind::ident;
 
 /// What to do about a statement that is beyond the planner, but not beyond PostgreSQL.
 pub(super) const FAN_OUT_HINT: &str =
@@ -31,6 +33,59 @@ pub(super) fn call(name: &str, args: Vec<Expr>) -> Expr {
         over: None,
         within_group: Vec::new(),
     })
+}
+
+/// A call of one of PostgreSQL's own functions, whatever the search path is.
+pub(super) fn call_builtin(name: &str, args: Vec<Expr>) -> Expr {
+    let mut call = call(name, args);
+    if let Expr::Function(function) = &mut call {
+        function.name = builtin(name);
+    }
+    call
+}
+
+fn builtin(name: &str) -> ObjectName {
+    let parts = ["pg_catalog", name].map(|part| ObjectNamePart::Identifier(ident(part)));
+    ObjectName(parts.into())
+}
+
+/// `(expr) COLLATE`, of one of PostgreSQL's own collations.
+pub(super) fn collate(expr: Expr, collation: &str) -> Expr {
+    Expr::Collate {
+        expr: Box::new(Expr::Nested(Box::new(expr))),
+        collation: builtin(collation),
+    }
+}
+
+/// `left = right`.
+pub(super) fn equal(left: Expr, right: Expr) -> Expr {
+    Expr::BinaryOp {
+        left: Box::new(left),
+        op: BinaryOperator::Eq,
+        right: Box::new(right),
+    }
+}
+
+/// `CASE WHEN condition THEN result END`.
+pub(super) fn case_when(condition: Expr, result: Expr) -> Expr {
+    Expr::Case {
+        case_token: AttachedToken::empty(),
+        end_token: AttachedToken::empty(),
+        operand: None,
+        conditions: vec![CaseWhen { condition, result }],
+        else_result: None,
+    }
+}
+
+/// A text without quotes or backslashes in it, of type `text`.
+pub(super) fn text(value: &str) -> Expr {
+    Expr::Cast {
+        kind: CastKind::DoubleColon,
+        expr: Box::new(Expr::value(Value::SingleQuotedString(value.to_owned()))),
+        data_type: DataType::Text,
+        array: false,
+        format: None,
+    }
 }
 
 /// A number.

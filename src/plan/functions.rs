@@ -178,6 +178,14 @@ pub(super) fn is_aggregate_name(function: &Function, catalog: &Catalog) -> bool 
     found.any(|function| function.kind == FunctionKind::Aggregate)
 }
 
+/// Whether any function may be called, which may be an aggregate, or return a set.
+pub(super) fn may_call<T: Visit>(tree: &T) -> bool {
+    rewrite::any(tree, |expr| {
+        // `(row).name` may be a call too.
+        matches!(expr, Expr::Function(_) | Expr::CompoundFieldAccess { .. })
+    })
+}
+
 /// Whether an expression is `ARRAY(SELECT ..)`.
 pub(super) fn is_array_of_rows(expr: &Expr) -> bool {
     matches!(expr, Expr::Function(function)

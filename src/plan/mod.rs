@@ -22,6 +22,7 @@ mod instant;
 mod json;
 mod locality;
 mod lower;
+mod names;
 mod order_keys;
 mod rewrite;
 mod route;

@@ -26,7 +26,7 @@ use super::planned::{Planning, Query};
 use super::settle;
 use crate::cluster::Cluster;
 use crate::connect::{Opening, Permit, Pools, Session};
-use crate::error::{Error, ErrorKind, Phase, Result};
+use crate::error::{Error, ErrorKind, Phase, Result, SqlOrigin};
 use crate::finish::{Budget, Relation, RelationBuilder, aggregated_types};
 use crate::merge::{self, Comparison, Order, ReaggregateOptions, Rest};
 use crate::plan::{Exactness, Merge, Place, Plan, Sql, Step};
@@ -231,7 +231,7 @@ impl Execution<'_> {
         let statement = Statement::parse(&sql)?;
         let statement = &statement;
         let servers = self.route.describes(index);
-        let written = &self.query.sql;
+        let origin = self.origin(step);
         let work = self
             .sites
             .iter_mut()
@@ -240,17 +240,13 @@ impl Execution<'_> {
                 let described = async {
                     let session = site.session.as_mut();
                     let session = session.ok_or_else(|| fault("a step has no session"))?;
-                    scan::describe(session, statement, reading).await
+                    scan::describe(session, statement, origin, reading).await
                 };
                 match described.await {
                     Ok(description) => Ok((site.name.clone(), description)),
                     Err(error) => {
                         site.counters.set(ShardState::Failed);
-                        let error = match step.sql.body == written.trim() {
-                            true => error,
-                            false => about_made_sql(error),
-                        };
-                        Err(in_place(error, &step.place))
+                        Err(in_place(error, &step.place, origin))
                     }
                 }
             });
@@ -262,6 +258,15 @@ impl Execution<'_> {
         match named.into_iter().next() {
             Some((_, first)) => Ok((columns, first)),
             None => Err(fault("a step has no server")),
+        }
+    }
+
+    /// Whose SQL a step runs.
+    fn origin(&self, step: &Step) -> SqlOrigin {
+        let Sql { with, body, .. } = &step.sql;
+        match with.is_empty() && step.uses.is_empty() && body == self.query.sql.trim() {
+            true => SqlOrigin::User,
+            false => SqlOrigin::Made,
         }
     }
 
@@ -337,6 +342,7 @@ impl Execution<'_> {
     ) -> Result<Scans> {
         let options = self.query.options.batches(unrepresentable);
         let counters = self.counters(index);
+        let origin = self.origin(step);
         let mut shards = Vec::new();
         let mut returns = Vec::new();
         for server in self.route.runs(index) {
@@ -357,7 +363,10 @@ impl Execution<'_> {
                 counters.shard(&site.counters),
                 back,
             );
-            shards.push((site.name.clone(), stream_in_place(rows, &step.place)));
+            shards.push((
+                site.name.clone(),
+                stream_in_place(rows, &step.place, origin),
+            ));
         }
         if shards.is_empty() {
             let schema = Arc::new(schema_of(&sent.columns));
@@ -600,38 +609,45 @@ pub(super) fn renamed(columns: Vec<Column>, names: &[String]) -> Result<Vec<Colu
         .collect())
 }
 
-/// Errors of the step that finishes say so.
-fn in_place(error: Error, place: &Place) -> Error {
+/// An error of a step says whose SQL it is about, and that of the step that finishes so.
+fn in_place(error: Error, place: &Place, origin: SqlOrigin) -> Error {
+    let error = match origin {
+        SqlOrigin::User => error.with_sql_origin(origin),
+        SqlOrigin::Made => about_made_sql(error),
+    };
     match place {
         Place::Finish => error.replace_phase(Phase::Finish),
         Place::Shards(_) | Place::AnyShard => error,
     }
 }
 
-fn stream_in_place(rows: QueryStream, place: &Place) -> QueryStream {
-    match place {
-        Place::Finish => {
-            let place = place.clone();
-            let schema = rows.schema();
-            let rows = rows.map(move |batch| batch.map_err(|error| in_place(error, &place)));
-            QueryStream::new(schema, rows)
-        }
-        Place::Shards(_) | Place::AnyShard => rows,
-    }
+fn stream_in_place(rows: QueryStream, place: &Place, origin: SqlOrigin) -> QueryStream {
+    let place = place.clone();
+    let schema = rows.schema();
+    let rows = rows.map(move |batch| batch.map_err(|error| in_place(error, &place, origin)));
+    QueryStream::new(schema, rows)
 }
 
 /// PostgreSQL has accepted the user's statement by then: where it does not accept what became of it
-/// (SQLSTATE class 42), that is no fault of the user's.
+/// (SQLSTATE class 42), or cannot run it (0A), that is no fault of the user's. Whatever hint the
+/// server has is about SQL that the user did not write.
+///
+/// Missing rights (42501) are the user's to mend, and what data raises (22 and others) is the
+/// query's own.
 pub(super) fn about_made_sql(error: Error) -> Error {
+    let error = error.with_sql_origin(SqlOrigin::Made);
     match error.sql_state() {
-        Some(code) if code.starts_with("42") => error.with_kind(ErrorKind::Internal).with_hint(
-            "this is about SQL that merganser made of yours: unless the databases have changed since \
-             the query was planned, it is a fault of merganser. Please report it with the query; \
-             --merge gather (MergeMode::Gather) may answer meanwhile",
-        ),
+        Some("42501") => error,
+        Some(code) if code.starts_with("42") || code.starts_with("0A") => error
+            .with_kind(ErrorKind::Internal)
+            .replace_hint(MADE_SQL.to_owned()),
         _ => error,
     }
 }
+
+const MADE_SQL: &str = "this is about SQL that merganser made of yours, not about your text: unless the databases have \
+     changed since the query was planned, it is a fault of merganser. Please report it with the query \
+     and what `merganser explain` says of it; --merge gather (MergeMode::Gather) may answer meanwhile";
 
 /// The plan does not fit what is there: a fault of planning.
 pub(super) fn fault(message: &str) -> Error {

@@ -7,13 +7,14 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::RecordBatchWriter;
 use futures::FutureExt;
+use futures::stream::StreamExt;
 
 use super::options::Options;
 use super::{CancelHandle, settle};
 use crate::cluster::Cluster;
 use crate::config::SessionSettings;
 use crate::connect::Session;
-use crate::error::Result;
+use crate::error::{Result, SqlOrigin};
 use crate::export;
 use crate::merge::{self, Order};
 use crate::progress::{Counters, ScanProgress, ShardState};
@@ -308,7 +309,11 @@ impl FanOut {
             .map(|((session, counters), description)| {
                 let sql = scan::copy_sql(statement, &description, &self.options.parameters)?;
                 let columns = prepared.columns.clone();
-                Ok(scan::rows(session, sql, columns, &options, counters, None))
+                let rows = scan::rows(session, sql, columns, &options, counters, None);
+                let schema = rows.schema();
+                let rows =
+                    rows.map(|batch| batch.map_err(|error| error.with_sql_origin(SqlOrigin::User)));
+                Ok(QueryStream::new(schema, rows))
             })
             .collect()
     }
@@ -336,7 +341,9 @@ impl FanOut {
                     counters.set(ShardState::Connecting);
                     let described = async {
                         let mut session = pools.session(permit, opening).await?;
-                        let description = scan::describe(&mut session, statement, reading).await?;
+                        let description =
+                            scan::describe(&mut session, statement, SqlOrigin::User, reading)
+                                .await?;
                         Ok((session, description))
                     };
                     let result = described.await;

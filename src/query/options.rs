@@ -7,7 +7,7 @@ use super::deadline::Deadline;
 use crate::cluster::Cluster;
 use crate::config::SessionSettings;
 use crate::decode::{DEFAULT_BATCH_BYTES, DEFAULT_BATCH_ROWS};
-use crate::error::Result;
+use crate::error::{Result, SqlOrigin};
 use crate::merge::Order;
 use crate::progress::ScanProgress;
 use crate::scan::{self, BatchOptions, Reading};
@@ -65,7 +65,8 @@ impl Options {
         let opening = cluster.opening(self.session.as_ref())?;
         let mut session = cluster.session_with(0, &opening).await?;
         let reading = Reading::Options(self.types);
-        let description = scan::describe(&mut session, &statement, reading).await?;
+        let description =
+            scan::describe(&mut session, &statement, SqlOrigin::User, reading).await?;
         session.finish().await;
         scan::with_values(&statement, &description, &self.parameters)
     }

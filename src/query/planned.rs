@@ -19,7 +19,7 @@ use crate::catalog::Catalog;
 use crate::cluster::Cluster;
 use crate::config::SessionSettings;
 use crate::connect::Opening;
-use crate::error::{Phase, Result};
+use crate::error::{Phase, Result, SqlOrigin};
 use crate::export;
 use crate::finish::{DEFAULT_FINISH_BYTES, DEFAULT_FINISH_ROWS};
 use crate::merge::{self, Order, ReaggregateOptions};
@@ -302,7 +302,7 @@ impl Query {
                 false => Reading::LOSSLESS,
             });
             let statement = Statement::parse(&step.sql.to_string())?;
-            let described = scan::describe(&mut held.session, &statement, reading)
+            let described = scan::describe(&mut held.session, &statement, SqlOrigin::Made, reading)
                 .await
                 .map_err(about_made_sql)?;
             let schema = schema_of(&renamed(described.columns, columns)?);
@@ -348,7 +348,7 @@ impl Query {
         };
         // PostgreSQL's own errors, with their places in the text, come from here.
         let reading = Reading::Options(self.options.types);
-        let description = scan::describe(&mut held.session, &statement, reading);
+        let description = scan::describe(&mut held.session, &statement, SqlOrigin::User, reading);
         let work = Work {
             description: deadline
                 .during(Phase::Describe, &unanswered(name), description)
@@ -447,11 +447,14 @@ async fn answered(need: Need, held: &mut Held) -> Result<Answer> {
         Need::Describe(sql) => {
             let statement = Statement::parse(&sql)?;
             let reading = Reading::Options(TypeOptions::default());
-            let described = scan::describe(&mut held.session, &statement, reading)
+            let described = scan::describe(&mut held.session, &statement, SqlOrigin::Made, reading)
                 .await
                 .map_err(about_made_sql)?;
             Ok(Answer::Columns(described.columns))
         }
-        Need::Evaluate(sql) => Ok(Answer::Rows(held.session.query(&sql).await?)),
+        Need::Evaluate(sql) => {
+            let rows = held.session.query(&sql).await.map_err(about_made_sql)?;
+            Ok(Answer::Rows(rows))
+        }
     }
 }

@@ -88,11 +88,12 @@ const PIPELINE: &[&str] = &[
 ];
 
 /// What lib.rs exports at the root, and the module that it is in.
-const ROOT: [(&str, &str); 5] = [
+const ROOT: [(&str, &str); 6] = [
     ("Error", "error"),
     ("ErrorKind", "error"),
     ("Phase", "error"),
     ("Result", "error"),
+    ("SqlOrigin", "error"),
     ("QueryStream", "stream"),
 ];
 
@@ -256,6 +257,41 @@ fn the_local_servers_know_nothing_of_the_library() {
     }
     let manifest = fs::read_to_string(root.join("Cargo.toml")).unwrap();
     assert!(!manifest.contains("\nmerganser."), "{manifest}");
+}
+
+/// SQL that the planner makes has to be read with the limits and the dialect of `plan/sql`: another
+/// reading of it would be another plan.
+#[test]
+fn one_place_of_the_planner_knows_the_parser() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/plan");
+    let mut files = Vec::new();
+    rust_files(&src, &mut files);
+    assert!(files.len() > 3, "no source in {}", src.display());
+    let mut found = BTreeSet::new();
+    for path in files {
+        let name = path.strip_prefix(&src).unwrap().to_str().unwrap();
+        let code = without_comments_and_tests(&fs::read_to_string(&path).unwrap());
+        for word in [
+            "PostgreSqlDialect",
+            "GenericDialect",
+            "Parser::new",
+            "try_with_sql",
+        ] {
+            if code.contains(word) {
+                found.insert(format!("{name}: {word}"));
+            }
+        }
+    }
+    let expected = [
+        "sql/dialect.rs: PostgreSqlDialect",
+        "sql/mod.rs: Parser::new",
+        "sql/mod.rs: try_with_sql",
+    ];
+    let found: Vec<_> = found.iter().map(String::as_str).collect();
+    assert_eq!(
+        found, expected,
+        "read SQL with plan::sql, which returns a Result"
+    );
 }
 
 #[test]

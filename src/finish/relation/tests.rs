@@ -156,7 +156,13 @@ async fn read(cluster: &Cluster, sql: &str) -> Result<(Vec<SqlType>, Vec<RecordB
     let mut session = cluster.session(0).await?;
     let statement = Statement::parse(sql)?;
     let reading = Reading::Options(Reading::LOSSLESS);
-    let description = scan::describe(&mut session, &statement, reading).await?;
+    let description = scan::describe(
+        &mut session,
+        &statement,
+        crate::error::SqlOrigin::Made,
+        reading,
+    )
+    .await?;
     let types = scan::sql_types(&mut session, &description).await?;
     let copy = scan::copy_sql(&statement, &description, &[])?;
     let options = BatchOptions {
@@ -217,7 +223,7 @@ async fn differences(
     }
     let statement = Statement::parse(&format!("WITH {with} SELECT c FROM m1")).unwrap();
     let reading = Reading::Options(Reading::LOSSLESS);
-    match scan::describe(session, &statement, reading).await {
+    match scan::describe(session, &statement, crate::error::SqlOrigin::Made, reading).await {
         Ok(description) => {
             let types = scan::sql_types(session, &description).await.unwrap();
             let expected = SqlType {

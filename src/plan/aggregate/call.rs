@@ -3,12 +3,11 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    CaseWhen, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentClause, FunctionArgumentList, FunctionArguments, ObjectNamePart, Value,
-    helpers::attached_token::AttachedToken, visit_expressions,
+    DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
+    FunctionArgumentList, FunctionArguments, ObjectNamePart, Value, visit_expressions,
 };
 
-use super::{Columns, Partial, PartialKind, Reaggregate, decimal_bounds, template};
+use super::{Columns, Partial, PartialKind, Reaggregate, Unsplit, decimal_bounds, template};
 use crate::types::PgType;
 
 /// An aggregate call, taken apart.
@@ -31,16 +30,16 @@ impl<'a> Call<'a> {
         call: &'a Function,
         arguments: &'a [PgType],
         columns: &'a Columns<'a>,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, Unsplit> {
         let name = match call.name.0.last() {
             Some(ObjectNamePart::Identifier(name)) if name.quote_style.is_some() => {
                 name.value.clone()
             }
             Some(ObjectNamePart::Identifier(name)) => name.value.to_lowercase(),
-            _ => return Err(format!("{} is no name of a function", call.name)),
+            _ => return Err(format!("{} is no name of a function", call.name).into()),
         };
         if let Some(reason) = keeps_every_value(&name) {
-            return Err(format!("{name} {reason}"));
+            return Err(format!("{name} {reason}").into());
         }
         let plain = call.over.is_none()
             && call.null_treatment.is_none()
@@ -48,15 +47,15 @@ impl<'a> Call<'a> {
             && matches!(call.parameters, FunctionArguments::None)
             && !call.uses_odbc_syntax;
         let FunctionArguments::List(list) = &call.args else {
-            return Err(format!("{call} is no plain aggregate call"));
+            return Err(format!("{call} is no plain aggregate call").into());
         };
         if !plain {
-            return Err(format!("{call} is no plain aggregate call"));
+            return Err(format!("{call} is no plain aggregate call").into());
         }
         let ordered = match list.clauses.as_slice() {
             [] => false,
             [FunctionArgumentClause::OrderBy(_)] => true,
-            _ => return Err(format!("{call} is no plain aggregate call")),
+            _ => return Err(format!("{call} is no plain aggregate call").into()),
         };
         let mut args = Vec::new();
         for arg in &list.args {
@@ -65,7 +64,7 @@ impl<'a> Call<'a> {
                 FunctionArg::Unnamed(
                     FunctionArgExpr::Wildcard | FunctionArgExpr::QualifiedWildcard(_),
                 ) => {}
-                _ => return Err(format!("an argument of {call} is given by name")),
+                _ => return Err(format!("an argument of {call} is given by name").into()),
             }
         }
         Ok(Self {
@@ -81,7 +80,11 @@ impl<'a> Call<'a> {
     }
 
     /// A partial by its template over the arguments.
-    pub(super) fn partial(&self, sql: &str, merge: Option<Reaggregate>) -> Result<Partial, String> {
+    pub(super) fn partial(
+        &self,
+        sql: &str,
+        merge: Option<Reaggregate>,
+    ) -> Result<Partial, Unsplit> {
         let mut template = template::parse(sql)?;
         if let Some(filter) = self.filter {
             template::with_filter(&mut template, filter);
@@ -93,10 +96,10 @@ impl<'a> Call<'a> {
         })
     }
 
-    pub(super) fn argument_type(&self) -> Result<&'a str, String> {
+    pub(super) fn argument_type(&self) -> Result<&'a str, Unsplit> {
         match self.types.as_slice() {
             [one] if self.args.len() == 1 => Ok(one),
-            _ => Err(format!("{} does not take one argument", self.name)),
+            _ => Err(format!("{} does not take one argument", self.name).into()),
         }
     }
 
@@ -110,9 +113,9 @@ impl<'a> Call<'a> {
     }
 
     /// An ORDER BY inside the call is of no account, unless the result depends on it.
-    pub(super) fn check_order(&self, matters: bool) -> Result<(), String> {
+    pub(super) fn check_order(&self, matters: bool) -> Result<(), Unsplit> {
         match self.ordered && matters {
-            true => Err(format!("{} takes its values in an order", self.name)),
+            true => Err(format!("{} takes its values in an order", self.name).into()),
             false => Ok(()),
         }
     }
@@ -189,15 +192,4 @@ pub(super) fn is_constant(expr: &Expr) -> bool {
 
 pub(super) fn placeholder(number: usize) -> Expr {
     Expr::value(Value::Placeholder(format!("${number}")))
-}
-
-/// The result where the condition holds, else NULL.
-pub(super) fn case_when(condition: Expr, result: Expr) -> Expr {
-    Expr::Case {
-        case_token: AttachedToken::empty(),
-        end_token: AttachedToken::empty(),
-        operand: None,
-        conditions: vec![CaseWhen { condition, result }],
-        else_result: None,
-    }
 }

@@ -25,8 +25,10 @@ mod tests;
 
 use datafusion::sql::sqlparser::ast::{Expr, Function, FunctionArg, FunctionArgExpr};
 
-use self::call::{Call, case_when, is_constant, placeholder, row_elements, with_arguments};
+use self::call::{Call, is_constant, placeholder, row_elements, with_arguments};
 use self::moments::{Regression, Variance};
+use crate::error::Error;
+use crate::plan::build;
 use crate::types::PgType;
 
 pub(crate) use self::bounds::{Columns, decimal_bounds};
@@ -103,6 +105,33 @@ impl Split {
     }
 }
 
+/// Why a call is not split.
+#[derive(Debug)]
+pub(crate) enum Unsplit {
+    /// For people: `array_agg gives back every value it is given`.
+    Reason(String),
+    /// A rule of ours cannot be read.
+    Fault(Error),
+}
+
+impl From<String> for Unsplit {
+    fn from(reason: String) -> Self {
+        Self::Reason(reason)
+    }
+}
+
+impl From<&str> for Unsplit {
+    fn from(reason: &str) -> Self {
+        Self::Reason(reason.to_owned())
+    }
+}
+
+impl From<Error> for Unsplit {
+    fn from(error: Error) -> Self {
+        Self::Fault(error)
+    }
+}
+
 /// Splits a call of one of PostgreSQL's own aggregates.
 ///
 /// `arguments` are the types of the call's arguments as PostgreSQL describes them (none for `*`),
@@ -110,12 +139,12 @@ impl Split {
 /// volatile ones are the caller's to refuse.
 ///
 /// # Errors
-/// Why it cannot be split, for people: `array_agg gives back every value it is given`.
+/// Why it cannot be split.
 pub(crate) fn split(
     call: &Function,
     arguments: &[PgType],
     columns: &Columns<'_>,
-) -> Result<Split, String> {
+) -> Result<Split, Unsplit> {
     let call = Call::read(call, arguments, columns)?;
     if call.distinct && !IDEMPOTENT.contains(&call.name.as_str()) {
         return call.split_distinct();
@@ -158,7 +187,7 @@ const SUM_DIGITS: u32 = 10;
 const MOST_DIGITS: u32 = 76;
 
 impl Call<'_> {
-    fn split_count(&self) -> Result<Split, String> {
+    fn split_count(&self) -> Result<Split, Unsplit> {
         // `*` and `t.*` are no expressions.
         let count = self.partial("count($1)", Some(Reaggregate::Sum))?;
         let count = match (self.written, &count.expr) {
@@ -167,7 +196,7 @@ impl Call<'_> {
                 expr: Expr::Function(with_arguments(function, written.to_vec())),
                 ..count
             },
-            _ => return Err("count takes one argument".to_owned()),
+            _ => return Err("count takes one argument".into()),
         };
         Ok(Split {
             direct: true,
@@ -175,7 +204,7 @@ impl Call<'_> {
         })
     }
 
-    fn regr_count(&self) -> Result<Split, String> {
+    fn regr_count(&self) -> Result<Split, Unsplit> {
         let count = self.partial("regr_count($1, $2)", Some(Reaggregate::Sum))?;
         Ok(Split {
             direct: true,
@@ -183,7 +212,7 @@ impl Call<'_> {
         })
     }
 
-    fn split_sum(&self) -> Result<Split, String> {
+    fn split_sum(&self) -> Result<Split, Unsplit> {
         let sum = self.sum()?;
         let direct = sum.merge.is_some();
         let (combine, float) = match self.argument_type()? {
@@ -200,13 +229,13 @@ impl Call<'_> {
         })
     }
 
-    fn split_avg(&self) -> Result<Split, String> {
+    fn split_avg(&self) -> Result<Split, Unsplit> {
         let (combine, float) = match self.argument_type()? {
             "int2" | "int4" | "int8" | "numeric" => ("sum($2) / sum($1)", false),
             // PostgreSQL keeps the squares too, and reports it where those overflow; we do not.
             "float4" | "float8" => ("sum($2) / sum($1)::float8", true),
             "interval" => ("sum($2) / sum($1)::float8", false),
-            other => return Err(format!("there is no rule for avg({other})")),
+            other => return Err(format!("there is no rule for avg({other})").into()),
         };
         self.check_order(float)?;
         Ok(Split {
@@ -215,11 +244,11 @@ impl Call<'_> {
         })
     }
 
-    fn split_variance(&self, variance: Variance) -> Result<Split, String> {
+    fn split_variance(&self, variance: Variance) -> Result<Split, Unsplit> {
         let float = match self.argument_type()? {
             "int2" | "int4" | "int8" | "numeric" => false,
             "float4" | "float8" => true,
-            other => return Err(format!("there is no rule for {}({other})", self.name)),
+            other => return Err(format!("there is no rule for {}({other})", self.name).into()),
         };
         self.check_order(float)?;
         if float {
@@ -245,7 +274,7 @@ impl Call<'_> {
         )
     }
 
-    fn split_regression(&self, regression: Regression) -> Result<Split, String> {
+    fn split_regression(&self, regression: Regression) -> Result<Split, Unsplit> {
         self.check_order(true)?;
         let partials = regression
             .partials()
@@ -262,7 +291,7 @@ impl Call<'_> {
     }
 
     /// Aggregates that combine themselves.
-    fn split_same(&self) -> Result<Split, String> {
+    fn split_same(&self) -> Result<Split, Unsplit> {
         let name = self.name.as_str();
         let integer = matches!(self.argument_type()?, "int2" | "int4" | "int8");
         let merge = match name {
@@ -278,10 +307,10 @@ impl Call<'_> {
                 None
             }
             "range_agg" | "range_intersect_agg" => None,
-            _ => return Err(format!("there is no rule that splits {name}")),
+            _ => return Err(format!("there is no rule that splits {name}").into()),
         };
         if self.argument_type()?.starts_with("record") {
-            return Err(format!("{name} of a row without a type cannot be sent"));
+            return Err(format!("{name} of a row without a type cannot be sent").into());
         }
         let template = format!("{name}($1)");
         Ok(Split {
@@ -292,13 +321,13 @@ impl Call<'_> {
 
     /// The shards give the distinct values, and PostgreSQL aggregates those that are distinct
     /// overall, in the order of its own DISTINCT.
-    fn split_distinct(&self) -> Result<Split, String> {
+    fn split_distinct(&self) -> Result<Split, Unsplit> {
         self.check_order(true)?;
         if !DISTINCT.contains(&self.name.as_str()) {
-            return Err(format!("there is no rule that splits {}", self.name));
+            return Err(format!("there is no rule that splits {}", self.name).into());
         }
         if self.args.len() != self.written.len() {
-            return Err("the values of whole rows cannot be sent".to_owned());
+            return Err("the values of whole rows cannot be sent".into());
         }
         let mut partials = Vec::new();
         let mut send = |expr: &Expr| -> Expr {
@@ -310,41 +339,43 @@ impl Call<'_> {
             placeholder(partials.len())
         };
         let name = &self.name;
-        let combine = match (self.args.as_slice(), row_elements(&self.args)) {
-            (_, Some(elements)) => {
-                let sent: Vec<_> = elements.iter().map(&mut send).collect();
+        let combine = match row_elements(&self.args) {
+            Some(elements) => {
+                let mut sent: Vec<_> = elements.iter().map(&mut send).collect();
                 // A row counts even if all of it is NULL, but not where it is of another set.
-                let list: Vec<_> = (1..=elements.len()).map(|n| format!("${n}")).collect();
-                let there = template::parse(&format!("num_nulls({}) >= 0", list.join(", ")))?;
-                let there = send(&template::fill(&there, &elements));
-                let list: Vec<_> = sent.iter().map(Expr::to_string).collect();
-                format!(
-                    "{name}(DISTINCT ROW({})) FILTER (WHERE {there})",
-                    list.join(", ")
-                )
+                let list = placeholders(elements.len());
+                let there = template::parse(&format!("num_nulls({list}) >= 0"))?;
+                sent.push(send(&template::fill(&there, &elements)));
+                let last = sent.len();
+                let rule = format!("{name}(DISTINCT ROW({list})) FILTER (WHERE ${last})");
+                template::fill(&template::parse(&rule)?, &sent)
             }
-            (args, None) => {
-                let sent: Vec<_> = args.iter().map(|arg| send(arg).to_string()).collect();
-                format!("{name}(DISTINCT {})", sent.join(", "))
+            None => {
+                let sent: Vec<_> = self.args.iter().map(send).collect();
+                let rule = format!("{name}(DISTINCT {})", placeholders(sent.len()));
+                template::fill(&template::parse(&rule)?, &sent)
             }
         };
         if self.types.iter().any(|name| name.starts_with("record"))
             && row_elements(&self.args).is_none()
         {
-            return Err(format!(
-                "{name}(DISTINCT) of a row without a type cannot be sent"
-            ));
+            return Err(format!("{name}(DISTINCT) of a row without a type cannot be sent").into());
         }
         if partials.is_empty() {
-            return Err(format!("{name}(DISTINCT) of a constant"));
+            return Err(format!("{name}(DISTINCT) of a constant").into());
         }
-        combined(partials, &combine)
+        Ok(Split {
+            partials,
+            float_order: false,
+            direct: false,
+            combine,
+        })
     }
 
     fn distinct_partial(&self, expr: &Expr) -> Partial {
         let expr = match self.filter {
             // What the filter keeps out is NULL, which all of these aggregates skip.
-            Some(filter) => case_when(filter.clone(), expr.clone()),
+            Some(filter) => build::case_when(filter.clone(), expr.clone()),
             None => expr.clone(),
         };
         Partial {
@@ -355,12 +386,12 @@ impl Call<'_> {
     }
 
     /// The number of values, which is that of rows where the sum counts.
-    fn count(&self) -> Result<Partial, String> {
+    fn count(&self) -> Result<Partial, Unsplit> {
         self.partial("count($1)", Some(Reaggregate::Sum))
     }
 
     /// The sum, with every digit: `real` numbers are added as `double precision`.
-    fn sum(&self) -> Result<Partial, String> {
+    fn sum(&self) -> Result<Partial, Unsplit> {
         match self.argument_type()? {
             "int2" | "int4" => self.partial("sum($1)", Some(Reaggregate::Sum)),
             "int8" | "numeric" => match self.bounds().map(|(p, s)| (p + SUM_DIGITS, s)) {
@@ -372,7 +403,7 @@ impl Call<'_> {
             },
             "float4" => self.partial("sum(($1)::float8)", None),
             "float8" | "interval" | "money" => self.partial("sum($1)", None),
-            other => Err(format!("there is no rule for {}({other})", self.name)),
+            other => Err(format!("there is no rule for {}({other})", self.name).into()),
         }
     }
 }
@@ -406,7 +437,13 @@ const DISTINCT: [&str; 22] = [
     "regr_syy",
 ];
 
-fn combined(partials: Vec<Partial>, combine: &str) -> Result<Split, String> {
+/// `$1, $2, ...`
+fn placeholders(count: usize) -> String {
+    let list: Vec<_> = (1..=count).map(|n| format!("${n}")).collect();
+    list.join(", ")
+}
+
+fn combined(partials: Vec<Partial>, combine: &str) -> Result<Split, Unsplit> {
     Ok(Split {
         partials,
         float_order: false,

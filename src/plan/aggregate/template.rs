@@ -9,15 +9,13 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, Function, Value, visit_expressions_mut,
 };
-use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
-use datafusion::sql::sqlparser::parser::Parser;
+
+use super::Unsplit;
+use crate::plan::sql;
 
 /// Parses one expression.
-pub(super) fn parse(sql: &str) -> Result<Expr, String> {
-    Parser::new(&PostgreSqlDialect {})
-        .try_with_sql(sql)
-        .and_then(|mut parser| parser.parse_expr())
-        .map_err(|error| format!("the rule {sql} cannot be read: {error}"))
+pub(super) fn parse(sql: &str) -> Result<Expr, Unsplit> {
+    Ok(sql::made_expr(sql)?)
 }
 
 /// The expression with each `$n` replaced by the n-th of `values`; a placeholder beyond them stays.

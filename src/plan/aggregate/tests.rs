@@ -12,7 +12,7 @@ use merganser_local::Server;
 
 /// `CAST` of the parser's text back to a call, with what its arguments are.
 fn split_text(sql: &str, types: &[&str]) -> Result<Split, String> {
-    let Expr::Function(call) = template::parse(sql)? else {
+    let Ok(Expr::Function(call)) = template::parse(sql) else {
         return Err(format!("{sql} is no function"));
     };
     let types: Vec<PgType> = types
@@ -28,7 +28,10 @@ fn split_text(sql: &str, types: &[&str]) -> Result<Split, String> {
         let price = names.last()?.value == "price";
         price.then(|| "numeric(15,2)".to_owned())
     };
-    split(&call, &types, &columns)
+    split(&call, &types, &columns).map_err(|unsplit| match unsplit {
+        Unsplit::Reason(reason) => reason,
+        Unsplit::Fault(error) => error.to_string(),
+    })
 }
 
 /// The partials, a bar, and the combining expression over `a`, `b`, ...

@@ -2,14 +2,15 @@
 
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, Ident, ObjectName, ObjectNamePart, SelectItem, SetExpr, VisitMut,
+    FunctionArguments, Ident, ObjectName, ObjectNamePart, VisitMut,
 };
 
+use super::exists::drop_select_list;
 use super::scope::Visible;
 use super::{Binder, column, folded, ident, parts};
 use crate::error::{Error, Result};
+use crate::plan::refused;
 use crate::plan::rewrite::{self, Walk, top_down};
-use crate::plan::{build, refused};
 
 /// Columns that every table has beside its own (`src/backend/catalog/heap.c`).
 const SYSTEM_COLUMNS: [&str; 6] = ["ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"];
@@ -72,13 +73,7 @@ impl Binder<'_> {
                 return Ok(Walk::Done);
             }
             Expr::Exists { subquery, .. } => {
-                // What it selects does not matter, and should not be fetched.
-                if let SetExpr::Select(select) = &mut *subquery.body
-                    && matches!(&select.projection[..], [] | [SelectItem::Wildcard(_)])
-                    && select.distinct.is_none()
-                {
-                    select.projection = vec![SelectItem::UnnamedExpr(build::number(1))];
-                }
+                drop_select_list(subquery);
             }
             Expr::InSubquery {
                 expr: left,

@@ -16,6 +16,7 @@
 
 mod columns;
 mod declared;
+mod exists;
 mod from;
 mod join;
 mod naming;
@@ -32,7 +33,7 @@ mod with;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
-use datafusion::sql::sqlparser::ast::Query;
+use datafusion::sql::sqlparser::ast::{ObjectName, ObjectNamePart, Query};
 
 use self::scope::Scope;
 use self::with::CteEntry;
@@ -79,12 +80,19 @@ pub(super) enum Source {
 /// A table of the topology.
 #[derive(Debug, Clone)]
 pub(super) struct Base {
-    /// Schema and name, quoted.
-    pub(super) sql: String,
     /// Schema and name.
     pub(super) name: (String, String),
     /// `None` for a replicated table.
     pub(super) sharding: Option<Sharding>,
+}
+
+impl Base {
+    /// The name as SQL has it.
+    pub(super) fn object_name(&self) -> ObjectName {
+        let (schema, table) = &self.name;
+        let parts = [ident(schema), ident(table)];
+        ObjectName(parts.map(ObjectNamePart::Identifier).into())
+    }
 }
 
 /// How a table is sharded.

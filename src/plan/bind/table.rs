@@ -116,7 +116,6 @@ impl Binder<'_> {
             }
         };
         Base {
-            sql: format!("{}.{}", ident(&found.schema), ident(&found.name)),
             name: (found.schema.clone(), found.name.clone()),
             sharding,
         }

@@ -1,18 +1,17 @@
 //! Queries: set operations, LIMIT, and what is beside their SELECTs.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 
 use datafusion::sql::sqlparser::ast::{
-    Distinct, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Query,
-    Select, SelectItem, SetExpr, SetOperator, SetQuantifier, TableFactor,
+    Expr, Query, Select, SelectItem, SetExpr, SetOperator, SetQuantifier, TableFactor,
 };
 
 use super::{
-    Anchors, Distribution, Locality, OutputKey, aliases, factor_alias, is_exact_type, is_limited,
-    is_output, order_keys,
+    Anchors, Distribution, Locality, OutputKey, factor_alias, is_exact_type, is_limited, is_output,
+    order_keys,
 };
-use crate::plan::bind::{self, Source, as_column, folded};
+use crate::plan::bind::{Source, as_column};
+use crate::plan::names::Names;
 use crate::plan::rewrite::{self, bare};
 use crate::plan::{functions, thread};
 
@@ -190,54 +189,11 @@ impl Locality<'_> {
         self.names_outer(query, &|_| true)
     }
 
-    /// Whether a query names columns, or the whole row, of such a relation that it does not hold.
+    /// Whether a query names such a relation that it does not hold.
     fn names_outer(&self, query: &Query, is_meant: &dyn Fn(&str) -> bool) -> bool {
-        let own = aliases(query);
-        let is_outer = |alias: &Ident| {
-            let alias = folded(alias);
-            self.relations.contains_key(&alias) && !own.contains(&alias) && is_meant(&alias)
-        };
-        let outputs = output_names(query);
-        rewrite::any(query, |expr| match expr {
-            expr if outputs.contains(&std::ptr::from_ref(expr)) => false,
-            Expr::CompoundIdentifier(parts) => parts.first().is_some_and(is_outer),
-            Expr::Identifier(name) => is_outer(name),
-            Expr::QualifiedWildcard(name, _) => bind::parts(name)
-                .first()
-                .is_some_and(|alias| is_outer(&bind::ident(alias))),
-            Expr::Function(Function {
-                args: FunctionArguments::List(list),
-                ..
-            }) => list.args.iter().any(|arg| match arg {
-                FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(name)) => bind::parts(name)
-                    .first()
-                    .is_some_and(|alias| is_outer(&bind::ident(alias))),
-                _ => false,
-            }),
-            _ => false,
-        })
+        let free = Names::of(query).free(self.relations);
+        free.iter().any(|alias| is_meant(alias))
     }
-}
-
-/// Where ORDER BY and DISTINCT ON name columns of the output: those are no names of relations, though
-/// a relation may have the same. A copy of the query without them would be one for each query inside.
-fn output_names(query: &Query) -> HashSet<*const Expr> {
-    let mut found = HashSet::new();
-    rewrite::queries(query, |query| {
-        let keys = order_keys(query).iter().map(|key| &key.expr);
-        let names = keys.filter(|key| match &*query.body {
-            SetExpr::Select(select) => is_output(key, select),
-            _ => matches!(bare(key), Expr::Identifier(_)),
-        });
-        found.extend(names.map(|name| std::ptr::from_ref(bare(name))));
-    });
-    rewrite::selects(query, |select| {
-        if let Some(Distinct::On(keys)) = &select.distinct {
-            let names = keys.iter().filter(|key| is_output(key, select));
-            found.extend(names.map(|name| std::ptr::from_ref(bare(name))));
-        }
-    });
-    found
 }
 
 fn set_operation(

@@ -1,7 +1,5 @@
 //! What the tree of a bound statement says of itself, without the catalog's help.
 
-use std::collections::HashSet;
-
 use datafusion::sql::sqlparser::ast::{
     Distinct, Expr, Ident, JoinConstraint, JoinOperator, LimitClause, NamedWindowExpr, OrderByExpr,
     OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, TableWithJoins, Value,
@@ -26,13 +24,6 @@ pub(in crate::plan) fn factor_alias(factor: &TableFactor) -> Option<String> {
         | TableFactor::TableFunction { alias, .. } => alias.as_ref().map(|a| folded(&a.name)),
         _ => None,
     }
-}
-
-/// The aliases of all items of FROM inside.
-pub(in crate::plan) fn aliases(query: &Query) -> HashSet<String> {
-    let mut found = HashSet::new();
-    rewrite::factors(query, |factor| found.extend(factor_alias(factor)));
-    found
 }
 
 /// The condition of a join.

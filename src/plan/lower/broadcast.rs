@@ -33,7 +33,7 @@ impl Planner<'_> {
                 continue;
             }
             let index = self.plan_query(sub.clone(), None, false)?;
-            let name = self.enter(index, columns, sub.clone());
+            let name = self.enter(index, columns, sub.clone())?;
             replacements.push((sub, self.read_step(index, &name)));
         }
         rewrite::each_query(query, |inner| {
@@ -106,7 +106,7 @@ impl Planner<'_> {
                     continue;
                 }
                 let index = self.plan_query(subquery.clone(), None, false)?;
-                let names = self.enter(index, columns, subquery);
+                let names = self.enter(index, columns, subquery)?;
                 let own: Vec<_> = self
                     .relations
                     .get(&alias)

@@ -2,15 +2,14 @@
 
 use std::collections::HashMap;
 
-use datafusion::sql::sqlparser::ast::{DataType, Expr, Query, SetExpr};
+use datafusion::sql::sqlparser::ast::{DataType, Expr, ObjectName, Query, SetExpr};
 
 use super::local::item_expr;
-use super::parts::parse_expr;
 use super::{Planner, Result};
 use crate::catalog::{Catalog, Collation};
 use crate::plan::bind::{self, Relation, RelationColumn, Source, as_column};
 use crate::plan::rewrite;
-use crate::plan::{StepColumn, functions, refused};
+use crate::plan::{StepColumn, Stop, functions, refused, sql};
 use crate::types::Column;
 
 /// A collation, `None` for the default one or no text; `Err`: nobody can tell it.
@@ -91,17 +90,25 @@ impl Planner<'_> {
         );
         let rows = self.question.answers.evaluated(sql)?;
         let mut answers = rows.into_iter().next().unwrap_or_default().into_iter();
+        let mut answer = || match answers.next().flatten() {
+            Some(name) => Ok::<_, Stop>(self.called(&sql::made_name(&name)?)),
+            None => Ok(Err(())),
+        };
         let told = known
             .into_iter()
-            .map(|told| told.unwrap_or_else(|| self.called(&answers.next().flatten().ok_or(())?)));
-        let told = told.zip(columns).map(|(told, column)| match told {
-            // Without a word about it, that of the type is "C".
-            Ok(None) if column.pg_type.name() == "name" => Ok(Some(Collation {
-                sql: Some("pg_catalog.\"default\"".to_owned()),
-                ..self.question.catalog.default_collation().clone()
-            })),
-            told => told,
-        });
+            .map(|told| told.map_or_else(&mut answer, Ok))
+            .collect::<Result<Vec<_>>>()?;
+        let told = told
+            .into_iter()
+            .zip(columns)
+            .map(|(told, column)| match told {
+                // Without a word about it, that of the type is "C".
+                Ok(None) if column.pg_type.name() == "name" => Ok(Some(Collation {
+                    sql: Some("pg_catalog.\"default\"".to_owned()),
+                    ..self.question.catalog.default_collation().clone()
+                })),
+                told => told,
+            });
         Ok(told.collect())
     }
 
@@ -112,7 +119,7 @@ impl Planner<'_> {
         }
         let expr = rewrite::bare(expr);
         if let Expr::Collate { collation, .. } = expr {
-            return Some(self.called(&collation.to_string()));
+            return Some(self.called(collation));
         }
         let column = self.relation_column(expr)?;
         // Where the type is not known, nothing is.
@@ -121,20 +128,19 @@ impl Planner<'_> {
     }
 
     /// The collation of this name, as SQL has it.
-    fn called(&self, name: &str) -> Told {
-        let mut parts = match parse_expr(name).ok_or(())? {
-            Expr::Identifier(name) => vec![bind::folded(&name)],
-            Expr::CompoundIdentifier(names) => names.iter().map(bind::folded).collect(),
-            _ => return Err(()),
-        };
+    fn called(&self, name: &ObjectName) -> Told {
+        let mut parts = bind::parts(name);
         let name = parts.pop().ok_or(())?;
         let catalog = self.question.catalog;
         let found = catalog.collation(parts.pop().as_deref(), &name).ok_or(())?;
         Ok(Some(found.clone()).filter(|collation| collation.sql.is_some()))
     }
 
-    pub(super) fn collation_of(&self, column: &StepColumn) -> Option<Collation> {
-        self.called(column.collation.as_ref()?).ok()?
+    pub(super) fn collation_of(&self, column: &StepColumn) -> Result<Option<Collation>> {
+        Ok(match &column.collation {
+            Some(name) => self.called(&sql::made_name(name)?).unwrap_or_default(),
+            None => None,
+        })
     }
 
     /// The columns of a query whose rows become a relation.

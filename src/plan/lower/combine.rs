@@ -10,7 +10,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::collation::Told;
 use super::outer::names_of_from;
-use super::parts::{Parts, arguments, parse_expr, resolve};
+use super::parts::{Parts, arguments, resolve};
 use super::replaced::{Attempt, Obstacle, Replaced, unattached};
 use super::steps::has_name;
 use super::{Planner, Result};
@@ -18,6 +18,7 @@ use crate::config::Finish;
 use crate::plan::aggregate::{Partial, PartialKind};
 use crate::plan::bind::{Relation, Source, as_column, folded};
 use crate::plan::locality::{self, Anchors, Side};
+use crate::plan::names::Names;
 use crate::plan::rewrite::{self, conjuncts, top_down};
 use crate::plan::{Arm, Merge, Place, Sql, StepColumn, build, functions, refused};
 use crate::types::Column;
@@ -350,7 +351,10 @@ impl Planner<'_> {
         if let Some(reason) = failed {
             return Err(Obstacle::Reason(reason));
         }
-        if subqueries.iter().any(|sub| self.names_own(sub, &parts.own)) {
+        if subqueries
+            .iter()
+            .any(|sub| Names::of(sub).any_of(&parts.own))
+        {
             return Err("a subquery beside the aggregates names columns of FROM".into());
         }
         Ok(subqueries.len())
@@ -408,8 +412,8 @@ impl Planner<'_> {
             };
             if !self.is_identified(column, &self.told(parts, key)) {
                 // The output function keeps all there is: a cast of bpchar to text does not.
-                let text = format!("(pg_catalog.concat({key})) COLLATE pg_catalog.\"C\"");
-                apart.extend(parse_expr(&text));
+                let text = build::call_builtin("concat", vec![key.clone()]);
+                apart.push(build::collate(text, "C"));
             }
         }
         parts.keys.extend(apart);

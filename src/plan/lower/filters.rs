@@ -7,9 +7,9 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::Planner;
-use super::steps::raw_name;
-use crate::plan::bind::{self, Outer, Source, as_column, folded};
+use crate::plan::bind::{self, Outer, Source};
 use crate::plan::locality::{self, Distribution, factor_alias};
+use crate::plan::names::Names;
 use crate::plan::rewrite::{self, conjuncts};
 use crate::plan::{build, functions};
 
@@ -61,7 +61,7 @@ impl Planner<'_> {
                     own.contains(name) || replicated.iter().any(|known| *known == name)
                 })
             })
-            .map(|expr| (expr, own_aliases(expr)))
+            .map(|expr| (expr, Names::beside_queries(expr).of_columns()))
             .filter(|(_, names)| !names.is_subset(own))
             .collect();
         // Joined to it directly, or by way of others.
@@ -96,7 +96,7 @@ impl Planner<'_> {
                 return None;
             }
             let alias = Some(bind::table_alias(name));
-            from.push(build::item(build::table(raw_name(&base.sql), alias)));
+            from.push(build::item(build::table(base.object_name(), alias)));
         }
         let mut exists = build::select(vec![SelectItem::UnnamedExpr(build::number(1))], from);
         exists.selection = rewrite::all_of(used.into_iter().map(|(expr, _)| expr.clone()));
@@ -112,14 +112,13 @@ impl Planner<'_> {
         let catalog = self.question.catalog;
         let mut ok =
             !functions::is_volatile(expr, catalog) && !functions::depends_on_server(expr, catalog);
-        rewrite::own_expressions(expr, |part| match part {
-            Expr::CompoundIdentifier(parts) => {
-                ok &= parts.first().is_some_and(|alias| allowed(&folded(alias)));
-            }
-            Expr::Identifier(name) => ok &= !self.relations.contains_key(&folded(name)),
-            Expr::QualifiedWildcard(..) => ok = false,
-            _ => {}
-        });
+        let names = Names::beside_queries(expr);
+        ok &= names.of_columns().iter().all(|alias| allowed(alias));
+        // A row as a whole has columns that are not fetched.
+        ok &= !names
+            .alone()
+            .iter()
+            .any(|name| self.relations.contains_key(name));
         rewrite::outermost_queries(expr, |query| {
             ok &= self.locality().of(query) == Distribution::Replicated
                 && !self.locality().is_correlated(query)
@@ -128,15 +127,6 @@ impl Planner<'_> {
         });
         ok
     }
-}
-
-/// The items of FROM that an expression names outside its queries.
-fn own_aliases(expr: &Expr) -> HashSet<String> {
-    let mut found = HashSet::new();
-    rewrite::own_expressions(expr, |part| {
-        found.extend(as_column(part).map(|(alias, _)| alias))
-    });
-    found
 }
 
 /// What holds for the rows that a SELECT takes from FROM.

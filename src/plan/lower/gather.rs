@@ -120,8 +120,7 @@ impl Planner<'_> {
                     Some(shards) => shards.into_iter().collect(),
                     None => self.all_shards(),
                 };
-                let name =
-                    self.table_step(&alias, &base.sql, filters, Place::Shards(shards), once)?;
+                let name = self.table_step(&alias, &base, filters, Place::Shards(shards), once)?;
                 self.at_least(Arm::Gather);
                 if let Some(relation) = self.relations.get_mut(&alias) {
                     relation.source = Source::Step;

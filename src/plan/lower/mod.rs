@@ -12,6 +12,7 @@ mod blocks;
 mod broadcast;
 mod collation;
 mod combine;
+mod exists;
 mod filters;
 mod gather;
 mod limit;
@@ -19,7 +20,6 @@ mod literals;
 mod local;
 mod lookup;
 mod merge;
-mod needed;
 mod once;
 mod outer;
 mod parts;
@@ -34,11 +34,11 @@ use datafusion::sql::sqlparser::ast::{Query, Select};
 
 use self::collation::has_other_collations;
 use self::limit::take_limit;
-use self::needed::Needed;
 use self::outer::has_outer_aggregate;
 use self::steps::step_factor;
 use super::bind::{Bound, Relation, Source};
 use super::locality::{Distribution, Locality, factor_alias};
+use super::names::Names;
 use super::rewrite;
 use super::route::Router;
 use super::{
@@ -63,7 +63,7 @@ pub(super) struct Lowered {
 /// `text` is the statement as it can be sent verbatim, if that is the same.
 pub(super) fn lower(question: &Question<'_>, bound: Bound, text: Option<&str>) -> Result<Lowered> {
     let Bound { query, relations } = bound;
-    let needed = Needed::of(&query);
+    let needed = Names::of(&query);
     // Views bring names of their own.
     let prefix = prefix(&format!("{} {query}", question.sql));
     let outer_aggregate = has_outer_aggregate(&query, &relations, question);
@@ -104,7 +104,7 @@ pub(super) fn lower(question: &Question<'_>, bound: Bound, text: Option<&str>) -
 struct Planner<'a> {
     question: &'a Question<'a>,
     relations: HashMap<String, Relation>,
-    needed: Needed,
+    needed: Names,
     prefix: String,
     merge: MergeMode,
     steps: Vec<Step>,
@@ -138,7 +138,7 @@ impl Planner<'_> {
         }
     }
 
-    fn statement(&mut self, query: Query, text: Option<&str>) -> Result<()> {
+    fn statement(&mut self, mut query: Query, text: Option<&str>) -> Result<()> {
         let verbatim = |query: &Query| match text {
             Some(text) => Sql::verbatim(text),
             None => Sql::of(query),
@@ -166,6 +166,9 @@ impl Planner<'_> {
                 Vec::new(),
             );
             return Ok(());
+        }
+        if self.merge == MergeMode::Auto {
+            self.ask_for_one_row(&mut query);
         }
         self.plan_query(query, text, true)?;
         Ok(())
@@ -265,7 +268,7 @@ impl Planner<'_> {
             else {
                 continue;
             };
-            let name = self.table_step(&alias, &base.sql, Vec::new(), Place::AnyShard, false)?;
+            let name = self.table_step(&alias, &base, Vec::new(), Place::AnyShard, false)?;
             rewrite::each_factor(query, |factor| {
                 if factor_alias(factor).as_deref() == Some(&*alias) {
                     *factor = step_factor(&name, Some(&alias));

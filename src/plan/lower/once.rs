@@ -85,7 +85,7 @@ impl Planner<'_> {
             return Ok(None);
         }
         let index = self.plan_query(query.clone(), None, false)?;
-        Ok(Some(self.enter(index, described, query)))
+        Ok(Some(self.enter(index, described, query)?))
     }
 
     /// `WITH name AS (..) SELECT columns FROM name`.

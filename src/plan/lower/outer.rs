@@ -2,15 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 
-use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Query, Select, SelectItem,
-    SetExpr, TableFactor, TableWithJoins,
-};
+use datafusion::sql::sqlparser::ast::{Expr, Query, Select, SetExpr, TableFactor, TableWithJoins};
 
 use super::Planner;
 use crate::plan::bind::{self, Relation, Source, folded};
-use crate::plan::locality::{self, factor_alias};
-use crate::plan::{Question, build, functions, rewrite};
+use crate::plan::locality::factor_alias;
+use crate::plan::names::Names;
+use crate::plan::{Question, functions, rewrite};
 
 impl Planner<'_> {
     /// Whether a query reads a common table expression that it does not hold itself.
@@ -35,41 +33,12 @@ impl Planner<'_> {
     }
 
     pub(super) fn has_correlated_from(&self, select: &Select) -> bool {
-        let mut bare_select = build::select(
-            vec![SelectItem::UnnamedExpr(build::number(1))],
-            select.from.clone(),
-        );
-        bare_select.selection = None;
-        let query = build::query(SetExpr::Select(Box::new(bare_select)));
-        self.locality().is_correlated(&query)
+        !Names::of(&select.from).free(&self.relations).is_empty()
     }
 
-    /// Whether an expression names columns of neither these relations nor those inside it.
+    /// Whether an expression names neither these relations alone nor those inside it.
     pub(super) fn names_outer(&self, expr: &Expr, own: &HashSet<String>) -> bool {
-        let mut inside = HashSet::new();
-        rewrite::outermost_queries(expr, |query| inside.extend(locality::aliases(query)));
-        rewrite::any(expr, |part| {
-            let alias = match part {
-                Expr::CompoundIdentifier(parts) => parts.first().map(folded),
-                Expr::Identifier(name) => Some(folded(name)),
-                _ => None,
-            };
-            alias.is_some_and(|alias| {
-                self.relations.contains_key(&alias)
-                    && !own.contains(&alias)
-                    && !inside.contains(&alias)
-            })
-        })
-    }
-
-    pub(super) fn names_own(&self, query: &Query, own: &HashSet<String>) -> bool {
-        rewrite::any(query, |part| match part {
-            Expr::CompoundIdentifier(parts) => parts
-                .first()
-                .is_some_and(|alias| own.contains(&folded(alias))),
-            Expr::Identifier(name) => own.contains(&folded(name)),
-            _ => false,
-        })
+        !Names::of(expr).free(&self.relations).is_subset(own)
     }
 }
 
@@ -85,7 +54,7 @@ pub(super) fn has_outer_aggregate(
         if let Expr::Function(function) = expr
             && functions::is_aggregate(function, question.catalog)
         {
-            let names = relations_in(expr, relations);
+            let names = Names::of(expr).free(relations);
             found |= !names.is_empty() && names.is_disjoint(own);
         }
     };
@@ -103,29 +72,6 @@ pub(super) fn has_outer_aggregate(
         rewrite::own_expressions(&query.limit_clause, |expr| is_outer(expr, &nothing));
         rewrite::own_expressions(&query.fetch, |expr| is_outer(expr, &nothing));
     });
-    found
-}
-
-/// The items of FROM that an expression names: by a column, or whole.
-fn relations_in(expr: &Expr, relations: &HashMap<String, Relation>) -> HashSet<String> {
-    let mut found = HashSet::new();
-    rewrite::each(expr, |part| match part {
-        Expr::CompoundIdentifier(parts) => found.extend(parts.first().map(folded)),
-        Expr::Identifier(name) => found.extend(Some(folded(name))),
-        Expr::QualifiedWildcard(name, _) => found.extend(bind::parts(name)),
-        Expr::Function(Function {
-            args: FunctionArguments::List(list),
-            ..
-        }) => {
-            for arg in &list.args {
-                if let FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(name)) = arg {
-                    found.extend(bind::parts(name));
-                }
-            }
-        }
-        _ => {}
-    });
-    found.retain(|name| relations.contains_key(name));
     found
 }
 

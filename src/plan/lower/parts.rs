@@ -9,8 +9,9 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::collation::Told;
 use crate::catalog::Catalog;
-use crate::plan::aggregate::{self, Partial, PartialKind};
+use crate::plan::aggregate::{self, Partial, PartialKind, Unsplit};
 use crate::plan::bind::{self, as_column, folded, ident};
+use crate::plan::names::{self, Names};
 use crate::plan::rewrite::{self, Walk, bare, top_down};
 use crate::plan::same::normal;
 use crate::plan::{build, functions, locality};
@@ -92,18 +93,18 @@ impl Parts {
         catalog: &Catalog,
         failed: &mut Option<String>,
     ) -> Walk {
-        let mut names = HashSet::new();
-        let mut is_row = false;
-        rewrite::own_expressions(expr, |part| match part {
-            Expr::Identifier(name) => is_row |= self.own.contains(&folded(name)),
-            _ => names.extend(as_column(part).map(|(alias, _)| alias)),
-        });
-        if is_row {
+        let found = Names::beside_queries(expr);
+        if found.has_row_of(&self.own) {
             *failed = Some("a condition names a whole row".to_owned());
             return Walk::Done;
         }
-        // Functions like random() are called for each row of the outer query.
-        if names.is_empty() || !names.is_subset(&self.own) || functions::is_volatile(expr, catalog)
+        let names = found.of_columns();
+        // What stands alone may be the row of an outer query, and functions like random() are called
+        // for each of those.
+        if names.is_empty()
+            || !names.is_subset(&self.own)
+            || !found.alone().is_empty()
+            || functions::is_volatile(expr, catalog)
         {
             return Walk::Into;
         }
@@ -155,7 +156,8 @@ impl Parts {
                     .cloned()
                     .unwrap_or_default();
                 match aggregate::split(function, &types, columns) {
-                    Err(reason) => *failed = Some(reason),
+                    Err(Unsplit::Fault(error)) => return Err(error),
+                    Err(Unsplit::Reason(reason)) => *failed = Some(reason),
                     Ok(split) => {
                         let mut names = Vec::new();
                         let mut set = Vec::new();
@@ -208,6 +210,10 @@ impl Parts {
                 *failed = Some("a whole row beside aggregates".to_owned());
                 Ok(Walk::Done)
             }
+            Expr::Function(function) if !names::rows_given(function).is_disjoint(&self.own) => {
+                *failed = Some("a whole row beside aggregates".to_owned());
+                Ok(Walk::Done)
+            }
             _ => Ok(Walk::Into),
         }
     }
@@ -237,28 +243,17 @@ impl Parts {
             })
             .filter(|set| !set.is_empty())
             .collect();
-        let mut marks: Vec<Expr> = Vec::new();
-        for expr in sets.iter().flatten() {
-            if !marks
-                .iter()
-                .any(|known| known.to_string() == expr.to_string())
-            {
-                marks.push(expr.clone());
-            }
-        }
+        let mark = self.mark();
         for (index, partial) in self.partials.iter().enumerate() {
             let expr = match partial.kind {
-                PartialKind::Aggregate if !marks.is_empty() => {
-                    // Every set counts all rows: only the keys' own set does it for all.
-                    let all = (1_u64 << marks.len().min(31)) - 1;
-                    let list: Vec<_> = marks.iter().map(ToString::to_string).collect();
-                    let text = format!(
-                        "CASE WHEN GROUPING({}) = {all} THEN {} END",
-                        list.join(", "),
-                        partial.expr
-                    );
-                    parse_expr(&text).unwrap_or_else(|| partial.expr.clone())
-                }
+                // Every set counts all rows: only the keys' own set does it for all.
+                PartialKind::Aggregate if !sets.is_empty() => build::case_when(
+                    build::equal(
+                        build::call("GROUPING", vec![mark.clone()]),
+                        build::number(1),
+                    ),
+                    partial.expr.clone(),
+                ),
                 _ => partial.expr.clone(),
             };
             items.push(SelectItem::ExprWithAlias {
@@ -275,7 +270,7 @@ impl Parts {
         }
         let mut shard = build::select(items, select.from.clone());
         shard.selection = rewrite::all_of(pushed);
-        let grouping = match marks.is_empty() {
+        let grouping = match sets.is_empty() {
             true => self.keys.clone(),
             false => {
                 let mut all = vec![self.keys.clone()];
@@ -290,11 +285,27 @@ impl Parts {
                         all.push(set_keys);
                     }
                 }
+                for set in all.iter_mut().skip(1) {
+                    set.push(mark.clone());
+                }
                 vec![Expr::GroupingSets(all)]
             }
         };
         shard.group_by = GroupByExpr::Expressions(grouping, Vec::new());
         build::query(SetExpr::Select(Box::new(shard)))
+    }
+
+    /// What all grouping sets have but that of the keys alone: a constant, so it makes no groups.
+    ///
+    /// The distinct values themselves do not tell the sets apart: PostgreSQL may find one equal to a
+    /// key that is written in another way, as `x::int` is to `x`. No key has this text in it.
+    fn mark(&self) -> Expr {
+        let keys: String = self.keys.iter().map(ToString::to_string).collect();
+        let mut text = "distinct".to_owned();
+        while keys.contains(&text) {
+            text.push('_');
+        }
+        build::text(&text)
     }
 }
 
@@ -376,14 +387,4 @@ pub(super) fn arguments(call: &Function) -> Vec<Expr> {
             _ => None,
         })
         .collect()
-}
-
-pub(super) fn parse_expr(sql: &str) -> Option<Expr> {
-    use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
-    use datafusion::sql::sqlparser::parser::Parser;
-    use datafusion::sql::sqlparser::tokenizer::Token;
-    let mut parser = Parser::new(&PostgreSqlDialect {}).try_with_sql(sql).ok()?;
-    let expr = parser.parse_expr().ok()?;
-    // What it leaves would be lost.
-    (parser.peek_token_ref().token == Token::EOF).then_some(expr)
 }

@@ -238,7 +238,7 @@ impl Planner<'_> {
             Merge::all(),
             columns,
         );
-        let name = self.enter(index, described, shard_query);
+        let name = self.enter(index, described, shard_query)?;
         self.at_least(arm(&rows, once, top));
         let mut finished = rows.over(query, &name, |n| {
             bind::column(&name, &self.step_column("c", n + 1, None).name)

@@ -7,9 +7,8 @@ use datafusion::sql::sqlparser::ast::{
     TableAliasColumnDef, TableFactor, Value, Values,
 };
 
-use super::parts::parse_expr;
 use super::{Planner, Result};
-use crate::plan::bind::{self, Relation, Source, ident};
+use crate::plan::bind::{self, Base, Relation, Source, ident};
 use crate::plan::{Merge, Place, Sql, Step, StepColumn, build, rewrite};
 use crate::types::Column;
 
@@ -60,26 +59,30 @@ impl Planner<'_> {
     }
 
     /// Makes a step known as a relation; returns its alias.
-    pub(super) fn enter(&mut self, index: usize, columns: Vec<Column>, query: Query) -> String {
+    pub(super) fn enter(
+        &mut self,
+        index: usize,
+        columns: Vec<Column>,
+        query: Query,
+    ) -> Result<String> {
         let name = self.steps[index].name.clone();
+        let known = self.steps[index].columns.iter().zip(&columns);
+        let columns = known
+            .map(|(column, described)| {
+                Ok(bind::RelationColumn {
+                    name: column.name.clone(),
+                    type_name: Some(described.pg_type.name().to_owned()),
+                    collation: self.collation_of(column)?,
+                })
+            })
+            .collect::<Result<_>>()?;
         let relation = Relation {
             source: Source::Step,
-            columns: Some(
-                self.steps[index]
-                    .columns
-                    .iter()
-                    .zip(&columns)
-                    .map(|(column, described)| bind::RelationColumn {
-                        name: column.name.clone(),
-                        type_name: Some(described.pg_type.name().to_owned()),
-                        collation: self.collation_of(column),
-                    })
-                    .collect(),
-            ),
+            columns: Some(columns),
         };
         self.relations.insert(name.clone(), relation);
         self.stubs.insert(name.clone(), query);
-        name
+        Ok(name)
     }
 
     /// `SELECT columns FROM step`.
@@ -109,7 +112,7 @@ impl Planner<'_> {
     pub(super) fn table_step(
         &mut self,
         alias: &str,
-        table: &str,
+        base: &Base,
         filters: Vec<Expr>,
         place: Place,
         once: bool,
@@ -159,7 +162,7 @@ impl Planner<'_> {
         if !self.is_renamed(alias) {
             with_columns.columns.clear();
         }
-        let from = build::item(build::table(raw_name(table), Some(with_columns)));
+        let from = build::item(build::table(base.object_name(), Some(with_columns)));
         let mut select = build::select(items, vec![from]);
         select.selection = rewrite::all_of(filters);
         if once {
@@ -258,17 +261,6 @@ pub(super) fn step_factor_with(step: &str, alias: &str, columns: Vec<Ident>) -> 
         ObjectName(vec![ObjectNamePart::Identifier(ident(step))]),
         Some(table_alias),
     )
-}
-
-/// A name that is SQL already.
-pub(super) fn raw_name(sql: &str) -> ObjectName {
-    match parse_expr(sql) {
-        Some(Expr::CompoundIdentifier(parts)) => {
-            ObjectName(parts.into_iter().map(ObjectNamePart::Identifier).collect())
-        }
-        Some(Expr::Identifier(name)) => ObjectName(vec![ObjectNamePart::Identifier(name)]),
-        _ => ObjectName(vec![ObjectNamePart::Identifier(ident(sql))]),
-    }
 }
 
 pub(super) fn no_values() -> Values {

@@ -13,6 +13,7 @@ use std::iter;
 
 use datafusion::sql::sqlparser::ast::Query;
 
+use super::plain::Plain;
 use super::tokens::{Lexed, Token, tokens};
 
 /// Compares the statement that `query` prints with the text that it was parsed from, so before the
@@ -25,7 +26,8 @@ pub(crate) fn prints_faithfully(text: &str, query: &Query) -> Result<(), String>
 }
 
 pub(super) fn compare(text: &str, printed: &str) -> Result<(), String> {
-    let mut user = tokens(text)?;
+    let plain = Plain::of(text)?;
+    let mut user = tokens(&plain.text)?;
     while user.last().is_some_and(|last| last.token.is_symbol(";")) {
         user.pop();
     }
@@ -41,7 +43,7 @@ pub(super) fn compare(text: &str, printed: &str) -> Result<(), String> {
         if comparison.user(0).is_some() && comparison.user(0) == comparison.printed(0) {
             comparison.skip(1, 1);
         } else if !comparison.differs_in_spelling_only() {
-            return Err(comparison.difference(text));
+            return Err(comparison.difference(&plain));
         }
     }
     Ok(())
@@ -196,7 +198,7 @@ impl Comparison<'_> {
         equal.then_some((end, end))
     }
 
-    fn difference(&self, text: &str) -> String {
+    fn difference(&self, text: &Plain<'_>) -> String {
         let some = |tokens: &[Lexed<'_>], at: usize| {
             let shown: Vec<_> = tokens
                 .iter()
@@ -208,10 +210,8 @@ impl Comparison<'_> {
                 .collect();
             shown.join(" ")
         };
-        let offset = self.user.get(self.at).map_or(text.len(), |lexed| lexed.at);
-        let line = text[..offset].matches('\n').count() + 1;
-        let start = text[..offset].rfind('\n').map_or(0, |at| at + 1);
-        let column = text[start..offset].chars().count() + 1;
+        let offset = self.user.get(self.at);
+        let (line, column) = text.place(offset.map_or(text.text.len(), |lexed| lexed.at));
         format!(
             "line {line}, column {column}: {:?} would be sent as {:?}",
             some(self.user, self.at),
@@ -307,6 +307,7 @@ fn parenthesize_grouping_sets(tokens: Vec<Lexed<'_>>) -> Vec<Lexed<'_>> {
             result.push(Lexed {
                 token: Token::Symbol(")"),
                 at: lexed.at,
+                end: lexed.at,
             });
         }
         let begins = sets == Some(level)
@@ -321,6 +322,7 @@ fn parenthesize_grouping_sets(tokens: Vec<Lexed<'_>>) -> Vec<Lexed<'_>> {
             result.push(Lexed {
                 token: Token::Symbol("("),
                 at: lexed.at,
+                end: lexed.at,
             });
         }
         match lexed.token {

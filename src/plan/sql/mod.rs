@@ -13,6 +13,7 @@ mod depth;
 mod dialect;
 mod faithful;
 mod names;
+mod plain;
 mod shape;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -29,6 +30,7 @@ use crate::statement::Statement;
 use depth::depth_bound;
 pub(crate) use faithful::prints_faithfully;
 pub(crate) use names::{identifier_name, output_name};
+use plain::Plain;
 use tokens::tokens;
 
 /// How deep the parser nests. A subquery takes about four levels of it, parentheses one.
@@ -46,32 +48,61 @@ const MOST_DEEP: usize = 6_000;
 pub(crate) fn parse(text: &str) -> Result<ast::Query> {
     let statement = Statement::parse(text)?;
     let text = statement.text();
-    let lexed = tokens(text).map_err(|reason| Error::new(ErrorKind::Syntax, reason))?;
+    let syntax = |reason| Error::new(ErrorKind::Syntax, reason);
+    let lexed = tokens(text).map_err(syntax)?;
     let depth = depth_bound(&lexed);
     if depth > MOST_DEEP {
         return Err(too_deep());
     }
     drop(lexed);
-    let dialect = dialect::Dialected;
-    let mut parser = Parser::new(&dialect)
-        .with_recursion_limit(MOST_NESTED)
-        .try_with_sql(text)
-        .map_err(|error| unreadable(text, &error))?;
-    let mut query = *parser
-        .parse_query()
-        .map_err(|error| unreadable(text, &error))?;
-    if *parser.peek_token_ref() != Token::EOF {
-        let error = parser
-            .expected_ref::<()>("end of statement", parser.peek_token_ref())
-            .err()
-            .unwrap_or(ParserError::RecursionLimitExceeded);
-        return Err(unreadable(text, &error));
-    }
-    let mut checks = Checks;
-    match VisitMut::visit(&mut query, &mut checks) {
+    let plain = Plain::of(text).map_err(syntax)?;
+    let mut query = *read(&plain.text, |parser| parser.parse_query())
+        .map_err(|error| unreadable(&plain, &error))?;
+    match VisitMut::visit(&mut query, &mut Checks) {
         ControlFlow::Break(error) => Err(*error),
         ControlFlow::Continue(()) => Ok(query),
     }
+}
+
+/// Reads an expression of SQL that is ours.
+///
+/// # Errors
+/// A fault of ours, of kind [`ErrorKind::Internal`], where it cannot be read.
+pub(crate) fn made_expr(sql: &str) -> Result<ast::Expr> {
+    let mut expr = read(sql, |parser| parser.parse_expr()).map_err(|error| fault(sql, &error))?;
+    match VisitMut::visit(&mut expr, &mut Checks) {
+        ControlFlow::Break(error) => Err(Error::fault(format!("{}: {sql}", error.message()))),
+        ControlFlow::Continue(()) => Ok(expr),
+    }
+}
+
+/// Reads a name that is SQL already, quoted where it has to be.
+///
+/// # Errors
+/// As [`made_expr`].
+pub(crate) fn made_name(sql: &str) -> Result<ast::ObjectName> {
+    read(sql, |parser| parser.parse_object_name(false)).map_err(|error| fault(sql, &error))
+}
+
+/// Reads all of a text.
+fn read<T>(
+    text: &str,
+    what: impl FnOnce(&mut Parser<'_>) -> std::result::Result<T, ParserError>,
+) -> std::result::Result<T, ParserError> {
+    let dialect = dialect::Dialected;
+    let mut parser = Parser::new(&dialect)
+        .with_recursion_limit(MOST_NESTED)
+        .try_with_sql(text)?;
+    let found = what(&mut parser)?;
+    match *parser.peek_token_ref() == Token::EOF {
+        true => Ok(found),
+        // What it leaves would be lost.
+        false => parser.expected_ref("end of statement", parser.peek_token_ref()),
+    }
+}
+
+fn fault(sql: &str, error: &ParserError) -> Error {
+    Error::fault(format!("SQL that was made cannot be read: {sql}: {error}"))
 }
 
 /// Refuses what is no query in any part of the statement, groups expressions as PostgreSQL does, and
@@ -178,7 +209,7 @@ fn too_deep() -> Error {
 }
 
 /// PostgreSQL may well accept the text, so this is a limit of ours and not a syntax error.
-fn unreadable(text: &str, error: &ParserError) -> Error {
+fn unreadable(text: &Plain<'_>, error: &ParserError) -> Error {
     let message = match error {
         ParserError::RecursionLimitExceeded => return too_deep(),
         ParserError::ParserError(message) | ParserError::TokenizerError(message) => message,
@@ -186,10 +217,15 @@ fn unreadable(text: &str, error: &ParserError) -> Error {
     // The parser gives the place as text; at the end of the statement it gives none.
     let place = message.rsplit_once(" at Line: ").and_then(|(what, place)| {
         let (line, column) = place.split_once(", Column: ")?;
-        Some((what, line.parse().ok()?, column.parse().ok()?))
+        Some((
+            what,
+            text.place_of(line.parse().ok()?, column.parse().ok()?),
+        ))
     });
-    let (what, line, column): (&str, usize, usize) =
-        place.unwrap_or_else(|| (message, text.lines().count().max(1), end_column(text)));
+    let (what, (line, column)) = place.unwrap_or_else(|| {
+        let end = text.text.trim_end_matches(['\n', '\r']).len();
+        (message, text.place(end))
+    });
     let what = what
         .replace("Expected: ", "expected ")
         .replace(", found: EOF", ", found the end");
@@ -199,10 +235,4 @@ fn unreadable(text: &str, error: &ParserError) -> Error {
         format!("the planner cannot read the query at line {line}, column {column}: {what}"),
     )
     .with_hint(VERBATIM)
-}
-
-fn end_column(text: &str) -> usize {
-    text.lines()
-        .last()
-        .map_or(1, |line| line.chars().count() + 1)
 }

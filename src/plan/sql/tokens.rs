@@ -14,6 +14,8 @@ use crate::statement::{continuation, is_space, is_word_start};
 pub(super) struct Lexed<'a> {
     pub(super) token: Token<'a>,
     pub(super) at: usize,
+    /// Where it ends, the escape character of a `U&'...'` included.
+    pub(super) end: usize,
 }
 
 /// What PostgreSQL's scanner hands to its grammar.
@@ -163,7 +165,8 @@ impl<'a> Lexer<'a> {
                 Token::Symbol(&rest[..len])
             }
         };
-        tokens.push(Lexed { token, at });
+        let end = self.at;
+        tokens.push(Lexed { token, at, end });
         Ok(())
     }
 
@@ -306,7 +309,7 @@ enum Escapes {
 }
 
 /// The value of a text in quotes, which are doubled inside, and its length with them.
-fn quoted(rest: &str, quote: char) -> Result<(String, usize), String> {
+pub(super) fn quoted(rest: &str, quote: char) -> Result<(String, usize), String> {
     let mut value = String::new();
     let mut characters = rest.char_indices().skip(1).peekable();
     while let Some((at, character)) = characters.next() {
@@ -319,7 +322,7 @@ fn quoted(rest: &str, quote: char) -> Result<(String, usize), String> {
 }
 
 /// Adds the value of `'...'` with backslashes, and gives its length.
-fn escaped(rest: &str, value: &mut Vec<u8>) -> Result<usize, String> {
+pub(super) fn escaped(rest: &str, value: &mut Vec<u8>) -> Result<usize, String> {
     let mut characters = rest.char_indices().skip(1).peekable();
     let mut surrogate: Option<u32> = None;
     while let Some((at, character)) = characters.next() {

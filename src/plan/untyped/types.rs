@@ -1,14 +1,14 @@
 //! Which types hold an instant, and what type an expression has.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use datafusion::sql::sqlparser::ast::{
-    ArrayElemTypeDef, DataType, Expr, GroupByExpr, Query, SelectItem, SetExpr, TableFactor,
-    VisitMut,
+    ArrayElemTypeDef, DataType, Expr, GroupByExpr, Query, SelectItem, SetExpr, TableFactor, Visit,
 };
 
 use crate::catalog::Catalog;
-use crate::plan::bind::{Relation, Source, as_column, folded, ident};
+use crate::plan::bind::{Relation, Source, as_column, ident};
+use crate::plan::names::Names;
 use crate::plan::rewrite::{self, Walk, bare};
 use crate::plan::{Answers, Stop, build, functions, instant, locality};
 
@@ -81,12 +81,9 @@ impl Types<'_> {
     /// A statement whose one column is the expression; `None` where its relations cannot be named
     /// elsewhere.
     fn description(&self, expr: &Expr) -> Option<String> {
-        let mut is_unknown = false;
-        rewrite::own_expressions(expr, |part| {
-            is_unknown |= matches!(part, Expr::Identifier(name)
-                if !self.relations.contains_key(&folded(name)));
-        });
-        if is_unknown {
+        let names = Names::beside_queries(expr);
+        let mut alone = names.alone().iter();
+        if !alone.all(|name| self.relations.contains_key(name)) {
             return None;
         }
         let from = self
@@ -120,29 +117,16 @@ impl Types<'_> {
 
     /// The relations that are named inside, but are not there; `None` if a common table expression
     /// is.
-    fn outside<T: VisitMut + Clone>(&self, tree: &T) -> Option<BTreeSet<String>> {
-        let mut tree = tree.clone();
-        let mut own = HashSet::new();
-        rewrite::each_query(&mut tree, |query| own.extend(locality::aliases(query)));
-        let has_cte = own.iter().any(|alias| {
+    fn outside<T: Visit>(&self, tree: &T) -> Option<BTreeSet<String>> {
+        let names = Names::of(tree);
+        let has_cte = names.inside().iter().any(|alias| {
             let relation = self.relations.get(alias);
             relation.is_some_and(|relation| matches!(relation.source, Source::Cte))
         });
-        if has_cte {
-            return None;
+        match has_cte {
+            true => None,
+            false => Some(names.free(self.relations).into_iter().collect()),
         }
-        let mut named = BTreeSet::new();
-        let _ = rewrite::top_down(&mut tree, |part| {
-            let first = match part {
-                Expr::CompoundIdentifier(names) => names.first().map(folded),
-                Expr::Identifier(name) => Some(folded(name)),
-                _ => None,
-            };
-            named.extend(first.filter(|alias| self.relations.contains_key(alias)));
-            Ok(Walk::Into)
-        });
-        named.retain(|alias| !own.contains(alias));
-        Some(named)
     }
 
     /// The columns that an expression with aggregates names beside them; `None`: it has none.

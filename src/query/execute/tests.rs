@@ -96,7 +96,13 @@ async fn start(query: &Query, user: &str, steps: Vec<Step>) -> Result<QueryStrea
     };
     let statement = Statement::parse(user)?;
     let reading = Reading::Options(query.options.types);
-    let description = scan::describe(&mut held.session, &statement, reading).await?;
+    let description = scan::describe(
+        &mut held.session,
+        &statement,
+        crate::error::SqlOrigin::User,
+        reading,
+    )
+    .await?;
     let plan = Plan {
         steps,
         columns: description.columns,

@@ -1,6 +1,7 @@
 //! Bounds, errors, queries that are dropped.
 
 use super::*;
+use crate::error::SqlOrigin;
 
 #[tokio::test]
 async fn more_rows_than_are_allowed_are_an_error_that_names_the_option() {
@@ -75,8 +76,16 @@ async fn an_error_in_a_later_step_ends_all_and_says_where() {
             .await
             .unwrap_err();
         assert_eq!(
-            (error.phase(), error.sql_state()),
-            (Some(Phase::Finish), Some(state))
+            (error.phase(), error.sql_state(), error.sql_origin()),
+            (Some(Phase::Finish), Some(state), Some(SqlOrigin::Made))
+        );
+        // Its place is none in the user's text, and only what no data raises is a fault of ours.
+        assert!(!error.message().contains("line "), "{error}");
+        let hint = error.hint().unwrap_or_default();
+        assert_eq!(
+            hint.contains("fault of merganser"),
+            state == "42703",
+            "{hint}"
         );
         assert_idle(&cluster, &databases).await;
     }

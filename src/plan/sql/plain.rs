@@ -1,0 +1,309 @@
+//! What the parser cannot read, written as what it can.
+//!
+//! PostgreSQL has several ways to write some things, and the parser knows one. They are exchanged
+//! token by token, each for what PostgreSQL's own grammar makes the same tree of:
+//!
+//! | written | read as |
+//! |---|---|
+//! | `TABLE t` | `SELECT * FROM t` (`simple_select` in `src/backend/parser/gram.y`) |
+//! | `ORDER BY x USING <`, `USING >` | `ORDER BY x ASC`, `DESC` |
+//! | `x ISNULL` | `x IS NULL` |
+//! | `'a'` and `'b'` on the next line, `U&'\0061'`, `U&'!0061' UESCAPE '!'`, `$x$a$b$x$` | `'ab'`, `'a'`, `'a'`, `'a$b'` |
+//! | `U&"\0061"` | `"a"` |
+//! | `RANGE '2 days' PRECEDING` | `RANGE ('2 days') PRECEDING` |
+//!
+//! Places in the text that is read are known as places in the user's.
+
+use std::borrow::Cow;
+
+use super::tokens::{Lexed, Token, quoted, tokens};
+
+/// A text that the parser reads, and where it differs from the user's.
+#[derive(Debug)]
+pub(super) struct Plain<'a> {
+    user: &'a str,
+    pub(super) text: Cow<'a, str>,
+    /// What was exchanged, in order.
+    edits: Vec<Edit>,
+}
+
+/// Something that was exchanged.
+#[derive(Debug, Clone, Copy)]
+struct Edit {
+    /// Where it begins in the text that is read, and where it ends.
+    from: usize,
+    to: usize,
+    /// The same in the user's.
+    user_from: usize,
+    user_to: usize,
+}
+
+impl<'a> Plain<'a> {
+    /// # Errors
+    /// Where the text does not lex.
+    pub(super) fn of(user: &'a str) -> Result<Self, String> {
+        let lexed = tokens(user)?;
+        let mut text = String::new();
+        let mut edits = Vec::new();
+        let mut copied = 0;
+        for at in 0..lexed.len() {
+            let Some((count, plain)) = exchanged(&lexed, at, user) else {
+                continue;
+            };
+            let (Some(first), Some(last)) = (lexed.get(at), lexed.get(at + count - 1)) else {
+                continue;
+            };
+            text.push_str(&user[copied..first.at]);
+            let from = text.len();
+            text.push_str(&plain);
+            edits.push(Edit {
+                from,
+                to: text.len(),
+                user_from: first.at,
+                user_to: last.end,
+            });
+            copied = last.end;
+        }
+        if edits.is_empty() {
+            return Ok(Self {
+                user,
+                text: Cow::Borrowed(user),
+                edits,
+            });
+        }
+        text.push_str(&user[copied..]);
+        Ok(Self {
+            user,
+            text: Cow::Owned(text),
+            edits,
+        })
+    }
+
+    /// Line and column, from 1, in the user's text, of what is at an offset of the text that is read.
+    pub(super) fn place(&self, offset: usize) -> (usize, usize) {
+        let offset = self.user_offset(offset).min(self.user.len());
+        let before = self.user.get(..offset).unwrap_or(self.user);
+        let start = before.rfind('\n').map_or(0, |at| at + 1);
+        let line = before.matches('\n').count() + 1;
+        (line, before[start..].chars().count() + 1)
+    }
+
+    /// The same of a line and column of the text that is read.
+    pub(super) fn place_of(&self, line: usize, column: usize) -> (usize, usize) {
+        let start: usize = self
+            .text
+            .split_inclusive('\n')
+            .take(line.saturating_sub(1))
+            .map(str::len)
+            .sum();
+        let rest = &self.text[start.min(self.text.len())..];
+        let within = rest.char_indices().nth(column.saturating_sub(1));
+        self.place(start + within.map_or(rest.len(), |(at, _)| at))
+    }
+
+    fn user_offset(&self, offset: usize) -> usize {
+        let before = self.edits.iter().rev().find(|edit| edit.from <= offset);
+        match before {
+            None => offset,
+            Some(edit) if offset < edit.to => edit.user_from,
+            Some(edit) => edit.user_to + (offset - edit.to),
+        }
+    }
+}
+
+/// How many tokens from here on are exchanged, and for what.
+fn exchanged(lexed: &[Lexed<'_>], at: usize, user: &str) -> Option<(usize, String)> {
+    let this = lexed.get(at)?;
+    let before = at.checked_sub(1).and_then(|at| lexed.get(at));
+    let before = before.map(|lexed| &lexed.token);
+    let behind = |ahead: usize| lexed.get(at + ahead).map(|lexed| &lexed.token);
+    let written = user.get(this.at..this.end)?;
+    match &this.token {
+        Token::Word(word) => match word.as_ref() {
+            "table" if begins_query(before, behind(1)) => Some((1, "SELECT * FROM".to_owned())),
+            "using" => match behind(1)? {
+                Token::Operator("<") => Some((2, "ASC".to_owned())),
+                Token::Operator(">") => Some((2, "DESC".to_owned())),
+                _ => None,
+            },
+            "isnull" if ends_operand(before) && !opens(behind(1)) => {
+                Some((1, "IS NULL".to_owned()))
+            }
+            _ => None,
+        },
+        Token::Quoted(name) if !written.starts_with('"') => {
+            Some((1, format!("\"{}\"", name.replace('"', "\"\""))))
+        }
+        Token::String(value) => {
+            let bounds_frame = is_word(behind(1), &["preceding", "following"]);
+            let plain = match is_plain(written) {
+                true if bounds_frame => written.to_owned(),
+                true => return None,
+                false => literal(value)?,
+            };
+            Some((
+                1,
+                if bounds_frame {
+                    format!("({plain})")
+                } else {
+                    plain
+                },
+            ))
+        }
+        Token::Bits(bits) if quoted(written.get(1..)?, '\'').ok()?.1 + 1 < written.len() => {
+            let (letter, digits) = bits.split_at(1);
+            Some((1, format!("{letter}'{digits}'")))
+        }
+        _ => None,
+    }
+}
+
+/// Whether TABLE stands where a query begins: it is also a label (`SELECT 1 AS table`, `a.table`).
+fn begins_query(before: Option<&Token<'_>>, behind: Option<&Token<'_>>) -> bool {
+    let names = match behind {
+        Some(Token::Quoted(_)) => true,
+        Some(Token::Word(word)) => !NO_RELATION.contains(&word.as_ref()),
+        _ => false,
+    };
+    names
+        && match before {
+            None => true,
+            // `WITH x AS (..) TABLE x`
+            Some(Token::Symbol("(" | ")")) => true,
+            before => is_word(before, &["union", "intersect", "except", "all", "distinct"]),
+        }
+}
+
+/// Words behind a label `table` that go on with its query.
+const NO_RELATION: [&str; 17] = [
+    "from",
+    "where",
+    "group",
+    "having",
+    "window",
+    "union",
+    "intersect",
+    "except",
+    "order",
+    "limit",
+    "offset",
+    "fetch",
+    "for",
+    "into",
+    "on",
+    "as",
+    "using",
+];
+
+/// Whether what is before an operator is its operand.
+fn ends_operand(before: Option<&Token<'_>>) -> bool {
+    match before {
+        Some(Token::Word(word)) => word != "as",
+        Some(Token::Symbol(symbol)) => [")", "]"].contains(symbol),
+        Some(Token::Operator(_)) | None => false,
+        Some(_) => true,
+    }
+}
+
+fn opens(token: Option<&Token<'_>>) -> bool {
+    token.is_some_and(|token| token.is_symbol("("))
+}
+
+fn is_word(token: Option<&Token<'_>>, words: &[&str]) -> bool {
+    token.is_some_and(|token| words.iter().any(|word| token.is_word(word)))
+}
+
+/// Whether the parser reads a literal as it is written: `'...'` or `E'...'` in one piece, or between
+/// dollar signs with none inside.
+fn is_plain(written: &str) -> bool {
+    match written.chars().next() {
+        Some('\'') => quoted(written, '\'').is_ok_and(|(_, len)| len == written.len()),
+        Some('e' | 'E') => super::tokens::escaped(&written[1..], &mut Vec::new())
+            .is_ok_and(|len| len + 1 == written.len()),
+        Some('$') => {
+            let tag = written[1..].find('$').map_or(0, |at| at + 2);
+            let inside = written.get(tag..written.len().saturating_sub(tag));
+            inside.is_some_and(|inside| !inside.contains('$'))
+        }
+        _ => false,
+    }
+}
+
+/// A literal of this value; `None` for what is no text.
+fn literal(value: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(value).ok()?;
+    Some(match text.contains(['\\', '\'']) {
+        true => format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "\\'")),
+        false => format!("'{text}'"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plain(sql: &str) -> String {
+        Plain::of(sql).unwrap().text.into_owned()
+    }
+
+    #[test]
+    fn what_has_an_equal_is_exchanged() {
+        for (sql, expected) in [
+            ("TABLE t", "SELECT * FROM t"),
+            (
+                "(table \"T\") union all table s.t order by 1",
+                "(SELECT * FROM \"T\") union all SELECT * FROM s.t order by 1",
+            ),
+            (
+                "with x as (table t) table x",
+                "with x as (SELECT * FROM t) SELECT * FROM x",
+            ),
+            (
+                "select a from t order by a using >, b using <",
+                "select a from t order by a DESC, b ASC",
+            ),
+            (
+                "select a isnull, (b) ISNULL from t",
+                "select a IS NULL, (b) IS NULL from t",
+            ),
+            ("select 'a'\n  'b''c'", "select E'ab\\'c'"),
+            ("select E'a'\n'\\n'", "select 'a\n'"),
+            (
+                "select U&'\\0061\\\\', U&'!0061' uescape '!'",
+                "select E'a\\\\', 'a'",
+            ),
+            ("select U&\"\\0061\"\"\"", "select \"a\"\"\""),
+            ("select $q$$a$$q$, $$it's$$", "select '$a$', $$it's$$"),
+            ("select b'1'\n'0'", "select b'10'"),
+            ("range '2 days' preceding", "range ('2 days') preceding"),
+        ] {
+            assert_eq!(plain(sql), expected, "{sql}");
+        }
+    }
+
+    #[test]
+    fn what_only_looks_like_it_stays() {
+        for sql in [
+            "select 1 as table from t",
+            "select count(*) table from t",
+            "select a.isnull, 1 as isnull, isnull(b) from a",
+            "select 1 from a join b using (c)",
+            "select 'a''b', E'a\\'b', $$a$$, \"a\"\"b\", b'1'",
+            "select 'a' 'b'",
+        ] {
+            assert_eq!(plain(sql), sql);
+        }
+    }
+
+    #[test]
+    fn places_are_those_of_the_user() {
+        let sql = "select U&'\\0061',\n 'a'\n 'b', x from y";
+        let plain = Plain::of(sql).unwrap();
+        let at = plain.text.find("x from").unwrap();
+        assert_eq!(plain.place(at), (3, 7));
+        assert_eq!(plain.place_of(1, 1), (1, 1));
+        let line = plain.text[..at].matches('\n').count() + 1;
+        let column = at - plain.text[..at].rfind('\n').unwrap();
+        assert_eq!(plain.place_of(line, column), (3, 7));
+    }
+}
