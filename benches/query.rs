@@ -19,10 +19,10 @@ use std::time::{Duration, Instant};
 use futures::TryStreamExt;
 use futures::future::try_join_all;
 use merganser::config::{Shard, TableKind};
-use merganser::local::TABLES;
 use merganser::text::TextFormatter;
 use merganser::types::{NumericAs, TypeOptions, Unrepresentable};
 use merganser::{Cluster, ErrorKind, Query, Topology};
+use merganser_local::TABLES;
 use shards::{Result, Shards};
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 

@@ -42,6 +42,8 @@ use crate::export::{self, ExportOptions, Format, Output, Progress, Summary};
 use crate::plan::Plan;
 use crate::query::{self, CancelHandle};
 use crate::stream::QueryStream;
+#[cfg(feature = "datafusion")]
+use crate::tables::TableInfo;
 
 /// All shards of a topology, with a pool of connections for each, and the threads that serve them.
 /// Cheap to clone.
@@ -105,6 +107,16 @@ impl Cluster {
             self.0.cluster.refresh().await;
             Ok(())
         })
+    }
+
+    /// The tables of the topology and the views of the databases. See
+    /// [`merganser::Cluster::tables`](crate::Cluster::tables).
+    ///
+    /// # Errors
+    /// As its namesake; and in async code.
+    #[cfg(feature = "datafusion")]
+    pub fn tables(&self) -> Result<Vec<TableInfo>> {
+        self.0.wait(self.0.cluster.tables())
     }
 
     /// Waits until queries that were dropped are cancelled on their servers, and closes all

@@ -45,8 +45,6 @@
 //! # Cargo features
 //! - `datafusion` (default): planned queries and re-aggregation. Without it fan-outs and everything
 //!   else build, and fast.
-//! - `cli` (default): the `merganser` program.
-//! - `local` (with `cli`): throw-away PostgreSQL servers with TPC-H data.
 
 pub mod blocking;
 // Without planned queries only the inspection reads catalogs.
@@ -62,8 +60,6 @@ pub mod export;
 #[cfg(feature = "datafusion")]
 mod finish;
 pub mod inspect;
-#[cfg(feature = "local")]
-pub mod local;
 mod merge;
 #[cfg(feature = "datafusion")]
 mod plan;
@@ -73,6 +69,8 @@ mod quote;
 mod scan;
 mod statement;
 mod stream;
+#[cfg(feature = "datafusion")]
+mod tables;
 #[doc(hidden)]
 pub mod text;
 pub mod types;
@@ -91,6 +89,8 @@ pub use progress::{ScanProgress, ShardProgress, ShardState, StepProgress};
 pub use query::{Analysis, Query, Verified, Verifier};
 pub use query::{CancelHandle, DEFAULT_MEMORY, FanOut};
 pub use stream::QueryStream;
+#[cfg(feature = "datafusion")]
+pub use tables::{TableColumn, TableInfo};
 
 /// The `arrow` crate whose types this crate's API uses.
 pub use arrow;

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use merganser::local::{Binaries, Server, Tpch};
 use merganser::{Cluster, Topology};
+use merganser_local::{Binaries, Server, Tpch};
 
 use super::report;
 

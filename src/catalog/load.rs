@@ -70,5 +70,5 @@ async fn ask(session: &mut Session, sql: &str) -> Result<String> {
     Ok(value.flatten().unwrap_or_default())
 }
 
-#[cfg(all(test, feature = "local", feature = "datafusion"))]
+#[cfg(all(test, feature = "datafusion"))]
 mod tests;

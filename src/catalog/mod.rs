@@ -73,6 +73,12 @@ impl Catalog {
         self.relations.first(&self.search_path, schema, name)
     }
 
+    /// All relations whose columns are known: those of users and extensions.
+    pub(crate) fn relations(&self) -> impl Iterator<Item = &Relation> {
+        let all = self.relations.by_name.values().flatten();
+        all.filter(|relation| relation.kind != RelationKind::Other)
+    }
+
     /// The functions that a name may mean, in the order of the search path where it has no schema.
     /// Which one of several, the arguments decide, which are not known here.
     pub(crate) fn functions(

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BinaryArray, FixedSizeBinaryArray};
 use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 
-use super::array::{ArrayDecoder, Nulls, ValueFault, take_batch};
+use super::array::{ArrayDecoder, Nulls, take_batch};
+use super::fault::ValueFault;
 use super::frame::FieldRange;
 use super::primitive::fixed;
 use crate::types::Unrepresentable;

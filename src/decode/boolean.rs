@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, BooleanBufferBuilder};
 
-use super::array::{ArrayDecoder, Fault, Nulls, ValueFault};
+use super::array::{ArrayDecoder, Nulls};
+use super::fault::{Fault, ValueFault};
 use super::frame::FieldRange;
 use crate::types::Unrepresentable;
 

@@ -10,8 +10,10 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, StructArray};
 use arrow::datatypes::Fields;
 
-use super::array::{ArrayDecoder, Fault, Nulls, Reader, ValueFault, make_decoder};
+use super::array::{ArrayDecoder, Nulls};
+use super::fault::{Fault, ValueFault};
 use super::frame::FieldRange;
+use super::reader::Reader;
 use crate::types::{Column, Unrepresentable};
 
 pub(crate) struct StructDecoder {
@@ -37,13 +39,15 @@ impl Child {
 }
 
 impl StructDecoder {
-    pub(crate) fn new(fields: &[Column], policy: Unrepresentable) -> Self {
+    /// `children` are the decoders of the fields, in order.
+    pub(crate) fn new(
+        fields: &[Column],
+        children: Vec<Box<dyn ArrayDecoder>>,
+        policy: Unrepresentable,
+    ) -> Self {
         Self {
             fields: fields.iter().map(Column::to_field).collect(),
-            children: fields
-                .iter()
-                .map(|field| Child::new(make_decoder(&field.pg_type, policy)))
-                .collect(),
+            children: children.into_iter().map(Child::new).collect(),
             nulls: Nulls::new(policy),
             rows: 0,
         }

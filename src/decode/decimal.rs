@@ -10,7 +10,8 @@ use std::fmt::Write as _;
 
 use arrow::datatypes::{DataType, Decimal128Type, Decimal256Type, Float64Type, i256};
 
-use super::array::{ArrayDecoder, Fault};
+use super::array::ArrayDecoder;
+use super::fault::Fault;
 use super::primitive;
 use crate::types::{DECIMAL128_PRECISION, Unrepresentable};
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, DictionaryArray, Int32Array, StringArray};
 
-use super::array::{ArrayDecoder, Fault, Nulls, ValueFault};
+use super::array::{ArrayDecoder, Nulls};
+use super::fault::{Fault, ValueFault};
 use super::frame::FieldRange;
 use crate::types::Unrepresentable;
 

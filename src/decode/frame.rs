@@ -8,7 +8,7 @@
 //! All integers are big-endian. Source: PostgreSQL documentation, "COPY", section "Binary
 //! Format", and `src/backend/commands/copyto.c`.
 
-use super::array::Fault;
+use super::fault::Fault;
 
 /// Where a field's bytes are in the scanned data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,9 +10,11 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, MapArray, StructArray};
 use arrow::datatypes::FieldRef;
 
-use super::array::{ArrayDecoder, Fault, Nulls, Reader, ValueFault, parent_row};
+use super::array::{ArrayDecoder, Nulls};
+use super::fault::{Fault, ValueFault, parent_row};
 use super::frame::FieldRange;
 use super::offsets::Offsets;
+use super::reader::Reader;
 use super::string::StringDecoder;
 use crate::types::{Unrepresentable, hstore_entries, hstore_fields};
 

@@ -11,9 +11,11 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, ListArray};
 use arrow::datatypes::{Field, FieldRef};
 
-use super::array::{ArrayDecoder, Fault, Nulls, Reader, ValueFault, make_decoder, parent_row};
+use super::array::{ArrayDecoder, Nulls};
+use super::fault::{Fault, ValueFault, parent_row};
 use super::frame::FieldRange;
 use super::offsets::Offsets;
+use super::reader::Reader;
 use crate::types::{LIST_ITEM, PgType, Unrepresentable, element_field};
 
 pub(crate) struct ListDecoder {
@@ -35,6 +37,7 @@ const MAX_DIMENSIONS: usize = 6;
 impl ListDecoder {
     pub(crate) fn new(
         element: &PgType,
+        decoder: Box<dyn ArrayDecoder>,
         dimensions: usize,
         lower_bound: i32,
         policy: Unrepresentable,
@@ -42,7 +45,7 @@ impl ListDecoder {
         Self {
             levels: (0..dimensions).map(|_| Offsets::new()).collect(),
             nulls: Nulls::new(policy),
-            element: make_decoder(element, policy),
+            element: decoder,
             element_field: Arc::new(element_field(element)),
             lower_bound,
             elements: Vec::new(),

@@ -15,13 +15,16 @@ mod boolean;
 mod composite;
 mod decimal;
 mod enumeration;
+mod fault;
 mod frame;
 mod hstore;
 mod list;
+mod make;
 mod network;
 mod offsets;
 mod primitive;
 mod range;
+mod reader;
 mod string;
 mod temporal;
 mod vector;
@@ -31,8 +34,10 @@ use std::sync::Arc;
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Schema, SchemaRef};
 
-use self::array::{ArrayDecoder, Fault, ValueFault, make_decoder};
+use self::array::ArrayDecoder;
+use self::fault::{Fault, ValueFault};
 use self::frame::{FieldRange, FrameScanner, Limits};
+use self::make::make_decoder;
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::{Column, Shape, Unrepresentable};
 

@@ -9,7 +9,7 @@
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::array::Fault;
+use super::fault::Fault;
 
 /// PGSQL_AF_INET and PGSQL_AF_INET6 of `src/include/utils/inet.h`.
 const FAMILY_INET: u8 = 2;

@@ -2,7 +2,8 @@
 
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 
-use super::array::{Fault, take_batch};
+use super::array::take_batch;
+use super::fault::Fault;
 
 /// Where each list ends among the items.
 ///

@@ -8,7 +8,8 @@ use arrow::datatypes::{
     DataType, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, UInt32Type, UInt64Type,
 };
 
-use super::array::{ArrayDecoder, Fault, Nulls, ValueFault, take_batch};
+use super::array::{ArrayDecoder, Nulls, take_batch};
+use super::fault::{Fault, ValueFault};
 use super::frame::FieldRange;
 use crate::types::Unrepresentable;
 

@@ -12,10 +12,12 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BooleanArray, BooleanBufferBuilder, ListArray, StructArray};
 use arrow::datatypes::{FieldRef, Fields};
 
-use super::array::{ArrayDecoder, Fault, Nulls, Reader, ValueFault, make_decoder, parent_row};
+use super::array::{ArrayDecoder, Nulls};
 use super::composite::{Child, in_field};
+use super::fault::{Fault, ValueFault, parent_row};
 use super::frame::FieldRange;
 use super::offsets::Offsets;
+use super::reader::Reader;
 use crate::types::{LIST_ITEM, PgType, Unrepresentable, range_fields, range_of};
 
 const EMPTY: u8 = 0x01;
@@ -35,14 +37,17 @@ pub(crate) struct RangeDecoder {
 }
 
 impl RangeDecoder {
-    pub(crate) fn new(element: &PgType, policy: Unrepresentable) -> Self {
-        // A NULL bound means unbounded. A bound that Arrow cannot hold, such as the date infinity,
-        // must not become one, so it is an error whatever the option for other columns.
-        let bound = || Child::new(make_decoder(element, Unrepresentable::Error));
+    /// `bounds` are the decoders of the lower and the upper bound.
+    pub(crate) fn new(
+        element: &PgType,
+        bounds: [Box<dyn ArrayDecoder>; 2],
+        policy: Unrepresentable,
+    ) -> Self {
+        let [lower, upper] = bounds.map(Child::new);
         Self {
             fields: range_fields(element),
-            lower: bound(),
-            upper: bound(),
+            lower,
+            upper,
             lower_inclusive: BooleanBufferBuilder::new(0),
             upper_inclusive: BooleanBufferBuilder::new(0),
             empty: BooleanBufferBuilder::new(0),
@@ -119,9 +124,9 @@ pub(crate) struct MultirangeDecoder {
 }
 
 impl MultirangeDecoder {
-    pub(crate) fn new(element: &PgType, policy: Unrepresentable) -> Self {
+    pub(crate) fn new(element: &PgType, range: RangeDecoder, policy: Unrepresentable) -> Self {
         Self {
-            range: RangeDecoder::new(element, policy),
+            range,
             range_field: Arc::new(range_of(element).to_field(LIST_ITEM)),
             offsets: Offsets::new(),
             nulls: Nulls::new(policy),

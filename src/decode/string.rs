@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, StringArray};
 
-use super::array::{ArrayDecoder, Fault, Nulls, ValueFault};
+use super::array::{ArrayDecoder, Nulls};
 use super::binary::VariableBytes;
+use super::fault::{Fault, ValueFault};
 use super::frame::FieldRange;
 use super::primitive::fixed;
 use crate::types::Unrepresentable;

@@ -10,7 +10,8 @@ use arrow::datatypes::{
     Time64MicrosecondType, TimeUnit, TimestampMicrosecondType,
 };
 
-use super::array::{ArrayDecoder, Fault};
+use super::array::ArrayDecoder;
+use super::fault::Fault;
 use super::primitive::{fixed, with};
 use crate::types::Unrepresentable;
 

@@ -10,9 +10,11 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, FixedSizeListArray, Float32Array, ListArray};
 use arrow::datatypes::{DataType, Field, FieldRef};
 
-use super::array::{ArrayDecoder, Fault, Nulls, Reader, ValueFault};
+use super::array::{ArrayDecoder, Nulls};
+use super::fault::{Fault, ValueFault};
 use super::frame::FieldRange;
 use super::offsets::Offsets;
+use super::reader::Reader;
 use crate::types::{LIST_ITEM, Unrepresentable};
 
 pub(crate) struct VectorDecoder {

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use arrow::array::{AsArray, RecordBatch};
 use futures::StreamExt;
 use merganser::config::Environment;
-use merganser::local::Server;
 use merganser::{Cluster, Error, ErrorKind, Order, Phase, Topology, arrow};
+use merganser_local::Server;
 use tokio::time::timeout;
 
 use crate::support;

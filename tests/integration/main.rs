@@ -5,25 +5,26 @@
 #[cfg(feature = "datafusion")]
 mod cancel;
 mod captures;
-#[cfg(feature = "cli")]
-mod cli;
 mod connect;
 mod cursor;
 mod examples;
 mod fan_out;
 mod inspect;
 mod layering;
-mod local;
 #[cfg(feature = "datafusion")]
 mod oracle;
 #[cfg(feature = "datafusion")]
 mod parallel;
 #[cfg(feature = "datafusion")]
 mod plans;
+mod public_api;
 #[cfg(feature = "datafusion")]
 mod sessions;
-mod support;
+#[cfg(feature = "datafusion")]
+mod tables;
 mod texts;
 mod type_values;
 mod types;
 mod wire;
+
+use merganser_local::fixture as support;

@@ -9,8 +9,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use merganser::config::{Shard, TableKind};
-use merganser::local::TABLES;
 use merganser::{Cluster, ErrorKind, Topology};
+use merganser_local::TABLES;
 
 use crate::support;
 

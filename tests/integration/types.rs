@@ -7,9 +7,9 @@ use std::sync::OnceLock;
 
 use merganser::arrow::datatypes::{DataType, SchemaRef};
 use merganser::arrow::record_batch::RecordBatch;
-use merganser::local::Server;
 use merganser::types::{NumericAs, TypeOptions, Unrepresentable};
 use merganser::{Cluster, Error, ErrorKind, Phase, Topology};
+use merganser_local::Server;
 
 use crate::support;
 use crate::texts::{texts_of, without_trailing_zeros};

@@ -8,7 +8,7 @@ use crate::catalog::{
 };
 use crate::cluster::Cluster;
 use crate::config::Topology;
-use crate::local::{Binaries, Server, Tpch};
+use merganser_local::{Binaries, Server, Tpch};
 
 /// The server of these tests; without an installation they say so and pass, unless they must not.
 fn server() -> Option<&'static Server> {

@@ -8,11 +8,11 @@ use super::*;
 use crate::cluster::Cluster;
 use crate::config::Topology;
 use crate::connect::Session;
-use crate::local::{Binaries, Server};
 use crate::progress::ScanProgress;
 use crate::scan::{self, BatchOptions, Reading};
 use crate::statement::Statement;
 use crate::types::Unrepresentable;
+use merganser_local::{Binaries, Server};
 
 #[allow(dead_code)]
 mod type_values {

@@ -1,6 +1,5 @@
 //! The shapes of the rules, and that what they give is PostgreSQL's answer.
 
-#[cfg(feature = "local")]
 mod oracle;
 
 use datafusion::sql::sqlparser::ast::{Expr, Ident};
@@ -8,9 +7,8 @@ use datafusion::sql::sqlparser::ast::{Expr, Ident};
 use tokio_postgres::types::Type;
 
 use super::*;
-#[cfg(feature = "local")]
-use crate::local::Server;
 use crate::types::TypeModifiers;
+use merganser_local::Server;
 
 /// `CAST` of the parser's text back to a call, with what its arguments are.
 fn split_text(sql: &str, types: &[&str]) -> Result<Split, String> {

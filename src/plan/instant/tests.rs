@@ -59,7 +59,6 @@ fn what_has_no_replacement_is_refused() {
 }
 
 /// What reads the clock in a transaction, where all of it is the same instant.
-#[cfg(feature = "local")]
 const READERS: &[&str] = &[
     "now()",
     "NOW()",
@@ -126,7 +125,6 @@ const READERS: &[&str] = &[
     "\"timestamp\"('tomorrow')",
 ];
 
-#[cfg(feature = "local")]
 #[test]
 fn values_types_and_names_are_those_of_a_server() {
     let Some(client) = super::super::sql::tests::Client::new() else {

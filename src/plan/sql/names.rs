@@ -234,10 +234,8 @@ mod tests {
     }
 
     /// One expression a line, over the table of the test below.
-    #[cfg(feature = "local")]
     const EXPRESSIONS: &str = include_str!("../../../testdata/sql/names.sql");
 
-    #[cfg(feature = "local")]
     #[test]
     fn names_are_those_of_a_server() {
         let Some(client) = super::super::tests::Client::new() else {

@@ -142,16 +142,14 @@ fn deep_statements_work_or_are_refused() {
 }
 
 /// A connection to a server that all tests share; each has a session of its own.
-#[cfg(feature = "local")]
 pub(crate) use on_a_server::Client;
 
-#[cfg(feature = "local")]
 mod on_a_server {
     use std::sync::OnceLock;
 
     use tokio_postgres::{NoTls, SimpleQueryMessage};
 
-    use crate::local::{Binaries, Server};
+    use merganser_local::{Binaries, Server};
 
     pub(crate) struct Client {
         runtime: tokio::runtime::Runtime,
@@ -272,7 +270,6 @@ fn round_trip(sql: &str) -> std::result::Result<String, String> {
     result.expect("a thread")
 }
 
-#[cfg(feature = "local")]
 #[test]
 fn printed_statements_give_the_same_rows() {
     let Some(client) = Client::new() else { return };
@@ -302,7 +299,6 @@ fn printed_statements_give_the_same_rows() {
 }
 
 /// The words that are no alias without AS are the server's.
-#[cfg(feature = "local")]
 #[test]
 fn the_words_that_need_as_are_those_of_a_server() {
     let Some(client) = Client::new() else { return };

@@ -11,14 +11,14 @@ use super::*;
 use crate::config::Topology;
 use crate::error::ErrorKind;
 use crate::export::{self, Destination, ExportOptions, Format, Progress};
-use crate::local::Server as LocalServer;
 use crate::plan::{Arm, Exactness, SortKey, StepColumn};
 use crate::types::TypeOptions;
+use merganser_local::Server as LocalServer;
 
 /// One server for all tests; its watchdog ends it with the process. `None` without PostgreSQL.
 fn server() -> Option<&'static LocalServer> {
     static SERVER: OnceLock<Option<LocalServer>> = OnceLock::new();
-    let start = || match crate::local::Binaries::find() {
+    let start = || match merganser_local::Binaries::find() {
         Ok(_) => Some(LocalServer::builder().start().unwrap()),
         Err(_) => None,
     };

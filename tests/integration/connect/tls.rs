@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use merganser::config::Environment;
-use merganser::local::Server;
 use merganser::{Error, ErrorKind, Phase};
+use merganser_local::Server;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 
 use super::{ask, cluster, file, none_active, refused, rows, told};

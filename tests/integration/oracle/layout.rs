@@ -5,8 +5,8 @@ use std::sync::OnceLock;
 use std::thread;
 
 use merganser::config::{SessionSettings, Shard, TableKind};
-use merganser::local::Server;
 use merganser::{Cluster, MergeMode, Topology};
+use merganser_local::Server;
 
 use crate::support;
 

@@ -491,7 +491,7 @@ async fn rows_over_a_bound_or_against_the_topology_are_not_carried_to_another_se
         gathered().with_finish_bytes(500),
     ] {
         let error = refused(query).await;
-        assert_eq!(error.kind(), Unsupported, "{error}");
+        assert_eq!(error.kind(), ErrorKind::Limit, "{error}");
         let hint = error.hint().unwrap_or_default();
         assert!(hint.contains("finish"), "{error}; hint: {hint}");
     }

@@ -13,9 +13,9 @@ use merganser::arrow::array::RecordBatch;
 use merganser::arrow::record_batch::RecordBatchWriter;
 use merganser::config::{Shard, TableKind};
 use merganser::export::{self, Destination, ExportOptions, Format, Progress, TableWriter};
-use merganser::local::{TABLES, Tpch};
 use merganser::types::{NumericAs, TypeOptions, Unrepresentable};
 use merganser::{Cluster, Error, ErrorKind, Phase, Topology};
+use merganser_local::{TABLES, Tpch};
 use tempfile::TempDir;
 
 use self::servers::Servers;
@@ -117,7 +117,11 @@ async fn load(urls: &[String], scale: f64) -> Result<(), Error> {
         .load(urls)
         .await;
     bar.finish_and_clear();
-    let rows = loaded?.tables().map(|(_, rows)| rows).sum();
+    let rows = loaded
+        .map_err(servers::of_local)?
+        .tables()
+        .map(|(_, rows)| rows)
+        .sum();
     complain(&format!(
         "loaded TPC-H at scale factor {scale}: {} rows in {}\n",
         HumanCount(rows),

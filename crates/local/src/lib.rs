@@ -13,8 +13,8 @@
 //! end first, even by SIGKILL, a watchdog process ends the server and removes its folder.
 //!
 //! ```no_run
-//! # async fn example() -> merganser::Result<()> {
-//! use merganser::local::{Server, Tpch};
+//! # async fn example() -> merganser_local::Result<()> {
+//! use merganser_local::{Server, Tpch};
 //!
 //! let server = tokio::task::spawn_blocking(|| Server::builder().start()).await.expect("no panic")?;
 //! let shards: Vec<String> = (0..3).map(|i| server.create_database(&format!("s{i}"))).collect::<Result<_, _>>()?;
@@ -24,6 +24,8 @@
 //! ```
 
 mod binaries;
+mod error;
+pub mod fixture;
 mod process;
 mod schema;
 mod server;
@@ -31,6 +33,7 @@ mod session;
 mod tpch;
 
 pub use binaries::Binaries;
+pub use error::{Error, ErrorKind, Result};
 pub use schema::{TABLES, Table};
 pub use server::{Server, ServerBuilder};
 pub use tpch::{Loaded, Progress, Tpch};

@@ -1,5 +1,7 @@
 //! The program as a user meets it: output, standard error, exit code, and what it leaves behind.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod demo;
 mod faults;
 mod inspect;
@@ -13,10 +15,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use merganser::local::Server;
+use merganser_local::Server;
 use tempfile::TempDir;
 
-use crate::support;
+use merganser_local::fixture as support;
 
 /// Databases of a test's own, and a folder in which the program runs.
 struct Scene {

@@ -4,7 +4,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use merganser::local::Server;
+use merganser_local::Server;
 
 use super::{Run, Scene, assert_contains, merganser, signal};
 use crate::support;

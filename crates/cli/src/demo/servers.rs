@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use merganser::local::{Binaries, Server};
 use merganser::{Error, ErrorKind};
+use merganser_local::{Binaries, Server};
 
 use super::{cannot_write, quote, seconds};
 use crate::failure::complain;
@@ -37,7 +37,7 @@ impl Servers {
         // Short, and the servers are ours: not worth a thread.
         self.0
             .iter()
-            .map(|server| server.create_database(name))
+            .map(|server| server.create_database(name).map_err(of_local))
             .collect()
     }
 
@@ -86,14 +86,40 @@ fn stop_script(folders: &[PathBuf], own: &Path) -> String {
 /// Runs each piece of work on a thread of its own; they block.
 async fn threads<T: Send + 'static, W>(work: impl IntoIterator<Item = W>) -> Result<Vec<T>, Error>
 where
-    W: FnOnce() -> Result<T, Error> + Send + 'static,
+    W: FnOnce() -> merganser_local::Result<T> + Send + 'static,
 {
     let running: Vec<_> = work.into_iter().map(tokio::task::spawn_blocking).collect();
     let mut done = Vec::new();
     for thread in running {
-        done.push(thread.await.unwrap_or_else(|panic| {
-            Err(Error::new(ErrorKind::Connect, "a thread of the demo failed").with_source(panic))
-        })?);
+        let result = thread.await.map_err(|panic| {
+            Error::new(ErrorKind::Connect, "a thread of the demo failed").with_source(panic)
+        })?;
+        done.push(result.map_err(of_local)?);
     }
     Ok(done)
+}
+
+/// An error of the throw-away servers as one of the library, which the program prints.
+pub(super) fn of_local(error: merganser_local::Error) -> Error {
+    let kind = match error.kind() {
+        merganser_local::ErrorKind::Config => ErrorKind::Config,
+        merganser_local::ErrorKind::Server => ErrorKind::Server,
+        merganser_local::ErrorKind::Timeout => ErrorKind::Timeout,
+        // And what later versions add.
+        _ => ErrorKind::Connect,
+    };
+    let mut ours = Error::new(kind, error.message());
+    if let Some(database) = error.database() {
+        ours = ours.with_shard(database);
+    }
+    if let Some(code) = error.sql_state() {
+        ours = ours.with_sql_state(code);
+    }
+    if let Some(hint) = error.hint() {
+        ours = ours.with_hint(hint);
+    }
+    match std::error::Error::source(&error).map(ToString::to_string) {
+        Some(source) => ours.with_source(source),
+        None => ours,
+    }
 }

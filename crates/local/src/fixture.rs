@@ -1,4 +1,4 @@
-//! What the tests of this binary share: one server, and TPC-H data on it.
+//! What the tests of one binary share: one server, and TPC-H data on it. For tests alone: it panics.
 //!
 //! Plain `cargo test` runs all of them as threads of one process, so one server serves all. Rust
 //! never drops a static, but the server's watchdog ends it with the process.
@@ -6,7 +6,7 @@
 //! ```ignore
 //! #[tokio::test]
 //! async fn a_test() {
-//!     let Some(urls) = support::shards(3) else { return };
+//!     let Some(urls) = fixture::shards(3) else { return };
 //! ```
 
 use std::collections::HashMap;
@@ -16,14 +16,14 @@ use std::sync::{Mutex, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-use merganser::local::{Binaries, Server, Tpch};
+use crate::{Binaries, Server, Tpch};
 
 /// The scale factor of [`tpch`] in thousandths: 1,500 orders.
 const TPCH_THOUSANDTHS: u32 = 1;
 
 /// The installation to test with. Without one it says so and returns `None`: the test counts as
 /// passed, unless `CI` or `MERGANSER_REQUIRE_POSTGRES` is set; then it fails.
-pub(crate) fn binaries() -> Option<&'static Binaries> {
+pub fn binaries() -> Option<&'static Binaries> {
     static BINARIES: OnceLock<Option<Binaries>> = OnceLock::new();
     let found = BINARIES.get_or_init(|| match Binaries::find() {
         Ok(binaries) => Some(binaries),
@@ -41,7 +41,7 @@ pub(crate) fn binaries() -> Option<&'static Binaries> {
 
 /// The server that all tests share; they must not restart it or change its settings. `None` as in
 /// [`binaries`].
-pub(crate) fn server() -> Option<&'static Server> {
+pub fn server() -> Option<&'static Server> {
     static SERVER: OnceLock<Server> = OnceLock::new();
     let binaries = binaries()?;
     Some(SERVER.get_or_init(|| {
@@ -54,19 +54,19 @@ pub(crate) fn server() -> Option<&'static Server> {
 }
 
 /// The URL of an empty database of the test's own.
-pub(crate) fn database() -> Option<String> {
+pub fn database() -> Option<String> {
     let name = unique_name();
     Some(server()?.create_database(&name).expect("a new database"))
 }
 
 /// The URLs of `n` empty databases of the test's own.
-pub(crate) fn shards(n: usize) -> Option<Vec<String>> {
+pub fn shards(n: usize) -> Option<Vec<String>> {
     (0..n).map(|_| database()).collect()
 }
 
 /// The URLs of shards where `t(n)` holds the numbers that follow those of the shard before, from 0,
 /// as many as `sizes` says.
-pub(crate) fn numbered(sizes: &[i32]) -> Option<Vec<String>> {
+pub fn numbered(sizes: &[i32]) -> Option<Vec<String>> {
     let urls = shards(sizes.len())?;
     let mut from = 0;
     for (url, size) in urls.iter().zip(sizes) {
@@ -82,20 +82,20 @@ pub(crate) fn numbered(sizes: &[i32]) -> Option<Vec<String>> {
 
 /// TPC-H data that tests share, and therefore only read.
 #[derive(Debug)]
-pub(crate) struct TpchData {
+pub struct TpchData {
     /// The database that holds all rows.
-    pub(crate) oracle: String,
+    pub oracle: String,
     /// The databases over which the rows are split.
-    pub(crate) shards: Vec<String>,
+    pub shards: Vec<String>,
 }
 
 /// TPC-H data on one database and split over `n`, loaded when first asked for.
-pub(crate) fn tpch(n: usize) -> Option<&'static TpchData> {
+pub fn tpch(n: usize) -> Option<&'static TpchData> {
     tpch_of(TPCH_THOUSANDTHS, n)
 }
 
 /// The same of this scale factor, in thousandths: 10 is a scale factor of 0.01.
-pub(crate) fn tpch_of(thousandths: u32, n: usize) -> Option<&'static TpchData> {
+pub fn tpch_of(thousandths: u32, n: usize) -> Option<&'static TpchData> {
     static LOADED: Mutex<Option<HashMap<(u32, usize), &'static TpchData>>> = Mutex::new(None);
     server()?;
     // A test that failed while it loaded must not fail all others.
@@ -133,7 +133,7 @@ fn load(thousandths: u32, n: usize) -> Vec<String> {
 }
 
 /// Writes past the test harness, which would keep it until the test fails.
-pub(crate) fn tell(text: &str) {
+pub fn tell(text: &str) {
     let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{text}\n").as_bytes());
 }
 
@@ -143,21 +143,21 @@ fn unique_name() -> String {
 }
 
 /// Whether a test that cannot run is to fail.
-pub(crate) fn is_required() -> bool {
+pub fn is_required() -> bool {
     ["CI", "MERGANSER_REQUIRE_POSTGRES"]
         .iter()
         .any(|name| env::var_os(name).is_some_and(|value| !value.is_empty()))
 }
 
 /// Runs SQL in the database of a URL that [`database`] or [`shards`] gave.
-pub(crate) fn execute(url: &str, sql: &str) {
+pub fn execute(url: &str, sql: &str) {
     let (_, name) = url.rsplit_once('/').expect("a URL of a database");
     let server = server().expect("a server");
     server.execute(name, sql).expect("SQL that runs");
 }
 
 /// How many backends of ours run something in the databases of `urls`.
-pub(crate) fn active(urls: &[String]) -> usize {
+pub fn active(urls: &[String]) -> usize {
     let names: Vec<_> = urls
         .iter()
         .map(|url| format!("'{}'", url.rsplit('/').next().expect("a name")))
@@ -173,7 +173,7 @@ pub(crate) fn active(urls: &[String]) -> usize {
 }
 
 /// Whether soon no backend of ours runs anything there.
-pub(crate) fn none_active(urls: &[String]) -> bool {
+pub fn none_active(urls: &[String]) -> bool {
     for _ in 0..40 {
         if active(urls) == 0 {
             return true;

@@ -118,7 +118,7 @@ impl Tpch {
             let name = config.get_dbname().unwrap_or_default();
             fill(config, receiver)
                 .await
-                .map_err(|error| error.with_shard(name))
+                .map_err(|error| error.with_database(name))
         }))
         .await;
         let generated = generator

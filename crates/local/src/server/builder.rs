@@ -8,10 +8,10 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use super::{SUPERUSER, Secret, Server};
+use crate::binaries::Binaries;
 use crate::error::Result;
-use crate::local::binaries::Binaries;
-use crate::local::process::{self, Account, Watchdog};
-use crate::local::session::failure;
+use crate::process::{self, Account, Watchdog};
+use crate::session::failure;
 
 /// The longest path of a Unix socket that macOS takes, less one for its final NUL; Linux takes 107.
 const SOCKET_PATH_MAX_BYTES: usize = 103;

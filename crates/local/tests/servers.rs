@@ -1,12 +1,14 @@
 //! Throw-away servers and TPC-H data.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use merganser::ErrorKind;
-use merganser::local::{Binaries, Server, TABLES, Tpch};
+use merganser_local::ErrorKind;
+use merganser_local::{Binaries, Server, TABLES, Tpch};
 
-use crate::support;
+use merganser_local::fixture as support;
 
 /// One value of one row.
 fn value(server: &Server, database: &str, sql: &str) -> String {
@@ -304,7 +306,7 @@ async fn a_failed_load_names_the_database_and_leaves_the_others_empty() {
         .collect();
     server.execute(names[1], "CREATE TABLE orders ()").unwrap();
     let error = Tpch::new(0.001).load(&urls).await.unwrap_err();
-    assert_eq!(error.shard(), Some(names[1]));
+    assert_eq!(error.database(), Some(names[1]));
     assert_eq!(error.sql_state(), Some("42P07"));
     // The server notices the closed connection at its next read.
     let sql = "SELECT count(*) FROM pg_class WHERE relname = 'lineitem'";

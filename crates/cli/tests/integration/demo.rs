@@ -135,7 +135,7 @@ fn the_session_in_the_readme_can_be_repeated_word_for_word() {
 /// The commands behind `$ ` in the README's console blocks, and what follows each.
 #[cfg(feature = "datafusion")]
 fn readme_session() -> Vec<(String, String)> {
-    let readme = include_str!("../../../README.md");
+    let readme = include_str!("../../../../README.md");
     let mut session: Vec<(String, String)> = Vec::new();
     let mut inside = false;
     for line in readme.lines() {
