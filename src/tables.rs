@@ -96,7 +96,7 @@ impl Cluster {
     /// What connecting to a shard or reading its catalog fails with; [`ErrorKind::Config`] for a
     /// table of the topology that the databases do not have.
     pub async fn tables(&self) -> Result<Vec<TableInfo>> {
-        let catalog = self.catalog(&self.opening(None)?).await?;
+        let catalog = self.catalog(self.pools().opening()).await?;
         let mut tables = Vec::new();
         for table in self.topology().tables() {
             let found = catalog.relation(table.schema(), table.name());
