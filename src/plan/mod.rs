@@ -13,6 +13,7 @@
 mod aggregate;
 mod bind;
 mod build;
+mod calls;
 mod constant;
 mod explain;
 mod functions;
@@ -273,7 +274,7 @@ fn make(question: &Question<'_>) -> std::result::Result<Plan, Stop> {
         text = None;
     }
     let mut bound = bind::bind(query, question.topology, question.catalog)?;
-    functions::check(&bound.query, question.catalog)?;
+    calls::check(&bound, question)?;
     // Views read the clock too, and columns make times of literals.
     untyped::write_types(&mut bound, question.catalog, question.answers)?;
     if pin(question, &mut bound.query)? {

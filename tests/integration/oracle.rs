@@ -9,7 +9,9 @@
 //! MERGANSER_CASE=joins:12,windows MERGANSER_LAYOUT=three,gather cargo test oracle -- --nocapture
 //! ```
 
+mod calls;
 mod case;
+mod cases;
 mod compare;
 mod layout;
 mod planned;

@@ -17,6 +17,7 @@ mod columns;
 mod from;
 mod join;
 mod naming;
+mod qualify;
 mod query;
 mod scope;
 mod select;

@@ -2,6 +2,7 @@
 
 use datafusion::sql::sqlparser::ast::{Ident, Query, TableAliasColumnDef, TableFactor};
 
+use super::qualify::qualify;
 use super::{Base, Binder, RelationColumn, Sharding, Source, folded, ident, table_alias};
 use crate::catalog::{self, RelationKind};
 use crate::config::{Table, TableKind};
@@ -157,6 +158,7 @@ impl Binder<'_> {
             .map_err(|error| error.with_context(&format!("the definition of the view {whole}")))?;
         sql::prints_faithfully(text, &query)
             .map_err(|reason| refused(format!("the view {whole}: {reason}"), FAN_OUT_HINT))?;
+        qualify(&mut query, self.catalog);
         self.views.push(whole.to_owned());
         let ctes = std::mem::take(&mut self.ctes);
         let scopes = std::mem::take(&mut self.scopes);

@@ -16,7 +16,7 @@ mod names;
 mod shape;
 #[cfg(test)]
 pub(crate) mod tests;
-mod tokens;
+pub(in crate::plan) mod tokens;
 
 use datafusion::sql::sqlparser::ast::{self, SetExpr, Value, ValueWithSpan};
 use datafusion::sql::sqlparser::ast::{VisitMut, VisitorMut};
