@@ -35,7 +35,8 @@ pub(crate) struct Facts {
     /// The casts of users that call a function.
     #[serde(default)]
     pub(crate) casts: Vec<Cast>,
-    /// Of PostgreSQL's own types that users have given a way to be compared: what it calls.
+    /// Of PostgreSQL's own types, and of rows of tables, that users have given a way to be compared:
+    /// what it calls.
     #[serde(default)]
     pub(crate) classes: BTreeMap<String, Vec<FunctionName>>,
     /// `current_user` and `session_user`.

@@ -90,7 +90,10 @@ WITH RECURSIVE namespaces AS (
         GROUP BY i.indexrelid, i.indrelid, i.indisprimary, i.indimmediate, r.relkind, r.relhassubclass) k
     GROUP BY k.indrelid
 ), functions AS (
-    SELECT p.*, n.nspname, n.is_system, m.objid IS NOT NULL AS is_member
+    -- OIDs below 16384 are given by initdb (src/include/access/transam.h); a superuser may add to
+    -- pg_catalog.
+    SELECT p.*, n.nspname, n.is_system AND (p.oid < 16384 OR m.objid IS NOT NULL) AS is_system,
+        m.objid IS NOT NULL AS is_member
     FROM pg_proc p
     JOIN namespaces n ON n.oid = p.pronamespace
     LEFT JOIN members m ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid
@@ -99,8 +102,7 @@ WITH RECURSIVE namespaces AS (
     SELECT f.oid, json_build_array(f.nspname, f.proname) AS name
     FROM functions f
 ), classes AS (
-    -- What comparing values of a type calls, where the way to compare them is no part of
-    -- PostgreSQL: OIDs below 16384 are given by initdb (src/include/access/transam.h).
+    -- What comparing values of a type calls, where the way to compare them is no part of PostgreSQL.
     SELECT oc.opcintype, ap.amproc::oid AS called
     FROM pg_opclass oc
     JOIN pg_amproc ap ON ap.amprocfamily = oc.opcfamily
@@ -348,7 +350,7 @@ SELECT json_build_object(
         WHERE c.oid >= 16384
           AND NOT EXISTS (
               SELECT FROM members m WHERE m.classid = 'pg_cast'::regclass AND m.objid = c.oid)),
-    -- Ways to compare values that PostgreSQL's own types were given.
+    -- Ways to compare values that PostgreSQL's own types, or the rows of tables, were given.
     'classes', (
         SELECT coalesce(json_object_agg(format_type(c.opcintype, -1), c.calls), '{}')
         FROM (
@@ -356,7 +358,7 @@ SELECT json_build_object(
             FROM classes c
             JOIN names n ON n.oid = c.called
             JOIN pg_type t ON t.oid = c.opcintype
-            JOIN namespaces tn ON tn.oid = t.typnamespace AND tn.is_system
+            JOIN namespaces tn ON tn.oid = t.typnamespace AND (tn.is_system OR t.typrelid <> 0)
             GROUP BY c.opcintype) c),
     'role', json_build_array(current_user, session_user)
 )::text

@@ -1,4 +1,5 @@
-//! What planning has to know of the shards' databases: relations, functions, types, collations.
+//! What planning has to know of the shards' databases: relations, functions, operators, casts, types,
+//! collations.
 //!
 //! ```text
 //! facts ── one document per shard
@@ -36,8 +37,8 @@ pub(crate) struct Catalog {
     operators: Objects<Operator>,
     /// The casts of users that call a function.
     pub(crate) casts: Vec<Cast>,
-    /// Of types that are not PostgreSQL's own, or that users have given a way to be compared, by
-    /// their name in SQL.
+    /// Of types that are not PostgreSQL's own, rows of tables among them, or that users have given a
+    /// way to be compared, by their [key](type_key).
     pub(crate) type_calls: HashMap<String, TypeCalls>,
     /// The names of PostgreSQL's own types.
     pub(crate) system_types: HashSet<String>,
@@ -289,6 +290,16 @@ impl Collation {
             difference: None,
         }
     }
+}
+
+/// What a type is known by: its name in SQL without quotes, the brackets of an array and modifiers.
+pub(crate) fn type_key(sql: &str) -> String {
+    let name = sql.trim_end_matches("[]");
+    let name = match (name.find('('), name.ends_with('"')) {
+        (Some(open), false) => name[..open].trim_end(),
+        _ => name,
+    };
+    name.replace('"', "")
 }
 
 /// What values of a type call.

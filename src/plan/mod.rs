@@ -274,7 +274,13 @@ fn make(question: &Question<'_>) -> std::result::Result<Plan, Stop> {
         text = None;
     }
     let mut bound = bind::bind(query, question.topology, question.catalog)?;
-    calls::check(&bound, question)?;
+    calls::check(
+        &bound.query,
+        None,
+        &bound.relations,
+        question.topology,
+        question.catalog,
+    )?;
     // Views read the clock too, and columns make times of literals.
     untyped::write_types(&mut bound, question.catalog, question.answers)?;
     if pin(question, &mut bound.query)? {

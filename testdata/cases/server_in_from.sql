@@ -17,7 +17,7 @@ SELECT d FROM current_database() AS d
 -- refused: current_database
 SELECT e.id, d FROM ev e CROSS JOIN LATERAL current_database() AS d
 -- query
--- refused: current_database
+-- refused: the view public.database, which calls the function current_database
 SELECT * FROM database
 -- query
 -- refused: current_database

@@ -6,6 +6,7 @@ INSERT INTO t SELECT i, i % 7 FROM generate_series(1, 60) i;
 CREATE VIEW sizes AS SELECT k, cardinality(ARRAY[v, 1]) AS n, ARRAY[v] = ARRAY[3] AS e FROM t;
 CREATE VIEW counts AS SELECT v, count(k > 30) AS c FROM t GROUP BY v;
 CREATE VIEW items AS SELECT k, u FROM t, unnest(ARRAY[v]) AS u;
+CREATE VIEW more AS SELECT k, u FROM unnest(ARRAY[1, 2]) AS u, t;
 CREATE FUNCTION cardinality(int[]) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 42';
 CREATE FUNCTION differ(int[], int[]) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT false';
 CREATE OPERATOR = (LEFTARG = int[], RIGHTARG = int[], FUNCTION = differ);
@@ -27,6 +28,9 @@ SELECT sum(c) FROM counts
 -- query
 -- answered
 SELECT sum(u) FROM items
+-- query
+-- answered
+SELECT u, count(*) FROM more GROUP BY u
 -- query
 -- answered
 SELECT k, cardinality(ARRAY[v, 1]), ARRAY[v] = ARRAY[3] FROM t

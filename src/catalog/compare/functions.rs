@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{PerShard, Shards};
 use crate::catalog::{
-    Cast, Code, Function, FunctionKind, Operator, Origin, TypeCalls, Volatility, facts,
+    Cast, Code, Function, FunctionKind, Operator, Origin, TypeCalls, Volatility, facts, type_key,
 };
 
 impl Shards<'_> {
@@ -103,20 +103,25 @@ impl Shards<'_> {
         merged.collect()
     }
 
-    /// What values of types call, by the types' names in SQL.
+    /// What values of types call, by the types' keys.
     pub(super) fn type_calls(&self) -> HashMap<String, TypeCalls> {
         let mut found: HashMap<String, TypeCalls> = HashMap::new();
         for facts in self.facts {
             for (sql, it) in &facts.types {
                 // Types that differ are refused wherever they are used.
-                found.entry(sql.clone()).or_insert_with(|| TypeCalls {
+                found.entry(type_key(sql)).or_insert_with(|| TypeCalls {
                     calls: it.calls.clone().unwrap_or_default(),
                     check: it.check.clone(),
                     parts: it.parts.clone().unwrap_or_default(),
                 });
             }
+            for it in &facts.relations {
+                let columns = it.columns.iter().map(|column| column.data_type.clone());
+                let key = type_key(&format!("{}.{}", it.schema, it.name));
+                found.entry(key).or_default().parts.extend(columns);
+            }
             for (sql, calls) in &facts.classes {
-                let known = found.entry(sql.clone()).or_default();
+                let known = found.entry(type_key(sql)).or_default();
                 known.calls.extend(calls.iter().cloned());
             }
         }

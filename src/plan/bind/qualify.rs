@@ -5,8 +5,8 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, FunctionArguments, ObjectName, ObjectNamePart, Query, TableFactor,
-    VisitMut, VisitorMut,
+    BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName,
+    ObjectNamePart, Query, TableFactor, VisitMut, VisitorMut,
 };
 
 use super::{ident, parts};
@@ -43,6 +43,7 @@ impl VisitorMut for Qualifier<'_> {
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        self.unnest(factor);
         match factor {
             TableFactor::Table {
                 name,
@@ -59,13 +60,41 @@ impl VisitorMut for Qualifier<'_> {
 impl Qualifier<'_> {
     fn name(&self, name: &mut ObjectName) {
         let [last] = &parts(name)[..] else { return };
-        let has = |schema, origin| {
-            let mut found = self.catalog.functions(schema, last);
-            found.any(|function| function.origin == origin)
-        };
-        if has(None, Origin::User) && has(Some(SCHEMA), Origin::System) {
+        let mut own = self.catalog.functions(Some(SCHEMA), last);
+        if self.is_of_users(last) && own.any(|it| it.origin == Origin::System) {
             name.0.insert(0, ObjectNamePart::Identifier(ident(SCHEMA)));
         }
+    }
+
+    fn is_of_users(&self, name: &str) -> bool {
+        let mut found = self.catalog.functions(None, name);
+        found.any(|function| function.origin == Origin::User)
+    }
+
+    /// `unnest` has a node of its own, which has no place for a schema.
+    fn unnest(&self, factor: &mut TableFactor) {
+        if !self.is_of_users("unnest") {
+            return;
+        }
+        let TableFactor::UNNEST {
+            alias,
+            array_exprs,
+            with_ordinality,
+            ..
+        } = factor
+        else {
+            return;
+        };
+        let args = std::mem::take(array_exprs).into_iter();
+        *factor = TableFactor::Function {
+            lateral: false,
+            name: ObjectName(vec![ObjectNamePart::Identifier(Ident::new("unnest"))]),
+            args: args
+                .map(|expr| FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)))
+                .collect(),
+            with_ordinality: *with_ordinality,
+            alias: alias.take(),
+        };
     }
 
     fn operator(&self, op: &mut BinaryOperator) {

@@ -8,7 +8,7 @@ use crate::catalog::{self, RelationKind};
 use crate::config::{Table, TableKind};
 use crate::error::Result;
 use crate::plan::build::FAN_OUT_HINT;
-use crate::plan::{refused, route, sql};
+use crate::plan::{calls, refused, route, sql};
 
 /// The most views and common table expressions that are put in place, over all.
 const EXPANSIONS: usize = 1000;
@@ -174,6 +174,14 @@ impl Binder<'_> {
             .map(|(index, name)| renamed.get(index).cloned().unwrap_or_else(|| ident(name)))
             .collect();
         let output = Self::renamed(output?, &names);
+        // It is checked with the whole statement too, where nobody would know which view it was.
+        calls::check(
+            &query,
+            Some(whole),
+            &self.relations,
+            self.topology,
+            self.catalog,
+        )?;
         let schema = whole.split_once('.').map(|(schema, _)| schema.to_owned());
         let unique = self.add(called, schema, output, Source::Derived);
         *factor = derived(query, &unique, names);

@@ -7,6 +7,7 @@ use super::system::{self, Class};
 use super::text;
 use crate::catalog::{
     Cast, Catalog, Code, Function, FunctionKind, FunctionName, Operator, Origin, Volatility,
+    type_key,
 };
 
 /// Why something may not be used, or nothing.
@@ -91,18 +92,18 @@ impl<'a> Judge<'a> {
             Some(data_type) => self
                 .data_type(&data_type.sql)
                 .and_then(|()| self.cast_to(&data_type.sql)),
-            None => Err(Why::new(
-                format!("the function {name}, which is not in the catalog as it was read"),
-                REFRESH,
-            )),
+            None => Err(unknown_function(name)),
         }
     }
 
     /// What calls a function by name behind the statement's back, like an operator.
     fn named(&self, (schema, name): &FunctionName) -> Verdict {
-        let mut all = self.catalog.functions_anywhere(name);
-        let same: Vec<&Function> = all.by_ref().filter(|it| it.schema == *schema).collect();
-        self.in_text(name, &same)
+        let all = self.catalog.functions_anywhere(name);
+        let same: Vec<&Function> = all.filter(|it| it.schema == *schema).collect();
+        match same.is_empty() {
+            true => Err(unknown_function(name)),
+            false => self.in_text(name, &same),
+        }
     }
 
     /// Functions of a name in a text that is not ours to change: the clock cannot be stopped for it.
@@ -118,6 +119,10 @@ impl<'a> Judge<'a> {
 
     /// What a function is; `Err` for one of users that may not be used.
     fn function(&self, function: &Function) -> Result<Class, Why> {
+        if let Some(difference) = &function.difference {
+            let what = format!("{}: {difference}", label(function));
+            return Err(Why::new(what, SAME));
+        }
         match function.origin {
             Origin::System => Ok(system::class(&function.name, function.volatility)),
             Origin::Extension => Ok(system::extension_class(&function.name, function.volatility)),
@@ -143,14 +148,7 @@ impl<'a> Judge<'a> {
     }
 
     fn own_afresh(&self, function: &Function) -> Verdict {
-        let name = &function.name;
-        let label = match function.kind {
-            FunctionKind::Aggregate => format!("the aggregate {name}"),
-            _ => format!("the function {name}"),
-        };
-        if let Some(difference) = &function.difference {
-            return Err(Why::new(format!("{label}: {difference}"), SAME));
-        }
+        let label = label(function);
         if function.kind == FunctionKind::Normal && function.volatility != Volatility::Immutable {
             let what = format!(
                 "{label}, which is not declared IMMUTABLE: it may read tables, of which one \
@@ -233,10 +231,10 @@ impl<'a> Judge<'a> {
 
     /// The casts of users to a type, by its name in SQL or in `pg_type`.
     pub(super) fn cast_to(&self, sql: &str) -> Verdict {
-        let element = element_name(sql);
+        let element = &*type_key(sql);
         let mut casts = self.catalog.casts.iter().filter(|cast| {
             let facts = &cast.facts;
-            element_name(&facts.target) == element
+            type_key(&facts.target) == element
                 || facts.target_name == element
                 || facts.target_name == alias(element)
         });
@@ -263,7 +261,7 @@ impl<'a> Judge<'a> {
 
     /// A type, by its name in SQL: what its values call, and the casts that they may meet.
     pub(in crate::plan) fn data_type(&self, sql: &str) -> Verdict {
-        let sql = element_name(sql);
+        let sql = &*type_key(sql);
         if let Some(known) = self.types.borrow().get(sql) {
             return known.clone();
         }
@@ -279,7 +277,10 @@ impl<'a> Judge<'a> {
         let label = format!("the type {sql}");
         let implicit = self.catalog.casts.iter().filter(|cast| {
             let facts = &cast.facts;
-            facts.is_implicit && [&facts.source, &facts.target].iter().any(|it| **it == sql)
+            facts.is_implicit
+                && [&facts.source, &facts.target]
+                    .iter()
+                    .any(|it| type_key(it) == sql)
         });
         for cast in implicit {
             self.cast(cast)?;
@@ -300,6 +301,13 @@ impl<'a> Judge<'a> {
             .parts
             .iter()
             .try_for_each(|part| self.data_type(part))
+    }
+}
+
+fn label(function: &Function) -> String {
+    match function.kind {
+        FunctionKind::Aggregate => format!("the aggregate {}", function.name),
+        _ => format!("the function {}", function.name),
     }
 }
 
@@ -348,20 +356,18 @@ pub(super) fn why(name: &str, class: Class) -> Why {
     }
 }
 
+fn unknown_function(name: &str) -> Why {
+    Why::new(
+        format!("the function {name}, which is not in the catalog as it was read"),
+        REFRESH,
+    )
+}
+
 fn unknown_code(language: &str) -> Why {
     Why::new(
         format!(", whose code is {language}, of which it cannot be told whether it reads tables"),
         READS,
     )
-}
-
-/// A type's name in SQL without the brackets of an array and without modifiers.
-pub(super) fn element_name(sql: &str) -> &str {
-    let sql = sql.trim_end_matches("[]");
-    match (sql.find('('), sql.ends_with('"')) {
-        (Some(open), false) => sql[..open].trim_end(),
-        _ => sql,
-    }
 }
 
 /// What `pg_type` calls a type that SQL has other names for (`src/backend/parser/gram.y`).

@@ -8,37 +8,51 @@ use datafusion::sql::sqlparser::ast::{
     FunctionArgExpr, ObjectName, Query, TableAlias, TableFactor, UnaryOperator, Visit, Visitor,
 };
 
-use super::judge::{ASK, Judge, Verdict, Why, element_name};
+use super::judge::{ASK, Judge, Verdict, Why};
 use super::system;
-use crate::config::{Finish, PINNED};
+use crate::catalog::{Catalog, type_key};
+use crate::config::{Finish, PINNED, Topology};
 use crate::error::Result;
-use crate::plan::bind::{self, Bound, Relation, as_column, folded, parts};
+use crate::plan::bind::{self, Base, Relation, Source, as_column, folded, parts};
 use crate::plan::rewrite::{self, bare};
-use crate::plan::{Question, functions, locality, refused};
+use crate::plan::{functions, locality, refused};
 
-/// Refuses a statement that calls what may not be called, in any way.
+/// Refuses a bound query that calls what may not be called, in any way; `view` is the name of the
+/// view whose query it is.
 ///
 /// # Errors
 /// Names the function, how it is called, why it may not be, and what to do.
-pub(in crate::plan) fn check(bound: &Bound, question: &Question<'_>) -> Result<()> {
+pub(in crate::plan) fn check(
+    query: &Query,
+    view: Option<&str>,
+    relations: &HashMap<String, Relation>,
+    topology: &Topology,
+    catalog: &Catalog,
+) -> Result<()> {
     let mut calls = Calls {
-        judge: Judge::new(question.catalog),
-        question,
-        relations: &bound.relations,
+        judge: Judge::new(catalog),
+        topology,
+        catalog,
+        relations,
     };
-    let verdict = match calls.judge.casts_of_anything() {
-        Err(why) => Err(why),
-        Ok(()) => match bound.query.visit(&mut calls) {
-            ControlFlow::Continue(()) => Ok(()),
-            ControlFlow::Break(why) => Err(why),
-        },
-    };
-    verdict.map_err(|why| refused(why.what, why.hint))
+    let verdict = calls.judge.casts_of_anything();
+    let verdict = verdict.and_then(|()| match query.visit(&mut calls) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(why) => Err(why),
+    });
+    verdict.map_err(|why| {
+        let why = match view {
+            Some(view) => why.within(&format!("the view {view}")),
+            None => why,
+        };
+        refused(why.what, why.hint)
+    })
 }
 
 struct Calls<'a> {
     judge: Judge<'a>,
-    question: &'a Question<'a>,
+    topology: &'a Topology,
+    catalog: &'a Catalog,
     relations: &'a HashMap<String, Relation>,
 }
 
@@ -72,6 +86,9 @@ fn flow(verdict: Verdict) -> ControlFlow<Why> {
 impl Calls<'_> {
     fn expression(&self, expr: &Expr) -> Verdict {
         self.operators(expr)?;
+        if let Some(name) = called_by_syntax(expr) {
+            self.judge.call(None, name, None)?;
+        }
         match expr {
             Expr::Function(function) => self.function(function),
             Expr::Cast {
@@ -114,9 +131,13 @@ impl Calls<'_> {
             TableFactor::Function {
                 name, args, alias, ..
             } => (name, args, alias),
-            TableFactor::UNNEST { alias, .. } | TableFactor::TableFunction { alias, .. } => {
-                return self.column_types(alias);
+            TableFactor::UNNEST {
+                alias, array_exprs, ..
+            } => {
+                self.column_types(alias)?;
+                return self.judge.call(None, "unnest", Some(array_exprs.len()));
             }
+            TableFactor::TableFunction { alias, .. } => return self.column_types(alias),
             _ => return Ok(()),
         };
         self.column_types(alias)?;
@@ -172,12 +193,12 @@ impl Calls<'_> {
 
     /// What tells of the session, and is the same on all shards unless they differ on it.
     fn of_session(&self, name: &str) -> Verdict {
-        let catalog = self.question.catalog;
+        let catalog = self.catalog;
         let difference = match system::is_role(name) {
             true => &catalog.role_difference,
             false => &catalog.path_difference,
         };
-        let elsewhere = matches!(self.question.topology.finish(), Finish::Server(_))
+        let elsewhere = matches!(self.topology.finish(), Finish::Server(_))
             .then(|| "the server that finishes may have another".to_owned());
         match difference.clone().or(elsewhere) {
             Some(reason) => Err(Why::new(
@@ -206,7 +227,7 @@ impl Calls<'_> {
 
     /// `current_setting(..)`: of what every session is given.
     fn setting(&self, args: &[FunctionArg]) -> Verdict {
-        let session = self.question.topology.session();
+        let session = self.topology.session();
         let is_given = |name: &str| {
             name.eq_ignore_ascii_case("timezone")
                 || PINNED
@@ -246,7 +267,7 @@ impl Calls<'_> {
 
     /// `(row).f`: a field, or a function of the row.
     fn attribute(&self, name: &str) -> Verdict {
-        let mut found = self.question.catalog.functions(None, name);
+        let mut found = self.catalog.functions(None, name);
         match found.any(|function| function.takes(Some(1))) {
             true => self.judge.call(None, name, Some(1)),
             false => Ok(()),
@@ -269,6 +290,13 @@ impl Calls<'_> {
     }
 
     fn row(&self, relation: &Relation) -> Verdict {
+        if let Source::Table(Base {
+            name: (schema, name),
+            ..
+        }) = &relation.source
+        {
+            self.judge.data_type(&format!("{schema}.{name}"))?;
+        }
         let mut columns = relation.columns.iter().flatten();
         columns.try_for_each(|column| self.type_of(column))
     }
@@ -309,26 +337,23 @@ impl Calls<'_> {
             DataType::Custom(name, _) => {
                 let mut parts = parts(name);
                 let name = parts.pop().unwrap_or_default();
-                let found = self
-                    .question
-                    .catalog
-                    .data_type(parts.pop().as_deref(), &name);
-                match found {
-                    Some(found) => {
-                        self.judge.data_type(&found.sql)?;
-                        self.judge.cast_to(&found.sql)
-                    }
-                    None => self.of_system(&name),
+                let schema = parts.pop();
+                let catalog = self.catalog;
+                if let Some(found) = catalog.data_type(schema.as_deref(), &name) {
+                    return self.named_type(&found.sql);
+                }
+                match catalog.relation(schema.as_deref(), &name) {
+                    Some(found) => self.named_type(&format!("{}.{}", found.schema, found.name)),
+                    None => self.named_type(&name),
                 }
             }
-            other => self.of_system(&written(other)),
+            other => self.named_type(&written(other)),
         }
     }
 
-    /// A type of PostgreSQL's own, or of an extension.
-    fn of_system(&self, name: &str) -> Verdict {
-        self.judge.data_type(name)?;
-        self.judge.cast_to(name)
+    fn named_type(&self, sql: &str) -> Verdict {
+        self.judge.data_type(sql)?;
+        self.judge.cast_to(sql)
     }
 
     fn operators(&self, expr: &Expr) -> Verdict {
@@ -384,6 +409,18 @@ impl Calls<'_> {
     }
 }
 
+/// Functions of which the parser makes nodes of their own, though they may be called as any other.
+fn called_by_syntax(expr: &Expr) -> Option<&'static str> {
+    match expr {
+        Expr::Ceil { .. } => Some("ceil"),
+        Expr::Floor { .. } => Some("floor"),
+        Expr::Substring { .. } => Some("substring"),
+        Expr::Overlay { .. } => Some("overlay"),
+        Expr::Convert { .. } => Some("convert"),
+        _ => None,
+    }
+}
+
 /// Functions that take the name of an object as they take any value, and tell its text at most.
 const OF_ANY_VALUE: [&str; 9] = [
     "coalesce",
@@ -430,5 +467,5 @@ fn number_of_object(expr: &Expr) -> Why {
 fn written(data_type: &DataType) -> String {
     let text = data_type.to_string().to_lowercase();
     let name = text.strip_prefix("pg_catalog.").unwrap_or(&text);
-    element_name(name).to_owned()
+    type_key(name)
 }

@@ -103,11 +103,16 @@ const READS: [&str; 25] = [
 const READS_BY_TEXT: [&str; 4] = ["dblink", "crosstab", "connectby", "xpath_table"];
 
 /// Functions that tell of the server, the database or the session by another name than `pg_..`.
-const SERVER: [&str; 27] = [
+const SERVER: [&str; 33] = [
     "col_description",
     "current_catalog",
     "current_database",
     "current_query",
+    "current_role",
+    "current_schema",
+    "current_schemas",
+    "current_setting",
+    "current_user",
     "currtid",
     "currtid2",
     "aclexplode",
@@ -126,6 +131,7 @@ const SERVER: [&str; 27] = [
     "mxid_age",
     "obj_description",
     "row_security_active",
+    "session_user",
     "set_config",
     "setseed",
     "shobj_description",

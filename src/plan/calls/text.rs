@@ -117,9 +117,14 @@ impl Text<'_> {
         while self.before(at, back).is_some_and(|it| it.is_symbol(".")) {
             back += 2;
         }
+        // `FROM (a JOIN b ..)`
+        while self.before(at, back).is_some_and(|it| it.is_symbol("(")) {
+            back += 1;
+        }
         let may_be_read = match self.before(at, back) {
+            Some(Token::Word(before)) if before == "from" => !self.is_other_from(at - back),
             Some(Token::Word(before)) => BEFORE_RELATIONS.contains(&&**before),
-            Some(Token::Symbol("," | "(")) => self.reads_something(),
+            Some(Token::Symbol(",")) => self.is_list_of_from(at - back),
             _ => false,
         };
         if !may_be_read {
@@ -137,11 +142,49 @@ impl Text<'_> {
         }
     }
 
-    /// Whether the text has a word with which reading begins; it is also one of `extract(.. FROM ..)`.
-    fn reads_something(&self) -> bool {
-        self.all
-            .iter()
-            .any(|token| BEFORE_RELATIONS.iter().any(|word| token.is_word(word)))
+    /// Whether a FROM is one of `extract(year FROM x)` or `x IS DISTINCT FROM y`.
+    fn is_other_from(&self, from: usize) -> bool {
+        let is_word = |back: usize, words: &[&str]| matches!(self.before(from, back), Some(Token::Word(word)) if words.contains(&&**word));
+        if is_word(1, &["distinct"]) && is_word(2, &["is", "not"]) {
+            return true;
+        }
+        let mut depth = 0_usize;
+        for open in (0..from).rev() {
+            match self.all.get(open) {
+                Some(Token::Symbol(")" | "]")) => depth += 1,
+                Some(Token::Symbol("(" | "[")) if depth == 0 => {
+                    const CALLS: [&str; 4] = ["extract", "overlay", "substring", "trim"];
+                    return matches!(self.before(open, 1),
+                        Some(Token::Word(word)) if CALLS.contains(&&**word));
+                }
+                Some(Token::Symbol("(" | "[")) => depth -= 1,
+                // A query inside has parentheses of its own.
+                _ => {}
+            }
+        }
+        false
+    }
+
+    /// Whether a comma stands between items of FROM: not between arguments, or in another clause.
+    fn is_list_of_from(&self, comma: usize) -> bool {
+        let mut depth = 0_usize;
+        for token in self.all.iter().take(comma).rev() {
+            match token {
+                Token::Symbol(")" | "]") => depth += 1,
+                Token::Symbol("(" | "[") if depth == 0 => return false,
+                Token::Symbol("(" | "[") => depth -= 1,
+                Token::Word(word) if depth == 0 && BEFORE_RELATIONS.contains(&&**word) => {
+                    return true;
+                }
+                Token::Word(word)
+                    if depth == 0 && ["select", "by", "values"].contains(&&**word) =>
+                {
+                    return false;
+                }
+                _ => {}
+            }
+        }
+        false
     }
 
     fn types(&self, word: &str) -> Verdict {
@@ -317,6 +360,8 @@ mod tests {
             "select again($1) -- from sale\n/* execute */",
             "select x is distinct from y, 'the day of today''s sale'",
             "CHECK ((VALUE > 0))",
+            "select extract(year from sale), trim(both ' ' from sale), x is not distinct from sale",
+            "select sum(x) from unnest(sale) x, f(1, sale) group by a, sale",
         ] {
             assert_eq!(check(&judge, harmless), Ok(()), "{harmless}");
         }
@@ -326,7 +371,20 @@ mod tests {
             ("select 1 from d.app.sale", "reads app.sale"),
             ("select 1 from a, sale", "reads app.sale"),
             ("select 1 from (sale join x on true)", "reads app.sale"),
+            (
+                "select 1 from ((sale join x on true) join y on true)",
+                "reads app.sale",
+            ),
+            (
+                "select 1 from a join b on f(a, b) = 1, sale",
+                "reads app.sale",
+            ),
+            ("select 1 from f(1, 2), sale", "reads app.sale"),
             ("table sale", "reads app.sale"),
+            (
+                "select extract(year from (select d from sale))",
+                "reads app.sale",
+            ),
             ("begin execute 'select 1'; end", "EXECUTE"),
             ("begin return query execute x; end", "EXECUTE"),
             ("begin call p(); end", "CALL"),

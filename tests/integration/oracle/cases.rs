@@ -55,14 +55,24 @@ fn files() -> Vec<PathBuf> {
     files
 }
 
+/// What has come of a case that is as it should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// The rows of the one database.
+    Answered,
+    Refused,
+    /// The error of the one database.
+    Failed,
+}
+
 /// A case on the one database and on its parts.
-pub(super) async fn check(case: &Case, databases: &Databases) -> Result<(), String> {
+pub(super) async fn check(case: &Case, databases: &Databases) -> Result<Outcome, String> {
     let found = Answer::of(databases.shards.query(&case.sql)).await;
     match (&case.expect, &found) {
         (Expect::Refused(fragment) | Expect::MayBeRefused(fragment), Err(error))
             if compare::is_refusal(error, fragment) && error.hint().is_some() =>
         {
-            return Ok(());
+            return Ok(Outcome::Refused);
         }
         (Expect::Refused(fragment), found) => {
             return Err(format!(
@@ -74,8 +84,12 @@ pub(super) async fn check(case: &Case, databases: &Databases) -> Result<(), Stri
     }
     let expected = Answer::of(databases.whole.fan_out(&case.sql)).await;
     match (expected, found) {
-        (Err(expected), Err(found)) if expected.sql_state() == found.sql_state() => Ok(()),
-        (Ok(expected), Ok(found)) => compare::compare(case, &expected, &found),
+        (Err(expected), Err(found)) if expected.sql_state() == found.sql_state() => {
+            Ok(Outcome::Failed)
+        }
+        (Ok(expected), Ok(found)) => {
+            compare::compare(case, &expected, &found).map(|()| Outcome::Answered)
+        }
         (expected, found) => Err(format!(
             "expected {}, found {}",
             super::outcome(&expected),
@@ -183,7 +197,7 @@ impl File {
             })
             .collect();
         Databases {
-            whole: self.cluster(&[whole.clone()], &[]),
+            whole: self.cluster(std::slice::from_ref(&whole), &[]),
             shards: self.cluster(&shards, &tables(&whole)),
         }
     }
