@@ -34,6 +34,20 @@ pub(super) fn compare(names: &[String], facts: &[Facts]) -> Catalog {
     for function in shards.functions() {
         catalog.functions.add(function);
     }
+    for operator in shards.operators() {
+        catalog.operators.add(operator);
+    }
+    catalog.casts = shards.casts();
+    catalog.type_calls = shards.type_calls();
+    let system_types = facts.iter().flat_map(|facts| &facts.system_types);
+    catalog.system_types = system_types.cloned().collect();
+    let roles = shards.each(|facts| match &facts.role {
+        (current, session) if current == session => current.clone(),
+        (current, session) => format!("{current} (session user {session})"),
+    });
+    catalog.role_difference = shards.differ("role of the sessions", &roles);
+    let paths = shards.each(|facts| facts.search_path.join(", "));
+    catalog.path_difference = shards.differ("search path", &paths);
     for data_type in types.into_values() {
         catalog.types.add(data_type);
     }
@@ -42,6 +56,7 @@ pub(super) fn compare(names: &[String], facts: &[Facts]) -> Catalog {
     }
     shards.mark_unclear(&mut catalog.relations, Meaning::First);
     shards.mark_unclear(&mut catalog.functions, Meaning::All);
+    shards.mark_unclear(&mut catalog.operators, Meaning::All);
     shards.mark_unclear(&mut catalog.types, Meaning::First);
     shards.mark_unclear(&mut catalog.collations, Meaning::First);
     catalog
@@ -233,6 +248,7 @@ impl<'a> Shards<'a> {
             let data_type = DataType {
                 schema: first.schema.clone(),
                 name: first.name.clone(),
+                sql: (*sql).to_owned(),
                 kind: first.kind,
                 difference: difference_within(sql, &own, &found),
             };

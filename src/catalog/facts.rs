@@ -24,13 +24,32 @@ pub(crate) struct Facts {
     pub(crate) system_relations: BTreeMap<String, Vec<String>>,
     /// The names of the functions that every server has.
     pub(crate) system_functions: Vec<SystemFunctions>,
+    /// The names of PostgreSQL's own types.
+    #[serde(default)]
+    pub(crate) system_types: Vec<String>,
     /// The functions of users and extensions.
     pub(crate) functions: Vec<Function>,
+    /// The operators of users and extensions.
+    #[serde(default)]
+    pub(crate) operators: Vec<Operator>,
+    /// The casts of users that call a function.
+    #[serde(default)]
+    pub(crate) casts: Vec<Cast>,
+    /// Of PostgreSQL's own types, and of rows of tables, that users have given a way to be compared:
+    /// what it calls.
+    #[serde(default)]
+    pub(crate) classes: BTreeMap<String, Vec<FunctionName>>,
+    /// `current_user` and `session_user`.
+    #[serde(default)]
+    pub(crate) role: (String, String),
     /// The schemas in which names without one are looked up, in this order; `pg_catalog` is one of
     /// them.
     #[serde(default)]
     pub(crate) search_path: Vec<String>,
 }
+
+/// Schema and name of a function.
+pub(crate) type FunctionName = (String, String);
 
 /// `pg_database`: the collation that most text has.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -107,6 +126,12 @@ pub(crate) struct Type {
     pub(crate) definition: Option<Vec<String>>,
     /// The types that it is made of, by their name in SQL.
     pub(crate) parts: Option<Vec<String>>,
+    /// What reading, writing, making and comparing its values calls.
+    #[serde(default)]
+    pub(crate) calls: Option<Vec<FunctionName>>,
+    /// The conditions of a domain.
+    #[serde(default)]
+    pub(crate) check: Option<String>,
 }
 
 impl Type {
@@ -117,6 +142,7 @@ impl Type {
             'd' => "domain over",
             'r' => "range of",
             'm' => "multirange of",
+            'b' => "base",
             _ => "composite",
         };
         let parts = self.definition.as_deref().unwrap_or_default();
@@ -187,6 +213,12 @@ pub(crate) struct SystemFunctions {
     pub(crate) kind: char,
     /// `provolatile`.
     pub(crate) volatility: char,
+    /// The fewest arguments.
+    #[serde(default)]
+    pub(crate) least: usize,
+    /// The most arguments; `None` if there is no end to them.
+    #[serde(default)]
+    pub(crate) most: Option<usize>,
     pub(crate) names: Vec<String>,
 }
 
@@ -201,10 +233,56 @@ pub(crate) struct Function {
     pub(crate) volatility: char,
     /// Whether it belongs to an extension.
     pub(crate) is_member: bool,
+    /// The fewest arguments.
+    #[serde(default)]
+    pub(crate) least: usize,
+    /// The most arguments; `None` if there is no end to them.
+    #[serde(default)]
+    pub(crate) most: Option<usize>,
+    /// `lanname`.
+    #[serde(default)]
+    pub(crate) language: String,
+    /// What it runs, with the defaults of its arguments behind; `None` unless it is declared
+    /// IMMUTABLE.
+    #[serde(default)]
+    pub(crate) body: Option<String>,
+    /// What an aggregate is made of.
+    #[serde(default)]
+    pub(crate) calls: Option<Vec<FunctionName>>,
+    /// The types of users and extensions that it takes and gives, by their name in SQL.
+    #[serde(default)]
+    pub(crate) types: Option<Vec<String>>,
     /// Types of arguments and result; `None` for those of extensions.
     pub(crate) signature: Option<String>,
     /// A hash of all on which its results may depend; `None` for those of extensions.
     pub(crate) fingerprint: Option<String>,
+}
+
+/// `pg_operator`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+pub(crate) struct Operator {
+    pub(crate) schema: String,
+    pub(crate) name: String,
+    /// The types that it stands between.
+    pub(crate) operands: String,
+    /// Whether it belongs to an extension.
+    pub(crate) is_member: bool,
+    pub(crate) function: FunctionName,
+}
+
+/// `pg_cast`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+pub(crate) struct Cast {
+    /// The types by their names in SQL.
+    pub(crate) source: String,
+    pub(crate) target: String,
+    /// `typname` of the target.
+    pub(crate) target_name: String,
+    /// Whether one of the types is not PostgreSQL's own.
+    pub(crate) has_own_type: bool,
+    /// Whether it is applied where nobody has written a cast.
+    pub(crate) is_implicit: bool,
+    pub(crate) function: FunctionName,
 }
 
 fn optional(value: Option<&str>) -> &str {

@@ -90,10 +90,44 @@ WITH RECURSIVE namespaces AS (
         GROUP BY i.indexrelid, i.indrelid, i.indisprimary, i.indimmediate, r.relkind, r.relhassubclass) k
     GROUP BY k.indrelid
 ), functions AS (
-    SELECT p.*, n.nspname, n.is_system, m.objid IS NOT NULL AS is_member
+    -- OIDs below 16384 are given by initdb (src/include/access/transam.h); a superuser may add to
+    -- pg_catalog.
+    SELECT p.*, n.nspname, n.is_system AND (p.oid < 16384 OR m.objid IS NOT NULL) AS is_system,
+        m.objid IS NOT NULL AS is_member
     FROM pg_proc p
     JOIN namespaces n ON n.oid = p.pronamespace
     LEFT JOIN members m ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid
+), names AS (
+    -- Functions by OID, as others name them.
+    SELECT f.oid, json_build_array(f.nspname, f.proname) AS name
+    FROM functions f
+), classes AS (
+    -- What comparing values of a type calls, where the way to compare them is no part of PostgreSQL.
+    SELECT oc.opcintype, ap.amproc::oid AS called
+    FROM pg_opclass oc
+    JOIN pg_amproc ap ON ap.amprocfamily = oc.opcfamily
+        AND oc.opcintype IN (ap.amproclefttype, ap.amprocrighttype)
+    WHERE oc.opcdefault AND oc.oid >= 16384
+    UNION
+    SELECT oc.opcintype, o.oprcode::oid
+    FROM pg_opclass oc
+    JOIN pg_amop ao ON ao.amopfamily = oc.opcfamily
+        AND oc.opcintype IN (ao.amoplefttype, ao.amoprighttype)
+    JOIN pg_operator o ON o.oid = ao.amopopr
+    WHERE oc.opcdefault AND oc.oid >= 16384
+), type_calls AS (
+    -- What values of a type call: where they are read, written, made or compared.
+    SELECT t.oid, u.called
+    FROM pg_type t
+    CROSS JOIN unnest(ARRAY[t.typinput, t.typoutput, t.typreceive, t.typsend, t.typmodin]::oid[]) AS u(called)
+    WHERE t.typtype = 'b'
+    UNION
+    SELECT g.rngtypid, u.called
+    FROM pg_range g
+    CROSS JOIN unnest(ARRAY[g.rngcanonical, g.rngsubdiff]::oid[]) AS u(called)
+    UNION
+    SELECT c.opcintype, c.called
+    FROM classes c
 )
 SELECT json_build_object(
     'version', current_setting('server_version_num')::int,
@@ -133,6 +167,15 @@ SELECT json_build_object(
             'schema', n.nspname,
             'name', t.typname,
             'kind', t.typtype,
+            'calls', (
+                SELECT json_agg(n.name ORDER BY n.name::text)
+                FROM type_calls c
+                JOIN names n ON n.oid = c.called
+                WHERE c.oid = t.oid),
+            -- The conditions of a domain.
+            'check', (
+                SELECT string_agg(pg_get_constraintdef(o.oid), ' ' ORDER BY o.conname)
+                FROM pg_constraint o WHERE o.contypid = t.oid AND o.contype = 'c'),
             'definition', CASE t.typtype
                 WHEN 'e' THEN (
                     SELECT json_agg(e.enumlabel ORDER BY e.enumsortorder)
@@ -183,7 +226,8 @@ SELECT json_build_object(
         JOIN namespaces n ON n.oid = t.typnamespace AND NOT n.is_system
         LEFT JOIN pg_class c ON c.oid = t.typrelid
         LEFT JOIN pg_type b ON b.oid = t.typbasetype
-        WHERE (t.typtype IN ('e', 'd', 'r', 'm') OR t.typtype = 'c' AND c.relkind = 'c')
+        WHERE (t.typtype IN ('e', 'd', 'r', 'm') OR t.typtype = 'c' AND c.relkind = 'c'
+               OR t.typtype = 'b' AND NOT EXISTS (SELECT FROM pg_type a WHERE a.typarray = t.oid))
           AND NOT EXISTS (
               SELECT FROM members m WHERE m.classid = 'pg_type'::regclass AND m.objid = t.oid)),
     'relations', (
@@ -214,15 +258,46 @@ SELECT json_build_object(
             FROM relations WHERE is_system GROUP BY nspname) r),
     'system_functions', (
         SELECT json_agg(json_build_object(
-            'schema', f.nspname, 'kind', f.prokind, 'volatility', f.provolatile, 'names', f.names))
+            'schema', f.nspname, 'kind', f.prokind, 'volatility', f.provolatile,
+            'least', f.least, 'most', f.most, 'names', f.names))
         FROM (
-            SELECT nspname, prokind, provolatile, json_agg(DISTINCT proname) AS names
+            SELECT nspname, prokind, provolatile, pronargs - pronargdefaults AS least,
+                CASE WHEN provariadic = 0 THEN pronargs END AS most,
+                json_agg(DISTINCT proname) AS names
             FROM functions WHERE is_system AND NOT is_member
-            GROUP BY nspname, prokind, provolatile) f),
+            GROUP BY nspname, prokind, provolatile, least, most) f),
+    -- What may stand before parentheses as if it were a function.
+    'system_types', (
+        SELECT json_agg(t.typname)
+        FROM pg_type t
+        WHERE t.typnamespace = 'pg_catalog'::regnamespace AND t.typtype IN ('b', 'r', 'm')),
     'functions', (
         SELECT coalesce(json_agg(json_build_object(
             'schema', f.nspname, 'name', f.proname, 'kind', f.prokind, 'volatility', f.provolatile,
             'is_member', f.is_member,
+            'least', f.pronargs - f.pronargdefaults,
+            'most', CASE WHEN f.provariadic = 0 THEN f.pronargs END,
+            'language', l.lanname,
+            -- What it runs, for those that claim to be a function of their arguments alone. A body in
+            -- standard SQL is kept parsed.
+            'body', CASE WHEN NOT f.is_member AND f.provolatile = 'i' AND f.prokind IN ('f', 'w') THEN
+                CASE WHEN to_jsonb(f) ->> 'prosqlbody' IS NOT NULL THEN pg_get_functiondef(f.oid)
+                     ELSE f.prosrc END
+                || coalesce(E'\n' || pg_get_expr(f.proargdefaults, 0), '') END,
+            'calls', CASE WHEN f.prokind = 'a' THEN (
+                SELECT json_agg(n.name ORDER BY n.name::text)
+                FROM pg_aggregate g
+                CROSS JOIN unnest(ARRAY[
+                    g.aggtransfn, g.aggfinalfn, g.aggcombinefn, g.aggserialfn, g.aggdeserialfn,
+                    g.aggmtransfn, g.aggminvtransfn, g.aggmfinalfn]::oid[]) AS u(called)
+                JOIN names n ON n.oid = u.called
+                WHERE g.aggfnoid = f.oid) END,
+            -- Those of arguments and results that are not PostgreSQL's own.
+            'types', CASE WHEN NOT f.is_member THEN (
+                SELECT json_agg(DISTINCT format_type(t.oid, -1))
+                FROM unnest(coalesce(f.proallargtypes, f.proargtypes::oid[]) || f.prorettype) AS u(type)
+                JOIN pg_type t ON t.oid = u.type
+                JOIN namespaces tn ON tn.oid = t.typnamespace AND NOT tn.is_system) END,
             'signature', CASE WHEN NOT f.is_member THEN
                 '(' || pg_get_function_identity_arguments(f.oid) || ')'
                 || coalesce(' returns ' || pg_get_function_result(f.oid), '') END,
@@ -244,5 +319,46 @@ SELECT json_build_object(
             ORDER BY f.nspname, f.proname, pg_get_function_identity_arguments(f.oid)), '[]')
         FROM functions f
         JOIN pg_language l ON l.oid = f.prolang
-        WHERE NOT f.is_system OR f.is_member)
+        WHERE NOT f.is_system OR f.is_member),
+    'operators', (
+        SELECT coalesce(json_agg(json_build_object(
+            'schema', n.nspname, 'name', o.oprname,
+            'operands', concat_ws(', ', nullif(format_type(nullif(o.oprleft, 0), -1), '-'),
+                                  format_type(nullif(o.oprright, 0), -1)),
+            'is_member', m.objid IS NOT NULL,
+            'function', f.name)
+            ORDER BY n.nspname, o.oprname, o.oprleft::regtype::text, o.oprright::regtype::text), '[]')
+        FROM pg_operator o
+        JOIN namespaces n ON n.oid = o.oprnamespace
+        JOIN names f ON f.oid = o.oprcode
+        LEFT JOIN members m ON m.classid = 'pg_operator'::regclass AND m.objid = o.oid
+        WHERE NOT n.is_system OR m.objid IS NOT NULL OR o.oid >= 16384),
+    'casts', (
+        SELECT coalesce(json_agg(json_build_object(
+            'source', format_type(c.castsource, -1), 'target', format_type(c.casttarget, -1),
+            'target_name', t.typname,
+            'has_own_type', NOT (sn.is_system AND tn.is_system),
+            'is_implicit', c.castcontext = 'i',
+            'function', f.name)
+            ORDER BY c.castsource::regtype::text, c.casttarget::regtype::text), '[]')
+        FROM pg_cast c
+        JOIN names f ON f.oid = c.castfunc
+        JOIN pg_type s ON s.oid = c.castsource
+        JOIN namespaces sn ON sn.oid = s.typnamespace
+        JOIN pg_type t ON t.oid = c.casttarget
+        JOIN namespaces tn ON tn.oid = t.typnamespace
+        WHERE c.oid >= 16384
+          AND NOT EXISTS (
+              SELECT FROM members m WHERE m.classid = 'pg_cast'::regclass AND m.objid = c.oid)),
+    -- Ways to compare values that PostgreSQL's own types, or the rows of tables, were given.
+    'classes', (
+        SELECT coalesce(json_object_agg(format_type(c.opcintype, -1), c.calls), '{}')
+        FROM (
+            SELECT c.opcintype, json_agg(n.name ORDER BY n.name::text) AS calls
+            FROM classes c
+            JOIN names n ON n.oid = c.called
+            JOIN pg_type t ON t.oid = c.opcintype
+            JOIN namespaces tn ON tn.oid = t.typnamespace AND (tn.is_system OR t.typrelid <> 0)
+            GROUP BY c.opcintype) c),
+    'role', json_build_array(current_user, session_user)
 )::text

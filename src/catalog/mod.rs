@@ -1,4 +1,5 @@
-//! What planning has to know of the shards' databases: relations, functions, types, collations.
+//! What planning has to know of the shards' databases: relations, functions, operators, casts, types,
+//! collations.
 //!
 //! ```text
 //! facts ───────── one document per shard: what there is
@@ -23,7 +24,7 @@ mod load;
 mod settings;
 mod suggest;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde::Deserialize;
 
@@ -32,6 +33,7 @@ pub(crate) use self::circumstances::Policy;
 pub(crate) use self::compare::{differences, function_differences, name_list};
 #[cfg(feature = "datafusion")]
 pub(crate) use self::conditions::{Access, Conditions};
+pub(crate) use self::facts::FunctionName;
 #[cfg(feature = "datafusion")]
 pub(crate) use self::load::load;
 pub(crate) use self::load::read;
@@ -49,6 +51,18 @@ pub(crate) struct Catalog {
     collations: Objects<Collation>,
     #[cfg(feature = "datafusion")]
     conditions: Conditions,
+    operators: Objects<Operator>,
+    /// The casts of users that call a function.
+    pub(crate) casts: Vec<Cast>,
+    /// Of types that are not PostgreSQL's own, rows of tables among them, or that users have given a
+    /// way to be compared, by their [key](type_key).
+    pub(crate) type_calls: HashMap<String, TypeCalls>,
+    /// The names of PostgreSQL's own types.
+    pub(crate) system_types: HashSet<String>,
+    /// How the shards differ on `current_user` or `session_user`.
+    pub(crate) role_difference: Option<String>,
+    /// How the shards differ on the search path.
+    pub(crate) path_difference: Option<String>,
 }
 
 impl Catalog {
@@ -65,6 +79,12 @@ impl Catalog {
             collations: Objects::default(),
             #[cfg(feature = "datafusion")]
             conditions: Conditions::default(),
+            operators: Objects::default(),
+            casts: Vec::new(),
+            type_calls: HashMap::new(),
+            system_types: HashSet::new(),
+            role_difference: None,
+            path_difference: None,
         }
     }
 
@@ -84,6 +104,11 @@ impl Catalog {
     pub(crate) fn with_function(mut self, function: Function) -> Self {
         self.functions.add(function);
         self
+    }
+
+    #[cfg(test)]
+    pub(crate) fn add_operator(&mut self, operator: Operator) {
+        self.operators.add(operator);
     }
 
     #[cfg(test)]
@@ -116,10 +141,42 @@ impl Catalog {
             .into_iter()
     }
 
-    /// An enum, domain, range or composite type of users; `None` for all others.
-    #[cfg(test)]
+    /// The functions of a name in any schema: what a text that somebody else's search path reads may
+    /// mean.
+    pub(crate) fn functions_anywhere(&self, name: &str) -> impl Iterator<Item = &Function> {
+        self.functions.anywhere(name)
+    }
+
+    /// The relations of a name in any schema.
+    pub(crate) fn relations_anywhere(&self, name: &str) -> impl Iterator<Item = &Relation> {
+        self.relations.anywhere(name)
+    }
+
+    /// The operators of users and extensions that a symbol may mean; those of PostgreSQL itself are
+    /// not among them.
+    pub(crate) fn operators(
+        &self,
+        schema: Option<&str>,
+        name: &str,
+    ) -> impl Iterator<Item = &Operator> {
+        self.operators
+            .all(&self.search_path, schema, name)
+            .into_iter()
+    }
+
+    /// The operators of users and extensions of a symbol, in any schema.
+    pub(crate) fn operators_anywhere(&self, name: &str) -> impl Iterator<Item = &Operator> {
+        self.operators.anywhere(name)
+    }
+
+    /// A base type, enum, domain, range or composite type of users; `None` for all others.
     pub(crate) fn data_type(&self, schema: Option<&str>, name: &str) -> Option<&DataType> {
         self.types.first(&self.search_path, schema, name)
+    }
+
+    /// The types of users of a name, in any schema.
+    pub(crate) fn types_anywhere(&self, name: &str) -> impl Iterator<Item = &DataType> {
+        self.types.anywhere(name)
     }
 
     /// The collation that a name after `COLLATE` means.
@@ -233,6 +290,8 @@ pub(crate) struct BaseType {
 pub(crate) struct DataType {
     pub(crate) schema: String,
     pub(crate) name: String,
+    /// Its name in SQL anywhere.
+    pub(crate) sql: String,
     /// As in [`BaseType`].
     pub(crate) kind: char,
     /// How the shards differ on it, or on a type that it is made of.
@@ -270,6 +329,47 @@ impl Collation {
     }
 }
 
+/// What a type is known by: its name in SQL without quotes, the brackets of an array and modifiers.
+pub(crate) fn type_key(sql: &str) -> String {
+    let name = sql.trim_end_matches("[]");
+    let name = match (name.find('('), name.ends_with('"')) {
+        (Some(open), false) => name[..open].trim_end(),
+        _ => name,
+    };
+    name.replace('"', "")
+}
+
+/// What values of a type call.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct TypeCalls {
+    /// Where they are read, written, made or compared.
+    pub(crate) calls: Vec<FunctionName>,
+    /// The conditions of a domain.
+    pub(crate) check: Option<String>,
+    /// The types that it is made of, by their name in SQL.
+    pub(crate) parts: Vec<String>,
+}
+
+/// An operator of users or extensions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Operator {
+    pub(crate) schema: String,
+    pub(crate) name: String,
+    pub(crate) origin: Origin,
+    /// What it calls.
+    pub(crate) function: FunctionName,
+    /// How the shards differ on the operators of this name.
+    pub(crate) difference: Option<String>,
+}
+
+/// A cast of users that calls a function.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Cast {
+    pub(crate) facts: facts::Cast,
+    /// How the shards differ on the casts between these types.
+    pub(crate) difference: Option<String>,
+}
+
 /// Functions of one name with equal properties.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Function {
@@ -278,9 +378,37 @@ pub(crate) struct Function {
     pub(crate) kind: FunctionKind,
     pub(crate) volatility: Volatility,
     pub(crate) origin: Origin,
+    /// The fewest arguments, and the most; `None` if there is no end to them.
+    pub(crate) arguments: (usize, Option<usize>),
+    /// What it runs; `None` for those of PostgreSQL itself.
+    pub(crate) code: Option<Code>,
     /// How the shards differ on the functions of this name; `None` unless `origin` is `User`, or
     /// the name has no schema and search paths differ.
     pub(crate) difference: Option<String>,
+}
+
+impl Function {
+    /// Whether so many arguments fit; `None`: how many is not known.
+    pub(crate) fn takes(&self, count: Option<usize>) -> bool {
+        let (least, most) = self.arguments;
+        count.is_none_or(|count| count >= least && most.is_none_or(|most| count <= most))
+    }
+}
+
+/// What a function of users or extensions runs.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Code {
+    /// `lanname`.
+    pub(crate) language: String,
+    /// Types of arguments and result; empty for those of extensions.
+    pub(crate) signature: String,
+    /// Its text, with the defaults of its arguments behind; `None` unless it is a function of users
+    /// that is declared IMMUTABLE.
+    pub(crate) body: Option<String>,
+    /// What an aggregate is made of.
+    pub(crate) calls: Vec<FunctionName>,
+    /// The types of users and extensions that it takes and gives, by their name in SQL.
+    pub(crate) types: Vec<String>,
 }
 
 /// `prokind`.
@@ -326,7 +454,7 @@ macro_rules! object {
     )*};
 }
 
-object!(Relation, Function, DataType, Collation);
+object!(Relation, Function, DataType, Collation, Operator);
 
 /// Things of one kind, by name.
 #[derive(Debug, Clone)]
@@ -365,6 +493,11 @@ impl<T: Object> Objects<T> {
         }
     }
 
+    /// All of a name, whatever their schema.
+    fn anywhere(&self, name: &str) -> impl Iterator<Item = &T> {
+        self.by_name.get(name).into_iter().flatten()
+    }
+
     fn first(&self, search_path: &[String], schema: Option<&str>, name: &str) -> Option<&T> {
         self.all(search_path, schema, name).into_iter().next()
     }
@@ -394,6 +527,8 @@ mod tests {
             kind: FunctionKind::Normal,
             volatility,
             origin: Origin::User,
+            arguments: (0, None),
+            code: None,
             difference: None,
         }
     }

@@ -537,6 +537,8 @@ pub(super) mod tests {
             name: "mood".to_owned(),
             kind: 'e',
             parts: None,
+            calls: None,
+            check: None,
             definition: Some(labels.iter().map(|label| (*label).to_owned()).collect()),
         };
         let collation = |version: &str| Collation {

@@ -1,162 +1,159 @@
-//! What the functions that a statement calls mean for running it in parts.
+//! What the functions that a statement calls mean for where its parts may run; whether they may run
+//! at all is asked in [`calls`](super::calls).
 
-use datafusion::sql::sqlparser::ast::{Expr, Function, FunctionArguments, Visit};
+use std::ops::ControlFlow;
 
-use super::{bind, refused, rewrite};
+use datafusion::sql::sqlparser::ast::{
+    AccessExpr, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectName,
+    TableFactor, Visit, Visitor,
+};
+
+use super::calls::system::INDEPENDENT;
+use super::{bind, rewrite};
 use crate::catalog::{Catalog, FunctionKind, Origin, Volatility};
-use crate::error::Result;
-
-/// Functions that read tables, by name or by query text: a shard would see its own rows only.
-const READS_TABLES: [&str; 19] = [
-    "query_to_xml",
-    "query_to_xmlschema",
-    "query_to_xml_and_xmlschema",
-    "cursor_to_xml",
-    "cursor_to_xmlschema",
-    "table_to_xml",
-    "table_to_xmlschema",
-    "table_to_xml_and_xmlschema",
-    "schema_to_xml",
-    "schema_to_xmlschema",
-    "schema_to_xml_and_xmlschema",
-    "database_to_xml",
-    "database_to_xmlschema",
-    "database_to_xml_and_xmlschema",
-    "ts_stat",
-    "dblink",
-    "crosstab",
-    "lo_get",
-    "nextval",
-];
-
-/// Volatile functions each of whose values is independent of every other: where a row is made does
-/// not matter.
-const INDEPENDENT: [&str; 4] = [
-    "random",
-    "random_normal",
-    "gen_random_uuid",
-    "uuid_generate_v4",
-];
-
-/// Refuses functions whose answer depends on which database evaluates them.
-///
-/// # Errors
-/// Names the function, why, and what to do.
-pub(super) fn check<T: Visit>(tree: &T, catalog: &Catalog) -> Result<()> {
-    let mut fault = None;
-    rewrite::each(tree, |expr| {
-        if let Expr::Function(function) = expr
-            && fault.is_none()
-        {
-            fault = check_one(function, catalog).err();
-        }
-    });
-    fault.map_or(Ok(()), Err)
-}
-
-fn check_one(function: &Function, catalog: &Catalog) -> Result<()> {
-    let (schema, name) = name_of(function);
-    if READS_TABLES.contains(&&*name) {
-        return Err(refused(
-            format!(
-                "the function {name}, which reads tables itself: each shard would read its own rows only"
-            ),
-            "write what it reads as a part of the query",
-        ));
-    }
-    if tells_of_server(&name) {
-        return Err(refused(
-            format!(
-                "the function {name}, which tells of the server or the session, not of the data"
-            ),
-            "ask a shard for it: --fan-out",
-        ));
-    }
-    for found in catalog.functions(schema.as_deref(), &name) {
-        if found.origin != Origin::User {
-            continue;
-        }
-        if let Some(difference) = &found.difference {
-            return Err(refused(
-                format!("the function {name}: {difference}"),
-                "make the function the same on all shards",
-            ));
-        }
-        if found.kind == FunctionKind::Normal && found.volatility != Volatility::Immutable {
-            return Err(refused(
-                format!(
-                    "the function {name}, which is not declared IMMUTABLE: it may read tables, of \
-                     which one database has a part only"
-                ),
-                "declare it IMMUTABLE if it reads no table, or write what it does into the query",
-            ));
-        }
-    }
-    Ok(())
-}
 
 /// Whether two evaluations may give different values.
 pub(super) fn is_volatile<T: Visit>(tree: &T, catalog: &Catalog) -> bool {
-    rewrite::any(tree, |expr| match expr {
-        Expr::Function(function) => volatility(function, catalog) == Volatility::Volatile,
-        _ => false,
+    any_call(tree, |schema, name, count| {
+        volatility(schema, name, count, catalog) == Volatility::Volatile
     })
 }
 
 /// Whether the value may depend on which server evaluates it, beyond chance: what is volatile but
 /// for functions like `random`.
 pub(super) fn depends_on_server<T: Visit>(tree: &T, catalog: &Catalog) -> bool {
-    rewrite::any(tree, |expr| match expr {
-        Expr::Function(function) => {
-            volatility(function, catalog) == Volatility::Volatile
-                && !INDEPENDENT.contains(&&*name_of(function).1)
-        }
-        _ => false,
+    any_call(tree, |schema, name, count| {
+        volatility(schema, name, count, catalog) == Volatility::Volatile
+            && !INDEPENDENT.contains(&name)
     })
 }
 
-/// Whether a function tells of the server, the session or the transaction, which are not those of one
-/// PostgreSQL that holds all rows.
-fn tells_of_server(name: &str) -> bool {
-    const OF_DATA: [&str; 6] = [
-        "pg_typeof",
-        "pg_collation_for",
-        "pg_column_size",
-        "pg_size_pretty",
-        "pg_size_bytes",
-        "pg_sleep",
-    ];
-    SERVER.contains(&name)
-        || (name.starts_with("pg_") || name.starts_with("txid_")) && !OF_DATA.contains(&name)
+/// Whether there is such a call, by schema, name and number of arguments: in an expression, in FROM,
+/// or of an attribute.
+fn any_call<T: Visit>(tree: &T, f: impl FnMut(Option<&str>, &str, Option<usize>) -> bool) -> bool {
+    tree.visit(&mut AnyCall(f)).is_break()
 }
 
-const SERVER: [&str; 17] = [
-    "current_database",
-    "current_catalog",
-    "version",
-    "inet_server_addr",
-    "inet_server_port",
-    "inet_client_addr",
-    "inet_client_port",
-    "set_config",
-    "setval",
-    "currval",
-    "lastval",
-    "setseed",
-    "to_regclass",
-    "to_regtype",
-    "to_regproc",
-    "lo_put",
-    "lo_import",
-];
+struct AnyCall<F>(F);
 
-fn volatility(function: &Function, catalog: &Catalog) -> Volatility {
-    let (schema, name) = name_of(function);
-    let found = catalog.functions(schema.as_deref(), &name);
-    found
-        .map(|function| function.volatility)
-        .max()
+impl<F: FnMut(Option<&str>, &str, Option<usize>) -> bool> AnyCall<F> {
+    fn ask(&mut self, name: &ObjectName, count: Option<usize>) -> ControlFlow<()> {
+        let mut parts = bind::parts(name);
+        let name = parts.pop().unwrap_or_default();
+        stop_if((self.0)(parts.pop().as_deref(), &name, count))
+    }
+}
+
+fn stop_if(is_found: bool) -> ControlFlow<()> {
+    match is_found {
+        true => ControlFlow::Break(()),
+        false => ControlFlow::Continue(()),
+    }
+}
+
+impl<F: FnMut(Option<&str>, &str, Option<usize>) -> bool> Visitor for AnyCall<F> {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        match expr {
+            Expr::Function(function) => self.ask(&function.name, argument_count(function)),
+            Expr::CompoundFieldAccess { access_chain, .. } => {
+                let found = access_chain.iter().any(|access| match access {
+                    AccessExpr::Dot(Expr::Identifier(name)) => {
+                        (self.0)(None, &bind::folded(name), Some(1))
+                    }
+                    _ => false,
+                });
+                stop_if(found)
+            }
+            _ => ControlFlow::Continue(()),
+        }
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+        match factor {
+            TableFactor::Table {
+                name,
+                args: Some(args),
+                ..
+            } => self.ask(name, Some(args.args.len())),
+            TableFactor::Function { name, args, .. } => self.ask(name, Some(args.len())),
+            _ => ControlFlow::Continue(()),
+        }
+    }
+}
+
+/// The most that a call may be. What no function is called is a keyword or a cast: what is unknown
+/// is [refused](super::calls::check).
+fn volatility(
+    schema: Option<&str>,
+    name: &str,
+    count: Option<usize>,
+    catalog: &Catalog,
+) -> Volatility {
+    let most = |count: Option<usize>| {
+        let found = catalog.functions(schema, name);
+        found
+            .filter(|function| function.takes(count))
+            .map(|function| function.volatility)
+            .max()
+    };
+    most(count)
+        .or_else(|| most(None))
         .unwrap_or(Volatility::Immutable)
+}
+
+/// What is in the parentheses of a call.
+pub(super) fn arguments(function: &Function) -> &[FunctionArg] {
+    match &function.args {
+        FunctionArguments::List(list) => &list.args,
+        FunctionArguments::None | FunctionArguments::Subquery(_) => &[],
+    }
+}
+
+/// How many arguments PostgreSQL sees in a call; `None` where that is not certain.
+pub(super) fn argument_count(function: &Function) -> Option<usize> {
+    let args = arguments(function);
+    match args {
+        [FunctionArg::Unnamed(FunctionArgExpr::Wildcard)] => Some(0),
+        _ => Some(args.len() + function.within_group.len()),
+    }
+}
+
+/// The name of one of PostgreSQL's own functions, or of a keyword; `None` where users have a function
+/// of that name which may be meant.
+pub(super) fn system_name(function: &Function, catalog: &Catalog) -> Option<String> {
+    let (schema, name) = name_of(function);
+    let count = argument_count(function);
+    let is_system = schema.as_ref().is_none_or(|schema| schema == "pg_catalog");
+    let may_be_own = catalog
+        .functions(schema.as_deref(), &name)
+        .any(|it| it.origin == Origin::User && it.takes(count));
+    (is_system && !may_be_own).then_some(name)
+}
+
+/// A function of users, in the search path, that is called as one of PostgreSQL's own with which
+/// aggregates are taken apart and put together: the SQL for that could mean it.
+pub(super) fn shadowed_part(catalog: &Catalog) -> Option<&'static str> {
+    const PARTS: [&str; 13] = [
+        "avg",
+        "count",
+        "max",
+        "min",
+        "num_nulls",
+        "regr_avgx",
+        "regr_avgy",
+        "regr_count",
+        "regr_sxx",
+        "regr_sxy",
+        "regr_syy",
+        "sqrt",
+        "sum",
+    ];
+    PARTS.into_iter().find(|name| {
+        let mut found = catalog.functions(None, name);
+        found.any(|it| it.origin == Origin::User)
+    })
 }
 
 /// Whether the function may be one that neither PostgreSQL nor an extension brings.
@@ -197,7 +194,8 @@ pub(super) fn depends_on_row_order<T: Visit>(tree: &T, catalog: &Catalog) -> boo
     rewrite::any(tree, |expr| match expr {
         Expr::Function(function) if function.over.is_some() => true,
         Expr::Function(function) if is_aggregate_name(function, catalog) => {
-            !ORDERLESS.contains(&&*name_of(function).1)
+            let name = system_name(function, catalog);
+            !name.is_some_and(|name| ORDERLESS.contains(&&*name))
         }
         _ => false,
     })

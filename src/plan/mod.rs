@@ -15,6 +15,7 @@ mod aggregate;
 mod answers;
 mod bind;
 mod build;
+mod calls;
 mod constant;
 mod explain;
 mod functions;
@@ -250,7 +251,13 @@ fn make(question: &Question<'_>) -> std::result::Result<Plan, Stop> {
         text = None;
     }
     let mut bound = bind::bind(query, question.topology, question.catalog)?;
-    functions::check(&bound.query, question.catalog)?;
+    calls::check(
+        &bound.query,
+        None,
+        &bound.relations,
+        question.topology,
+        question.catalog,
+    )?;
     settings::check(&bound.query, question.catalog)?;
     // Views read the clock too, and columns make times of literals.
     untyped::write_types(&mut bound, question.catalog, question.answers)?;

@@ -10,7 +10,9 @@
 //! ```
 
 mod around;
+mod calls;
 mod case;
+mod cases;
 mod compare;
 mod layout;
 mod planned;

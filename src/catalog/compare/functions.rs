@@ -1,30 +1,23 @@
-//! Functions: those of users are compared, of the others the properties are collected.
+//! Functions, and what calls them: those of users are compared, of the others the properties are
+//! collected.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{PerShard, Shards};
-use crate::catalog::{Function, FunctionKind, Origin, Volatility, facts};
+use crate::catalog::{
+    Cast, Code, Function, FunctionKind, Operator, Origin, TypeCalls, Volatility, facts, type_key,
+};
 
 impl Shards<'_> {
     pub(super) fn functions(&self) -> Vec<Function> {
-        let mut found: BTreeSet<(&str, &str, FunctionKind, Volatility, Origin)> = BTreeSet::new();
+        let mut found: BTreeSet<Properties<'_>> = BTreeSet::new();
         let mut users: BTreeMap<(&str, &str), Vec<Vec<&facts::Function>>> = BTreeMap::new();
         for (shard, facts) in self.facts.iter().enumerate() {
             for it in &facts.system_functions {
-                let (kind, volatility) = (function_kind(it.kind), volatility(it.volatility));
-                found.extend(
-                    it.names
-                        .iter()
-                        .map(|name| (&*it.schema, name.as_str(), kind, volatility, Origin::System)),
-                );
+                found.extend(it.names.iter().map(|name| system(it, name)));
             }
             for it in &facts.functions {
-                let origin = match it.is_member {
-                    true => Origin::Extension,
-                    false => Origin::User,
-                };
-                let (kind, volatility) = (function_kind(it.kind), volatility(it.volatility));
-                found.insert((&it.schema, &it.name, kind, volatility, origin));
+                found.insert(own(it));
                 if it.is_member {
                     continue;
                 }
@@ -42,18 +35,97 @@ impl Shards<'_> {
             .collect();
         found
             .into_iter()
-            .map(|(schema, name, kind, volatility, origin)| Function {
-                schema: schema.to_owned(),
-                name: name.to_owned(),
-                kind,
-                volatility,
-                origin,
-                difference: match origin {
-                    Origin::User => differences.get(&(schema, name)).cloned(),
+            .map(|it| Function {
+                schema: it.schema.to_owned(),
+                name: it.name.to_owned(),
+                kind: it.kind,
+                volatility: it.volatility,
+                origin: it.origin,
+                arguments: it.arguments,
+                difference: match it.origin {
+                    Origin::User => differences.get(&(it.schema, it.name)).cloned(),
                     Origin::System | Origin::Extension => None,
                 },
+                code: it.code,
             })
             .collect()
+    }
+
+    /// The operators of users and extensions.
+    pub(super) fn operators(&self) -> Vec<Operator> {
+        let mut found: BTreeMap<(&str, &str), Vec<BTreeSet<&facts::Operator>>> = BTreeMap::new();
+        for (shard, facts) in self.facts.iter().enumerate() {
+            for it in &facts.operators {
+                let shards = found
+                    .entry((&it.schema, &it.name))
+                    .or_insert_with(|| vec![BTreeSet::new(); self.facts.len()]);
+                if let Some(operators) = shards.get_mut(shard) {
+                    operators.insert(it);
+                }
+            }
+        }
+        let merged = found.into_iter().flat_map(|((schema, name), shards)| {
+            let shown: Vec<Option<String>> = shards
+                .iter()
+                .map(|operators| Some(operators_of(operators)))
+                .collect();
+            let difference = self.differ(&format!("operator {schema}.{name}"), &shown);
+            let all: BTreeSet<&facts::Operator> = shards.into_iter().flatten().collect();
+            all.into_iter().map(move |it| Operator {
+                schema: it.schema.clone(),
+                name: it.name.clone(),
+                origin: origin(it.is_member),
+                function: it.function.clone(),
+                difference: difference.clone().filter(|_| !it.is_member),
+            })
+        });
+        merged.collect()
+    }
+
+    /// The casts of users.
+    pub(super) fn casts(&self) -> Vec<Cast> {
+        let found = self.by_key(|facts| {
+            let casts = facts.casts.iter();
+            casts.map(|it| ((&it.source, &it.target), it)).collect()
+        });
+        let merged = found.into_iter().filter_map(|((source, target), shards)| {
+            let facts = shards.iter().copied().flatten().next()?.clone();
+            let what = format!("cast from {source} to {target}");
+            let shown: Vec<Option<String>> = shards
+                .iter()
+                .map(|it| it.map(|it| format!("{}.{}", it.function.0, it.function.1)))
+                .collect();
+            let difference = self
+                .missing(&what, &shards)
+                .or_else(|| self.differ(&what, &shown));
+            Some(Cast { facts, difference })
+        });
+        merged.collect()
+    }
+
+    /// What values of types call, by the types' keys.
+    pub(super) fn type_calls(&self) -> HashMap<String, TypeCalls> {
+        let mut found: HashMap<String, TypeCalls> = HashMap::new();
+        for facts in self.facts {
+            for (sql, it) in &facts.types {
+                // Types that differ are refused wherever they are used.
+                found.entry(type_key(sql)).or_insert_with(|| TypeCalls {
+                    calls: it.calls.clone().unwrap_or_default(),
+                    check: it.check.clone(),
+                    parts: it.parts.clone().unwrap_or_default(),
+                });
+            }
+            for it in &facts.relations {
+                let columns = it.columns.iter().map(|column| column.data_type.clone());
+                let key = type_key(&format!("{}.{}", it.schema, it.name));
+                found.entry(key).or_default().parts.extend(columns);
+            }
+            for (sql, calls) in &facts.classes {
+                let known = found.entry(type_key(sql)).or_default();
+                known.calls.extend(calls.iter().cloned());
+            }
+        }
+        found
     }
 
     /// How the shards differ on the functions of one name.
@@ -91,6 +163,71 @@ impl Shards<'_> {
         self.differ(&label, &declared)
             .or_else(|| self.differ(&format!("kind of {label}"), &kinds))
             .or_else(|| self.differ(&format!("definition of {label}"), &defined))
+    }
+}
+
+/// What functions may have in common.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Properties<'a> {
+    schema: &'a str,
+    name: &'a str,
+    kind: FunctionKind,
+    volatility: Volatility,
+    origin: Origin,
+    arguments: (usize, Option<usize>),
+    code: Option<Code>,
+}
+
+fn system<'a>(functions: &'a facts::SystemFunctions, name: &'a str) -> Properties<'a> {
+    Properties {
+        schema: &functions.schema,
+        name,
+        kind: function_kind(functions.kind),
+        volatility: volatility(functions.volatility),
+        origin: Origin::System,
+        arguments: (functions.least, functions.most),
+        code: None,
+    }
+}
+
+fn own(function: &facts::Function) -> Properties<'_> {
+    Properties {
+        schema: &function.schema,
+        name: &function.name,
+        kind: function_kind(function.kind),
+        volatility: volatility(function.volatility),
+        origin: origin(function.is_member),
+        arguments: (function.least, function.most),
+        code: Some(Code {
+            language: function.language.clone(),
+            signature: function.signature.clone().unwrap_or_default(),
+            body: function.body.clone(),
+            calls: function.calls.clone().unwrap_or_default(),
+            types: function.types.clone().unwrap_or_default(),
+        }),
+    }
+}
+
+fn origin(is_member: bool) -> Origin {
+    match is_member {
+        true => Origin::Extension,
+        false => Origin::User,
+    }
+}
+
+/// What one shard has of the operators of a name.
+fn operators_of(operators: &BTreeSet<&facts::Operator>) -> String {
+    let shown: Vec<String> = operators
+        .iter()
+        .filter(|it| !it.is_member)
+        .map(|it| {
+            let (schema, function) = &it.function;
+            format!("({}) calls {schema}.{function}", it.operands)
+        })
+        .collect();
+    match shown.is_empty() {
+        true => "nothing".to_owned(),
+        false => shown.join(", "),
     }
 }
 

@@ -48,6 +48,12 @@ fn function(name: &str, volatility: char, fingerprint: &str) -> facts::Function 
         kind: 'f',
         volatility,
         is_member: false,
+        least: 1,
+        most: Some(1),
+        language: "sql".to_owned(),
+        body: None,
+        calls: None,
+        types: None,
         signature: Some("(integer) returns integer".to_owned()),
         fingerprint: Some(fingerprint.to_owned()),
     }
@@ -72,9 +78,16 @@ fn facts(relations: &[facts::Relation]) -> Facts {
             schema: "pg_catalog".to_owned(),
             kind: 'a',
             volatility: 'i',
+            least: 1,
+            most: Some(1),
             names: vec!["sum".to_owned(), "avg".to_owned()],
         }],
+        system_types: Vec::new(),
         functions: Vec::new(),
+        operators: Vec::new(),
+        casts: Vec::new(),
+        classes: BTreeMap::new(),
+        role: ("app".to_owned(), "app".to_owned()),
         search_path: vec!["pg_catalog".to_owned(), "public".to_owned()],
     }
 }
@@ -196,6 +209,8 @@ fn tables_differ_with_the_types_of_their_columns() {
         kind: 'e',
         definition: Some(labels.iter().map(|label| (*label).to_owned()).collect()),
         parts: None,
+        calls: None,
+        check: None,
     };
     let pair = facts::Type {
         schema: "app".to_owned(),
@@ -203,6 +218,8 @@ fn tables_differ_with_the_types_of_their_columns() {
         kind: 'c',
         definition: Some(vec!["a app.mood[]".to_owned()]),
         parts: Some(vec!["app.mood[]".to_owned(), "app.pair[]".to_owned()]),
+        calls: None,
+        check: None,
     };
     let make = |labels: &[&str]| {
         let mut row = column("r", "public.t");

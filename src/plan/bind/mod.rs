@@ -21,6 +21,7 @@ mod from;
 mod join;
 mod naming;
 mod policies;
+mod qualify;
 mod query;
 mod rights;
 mod scope;

@@ -2,12 +2,13 @@
 
 use datafusion::sql::sqlparser::ast::{Ident, Query, TableAliasColumnDef, TableFactor};
 
+use super::qualify::qualify;
 use super::{Base, Binder, RelationColumn, Sharding, Source, folded, ident, table_alias};
 use crate::catalog::{self, RelationKind};
 use crate::config::{Table, TableKind};
 use crate::error::Result;
 use crate::plan::build::FAN_OUT_HINT;
-use crate::plan::{refused, route, sql};
+use crate::plan::{calls, refused, route, sql};
 
 /// The most views and common table expressions that are put in place, over all.
 const EXPANSIONS: usize = 1000;
@@ -166,6 +167,7 @@ impl Binder<'_> {
             .map_err(|error| error.with_context(&format!("the definition of the view {whole}")))?;
         sql::prints_faithfully(text, &query)
             .map_err(|reason| refused(format!("the view {whole}: {reason}"), FAN_OUT_HINT))?;
+        qualify(&mut query, self.catalog);
         self.views.push(whole.to_owned());
         let ctes = std::mem::take(&mut self.ctes);
         let scopes = std::mem::take(&mut self.scopes);
@@ -181,6 +183,14 @@ impl Binder<'_> {
             .map(|(index, name)| renamed.get(index).cloned().unwrap_or_else(|| ident(name)))
             .collect();
         let output = Self::renamed(output?, &names);
+        // It is checked with the whole statement too, where nobody would know which view it was.
+        calls::check(
+            &query,
+            Some(whole),
+            &self.relations,
+            self.topology,
+            self.catalog,
+        )?;
         let schema = whole.split_once('.').map(|(schema, _)| schema.to_owned());
         let unique = self.add(called, schema, output, Source::Derived);
         *factor = derived(query, &unique, names);

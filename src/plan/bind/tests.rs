@@ -49,6 +49,8 @@ pub(in crate::plan) fn catalog() -> Catalog {
             kind: FunctionKind::Aggregate,
             volatility: Volatility::Immutable,
             origin: Origin::System,
+            arguments: (1, Some(1)),
+            code: None,
             difference: None,
         })
 }

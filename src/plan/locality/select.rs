@@ -99,6 +99,9 @@ impl Locality<'_> {
                 if reason.is_none() {
                     reason = self.subqueries_of(condition, anchors);
                 }
+                if reason.is_none() && functions::is_volatile(condition, self.catalog) {
+                    reason = Some("a condition of a join is volatile".to_owned());
+                }
             });
         }
         reason

@@ -13,7 +13,7 @@
 use std::collections::HashSet;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, GroupByExpr, Join, JoinConstraint, JoinOperator, Query, Select,
+    BinaryOperator, Expr, Function, GroupByExpr, Join, JoinConstraint, JoinOperator, Query, Select,
     SelectItem, SetExpr, TableFactor,
 };
 
@@ -22,6 +22,7 @@ use super::local::item_expr;
 use super::outer::each_side;
 use super::parts::arguments;
 use super::steps::step_factor;
+use crate::catalog::Catalog;
 use crate::plan::bind::{self, as_column, ident};
 use crate::plan::locality::{self, factor_alias};
 use crate::plan::rewrite::{self, Walk, bare, conjuncts, top_down};
@@ -156,7 +157,7 @@ impl Planner<'_> {
             if let Expr::Function(call) = expr
                 && functions::is_aggregate(call, self.question.catalog)
             {
-                fits &= NULL_OVER_NOTHING.contains(&&*functions::name(call))
+                fits &= is_one_of(call, &NULL_OVER_NOTHING, self.question.catalog)
                     && arguments(call).len() == 1
                     && call.filter.is_none();
                 let index = aggregates.iter().position(|known| known == expr);
@@ -169,7 +170,7 @@ impl Planner<'_> {
             }
             // Others may be window functions, or give several rows.
             if let Expr::Function(call) = expr {
-                fits &= call.over.is_none() && PLAIN.contains(&&*functions::name(call));
+                fits &= call.over.is_none() && is_one_of(call, &PLAIN, self.question.catalog);
             }
             fits &= as_column(expr).is_none_or(|(alias, _)| alias != step);
             Ok(Walk::Into)
@@ -225,4 +226,8 @@ fn kind(name: &str) -> Option<&'static str> {
         "uuid" => Some("uuid"),
         _ => None,
     }
+}
+
+fn is_one_of(call: &Function, names: &[&str], catalog: &Catalog) -> bool {
+    functions::system_name(call, catalog).is_some_and(|name| names.contains(&&*name))
 }

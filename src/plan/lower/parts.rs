@@ -109,7 +109,7 @@ impl Parts {
             return Walk::Into;
         }
         // It is computed for rows too that a CASE or an AND keeps it from.
-        if as_column(expr).is_none() && !never_fails(expr) {
+        if as_column(expr).is_none() && !never_fails(expr, catalog) {
             return Walk::Into;
         }
         let index = self.add_key(expr);
@@ -155,6 +155,10 @@ impl Parts {
                     .get(&function.to_string())
                     .cloned()
                     .unwrap_or_default();
+                if let Some(reason) = own_function(function, catalog) {
+                    *failed = Some(reason);
+                    return Ok(());
+                }
                 match aggregate::split(function, &types, columns) {
                     Err(Unsplit::Fault(error)) => return Err(error),
                     Err(Unsplit::Reason(reason)) => *failed = Some(reason),
@@ -311,7 +315,7 @@ impl Parts {
 
 /// Whether an expression has a value for all values of its columns: no division by zero, no text that
 /// is no number.
-fn never_fails(expr: &Expr) -> bool {
+fn never_fails(expr: &Expr, catalog: &Catalog) -> bool {
     let mut ok = true;
     rewrite::own_expressions(expr, |part| {
         ok &= match part {
@@ -337,12 +341,27 @@ fn never_fails(expr: &Expr) -> bool {
             Expr::Cast { data_type, .. } => {
                 matches!(data_type, DataType::Text | DataType::Varchar(None))
             }
-            Expr::Function(call) => ["lower", "upper", "scale", "length", "btrim", "coalesce"]
-                .contains(&&*functions::name(call)),
+            Expr::Function(call) => functions::system_name(call, catalog).is_some_and(|name| {
+                ["lower", "upper", "scale", "length", "btrim", "coalesce"].contains(&&*name)
+            }),
             _ => false,
         };
     });
     ok
+}
+
+/// Why an aggregate, or what stands for it, may not be PostgreSQL's own.
+fn own_function(function: &Function, catalog: &Catalog) -> Option<String> {
+    let name = functions::name(function);
+    if functions::system_name(function, catalog).is_none() {
+        return Some(format!(
+            "{name} may be an aggregate of the database's users"
+        ));
+    }
+    let shadowed = functions::shadowed_part(catalog)?;
+    Some(format!(
+        "{name} is taken apart with {shadowed}, which the database's users have a function of"
+    ))
 }
 
 /// Puts expressions in place of the numbers and names by which GROUP BY calls columns of the

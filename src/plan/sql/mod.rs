@@ -17,7 +17,7 @@ mod plain;
 mod shape;
 #[cfg(test)]
 pub(crate) mod tests;
-mod tokens;
+pub(in crate::plan) mod tokens;
 
 use datafusion::sql::sqlparser::ast::{self, SetExpr, Value, ValueWithSpan};
 use datafusion::sql::sqlparser::ast::{VisitMut, VisitorMut};

@@ -11,16 +11,16 @@ use crate::statement::{continuation, is_space, is_word_start};
 
 /// A token and where it begins, as a byte offset.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Lexed<'a> {
-    pub(super) token: Token<'a>,
-    pub(super) at: usize,
+pub(in crate::plan) struct Lexed<'a> {
+    pub(in crate::plan) token: Token<'a>,
+    pub(in crate::plan) at: usize,
     /// Where it ends, the escape character of a `U&'...'` included.
-    pub(super) end: usize,
+    pub(in crate::plan) end: usize,
 }
 
 /// What PostgreSQL's scanner hands to its grammar.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Token<'a> {
+pub(in crate::plan) enum Token<'a> {
     /// A keyword or an unquoted identifier, in lower case.
     Word(Cow<'a, str>),
     /// A quoted identifier.
@@ -41,11 +41,11 @@ pub(super) enum Token<'a> {
 
 impl Token<'_> {
     /// Whether it is this keyword (in lower case) or an identifier spelled so.
-    pub(super) fn is_word(&self, word: &str) -> bool {
+    pub(in crate::plan) fn is_word(&self, word: &str) -> bool {
         matches!(self, Self::Word(found) if found == word)
     }
 
-    pub(super) fn is_symbol(&self, symbol: &str) -> bool {
+    pub(in crate::plan) fn is_symbol(&self, symbol: &str) -> bool {
         matches!(self, Self::Symbol(found) if *found == symbol)
     }
 }
@@ -66,7 +66,7 @@ impl fmt::Display for Token<'_> {
 ///
 /// # Errors
 /// Where the text does not lex, with a sentence for people.
-pub(super) fn tokens(sql: &str) -> Result<Vec<Lexed<'_>>, String> {
+pub(in crate::plan) fn tokens(sql: &str) -> Result<Vec<Lexed<'_>>, String> {
     let mut lexer = Lexer { sql, at: 0 };
     let mut tokens = Vec::new();
     while lexer.skip_blank()? {

@@ -120,7 +120,13 @@ fn parse(file: &str, text: &str) -> Vec<Case> {
     cases
 }
 
-fn case(file: &str, number: usize, line: usize, sql: String, comments: Vec<String>) -> Case {
+pub(super) fn case(
+    file: &str,
+    number: usize,
+    line: usize,
+    sql: String,
+    comments: Vec<String>,
+) -> Case {
     let mut case = Case {
         file: file.to_owned(),
         number,

@@ -1,0 +1,392 @@
+//! Whether a function, an operator, a cast or a type may be used in a query that runs in parts.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use super::system::{self, Class};
+use super::text;
+use crate::catalog::{
+    Cast, Catalog, Code, Function, FunctionKind, FunctionName, Operator, Origin, Volatility,
+    type_key,
+};
+
+/// Why something may not be used, or nothing.
+pub(in crate::plan) type Verdict = Result<(), Why>;
+
+/// Why something may not be used: a noun phrase, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::plan) struct Why {
+    pub(in crate::plan) what: String,
+    pub(in crate::plan) hint: &'static str,
+}
+
+impl Why {
+    pub(super) fn new(what: String, hint: &'static str) -> Self {
+        Self { what, hint }
+    }
+
+    /// It is called by something else.
+    pub(super) fn within(self, caller: &str) -> Self {
+        Self {
+            what: format!("{caller}, which calls {}", self.what),
+            hint: self.hint,
+        }
+    }
+}
+
+pub(super) const READS: &str = "write what it reads as a part of the query";
+pub(super) const ASK: &str = "ask a shard for it: --fan-out";
+const DECLARE: &str =
+    "declare it IMMUTABLE if it reads no table, or write what it does into the query";
+const SAME: &str = "make it the same on all shards";
+const UNKNOWN: &str = "--fan-out (Cluster::fan_out) sends the text to every shard as it is; please report the function";
+const CLOCK: &str = "give it the time as an argument";
+const REFRESH: &str = "a function made after the first query is seen after `Cluster::refresh`";
+
+/// Judges what the catalog has, and remembers.
+pub(in crate::plan) struct Judge<'a> {
+    pub(super) catalog: &'a Catalog,
+    /// What is being judged counts as harmless meanwhile: a function may call itself.
+    functions: RefCell<HashMap<(String, String, String), Verdict>>,
+    types: RefCell<HashMap<String, Verdict>>,
+}
+
+impl<'a> Judge<'a> {
+    pub(in crate::plan) fn new(catalog: &'a Catalog) -> Self {
+        Self {
+            catalog,
+            functions: RefCell::default(),
+            types: RefCell::default(),
+        }
+    }
+
+    /// A call in a statement, of so many arguments if that is known.
+    pub(in crate::plan) fn call(
+        &self,
+        schema: Option<&str>,
+        name: &str,
+        count: Option<usize>,
+    ) -> Verdict {
+        let all: Vec<&Function> = self.catalog.functions(schema, name).collect();
+        let fitting = fitting(&all, count);
+        if fitting.is_empty() {
+            return self.no_function(schema, name);
+        }
+        for function in fitting {
+            match self.function(function) {
+                Ok(Class::Plain | Class::Clock | Class::Chance) => {}
+                Ok(class) => return Err(why(name, class)),
+                Err(why) => return Err(why),
+            }
+        }
+        Ok(())
+    }
+
+    /// What looks like a call, and is none of a function that was read.
+    fn no_function(&self, schema: Option<&str>, name: &str) -> Verdict {
+        let is_system = schema.is_none_or(|schema| schema == "pg_catalog");
+        if is_system && (system::is_keyword(name) || self.catalog.system_types.contains(name)) {
+            return self.cast_to(name);
+        }
+        match self.catalog.data_type(schema, name) {
+            Some(data_type) => self
+                .data_type(&data_type.sql)
+                .and_then(|()| self.cast_to(&data_type.sql)),
+            None => Err(unknown_function(name)),
+        }
+    }
+
+    /// What calls a function by name behind the statement's back, like an operator.
+    fn named(&self, (schema, name): &FunctionName) -> Verdict {
+        let all = self.catalog.functions_anywhere(name);
+        let same: Vec<&Function> = all.filter(|it| it.schema == *schema).collect();
+        match same.is_empty() {
+            true => Err(unknown_function(name)),
+            false => self.in_text(name, &same),
+        }
+    }
+
+    /// Functions of a name in a text that is not ours to change: the clock cannot be stopped for it.
+    pub(super) fn in_text(&self, name: &str, functions: &[&Function]) -> Verdict {
+        for function in functions {
+            match self.function(function)? {
+                Class::Plain => {}
+                class => return Err(why(name, class)),
+            }
+        }
+        Ok(())
+    }
+
+    /// What a function is; `Err` for one of users that may not be used.
+    fn function(&self, function: &Function) -> Result<Class, Why> {
+        if let Some(difference) = &function.difference {
+            let what = format!("{}: {difference}", label(function));
+            return Err(Why::new(what, SAME));
+        }
+        match function.origin {
+            Origin::System => Ok(system::class(&function.name, function.volatility)),
+            Origin::Extension => Ok(system::extension_class(&function.name, function.volatility)),
+            Origin::User => self.own(function).map(|()| Class::Plain),
+        }
+    }
+
+    /// A function of users.
+    fn own(&self, function: &Function) -> Verdict {
+        let signature = function.code.as_ref().map(|code| code.signature.clone());
+        let key = (
+            function.schema.clone(),
+            function.name.clone(),
+            signature.unwrap_or_default(),
+        );
+        if let Some(known) = self.functions.borrow().get(&key) {
+            return known.clone();
+        }
+        self.functions.borrow_mut().insert(key.clone(), Ok(()));
+        let verdict = self.own_afresh(function);
+        self.functions.borrow_mut().insert(key, verdict.clone());
+        verdict
+    }
+
+    fn own_afresh(&self, function: &Function) -> Verdict {
+        let label = label(function);
+        if function.kind == FunctionKind::Normal && function.volatility != Volatility::Immutable {
+            let what = format!(
+                "{label}, which is not declared IMMUTABLE: it may read tables, of which one \
+                 database has a part only"
+            );
+            return Err(Why::new(what, DECLARE));
+        }
+        let Some(code) = &function.code else {
+            return Ok(());
+        };
+        self.code(code)
+            .map_err(|why| match why.what.starts_with(", ") {
+                true => Why::new(format!("{label}{}", why.what), why.hint),
+                false => why.within(&label),
+            })
+    }
+
+    /// What a function runs. A reason that begins with a comma is its own.
+    fn code(&self, code: &Code) -> Verdict {
+        for called in &code.calls {
+            self.named(called)?;
+        }
+        for sql in &code.types {
+            self.data_type(sql)?;
+        }
+        let Some(body) = &code.body else {
+            return Ok(());
+        };
+        match &*code.language {
+            // Only a superuser makes one, who answers for what it is declared to be.
+            "c" => Ok(()),
+            "internal" => {
+                let all: Vec<&Function> = self
+                    .catalog
+                    .functions_anywhere(body)
+                    .filter(|it| it.origin == Origin::System)
+                    .collect();
+                match all.is_empty() {
+                    true => Err(unknown_code(&code.language)),
+                    false => self.in_text(body, &all),
+                }
+            }
+            "sql" | "plpgsql" => text::check(self, body),
+            "plperl" | "plperlu" | "plpython3u" | "pltcl" | "pltclu" | "plv8" => {
+                let lower = body.to_ascii_lowercase();
+                match ["spi_", "plpy", "plv8", "eval", "exec"]
+                    .iter()
+                    .any(|word| lower.contains(word))
+                {
+                    true => Err(Why::new(
+                        ", whose text asks the database, or runs another text".to_owned(),
+                        READS,
+                    )),
+                    false => Ok(()),
+                }
+            }
+            other => Err(unknown_code(other)),
+        }
+    }
+
+    /// The operators that a symbol in a statement may mean.
+    pub(in crate::plan) fn operator(&self, schema: Option<&str>, symbol: &str) -> Verdict {
+        self.operators(symbol, self.catalog.operators(schema, symbol))
+    }
+
+    pub(super) fn operators<'b>(
+        &self,
+        symbol: &str,
+        mut operators: impl Iterator<Item = &'b Operator>,
+    ) -> Verdict {
+        operators.try_for_each(|operator| {
+            let label = format!("the operator {symbol}");
+            if let Some(difference) = &operator.difference {
+                return Err(Why::new(format!("{label}: {difference}"), SAME));
+            }
+            self.named(&operator.function)
+                .map_err(|why| why.within(&label))
+        })
+    }
+
+    /// The casts of users to a type, by its name in SQL or in `pg_type`.
+    pub(super) fn cast_to(&self, sql: &str) -> Verdict {
+        let element = &*type_key(sql);
+        let mut casts = self.catalog.casts.iter().filter(|cast| {
+            let facts = &cast.facts;
+            type_key(&facts.target) == element
+                || facts.target_name == element
+                || facts.target_name == alias(element)
+        });
+        casts.try_for_each(|cast| self.cast(cast))
+    }
+
+    fn cast(&self, cast: &Cast) -> Verdict {
+        let facts = &cast.facts;
+        let label = format!("the cast from {} to {}", facts.source, facts.target);
+        if let Some(difference) = &cast.difference {
+            return Err(Why::new(format!("{label}: {difference}"), SAME));
+        }
+        self.named(&facts.function)
+            .map_err(|why| why.within(&label))
+    }
+
+    /// Casts that PostgreSQL may apply to any expression, since both types are its own.
+    pub(in crate::plan) fn casts_of_anything(&self) -> Verdict {
+        let casts = self.catalog.casts.iter();
+        casts
+            .filter(|cast| cast.facts.is_implicit && !cast.facts.has_own_type)
+            .try_for_each(|cast| self.cast(cast))
+    }
+
+    /// A type, by its name in SQL: what its values call, and the casts that they may meet.
+    pub(in crate::plan) fn data_type(&self, sql: &str) -> Verdict {
+        let sql = &*type_key(sql);
+        if let Some(known) = self.types.borrow().get(sql) {
+            return known.clone();
+        }
+        self.types.borrow_mut().insert(sql.to_owned(), Ok(()));
+        let verdict = self.data_type_afresh(sql);
+        self.types
+            .borrow_mut()
+            .insert(sql.to_owned(), verdict.clone());
+        verdict
+    }
+
+    fn data_type_afresh(&self, sql: &str) -> Verdict {
+        let label = format!("the type {sql}");
+        let implicit = self.catalog.casts.iter().filter(|cast| {
+            let facts = &cast.facts;
+            facts.is_implicit
+                && [&facts.source, &facts.target]
+                    .iter()
+                    .any(|it| type_key(it) == sql)
+        });
+        for cast in implicit {
+            self.cast(cast)?;
+        }
+        let Some(of_type) = self.catalog.type_calls.get(sql) else {
+            return Ok(());
+        };
+        for called in &of_type.calls {
+            self.named(called).map_err(|why| why.within(&label))?;
+        }
+        if let Some(check) = &of_type.check {
+            text::check(self, check).map_err(|why| match why.what.starts_with(", ") {
+                true => Why::new(format!("{label}{}", why.what), why.hint),
+                false => why.within(&label),
+            })?;
+        }
+        of_type
+            .parts
+            .iter()
+            .try_for_each(|part| self.data_type(part))
+    }
+}
+
+fn label(function: &Function) -> String {
+    match function.kind {
+        FunctionKind::Aggregate => format!("the aggregate {}", function.name),
+        _ => format!("the function {}", function.name),
+    }
+}
+
+fn fitting<'a>(all: &[&'a Function], count: Option<usize>) -> Vec<&'a Function> {
+    let fitting: Vec<&Function> = all.iter().filter(|it| it.takes(count)).copied().collect();
+    match fitting.is_empty() {
+        // PostgreSQL has found one: the arguments are written in a way that is not understood here.
+        true => all.to_vec(),
+        false => fitting,
+    }
+}
+
+/// Why a function of such a class may not be called.
+pub(super) fn why(name: &str, class: Class) -> Why {
+    match class {
+        Class::Reads => Why::new(
+            format!(
+                "the function {name}, which reads tables itself: each shard would read its own \
+                 rows only"
+            ),
+            READS,
+        ),
+        Class::Server => Why::new(
+            format!(
+                "the function {name}, which tells of the server or the session, not of the data"
+            ),
+            ASK,
+        ),
+        Class::Clock => Why::new(
+            format!(
+                "the function {name}, which reads the clock where it cannot be stopped for all shards"
+            ),
+            CLOCK,
+        ),
+        Class::Chance => Why::new(
+            format!("the function {name}, which gives something else each time"),
+            "write what it does into the query",
+        ),
+        Class::Plain | Class::Unknown => Why::new(
+            format!(
+                "the function {name}, which is not declared IMMUTABLE and not known to read no \
+                 table and to be the same on every server"
+            ),
+            UNKNOWN,
+        ),
+    }
+}
+
+fn unknown_function(name: &str) -> Why {
+    Why::new(
+        format!("the function {name}, which is not in the catalog as it was read"),
+        REFRESH,
+    )
+}
+
+fn unknown_code(language: &str) -> Why {
+    Why::new(
+        format!(", whose code is {language}, of which it cannot be told whether it reads tables"),
+        READS,
+    )
+}
+
+/// What `pg_type` calls a type that SQL has other names for (`src/backend/parser/gram.y`).
+fn alias(sql: &str) -> &str {
+    match sql {
+        "int" | "integer" => "int4",
+        "smallint" => "int2",
+        "bigint" => "int8",
+        "real" => "float4",
+        "float" | "double precision" => "float8",
+        "decimal" | "dec" => "numeric",
+        "boolean" => "bool",
+        "character" | "char" => "bpchar",
+        "character varying" => "varchar",
+        "bit varying" => "varbit",
+        "timestamp with time zone" => "timestamptz",
+        "timestamp without time zone" => "timestamp",
+        "time with time zone" => "timetz",
+        "time without time zone" => "time",
+        other => other,
+    }
+}

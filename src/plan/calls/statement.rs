@@ -1,0 +1,471 @@
+//! The calls of a bound statement.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    AccessExpr, ArrayElemTypeDef, BinaryOperator, DataType, Expr, Function, FunctionArg,
+    FunctionArgExpr, ObjectName, Query, TableAlias, TableFactor, UnaryOperator, Visit, Visitor,
+};
+
+use super::judge::{ASK, Judge, Verdict, Why};
+use super::system;
+use crate::catalog::{Catalog, type_key};
+use crate::config::{Finish, PINNED, Topology};
+use crate::error::Result;
+use crate::plan::bind::{self, Base, Relation, Source, as_column, folded, parts};
+use crate::plan::rewrite::{self, bare};
+use crate::plan::{functions, locality, refused};
+
+/// Refuses a bound query that calls what may not be called, in any way; `view` is the name of the
+/// view whose query it is.
+///
+/// # Errors
+/// Names the function, how it is called, why it may not be, and what to do.
+pub(in crate::plan) fn check(
+    query: &Query,
+    view: Option<&str>,
+    relations: &HashMap<String, Relation>,
+    topology: &Topology,
+    catalog: &Catalog,
+) -> Result<()> {
+    let mut calls = Calls {
+        judge: Judge::new(catalog),
+        topology,
+        catalog,
+        relations,
+    };
+    let verdict = calls.judge.casts_of_anything();
+    let verdict = verdict.and_then(|()| match query.visit(&mut calls) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(why) => Err(why),
+    });
+    verdict.map_err(|why| {
+        let why = match view {
+            Some(view) => why.within(&format!("the view {view}")),
+            None => why,
+        };
+        refused(why.what, why.hint)
+    })
+}
+
+struct Calls<'a> {
+    judge: Judge<'a>,
+    topology: &'a Topology,
+    catalog: &'a Catalog,
+    relations: &'a HashMap<String, Relation>,
+}
+
+impl Visitor for Calls<'_> {
+    type Break = Why;
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Why> {
+        flow(self.expression(expr))
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Why> {
+        flow(self.factor(factor))
+    }
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Why> {
+        let mut keys = locality::order_keys(query).iter();
+        flow(keys.try_for_each(|key| match is_oid(&key.expr) {
+            true => Err(number_of_object(&key.expr)),
+            false => Ok(()),
+        }))
+    }
+}
+
+fn flow(verdict: Verdict) -> ControlFlow<Why> {
+    match verdict {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(why) => ControlFlow::Break(why),
+    }
+}
+
+impl Calls<'_> {
+    fn expression(&self, expr: &Expr) -> Verdict {
+        self.operators(expr)?;
+        if let Some(name) = called_by_syntax(expr) {
+            self.judge.call(None, name, None)?;
+        }
+        match expr {
+            Expr::Function(function) => self.function(function),
+            Expr::Cast {
+                expr, data_type, ..
+            } => self.cast(expr, data_type),
+            Expr::Convert {
+                data_type: Some(data_type),
+                ..
+            } => self.data_type(data_type),
+            Expr::TypedString(typed) => self.data_type(&typed.data_type),
+            Expr::CompoundFieldAccess { access_chain, .. } => {
+                access_chain.iter().try_for_each(|access| match access {
+                    AccessExpr::Dot(Expr::Identifier(name)) => self.attribute(&folded(name)),
+                    _ => Ok(()),
+                })
+            }
+            Expr::CompoundIdentifier(_) => match as_column(expr) {
+                Some((alias, name)) => self.column(&alias, &name),
+                None => Ok(()),
+            },
+            Expr::Identifier(name) => match self.relations.get(&folded(name)) {
+                Some(relation) => self.row(relation),
+                // What is bound to nothing is a keyword, or a column of the output.
+                None if name.quote_style.is_none() => self.keyword(&folded(name)),
+                None => Ok(()),
+            },
+            Expr::QualifiedWildcard(name, _) => self.whole_row(name),
+            _ => Ok(()),
+        }
+    }
+
+    fn factor(&self, factor: &TableFactor) -> Verdict {
+        let (name, args, alias) = match factor {
+            TableFactor::Table {
+                name,
+                args: Some(args),
+                alias,
+                ..
+            } => (name, &args.args, alias),
+            TableFactor::Function {
+                name, args, alias, ..
+            } => (name, args, alias),
+            TableFactor::UNNEST {
+                alias, array_exprs, ..
+            } => {
+                self.column_types(alias)?;
+                return self.judge.call(None, "unnest", Some(array_exprs.len()));
+            }
+            TableFactor::TableFunction { alias, .. } => return self.column_types(alias),
+            _ => return Ok(()),
+        };
+        self.column_types(alias)?;
+        self.called(name, args, Some(args.len()))
+    }
+
+    /// The types that `AS f(a int, b text)` lists.
+    fn column_types(&self, alias: &Option<TableAlias>) -> Verdict {
+        let mut columns = alias.iter().flat_map(|alias| &alias.columns);
+        columns.try_for_each(|column| match &column.data_type {
+            Some(data_type) => self.data_type(data_type),
+            None => Ok(()),
+        })
+    }
+
+    fn function(&self, function: &Function) -> Verdict {
+        let args = functions::arguments(function);
+        if args.iter().any(
+            |arg| matches!(arg, FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) if is_oid(expr)),
+        ) && !OF_ANY_VALUE.contains(&&*functions::name(function))
+        {
+            return Err(number_of_object(&Expr::Function(function.clone())));
+        }
+        let mut wildcards = args.iter().filter_map(|arg| match arg {
+            FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(name)) => Some(name),
+            _ => None,
+        });
+        wildcards.try_for_each(|name| self.whole_row(name))?;
+        self.called(&function.name, args, functions::argument_count(function))
+    }
+
+    /// A call by name.
+    fn called(&self, name: &ObjectName, args: &[FunctionArg], count: Option<usize>) -> Verdict {
+        let mut parts = parts(name);
+        let name = parts.pop().unwrap_or_default();
+        let schema = parts.pop();
+        let is_system = schema.as_ref().is_none_or(|schema| schema == "pg_catalog");
+        match &*name {
+            name if is_system && (system::is_role(name) || system::is_of_path(name)) => {
+                return self.of_session(name);
+            }
+            "current_setting" if is_system => return self.setting(args),
+            "age" if is_system && args.iter().any(|arg| self.is_transaction(arg)) => {
+                return Err(Why::new(
+                    "the function age of a transaction, which tells of the server".to_owned(),
+                    ASK,
+                ));
+            }
+            _ => {}
+        }
+        self.judge.call(schema.as_deref(), &name, count)
+    }
+
+    /// What tells of the session, and is the same on all shards unless they differ on it.
+    fn of_session(&self, name: &str) -> Verdict {
+        let catalog = self.catalog;
+        let difference = match system::is_role(name) {
+            true => &catalog.role_difference,
+            false => &catalog.path_difference,
+        };
+        let elsewhere = matches!(self.topology.finish(), Finish::Server(_))
+            .then(|| "the server that finishes may have another".to_owned());
+        match difference.clone().or(elsewhere) {
+            Some(reason) => Err(Why::new(
+                format!("{name}, which tells of the session: {reason}"),
+                "write its value into the query",
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether an argument is the number of a transaction.
+    fn is_transaction(&self, arg: &FunctionArg) -> bool {
+        let FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) = arg else {
+            return false;
+        };
+        match bare(expr) {
+            Expr::Cast { data_type, .. } => written(data_type) == "xid",
+            Expr::TypedString(typed) => written(&typed.data_type) == "xid",
+            column => as_column(column).is_some_and(|(alias, name)| {
+                let relation = self.relations.get(&alias);
+                let mut columns = relation.into_iter().flat_map(|it| &it.columns).flatten();
+                columns.any(|it| it.name == name && it.type_name.as_deref() == Some("xid"))
+            }),
+        }
+    }
+
+    /// `current_setting(..)`: of what every session is given.
+    fn setting(&self, args: &[FunctionArg]) -> Verdict {
+        let session = self.topology.session();
+        let is_given = |name: &str| {
+            name.eq_ignore_ascii_case("timezone")
+                || PINNED
+                    .iter()
+                    .any(|(pinned, _)| name.eq_ignore_ascii_case(pinned))
+                || session
+                    .settings()
+                    .keys()
+                    .any(|it| name.eq_ignore_ascii_case(it))
+                || name.eq_ignore_ascii_case("search_path") && session.search_path().is_some()
+        };
+        let name = args.first().and_then(|arg| match arg {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value))) => {
+                rewrite::string(&value.value)
+            }
+            _ => None,
+        });
+        match name {
+            Some(name) if is_given(name) => Ok(()),
+            _ => Err(Why::new(
+                "the function current_setting of a setting that not every session is given"
+                    .to_owned(),
+                "give it a value for all shards in [session] of the topology, or ask a shard for \
+                 it: --fan-out",
+            )),
+        }
+    }
+
+    /// A name that nothing has.
+    fn keyword(&self, name: &str) -> Verdict {
+        match () {
+            () if system::is_role(name) || name == "current_schema" => self.of_session(name),
+            () if name == "current_catalog" => self.judge.call(None, "current_database", Some(0)),
+            () => Ok(()),
+        }
+    }
+
+    /// `(row).f`: a field, or a function of the row.
+    fn attribute(&self, name: &str) -> Verdict {
+        let mut found = self.catalog.functions(None, name);
+        match found.any(|function| function.takes(Some(1))) {
+            true => self.judge.call(None, name, Some(1)),
+            false => Ok(()),
+        }
+    }
+
+    fn column(&self, alias: &str, name: &str) -> Verdict {
+        let Some(relation) = self.relations.get(alias) else {
+            return Ok(());
+        };
+        match &relation.columns {
+            Some(columns) => {
+                let mut meant = columns.iter().filter(|column| column.name == name);
+                meant.try_for_each(|column| self.type_of(column))
+            }
+            // What a function gives is not known: `f.g` may be `g(f)`.
+            None if alias != name => self.attribute(name),
+            None => Ok(()),
+        }
+    }
+
+    fn row(&self, relation: &Relation) -> Verdict {
+        if let Source::Table(Base {
+            name: (schema, name),
+            ..
+        }) = &relation.source
+        {
+            self.judge.data_type(&format!("{schema}.{name}"))?;
+        }
+        let mut columns = relation.columns.iter().flatten();
+        columns.try_for_each(|column| self.type_of(column))
+    }
+
+    fn whole_row(&self, name: &ObjectName) -> Verdict {
+        let alias = parts(name).pop().unwrap_or_default();
+        self.relations
+            .get(&alias)
+            .map_or(Ok(()), |relation| self.row(relation))
+    }
+
+    fn type_of(&self, column: &bind::RelationColumn) -> Verdict {
+        match &column.type_name {
+            Some(sql) => self.judge.data_type(sql),
+            None => Ok(()),
+        }
+    }
+
+    fn cast(&self, expr: &Expr, data_type: &DataType) -> Verdict {
+        let is_number = [
+            "oid", "int", "integer", "bigint", "int4", "int8", "smallint", "int2",
+        ]
+        .contains(&&*written(data_type));
+        if is_number && is_oid(expr) {
+            return Err(number_of_object(expr));
+        }
+        self.data_type(data_type)
+    }
+
+    /// A type that the statement names.
+    fn data_type(&self, data_type: &DataType) -> Verdict {
+        match data_type {
+            DataType::Array(
+                ArrayElemTypeDef::SquareBracket(element, _)
+                | ArrayElemTypeDef::AngleBracket(element)
+                | ArrayElemTypeDef::Parenthesis(element),
+            ) => self.data_type(element),
+            DataType::Custom(name, _) => {
+                let mut parts = parts(name);
+                let name = parts.pop().unwrap_or_default();
+                let schema = parts.pop();
+                let catalog = self.catalog;
+                if let Some(found) = catalog.data_type(schema.as_deref(), &name) {
+                    return self.named_type(&found.sql);
+                }
+                match catalog.relation(schema.as_deref(), &name) {
+                    Some(found) => self.named_type(&format!("{}.{}", found.schema, found.name)),
+                    None => self.named_type(&name),
+                }
+            }
+            other => self.named_type(&written(other)),
+        }
+    }
+
+    fn named_type(&self, sql: &str) -> Verdict {
+        self.judge.data_type(sql)?;
+        self.judge.cast_to(sql)
+    }
+
+    fn operators(&self, expr: &Expr) -> Verdict {
+        let symbols: &[&str] = match expr {
+            Expr::BinaryOp { left, op, right } => {
+                let compares = matches!(op, BinaryOperator::Eq | BinaryOperator::NotEq);
+                if [left, right].iter().any(|side| is_oid(side)) && !compares {
+                    return Err(number_of_object(expr));
+                }
+                return self.binary(op);
+            }
+            Expr::AnyOp { compare_op, .. } | Expr::AllOp { compare_op, .. } => {
+                return self.binary(compare_op);
+            }
+            Expr::UnaryOp { op, .. } => {
+                return match op {
+                    UnaryOperator::Not => Ok(()),
+                    op => self.judge.operator(None, op.to_string().trim()),
+                };
+            }
+            Expr::Like { .. } => &["~~", "!~~"],
+            Expr::ILike { .. } => &["~~*", "!~~*"],
+            Expr::SimilarTo { .. } | Expr::RLike { .. } => &["~", "!~"],
+            Expr::Between { .. } => &["<", "<=", ">", ">="],
+            Expr::InList { .. }
+            | Expr::InSubquery { .. }
+            | Expr::IsDistinctFrom(..)
+            | Expr::IsNotDistinctFrom(..)
+            | Expr::Case {
+                operand: Some(_), ..
+            } => &["=", "<>"],
+            Expr::Function(function) if functions::name(function) == "nullif" => &["="],
+            _ => return Ok(()),
+        };
+        symbols
+            .iter()
+            .try_for_each(|symbol| self.judge.operator(None, symbol))
+    }
+
+    fn binary(&self, op: &BinaryOperator) -> Verdict {
+        match op {
+            BinaryOperator::And | BinaryOperator::Or | BinaryOperator::Overlaps => Ok(()),
+            BinaryOperator::PGCustomBinaryOperator(parts) => {
+                let (symbol, schema) = match &parts[..] {
+                    [.., schema, symbol] => (symbol, Some(schema.as_str())),
+                    [symbol] => (symbol, None),
+                    [] => return Ok(()),
+                };
+                self.judge.operator(schema, symbol)
+            }
+            op => self.judge.operator(None, op.to_string().trim()),
+        }
+    }
+}
+
+/// Functions of which the parser makes nodes of their own, though they may be called as any other.
+fn called_by_syntax(expr: &Expr) -> Option<&'static str> {
+    match expr {
+        Expr::Ceil { .. } => Some("ceil"),
+        Expr::Floor { .. } => Some("floor"),
+        Expr::Substring { .. } => Some("substring"),
+        Expr::Overlay { .. } => Some("overlay"),
+        Expr::Convert { .. } => Some("convert"),
+        _ => None,
+    }
+}
+
+/// Functions that take the name of an object as they take any value, and tell its text at most.
+const OF_ANY_VALUE: [&str; 9] = [
+    "coalesce",
+    "concat",
+    "concat_ws",
+    "count",
+    "format",
+    "num_nonnulls",
+    "num_nulls",
+    "nullif",
+    "pg_typeof",
+];
+
+/// Whether a value is the number of an object, which differs between databases though its text is
+/// the same.
+fn is_oid(expr: &Expr) -> bool {
+    const TYPES: [&str; 9] = [
+        "regclass",
+        "regcollation",
+        "regnamespace",
+        "regoper",
+        "regoperator",
+        "regproc",
+        "regprocedure",
+        "regrole",
+        "regtype",
+    ];
+    match bare(expr) {
+        Expr::Cast { data_type, .. } => TYPES.contains(&&*written(data_type)),
+        Expr::TypedString(typed) => TYPES.contains(&&*written(&typed.data_type)),
+        Expr::Function(function) => functions::name(function) == "pg_typeof",
+        _ => false,
+    }
+}
+
+fn number_of_object(expr: &Expr) -> Why {
+    Why::new(
+        format!("{expr}: the number of an object differs between databases"),
+        ASK,
+    )
+}
+
+/// A type as it is written, without the brackets of an array and without modifiers.
+fn written(data_type: &DataType) -> String {
+    let text = data_type.to_string().to_lowercase();
+    let name = text.strip_prefix("pg_catalog.").unwrap_or(&text);
+    type_key(name)
+}
