@@ -4,6 +4,7 @@
 //! decides by the row alone, by what is the same on all shards, or by tables that every shard holds
 //! in full. What a policy of another kind would decide, no shard knows.
 
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
@@ -14,7 +15,7 @@ use super::{Binder, folded, parts};
 use crate::catalog::{Policy, Relation, RelationKind, Volatility};
 use crate::config::TableKind;
 use crate::error::Result;
-use crate::plan::{functions, instant, refused, rewrite, settings, sql};
+use crate::plan::{calls, functions, instant, refused, rewrite, settings, sql};
 
 const HINT: &str = "let the policy decide by columns of the row, by settings and by replicated \
                     tables; or connect as a role that it does not concern";
@@ -125,7 +126,9 @@ impl Binder<'_> {
             let reason = message.strip_prefix("refused: ").unwrap_or(message);
             format!("which calls {reason}")
         };
-        functions::check(&query, self.catalog).map_err(refusal)?;
+        // Its columns are not bound: what their types call, the catalog has in `policy.calls`.
+        calls::check(&query, None, &HashMap::new(), self.topology, self.catalog)
+            .map_err(refusal)?;
         settings::check(&query, self.catalog).map_err(refusal)?;
         if instant::reads_clock(&query) {
             return Err("which reads the clock: each shard has its own".to_owned());

@@ -246,7 +246,7 @@ impl Calls<'_> {
             _ => None,
         });
         match name {
-            Some(name) if is_given(name) => Ok(()),
+            Some(name) if is_given(name) || self.is_equal(name) => Ok(()),
             _ => Err(Why::new(
                 "the function current_setting of a setting that not every session is given"
                     .to_owned(),
@@ -254,6 +254,12 @@ impl Calls<'_> {
                  it: --fan-out",
             )),
         }
+    }
+
+    /// Whether all shards are known to give a setting the same value.
+    fn is_equal(&self, name: &str) -> bool {
+        let is_elsewhere = matches!(self.topology.finish(), Finish::Server(_));
+        !is_elsewhere && self.catalog.conditions().setting(name) == Some(None)
     }
 
     /// A name that nothing has.

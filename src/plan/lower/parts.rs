@@ -157,7 +157,7 @@ impl Parts {
                     .unwrap_or_default();
                 if let Some(reason) = own_function(function, catalog) {
                     *failed = Some(reason);
-                    return Ok(());
+                    return Ok(Walk::Done);
                 }
                 match aggregate::split(function, &types, columns) {
                     Err(Unsplit::Fault(error)) => return Err(error),
