@@ -480,8 +480,10 @@ async fn shards_that_cannot_be_reached_are_all_named() {
     let Some(urls) = support::shards(1) else {
         return;
     };
-    let closed = "postgresql://u:canary-password@127.0.0.1:1/d".to_owned();
-    let cluster = cluster(&[closed.clone(), urls[0].clone(), closed]);
+    let closed =
+        ["d", "e"].map(|name| format!("postgresql://u:canary-password@127.0.0.1:1/{name}"));
+    let [first, last] = closed;
+    let cluster = cluster(&[first, urls[0].clone(), last]);
     let error = cluster.fan_out("select 1").collect().await.unwrap_err();
     assert_eq!(
         (error.kind(), error.shard(), error.phase()),
