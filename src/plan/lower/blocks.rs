@@ -98,6 +98,8 @@ impl Planner<'_> {
         apart: Option<usize>,
     ) -> Result<(Option<usize>, Option<usize>)> {
         match apart {
+            // Only tables are cut out.
+            None if self.merge != MergeMode::Auto => Ok((None, None)),
             // Nothing of it may be cut out.
             Some(NOWHERE) => Ok((apart, apart)),
             Some(levels) => Ok((Some(levels.saturating_sub(1)), None)),

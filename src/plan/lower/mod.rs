@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! plan_query ── local ──> one step: Single, Union, Ordered
-//!     └─ else: broadcast what is global inside sharded blocks, then lower (blocks):
+//!     └─ else: run what has to run once, broadcast what is global inside sharded
+//!            blocks, then lower (blocks):
 //!            each block becomes a block over the rows of steps
 //!              combine: partial aggregates     rows: the block's own rows     gather: filtered tables
 //!            and what remains is the finish step
