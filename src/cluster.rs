@@ -244,14 +244,18 @@ impl Cluster {
         Arc::clone(&self.descriptions())
     }
 
-    pub(crate) fn remember_described(&self, sql: String, columns: Vec<Column>) {
+    /// Remembers what planning a query had to ask for.
+    pub(crate) fn remember_described(&self, more: Vec<(String, Vec<Column>)>) {
+        if more.is_empty() {
+            return;
+        }
         let mut described = self.descriptions();
         // Copied only if another query looks at it.
         let described = Arc::make_mut(&mut described);
-        if described.len() >= MOST_DESCRIBED {
+        if described.len() + more.len() > MOST_DESCRIBED {
             described.clear();
         }
-        described.insert(sql, columns);
+        described.extend(more.into_iter().take(MOST_DESCRIBED));
     }
 
     fn descriptions(&self) -> MutexGuard<'_, Arc<HashMap<String, Vec<Column>>>> {

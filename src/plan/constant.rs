@@ -136,7 +136,8 @@ fn type_name(data_type: &DataType) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::sql::{parse, with_deep_stack};
+    use crate::plan::sql::parse;
+    use crate::plan::thread::with_deep_stack;
     use datafusion::sql::sqlparser::ast::{SelectItem, SetExpr};
 
     #[test]

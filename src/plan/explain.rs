@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
+use super::thread::with_deep_stack;
 use super::{Arm, Exactness, Merge, Place, Plan, Sql, Step, sql};
 use crate::config::{Finish, Topology};
 use crate::progress::StepProgress;
@@ -59,7 +60,7 @@ impl Plan {
 
     /// The text of [`Display`](fmt::Display), with what each step has done so far.
     pub(crate) fn describe(&self, measured: Option<&[StepProgress]>) -> String {
-        let described = sql::with_deep_stack(|| {
+        let described = with_deep_stack(|| {
             let mut text = String::new();
             // Writing to a String does not fail.
             let _ = self.write(measured, &mut text);
@@ -506,12 +507,12 @@ Relations may hold 1,000,000 rows and 256 MiB of SQL text, all together; more is
             "SELECT {} FROM t WHERE a = 'x y'",
             ["column_name"; 9].join(", ")
         );
-        let lines = sql::with_deep_stack(|| Ok(pretty(&long))).unwrap();
+        let lines = with_deep_stack(|| Ok(pretty(&long))).unwrap();
         assert!(lines.lines().count() > 5, "{lines}");
         let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
         assert_eq!(words(&lines), words(&long));
         let strange = format!("{long} AND nothing that can be read");
-        let same = sql::with_deep_stack(|| Ok(pretty(&strange))).unwrap();
+        let same = with_deep_stack(|| Ok(pretty(&strange))).unwrap();
         assert_eq!(same, strange);
     }
 

@@ -7,10 +7,12 @@
 //! A [`Plan`] is a list of [`Step`]s. Each runs one SQL text, on some shards or on the server that
 //! finishes, merges the rows of those shards, and either hands them to later steps as a relation
 //! or, if it is the last, gives the answer. Nothing here touches a socket: what only a server
-//! knows (the type of an expression, the shard of a key) is asked for with [`Need`], and planning
-//! starts again with the answer.
+//! knows (the type of an expression, the shard of a key) is asked for with [`Need`], by way of
+//! whoever has the plan made. The answer is waited for where it is needed, so that a statement is
+//! planned once.
 
 mod aggregate;
+mod answers;
 mod bind;
 mod build;
 mod constant;
@@ -25,11 +27,12 @@ mod rewrite;
 mod route;
 mod same;
 mod sql;
+#[cfg(test)]
+mod tests;
+mod thread;
 mod untyped;
 
-use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast;
 
@@ -38,8 +41,10 @@ use crate::config::Topology;
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::types::{Column, TypeOptions};
 
+pub(crate) use answers::{Answer, Answers, Need};
 pub(crate) use explain::{Surroundings, rows, seconds};
 pub(crate) use order_keys::{OrderKeys, order_keys};
+pub(crate) use thread::{abandoned, on_deep_stack};
 
 /// What runs where to answer one query.
 ///
@@ -164,31 +169,6 @@ pub(crate) struct SortKey {
     pub(crate) nulls_first: bool,
 }
 
-/// A question that only a server can answer.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum Need {
-    /// The columns of a statement, from any shard.
-    Describe(String),
-    /// The rows of a statement that reads no table, as text.
-    Evaluate(String),
-}
-
-/// What servers have answered.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Answers {
-    /// What was known before.
-    pub(crate) known: Arc<HashMap<String, Vec<Column>>>,
-    pub(crate) described: HashMap<String, Vec<Column>>,
-    pub(crate) evaluated: HashMap<String, Vec<Vec<Option<String>>>>,
-}
-
-impl Answers {
-    /// The columns of a statement that [`Need::Describe`] may ask for.
-    fn described(&self, sql: &str) -> Option<&Vec<Column>> {
-        self.described.get(sql).or_else(|| self.known.get(sql))
-    }
-}
-
 /// Which merge a query may take.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -219,29 +199,21 @@ pub(crate) struct Question<'a> {
     pub(crate) answers: &'a Answers,
 }
 
-/// A plan, or what has to be known for one.
-#[derive(Debug, Clone)]
-pub(crate) enum Planned {
-    Plan(Plan),
-    Need(Need),
-}
-
-/// Plans a query.
+/// Plans a query. Call it [`on_deep_stack`].
 ///
 /// # Errors
 /// [`ErrorKind::Unsupported`] for a query that cannot be answered exactly.
-pub(crate) fn plan(question: &Question<'_>) -> Result<Planned> {
-    sql::with_deep_stack(|| match make(question) {
-        Ok(plan) => Ok(Planned::Plan(plan)),
-        Err(Stop::Need(need)) => Ok(Planned::Need(need)),
-        Err(Stop::Refused(error)) => Err(error),
+pub(crate) fn plan(question: &Question<'_>) -> Result<Plan> {
+    make(question).map_err(|stop| match stop {
+        Stop::Need(need) => Error::fault(format!("nobody could be asked: {need:?}")),
+        Stop::Refused(error) => error,
     })
 }
 
 /// Why planning stops.
 #[derive(Debug)]
 enum Stop {
-    /// Until this is known.
+    /// This is not known, and there is nobody to be asked.
     Need(Need),
     /// For good.
     Refused(Error),
@@ -299,9 +271,7 @@ fn pin(question: &Question<'_>, query: &mut ast::Query) -> std::result::Result<b
     if !instant::reads_clock(query) {
         return Ok(false);
     }
-    let Some(rows) = question.answers.evaluated.get(NOW) else {
-        return Err(Stop::Need(Need::Evaluate(NOW.to_owned())));
-    };
+    let rows = question.answers.evaluated(NOW.to_owned())?;
     let now = rows.first().and_then(|row| row.first()).cloned().flatten();
     Ok(instant::pin_instant(query, &now.unwrap_or_default())?)
 }

@@ -5,6 +5,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::sql;
+use super::thread::on_deep_stack;
 
 /// The `ORDER BY` of a statement, as far as the columns of its answer show it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -17,9 +18,9 @@ pub(crate) struct OrderKeys {
 
 /// The keys by which a statement whose answer has these columns is ordered; none if it cannot be
 /// read.
-pub(crate) fn order_keys(text: &str, names: &[String]) -> OrderKeys {
-    let keys = sql::with_deep_stack(|| Ok(of_query(&sql::parse(text)?, names)));
-    keys.unwrap_or_default()
+pub(crate) async fn order_keys(text: String, names: Vec<String>) -> OrderKeys {
+    let keys = on_deep_stack(move || Ok(of_query(&sql::parse(&text)?, &names)));
+    keys.await.unwrap_or_default()
 }
 
 fn of_query(query: &Query, names: &[String]) -> OrderKeys {
@@ -69,8 +70,8 @@ fn column(key: &Expr, body: &SetExpr, names: &[String]) -> Option<usize> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn keys_are_columns_by_number_name_or_expression() {
+    #[tokio::test]
+    async fn keys_are_columns_by_number_name_or_expression() {
         let names = ["a", "Sum", "c"].map(str::to_owned);
         for (text, count, columns) in [
             ("SELECT a, b, c FROM t", 0, &[][..]),
@@ -89,7 +90,7 @@ mod tests {
             ("SELECT * FROM t ORDER BY c", 1, &[2]),
             ("SELECT 1 WHERE", 0, &[]),
         ] {
-            let keys = order_keys(text, &names);
+            let keys = order_keys(text.to_owned(), names.to_vec()).await;
             assert_eq!((keys.count, &*keys.columns), (count, columns), "{text}");
         }
     }

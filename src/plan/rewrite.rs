@@ -7,6 +7,7 @@ use datafusion::sql::sqlparser::ast::{
     Visitor, VisitorMut, visit_expressions, visit_expressions_mut,
 };
 
+use super::thread;
 use crate::error::Result;
 
 /// What becomes of an expression that a walk has come to.
@@ -60,7 +61,8 @@ impl<F: FnMut(&mut Expr) -> Result<Walk>> VisitorMut for Walker<F> {
     type Break = ();
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        match (self.step)(expr) {
+        let step = thread::check().and_then(|()| (self.step)(expr));
+        match step {
             Ok(Walk::Into) => ControlFlow::Continue(()),
             Ok(Walk::Done) => {
                 let leaf = Expr::Identifier(Ident::new(format!("\0{}", self.taken.len())));
@@ -115,15 +117,23 @@ pub(super) fn held_query(expr: &Expr) -> Option<&Query> {
 pub(super) fn each<T: Visit>(tree: &T, mut f: impl FnMut(&Expr)) {
     let _ = visit_expressions(tree, |expr| {
         f(expr);
-        ControlFlow::<()>::Continue(())
+        go_on()
     });
+}
+
+/// Nobody looks at the result of a walk that was abandoned.
+fn go_on() -> ControlFlow<()> {
+    match thread::is_abandoned() {
+        true => ControlFlow::Break(()),
+        false => ControlFlow::Continue(()),
+    }
 }
 
 /// Whether any expression, those inside queries too, is what `f` looks for.
 pub(super) fn any<T: Visit>(tree: &T, mut f: impl FnMut(&Expr) -> bool) -> bool {
     visit_expressions(tree, |expr| match f(expr) {
         true => ControlFlow::Break(()),
-        false => ControlFlow::Continue(()),
+        false => go_on(),
     })
     .is_break()
 }
@@ -148,7 +158,7 @@ impl<F: FnMut(Node<'_>, usize)> Visitor for Reader<F> {
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
         (self.f)(Node::Expr(expr), self.depth);
-        ControlFlow::Continue(())
+        go_on()
     }
 
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
@@ -230,6 +240,21 @@ pub(super) fn factors<T: Visit>(tree: &T, mut f: impl FnMut(&TableFactor)) {
             f(factor);
         }
     });
+}
+
+/// Whether any item of FROM, those of queries inside too, is what `f` looks for.
+pub(super) fn any_factor<T: Visit>(tree: &T, f: impl FnMut(&TableFactor) -> bool) -> bool {
+    struct Search<F>(F);
+    impl<F: FnMut(&TableFactor) -> bool> Visitor for Search<F> {
+        type Break = ();
+        fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+            match (self.0)(factor) {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        }
+    }
+    tree.visit(&mut Search(f)).is_break()
 }
 
 /// Calls `f` for every expression but those inside queries.
@@ -316,19 +341,6 @@ pub(super) fn bare(expr: &Expr) -> &Expr {
         Expr::Nested(inner) => bare(inner),
         other => other,
     }
-}
-
-/// Calls `f`, which may change it, for every SELECT, those of queries inside too.
-pub(super) fn each_select<T: VisitMut>(tree: &mut T, f: impl FnMut(&mut Select)) {
-    struct Selects<F>(F);
-    impl<F: FnMut(&mut Select)> VisitorMut for Selects<F> {
-        type Break = ();
-        fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
-            (self.0)(select);
-            ControlFlow::Continue(())
-        }
-    }
-    let _ = tree.visit(&mut Selects(f));
 }
 
 /// Calls `f`, which may change it, for every query, the outer ones first.

@@ -11,11 +11,11 @@ use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, Query, Select, SelectItem, SetExpr, TableFactor, TableWithJoins,
 };
 
+use super::Stop;
 use super::bind::{self, Outer, Relation, Sharding, Source, as_column};
 use super::constant::{Constant, typed};
 use super::locality::{self, ColumnName, Equalities};
 use super::rewrite::{self, bare, conjuncts};
-use super::{Need, Stop};
 use crate::catalog::ColumnFacts;
 use crate::error::{Error, ErrorKind};
 
@@ -275,17 +275,17 @@ impl<'a> Router<'a> {
         for tree in &select.from {
             inner_conditions(tree, &mut conditions, &mut sided);
         }
+        // What no condition names is not pinned by any: nor are the tables of other blocks.
+        let mut named: HashSet<String> =
+            known.keys().map(|((alias, _), _)| alias.clone()).collect();
+        rewrite::own_expressions(&select.selection, |expr| named.extend(alias_of(expr)));
+        rewrite::own_expressions(&select.from, |expr| named.extend(alias_of(expr)));
         let mut pins = known.clone();
         // Any key that is compared with constants pins all columns that it is equal to.
-        for sharding in
-            self.relations
-                .iter()
-                .filter_map(|(alias, relation)| match &relation.source {
-                    Source::Table(base) => Some((alias.clone(), base.sharding.as_ref()?)),
-                    _ => None,
-                })
-        {
-            let (alias, sharding) = sharding;
+        for alias in named {
+            let Some(sharding) = self.sharding(&alias) else {
+                continue;
+            };
             let key = (alias, sharding.key.clone());
             let class = equal.class(&key);
             let mut shards: Option<BTreeSet<usize>> = None;
@@ -371,10 +371,7 @@ impl<'a> Router<'a> {
             rows.join(", "),
             bind::ident(&sharding.key_column),
         );
-        let Some(rows) = self.answers.evaluated.get(&sql) else {
-            return Err(Stop::Need(Need::Evaluate(sql)));
-        };
-        for row in rows {
+        for row in self.answers.evaluated(sql)? {
             // An index of NULL says nothing.
             let Some(Some(number)) = row.first() else {
                 return Ok(None);
@@ -482,6 +479,11 @@ fn collect_subqueries<T: datafusion::sql::sqlparser::ast::VisitMut>(
             None => rewrite::Walk::Into,
         })
     });
+}
+
+/// The relation that a column is of.
+fn alias_of(expr: &Expr) -> Option<String> {
+    as_column(expr).map(|(alias, _)| alias)
 }
 
 /// Both must hold.

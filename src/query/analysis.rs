@@ -4,8 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::FutureExt;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
+use super::deadline::Deadline;
 use super::{Planning, Query};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{Plan, seconds};
@@ -62,7 +64,9 @@ impl Query {
     pub async fn stream_analyzed(self) -> Result<(QueryStream, Analysis)> {
         let planning = self.planning.ok_or_else(no_plan)?;
         let deadline = self.deadline();
-        let (rows, analysis) = deadline.within(self.start_planned(planning)).await?;
+        let (rows, analysis) = deadline
+            .within(self.start_planned(planning, &deadline))
+            .await?;
         Ok((deadline.bound(rows), analysis))
     }
 
@@ -80,8 +84,9 @@ impl Query {
     pub(super) async fn start_planned(
         &self,
         mut planning: Planning,
+        deadline: &Deadline,
     ) -> Result<(QueryStream, Analysis)> {
-        let (mut rows, analysis) = self.start(planning).await?;
+        let (mut rows, analysis) = self.start(planning, deadline).await?;
         if !analysis.plan.decimals {
             return Ok((rows, analysis));
         }
@@ -91,7 +96,7 @@ impl Query {
             Some(Err(error)) if error.kind() == ErrorKind::Decode => {
                 drop(rows);
                 planning.decimals = false;
-                self.start(planning).await
+                self.start(planning, deadline).await
             }
             first => {
                 let schema = rows.schema();
@@ -101,9 +106,13 @@ impl Query {
         }
     }
 
-    async fn start(&self, planning: Planning) -> Result<(QueryStream, Analysis)> {
+    async fn start(
+        &self,
+        planning: Planning,
+        deadline: &Deadline,
+    ) -> Result<(QueryStream, Analysis)> {
         let began = Instant::now();
-        let (plan, held) = self.make_plan(planning).await?;
+        let (plan, held) = self.make_plan(planning, deadline).boxed().await?;
         let analysis = Analysis {
             plan: Arc::new(plan),
             planning: began.elapsed(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::stream::{self, StreamExt};
 use tokio::time::{Instant, timeout_at};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::progress::{ScanProgress, ShardState};
 use crate::stream::QueryStream;
 
@@ -37,6 +37,22 @@ impl Deadline {
         }
     }
 
+    /// The same for a part of the query; the error says that it was this which did not end.
+    pub(super) async fn during<T>(
+        &self,
+        phase: Phase,
+        what: &str,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let Some((at, limit)) = self.end else {
+            return work.await;
+        };
+        match timeout_at(at, work).await {
+            Ok(result) => result,
+            Err(_) => Err(overdue(limit, &format!("; {what}")).with_phase(phase)),
+        }
+    }
+
     fn passed(&self, limit: Duration) -> Error {
         let late: Vec<_> = self
             .progress
@@ -49,14 +65,7 @@ impl Deadline {
             true => String::new(),
             false => format!("; not done: {}", late.join(", ")),
         };
-        Error::new(
-            ErrorKind::Timeout,
-            format!(
-                "the query did not end within {} s{waiting}",
-                limit.as_secs_f64()
-            ),
-        )
-        .with_hint("give it more time (--timeout on the command line), or ask for less")
+        overdue(limit, &waiting)
     }
 
     /// The stream, with an error in place of what does not come in time.
@@ -76,5 +85,65 @@ impl Deadline {
             }
         });
         QueryStream::new(schema, batches)
+    }
+}
+
+fn overdue(limit: Duration, waiting: &str) -> Error {
+    Error::new(
+        ErrorKind::Timeout,
+        format!(
+            "the query did not end within {} s{waiting}",
+            limit.as_secs_f64()
+        ),
+    )
+    .with_hint("give it more time (--timeout on the command line), or ask for less")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn deadline() -> Deadline {
+        let progress = ScanProgress::new();
+        progress.begin(["s0"]);
+        Deadline::new(Some(Duration::ZERO), progress)
+    }
+
+    #[tokio::test]
+    async fn a_part_that_does_not_end_is_what_the_error_names() {
+        let never = std::future::pending::<Result<()>>();
+        let error = deadline()
+            .during(Phase::Plan, "its planning did not end", never)
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+        assert_eq!(error.phase(), Some(Phase::Plan));
+        assert!(error.message().ends_with("; its planning did not end"));
+    }
+
+    #[tokio::test]
+    async fn without_a_part_the_shards_that_are_late_are_named() {
+        let never = std::future::pending::<Result<()>>();
+        let error = deadline().within(never).await.unwrap_err();
+        assert!(error.message().ends_with("; not done: \"s0\""), "{error}");
+    }
+
+    #[cfg(feature = "datafusion")]
+    #[tokio::test]
+    async fn a_query_that_is_not_planned_in_time_blames_no_shard() {
+        use crate::cluster::Cluster;
+        use crate::config::{Shard, Topology};
+
+        let topology = Topology::builder()
+            .with_shard(Shard::new("s0", "postgresql://127.0.0.1:1/db"))
+            .build()
+            .unwrap();
+        let query = Cluster::new(topology).unwrap().query("select 1");
+        let query = query.with_timeout(Duration::ZERO);
+        let error = query.collect().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+        assert_eq!(error.phase(), Some(Phase::Plan));
+        assert_eq!(error.shard(), None);
+        assert!(!error.message().contains("s0"), "{error}");
     }
 }

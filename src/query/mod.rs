@@ -211,7 +211,7 @@ impl Query {
             .within(async {
                 #[cfg(feature = "datafusion")]
                 if let Some(planning) = self.planning {
-                    return self.planned_schema(planning).await;
+                    return self.planned_schema(planning, &deadline).await;
                 }
                 let prepared = self.prepare().await?;
                 for (session, _) in prepared.shards {
@@ -269,7 +269,9 @@ impl Query {
                 )
                 .with_hint("use merge SQL with a fan-out, or write it into the query"));
             }
-            let (rows, _) = deadline.within(self.start_planned(planning)).await?;
+            let (rows, _) = deadline
+                .within(self.start_planned(planning, &deadline))
+                .await?;
             return Ok(deadline.bound(rows));
         }
         let (order, memory) = (self.order.unwrap_or_default(), self.memory);

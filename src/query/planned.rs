@@ -1,19 +1,23 @@
 //! Queries that are planned: the SQL as if one PostgreSQL held all rows.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
+use futures::FutureExt;
 
 use super::analysis::no_plan;
+use super::deadline::Deadline;
 use super::execute::{Held, about_made_sql, renamed, schema_of};
 use super::{Planning, Query};
+use crate::catalog::Catalog;
 use crate::cluster::Cluster;
-use crate::error::{Error, Result};
+use crate::error::{Phase, Result};
 use crate::finish::{DEFAULT_FINISH_BYTES, DEFAULT_FINISH_ROWS};
 use crate::merge::{self, ReaggregateOptions};
-use crate::plan::{self, Answers, Merge, MergeMode, Need, Plan, Planned, Question, Surroundings};
-use crate::scan::{self, Reading};
+use crate::plan::{self, Answer, Answers, Merge, MergeMode, Need, Plan, Question, Surroundings};
+use crate::scan::{self, Description, Reading};
 use crate::statement::Statement;
 use crate::types::{Column, TypeOptions};
 
@@ -67,10 +71,11 @@ impl Query {
     /// As [`stream`](Self::stream), before the first row; [`ErrorKind::Config`](crate::ErrorKind::Config) for a fan-out, which
     /// has no plan.
     pub async fn plan(self) -> Result<Plan> {
-        self.deadline()
+        let deadline = self.deadline();
+        deadline
             .within(async {
                 let planning = self.planning.ok_or_else(no_plan)?;
-                let (plan, held) = self.make_plan(planning).await?;
+                let (plan, held) = self.make_plan(planning, &deadline).await?;
                 held.session.finish().await;
                 Ok(plan)
             })
@@ -83,10 +88,11 @@ impl Query {
     /// # Errors
     /// As [`plan`](Self::plan).
     pub async fn explain(self) -> Result<Plan> {
-        self.deadline()
+        let deadline = self.deadline();
+        deadline
             .within(async {
                 let planning = self.planning.ok_or_else(no_plan)?;
-                let (mut plan, mut held) = self.make_plan(planning).await?;
+                let (mut plan, mut held) = self.make_plan(planning, &deadline).await?;
                 plan.surroundings.merges = self.merge_plans(&plan, &mut held).await?;
                 held.session.finish().await;
                 Ok(plan)
@@ -120,81 +126,151 @@ impl Query {
     }
 
     /// The schema of the answer.
-    pub(super) async fn planned_schema(&self, planning: Planning) -> Result<SchemaRef> {
-        let (plan, held) = self.make_plan(planning).await?;
+    pub(super) async fn planned_schema(
+        &self,
+        planning: Planning,
+        deadline: &Deadline,
+    ) -> Result<SchemaRef> {
+        let (plan, held) = self.make_plan(planning, deadline).await?;
         held.session.finish().await;
         let fields: Vec<_> = plan.columns.iter().map(Column::to_field).collect();
         Ok(Arc::new(Schema::new(fields)))
     }
 
     /// The plan, and the session of the shard that answered what had to be known for it.
-    pub(super) async fn make_plan(&self, planning: Planning) -> Result<(Plan, Held)> {
-        let statement = Statement::parse(&self.sql)?;
+    pub(super) async fn make_plan(
+        &self,
+        planning: Planning,
+        deadline: &Deadline,
+    ) -> Result<(Plan, Held)> {
+        // A long text takes its time already to be taken apart.
+        let text = self.sql.clone();
+        let statement = plan::on_deep_stack(move || Statement::parse(&text));
+        let statement = deadline.during(Phase::Plan, NOT_PLANNED, statement).await?;
         // Before a session is held: it takes one of each shard.
-        let catalog = self.cluster.catalog().await?;
+        let catalog = deadline
+            .during(
+                Phase::Plan,
+                "the catalogs of the shards were not read by then",
+                self.cluster.catalog(),
+            )
+            .await?;
         let shard = self.cluster.next_shard();
+        let name = self.cluster.pools().name(shard);
+        let session = self.cluster.session(shard);
         let mut held = Held {
             shard,
-            session: self.cluster.session(shard).await?,
+            session: deadline
+                .during(
+                    Phase::Connect,
+                    &format!("{name:?} had no connection for it by then"),
+                    session,
+                )
+                .await?,
         };
         // PostgreSQL's own errors, with their places in the text, come from here.
         let reading = Reading::Options(self.types);
-        let description = scan::describe(&mut held.session, &statement, reading).await?;
-        let sql = scan::with_values(&statement, &description, &self.parameters)?;
-        let mut answers = Answers {
-            known: self.cluster.described(),
-            ..Answers::default()
+        let description = scan::describe(&mut held.session, &statement, reading);
+        let work = Work {
+            description: deadline
+                .during(Phase::Describe, &unanswered(name), description)
+                .await?,
+            statement,
+            parameters: self.parameters.clone(),
+            cluster: self.cluster.clone(),
+            catalog,
+            planning,
+            types: self.types,
         };
-        let mut asked = HashSet::new();
-        loop {
-            let question = Question {
-                sql: &sql,
-                topology: self.cluster.topology(),
-                catalog: &catalog,
-                merge: planning.merge,
-                decimals: planning.decimals,
-                types: &self.types,
-                columns: &description.columns,
-                answers: &answers,
-            };
-            let need = match plan::plan(&question)? {
-                Planned::Plan(mut plan) => {
-                    plan.surroundings = Surroundings::new(
-                        self.cluster.topology(),
-                        planning.finish_rows,
-                        planning.finish_bytes,
-                    );
-                    return Ok((plan, held));
-                }
-                Planned::Need(need) => need,
-            };
-            if !asked.insert(need.clone()) {
-                return Err(Error::fault(format!(
-                    "planning asks the same a second time: {need:?}"
-                )));
-            }
-            self.answer(need, &mut held, &mut answers).await?;
-        }
+        let (plan, described) = asked(work, &mut held, deadline).boxed().await?;
+        self.cluster.remember_described(described);
+        Ok((plan, held))
     }
+}
 
-    async fn answer(&self, need: Need, held: &mut Held, answers: &mut Answers) -> Result<()> {
-        match need {
-            Need::Describe(sql) => {
-                let statement = Statement::parse(&sql)?;
-                let reading = Reading::Options(TypeOptions::default());
-                let described = scan::describe(&mut held.session, &statement, reading)
-                    .await
-                    .map_err(about_made_sql)?;
-                self.cluster
-                    .remember_described(sql.clone(), described.columns.clone());
-                answers.described.insert(sql, described.columns);
-            }
-            // Not remembered beyond this query: the next one's now() is another.
-            Need::Evaluate(sql) => {
-                let rows = held.session.query(&sql).await?;
-                answers.evaluated.insert(sql, rows);
-            }
+const NOT_PLANNED: &str = "its planning did not end, and nothing has run";
+
+fn unanswered(shard: &str) -> String {
+    format!("{shard:?} did not tell by then what planning had to know")
+}
+
+/// Planning, which takes place on a thread of its own.
+struct Work {
+    statement: Statement,
+    description: Description,
+    parameters: Vec<Option<String>>,
+    cluster: Cluster,
+    catalog: Arc<Catalog>,
+    planning: Planning,
+    types: TypeOptions,
+}
+
+/// Columns of statements.
+type Described = Vec<(String, Vec<Column>)>;
+
+impl Work {
+    /// The plan, and what had to be described for it.
+    fn run(self, ask: impl FnMut(&Need) -> Result<Answer> + 'static) -> Result<(Plan, Described)> {
+        let sql = scan::with_values(&self.statement, &self.description, &self.parameters)?;
+        let answers = Answers::new(self.cluster.described(), ask);
+        let topology = self.cluster.topology();
+        let question = Question {
+            sql: &sql,
+            topology,
+            catalog: &self.catalog,
+            merge: self.planning.merge,
+            decimals: self.planning.decimals,
+            types: &self.types,
+            columns: &self.description.columns,
+            answers: &answers,
+        };
+        let mut plan = plan::plan(&question)?;
+        plan.surroundings = Surroundings::new(
+            topology,
+            self.planning.finish_rows,
+            self.planning.finish_bytes,
+        );
+        Ok((plan, answers.into_described()))
+    }
+}
+
+/// Has the thread do its work, and answers what it asks meanwhile.
+async fn asked(work: Work, held: &mut Held, deadline: &Deadline) -> Result<(Plan, Described)> {
+    let name = work.cluster.pools().name(held.shard).clone();
+    let (ask, mut needs) = tokio::sync::mpsc::unbounded_channel();
+    let (answer, answers) = std::sync::mpsc::channel();
+    let planned = plan::on_deep_stack(move || {
+        work.run(move |need| {
+            // Either side hangs up when nobody waits for the plan.
+            ask.send(need.clone()).map_err(|_| plan::abandoned())?;
+            answers.recv().map_err(|_| plan::abandoned())
+        })
+    });
+    let mut planned = pin!(deadline.during(Phase::Plan, NOT_PLANNED, planned));
+    loop {
+        let need = tokio::select! {
+            plan = &mut planned => return plan,
+            Some(need) = needs.recv() => need,
+        };
+        let found = answered(need, held);
+        let found = deadline
+            .during(Phase::Describe, &unanswered(&name), found)
+            .await?;
+        // Without a receiver, the plan is there or has failed.
+        let _ = answer.send(found);
+    }
+}
+
+async fn answered(need: Need, held: &mut Held) -> Result<Answer> {
+    match need {
+        Need::Describe(sql) => {
+            let statement = Statement::parse(&sql)?;
+            let reading = Reading::Options(TypeOptions::default());
+            let described = scan::describe(&mut held.session, &statement, reading)
+                .await
+                .map_err(about_made_sql)?;
+            Ok(Answer::Columns(described.columns))
         }
-        Ok(())
+        Need::Evaluate(sql) => Ok(Answer::Rows(held.session.query(&sql).await?)),
     }
 }

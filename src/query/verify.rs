@@ -135,7 +135,7 @@ impl Verifier {
             .iter()
             .map(|field| field.name().clone())
             .collect();
-        let keys = plan::order_keys(&self.sql, &names);
+        let keys = plan::order_keys(self.sql.clone(), names).await;
         let verified = compared(expected, found, &keys)?;
         *self.verified.lock().unwrap_or_else(PoisonError::into_inner) = Some(verified);
         Ok(())

@@ -135,6 +135,7 @@ pub(super) fn bind(mut query: Query, topology: &Topology, catalog: &Catalog) -> 
         values: HashMap::new(),
         views: Vec::new(),
         expanded: 0,
+        numbers: HashMap::new(),
     };
     binder.query(&mut query)?;
     binder.name_columns(&mut query)?;
@@ -163,6 +164,8 @@ struct Binder<'a> {
     /// Those being expanded; a view cannot hold itself.
     views: Vec<String>,
     expanded: usize,
+    /// By name: from which number on names with a number behind it may be free.
+    numbers: HashMap<String, usize>,
 }
 
 /// The columns of a query.

@@ -9,10 +9,11 @@ use datafusion::sql::sqlparser::ast::{
 use super::scope::Scope;
 use super::{Binder, Output, RelationColumn, folded, item_name, with};
 use crate::error::Result;
-use crate::plan::{build, refused};
+use crate::plan::{build, refused, thread};
 
 impl Binder<'_> {
     pub(super) fn query(&mut self, query: &mut Query) -> Result<Output> {
+        thread::check()?;
         let ctes = self.ctes.len();
         if let Some(with) = query.with.take() {
             let runs = with::runs(&with.cte_tables, query);

@@ -215,10 +215,14 @@ impl Binder<'_> {
             binder.relations.contains_key(alias) || binder.kept.contains(alias)
         };
         let mut alias = name.to_owned();
-        let mut number = 2;
+        // A thousand uses of a table would be half a million names that are taken.
+        let mut number = self.numbers.get(name).copied().unwrap_or(2);
         while taken(self, &alias) {
             alias = format!("{name}_{number}");
             number += 1;
+        }
+        if number > 2 {
+            self.numbers.insert(name.to_owned(), number);
         }
         alias
     }

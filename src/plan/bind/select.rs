@@ -97,7 +97,7 @@ impl Binder<'_> {
                     (None, Some((_, Some(output))))
                         if !matches!(rewrite::bare(output), Expr::Value(_))
                             && !rewrite::any(output, |part| {
-                                rewrite::subquery(&mut part.clone()).is_some()
+                                rewrite::held_query(part).is_some()
                             }) =>
                     {
                         *expr = output.clone();

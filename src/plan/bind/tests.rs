@@ -5,7 +5,8 @@ use crate::catalog::{BaseType, ColumnFacts, Function, FunctionKind, Origin, Vola
 use crate::catalog::{Relation as Facts, RelationKind};
 use crate::config::{Shard, TableKind};
 use crate::error::ErrorKind;
-use crate::plan::sql::{parse, with_deep_stack};
+use crate::plan::sql::parse;
+use crate::plan::thread::with_deep_stack;
 
 /// A shard of the table `t` by `k`, the replicated table `r`, and the view `v` of what is of today.
 pub(in crate::plan) fn topology() -> Topology {

@@ -1,6 +1,6 @@
 //! Common table expressions: put in place where they are named, unless they have to run just once.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::rc::Rc;
 
@@ -82,9 +82,11 @@ impl Binder<'_> {
                     first.limit_clause = None;
                     let (relations, kept) = (self.relations.clone(), self.kept.clone());
                     let (named, rows) = (self.named.clone(), self.rows.clone());
+                    let numbers = self.numbers.clone();
                     output = self.query(&mut first)?;
                     (self.relations, self.kept) = (relations, kept);
                     (self.named, self.rows) = (named, rows);
+                    self.numbers = numbers;
                 }
             }
             let entry = |output: Output, ctes: &[Rc<CteEntry>], scopes| {
@@ -204,22 +206,28 @@ impl Binder<'_> {
 
 /// How many times each common table expression would run if it stood wherever it is named.
 pub(super) fn runs(ctes: &[Cte], query: &Query) -> Vec<usize> {
-    let mentions = |query: &Query, name: &str| {
-        let mut count = 0_usize;
+    let places: HashMap<_, _> = ctes
+        .iter()
+        .enumerate()
+        .map(|(index, cte)| (folded(&cte.alias.name), index))
+        .collect();
+    let mut runs = vec![0_usize; ctes.len()];
+    let count = |query: &Query, times: usize, before: usize, runs: &mut [usize]| {
         let _ = visit_relations(query, |relation| {
-            count += usize::from(parts(relation) == [name]);
+            if let [name] = &parts(relation)[..]
+                && let Some(index) = places.get(name).filter(|index| **index < before)
+                && let Some(runs) = runs.get_mut(*index)
+            {
+                *runs = runs.saturating_add(times).min(1_000_000);
+            }
             ControlFlow::<()>::Continue(())
         });
-        count
     };
-    let mut runs = vec![0_usize; ctes.len()];
+    count(query, 1, ctes.len(), &mut runs);
     for (index, cte) in ctes.iter().enumerate().rev() {
-        let name = folded(&cte.alias.name);
-        let mut count = mentions(query, &name);
-        for (later, other) in ctes.iter().enumerate().skip(index + 1) {
-            count += mentions(&other.query, &name).saturating_mul(runs[later]);
-        }
-        runs[index] = count.min(1_000_000);
+        // All that name it come after it.
+        let times = runs[index];
+        count(&cte.query, times, index, &mut runs);
     }
     runs
 }

@@ -1,4 +1,5 @@
-use super::super::sql::{parse, with_deep_stack};
+use super::super::sql::parse;
+use super::super::thread::with_deep_stack;
 use super::*;
 
 fn pinned(sql: &str, instant: &str) -> Result<Option<String>> {

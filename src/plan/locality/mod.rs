@@ -112,19 +112,24 @@ impl Locality<'_> {
 
     /// Whether a table that is sharded is read anywhere inside.
     pub(super) fn reads_sharded(&self, query: &Query) -> bool {
-        !self.sharded_tables(query).is_empty()
+        rewrite::any_factor(query, |factor| self.is_sharded(factor))
+    }
+
+    fn is_sharded(&self, factor: &TableFactor) -> bool {
+        if !matches!(factor, TableFactor::Table { args: None, .. }) {
+            return false;
+        }
+        let relation = factor_alias(factor).and_then(|alias| self.relations.get(&alias));
+        let source = relation.map(|relation| &relation.source);
+        matches!(source, Some(Source::Table(base)) if base.sharding.is_some())
     }
 
     /// The aliases of the sharded tables inside.
     pub(super) fn sharded_tables(&self, query: &Query) -> Vec<String> {
         let mut found = Vec::new();
         rewrite::factors(query, |factor| {
-            if matches!(factor, TableFactor::Table { args: None, .. })
-                && let Some(alias) = factor_alias(factor)
-                && let Some(Source::Table(base)) = self.relations.get(&alias).map(|r| &r.source)
-                && base.sharding.is_some()
-            {
-                found.push(alias);
+            if self.is_sharded(factor) {
+                found.extend(factor_alias(factor));
             }
         });
         found

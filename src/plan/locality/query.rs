@@ -1,8 +1,11 @@
 //! Queries: set operations, LIMIT, and what is beside their SELECTs.
 
+use std::borrow::Cow;
+use std::collections::HashSet;
+
 use datafusion::sql::sqlparser::ast::{
-    Distinct, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, OrderByKind,
-    Query, Select, SelectItem, SetExpr, SetOperator, SetQuantifier, TableFactor,
+    Distinct, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Query,
+    Select, SelectItem, SetExpr, SetOperator, SetQuantifier, TableFactor,
 };
 
 use super::{
@@ -10,11 +13,14 @@ use super::{
     is_output, order_keys,
 };
 use crate::plan::bind::{self, Source, as_column, folded};
-use crate::plan::functions;
 use crate::plan::rewrite::{self, bare};
+use crate::plan::{functions, thread};
 
 impl Locality<'_> {
     pub(super) fn query(&self, query: &Query, anchors: &Anchors) -> Distribution {
+        if let Err(abandoned) = thread::check() {
+            return Distribution::Global(abandoned.to_string());
+        }
         let beside = self
             .global_with(query)
             .or_else(|| self.subqueries_of(&query.limit_clause, anchors))
@@ -149,6 +155,36 @@ impl Locality<'_> {
         }
     }
 
+    /// How many set operations, from this one on by way of their left sides, no shard can compute:
+    /// one that cannot be makes all those around it such.
+    pub(in crate::plan) fn global_levels(&self, body: &SetExpr) -> usize {
+        let anchors = Anchors::default();
+        let mut operations = Vec::new();
+        let mut left = body;
+        while let SetExpr::SetOperation {
+            op,
+            set_quantifier,
+            left: further,
+            right,
+        } = left
+        {
+            operations.push((*op, *set_quantifier, right));
+            left = further;
+        }
+        let mut found = self.body(left, &anchors);
+        while !matches!(found, Distribution::Global(_)) {
+            let Some((op, quantifier, right)) = operations.pop() else {
+                return 0;
+            };
+            let right = self.body(right, &anchors);
+            found = set_operation(op, quantifier, found, right);
+            if matches!(found, Distribution::Global(_)) {
+                return operations.len() + 1;
+            }
+        }
+        operations.len()
+    }
+
     /// Whether a query names columns of an outer one.
     pub(in crate::plan) fn is_correlated(&self, query: &Query) -> bool {
         self.names_outer(query, &|_| true)
@@ -161,9 +197,9 @@ impl Locality<'_> {
             let alias = folded(alias);
             self.relations.contains_key(&alias) && !own.contains(&alias) && is_meant(&alias)
         };
-        let mut query = query.clone();
-        without_output_names(&mut query);
-        rewrite::any(&query, |expr| match expr {
+        let outputs = output_names(query);
+        rewrite::any(query, |expr| match expr {
+            expr if outputs.contains(&std::ptr::from_ref(expr)) => false,
             Expr::CompoundIdentifier(parts) => parts.first().is_some_and(is_outer),
             Expr::Identifier(name) => is_outer(name),
             Expr::QualifiedWildcard(name, _) => bind::parts(name)
@@ -183,26 +219,25 @@ impl Locality<'_> {
     }
 }
 
-/// Takes the names of columns of the output out of ORDER BY and DISTINCT ON: they are no names of
-/// relations, though a relation may have the same.
-fn without_output_names(query: &mut Query) {
-    rewrite::each_query(query, |query| {
-        let ordered = query.clone();
-        if let Some(OrderByKind::Expressions(keys)) =
-            query.order_by.as_mut().map(|order_by| &mut order_by.kind)
-        {
-            keys.retain(|key| match &*ordered.body {
-                SetExpr::Select(select) => !is_output(&key.expr, select),
-                _ => !matches!(bare(&key.expr), Expr::Identifier(_)),
-            });
+/// Where ORDER BY and DISTINCT ON name columns of the output: those are no names of relations, though
+/// a relation may have the same. A copy of the query without them would be one for each query inside.
+fn output_names(query: &Query) -> HashSet<*const Expr> {
+    let mut found = HashSet::new();
+    rewrite::queries(query, |query| {
+        let keys = order_keys(query).iter().map(|key| &key.expr);
+        let names = keys.filter(|key| match &*query.body {
+            SetExpr::Select(select) => is_output(key, select),
+            _ => matches!(bare(key), Expr::Identifier(_)),
+        });
+        found.extend(names.map(|name| std::ptr::from_ref(bare(name))));
+    });
+    rewrite::selects(query, |select| {
+        if let Some(Distinct::On(keys)) = &select.distinct {
+            let names = keys.iter().filter(|key| is_output(key, select));
+            found.extend(names.map(|name| std::ptr::from_ref(bare(name))));
         }
     });
-    rewrite::each_select(query, |select| {
-        let whole = select.clone();
-        if let Some(Distinct::On(keys)) = &mut select.distinct {
-            keys.retain(|key| !is_output(key, &whole));
-        }
-    });
+    found
 }
 
 fn set_operation(
@@ -249,12 +284,16 @@ fn set_operation(
 
 /// A SELECT that also says by which expressions its query sorts: of those that are no columns of
 /// the output, in a clause that PostgreSQL does not have.
-fn with_order(select: &Select, query: &Query) -> Select {
-    let mut whole = select.clone();
+fn with_order<'a>(select: &'a Select, query: &Query) -> Cow<'a, Select> {
     let keys = order_keys(query).iter();
-    whole.sort_by = keys
+    let keys: Vec<_> = keys
         .filter(|key| !is_output(&key.expr, select))
         .cloned()
         .collect();
-    whole
+    if keys.is_empty() {
+        return Cow::Borrowed(select);
+    }
+    let mut whole = select.clone();
+    whole.sort_by = keys;
+    Cow::Owned(whole)
 }

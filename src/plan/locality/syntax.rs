@@ -171,7 +171,7 @@ pub(super) fn partition(window: WindowType, select: &Select) -> Vec<Expr> {
 pub(in crate::plan) fn depends_on_ties(query: &Query, catalog: &Catalog) -> bool {
     let mut found = functions::depends_on_row_order(query, catalog)
         || rewrite::any(query, functions::is_array_of_rows);
-    rewrite::each_query(&mut query.clone(), |inner| {
+    rewrite::queries(query, |inner| {
         found |= is_limited(inner);
         let mut bodies = vec![&*inner.body];
         while let Some(body) = bodies.pop() {

@@ -5,15 +5,32 @@ use datafusion::sql::sqlparser::ast::{Expr, Query, SetExpr, SetOperator, SetQuan
 use super::steps::no_values;
 use super::{Planner, Result};
 use crate::plan::rewrite::{self, Walk, top_down};
-use crate::plan::{MergeMode, build, locality};
+use crate::plan::{MergeMode, build, locality, thread};
+
+/// How many set operations stay together of which no part may be cut out.
+const NOWHERE: usize = usize::MAX;
 
 impl Planner<'_> {
     /// The query over the rows of steps. `once`: whether a row counts once however often it comes.
-    pub(super) fn lower_query(&mut self, mut query: Query, once: bool, top: bool) -> Result<Query> {
+    pub(super) fn lower_query(&mut self, query: Query, once: bool, top: bool) -> Result<Query> {
+        self.lower_known(query, once, top, None)
+    }
+
+    /// `apart`: how many set operations, from this query on by way of their left sides, are known to
+    /// be none that the shards can compute.
+    fn lower_known(
+        &mut self,
+        mut query: Query,
+        once: bool,
+        top: bool,
+        apart: Option<usize>,
+    ) -> Result<Query> {
+        thread::check()?;
         if !self.locality().reads_sharded(&query) {
             return Ok(query);
         }
         if self.merge == MergeMode::Auto
+            && apart.unwrap_or(0) == 0
             && let Some(rows) = self.rows(&query, once, top)?
         {
             return Ok(rows);
@@ -48,12 +65,18 @@ impl Planner<'_> {
                 );
                 // Whether nothing compares the rows of the sides.
                 let top = top && op == SetOperator::Union && all && query.order_by.is_none();
-                *query.body = SetExpr::SetOperation {
-                    left: Box::new(self.lower_side(*left, !all, top)?),
-                    right: Box::new(self.lower_side(*right, !all, top)?),
+                let mut sides = SetExpr::SetOperation {
                     op,
                     set_quantifier,
+                    left,
+                    right,
                 };
+                let (left_apart, right_apart) = self.sides_apart(&mut sides, apart)?;
+                if let SetExpr::SetOperation { left, right, .. } = &mut sides {
+                    self.lower_side(left, !all, top, left_apart)?;
+                    self.lower_side(right, !all, top, right_apart)?;
+                }
+                *query.body = sides;
                 self.lower_beside(&mut query)?;
                 Ok(query)
             }
@@ -68,21 +91,52 @@ impl Planner<'_> {
         }
     }
 
-    fn lower_side(&mut self, side: SetExpr, once: bool, top: bool) -> Result<SetExpr> {
-        let lowered = match side {
-            SetExpr::Query(query) => {
-                return Ok(SetExpr::Query(Box::new(
-                    self.lower_query(*query, once, top)?,
-                )));
+    /// What is known of the sides of a set operation, whose literals have their types then.
+    fn sides_apart(
+        &self,
+        sides: &mut SetExpr,
+        apart: Option<usize>,
+    ) -> Result<(Option<usize>, Option<usize>)> {
+        match apart {
+            // Only tables are cut out.
+            None if self.merge != MergeMode::Auto => Ok((None, None)),
+            // Nothing of it may be cut out.
+            Some(NOWHERE) => Ok((apart, apart)),
+            Some(levels) => Ok((Some(levels.saturating_sub(1)), None)),
+            None if self.type_literals(sides)? => {
+                let levels = self.locality().global_levels(sides);
+                Ok((Some(levels.saturating_sub(1)), None))
             }
-            other => self.lower_query(build::query(other), once, top)?,
+            None => Ok((Some(NOWHERE), Some(NOWHERE))),
+        }
+    }
+
+    fn lower_side(
+        &mut self,
+        side: &mut SetExpr,
+        once: bool,
+        top: bool,
+        apart: Option<usize>,
+    ) -> Result<()> {
+        let taken = std::mem::replace(side, SetExpr::Values(no_values()));
+        *side = match taken {
+            SetExpr::Query(query) => {
+                // In parentheses another chain begins.
+                let apart = apart.filter(|levels| *levels == NOWHERE);
+                SetExpr::Query(Box::new(self.lower_known(*query, once, top, apart)?))
+            }
+            other => {
+                let lowered = self.lower_known(build::query(other), once, top, apart)?;
+                let plain = lowered.with.is_none()
+                    && lowered.order_by.is_none()
+                    && !locality::is_limited(&lowered);
+                match plain {
+                    true => *lowered.body,
+                    false => SetExpr::Query(Box::new(lowered)),
+                }
+            }
         };
-        let plain =
-            lowered.with.is_none() && lowered.order_by.is_none() && !locality::is_limited(&lowered);
-        Ok(match plain {
-            true => *lowered.body,
-            false => SetExpr::Query(Box::new(lowered)),
-        })
+        Ok(())
     }
 
     /// A SELECT that the shards cannot answer alone.

@@ -1,6 +1,8 @@
 //! Subqueries that shards cannot evaluate, but that blocks over sharded tables need: each is planned
 //! on its own, and its rows are read in its place.
 
+use std::collections::HashMap;
+
 use datafusion::sql::sqlparser::ast::{Expr, Query, Select, SetExpr, TableFactor};
 
 use super::outer::{each_side, each_side_mut};
@@ -24,25 +26,22 @@ impl Planner<'_> {
     fn broadcast_expressions(&mut self, query: &mut Query) -> Result<()> {
         let mut found = Vec::new();
         collect_global(query, &mut found, &self.locality());
+        let mut replacements = Vec::new();
         for sub in found {
-            let printed = sub.to_string();
             let columns = self.describe(&sub)?;
             if !columns_can_move(&columns) || self.names_foreign_cte(&sub) {
                 continue;
             }
             let index = self.plan_query(sub.clone(), None, false)?;
-            let name = self.enter(index, columns, sub);
-            // Another that reads the same may be volatile, and is found by itself.
-            let mut replacement = Some(self.read_step(index, &name));
-            rewrite::each_query(query, |inner| {
-                if replacement.is_some()
-                    && inner.to_string() == printed
-                    && let Some(rows) = replacement.take()
-                {
-                    *inner = rows;
-                }
-            });
+            let name = self.enter(index, columns, sub.clone());
+            replacements.push((sub, self.read_step(index, &name)));
         }
+        rewrite::each_query(query, |inner| {
+            // Another that reads the same may be volatile, and was found by itself.
+            if let Some(found) = replacements.iter().position(|(sub, _)| sub == inner) {
+                *inner = replacements.remove(found).1;
+            }
+        });
         Ok(())
     }
 
@@ -75,9 +74,10 @@ impl Planner<'_> {
                 candidates.push((derived, select.clone()));
             }
         });
+        let mut replacements = HashMap::new();
         for (derived, mut select) in candidates {
             // Would it help?
-            let mut tried = self.relations.clone();
+            let mut sources = Vec::new();
             for (alias, _) in &derived {
                 for tree in &mut select.from {
                     each_side_mut(tree, &mut |factor| {
@@ -86,15 +86,18 @@ impl Planner<'_> {
                         }
                     });
                 }
-                if let Some(relation) = tried.get_mut(alias) {
-                    relation.source = Source::Step;
+                if let Some(relation) = self.relations.get_mut(alias) {
+                    let source = std::mem::replace(&mut relation.source, Source::Step);
+                    sources.push((alias.clone(), source));
                 }
             }
-            let locality = Locality {
-                relations: &tried,
-                catalog: self.question.catalog,
-            };
-            if locality.select(&select, &Anchors::default()).rows.is_err() {
+            let rows = self.locality().select(&select, &Anchors::default()).rows;
+            for (alias, source) in sources.into_iter().rev() {
+                if let Some(relation) = self.relations.get_mut(&alias) {
+                    relation.source = source;
+                }
+            }
+            if rows.is_err() {
                 continue;
             }
             for (alias, subquery) in derived {
@@ -113,15 +116,18 @@ impl Planner<'_> {
                 if let Some(relation) = self.relations.get_mut(&alias) {
                     relation.source = Source::Step;
                 }
-                rewrite::each_factor(query, |factor| {
-                    if matches!(factor, TableFactor::Derived { .. })
-                        && factor_alias(factor).as_deref() == Some(&*alias)
-                    {
-                        *factor = step_factor_with(&names, &alias, own.clone());
-                    }
-                });
+                let rows = step_factor_with(&names, &alias, own);
+                replacements.insert(alias, rows);
             }
         }
+        rewrite::each_factor(query, |factor| {
+            if matches!(factor, TableFactor::Derived { .. })
+                && let Some(rows) =
+                    factor_alias(factor).and_then(|alias| replacements.remove(&alias))
+            {
+                *factor = rows;
+            }
+        });
         Ok(())
     }
 }
@@ -191,6 +197,6 @@ fn is_sharded_table(factor: &TableFactor, locality: &Locality<'_>) -> bool {
 }
 
 /// Whether the rows of a query can be handed to another server.
-fn columns_can_move(columns: &[Column]) -> bool {
+pub(super) fn columns_can_move(columns: &[Column]) -> bool {
     !columns.is_empty() && columns.iter().all(has_name)
 }

@@ -10,7 +10,7 @@ use super::{Planner, Result};
 use crate::catalog::{Catalog, Collation};
 use crate::plan::bind::{self, Relation, RelationColumn, Source, as_column};
 use crate::plan::rewrite;
-use crate::plan::{Need, StepColumn, Stop, functions, refused};
+use crate::plan::{StepColumn, functions, refused};
 use crate::types::Column;
 
 /// A collation, `None` for the default one or no text; `Err`: nobody can tell it.
@@ -89,10 +89,8 @@ impl Planner<'_> {
             self.with_stubs(query),
             names.join(", "),
         );
-        let Some(rows) = self.question.answers.evaluated.get(&sql) else {
-            return Err(Stop::Need(Need::Evaluate(sql)));
-        };
-        let mut answers = rows.first().cloned().unwrap_or_default().into_iter();
+        let rows = self.question.answers.evaluated(sql)?;
+        let mut answers = rows.into_iter().next().unwrap_or_default().into_iter();
         let told = known
             .into_iter()
             .map(|told| told.unwrap_or_else(|| self.called(&answers.next().flatten().ok_or(())?)));

@@ -4,7 +4,8 @@
 use std::collections::HashSet;
 
 use datafusion::sql::sqlparser::ast::{
-    Distinct, Expr, Function, GroupByExpr, Ident, OrderByKind, Query, Select, SelectItem, SetExpr,
+    Distinct, DuplicateTreatment, Expr, Function, FunctionArguments, GroupByExpr, Ident,
+    OrderByKind, Query, Select, SelectItem, SetExpr,
 };
 
 use super::collation::Told;
@@ -92,6 +93,13 @@ impl Planner<'_> {
         let subqueries = self.replace(&mut block, select, &mut parts)?;
         block.grouping.extend(self.determined_keys(&parts)?);
         types.extend(self.ask_found_types(query, select, &mut parts)?);
+        let compared = types.iter().map(|column| column.pg_type.name().to_owned());
+        let compared = compared.chain(self.distinct_types(query, select, &parts));
+        if !can_be_grouped_together(&compared.collect::<Vec<_>>()) {
+            return Err(
+                "its groups are of types of which one only sorts and one only hashes".into(),
+            );
+        }
         self.tell_equal_values_apart(&mut parts, &types);
         let columns = self.partial_columns(&parts)?;
 
@@ -284,6 +292,20 @@ impl Planner<'_> {
             rewrite::own_expressions(exprs, &mut collect);
         }
         calls
+    }
+
+    /// The types of what aggregates take once, which the shards group by too.
+    fn distinct_types(&self, query: &Query, select: &Select, parts: &Parts) -> Vec<String> {
+        let calls = self.aggregate_calls(query, select);
+        let distinct = calls.iter().filter(|call| {
+            matches!(&call.args, FunctionArguments::List(list)
+                if list.duplicate_treatment == Some(DuplicateTreatment::Distinct))
+        });
+        let types = distinct.filter_map(|call| parts.arguments.get(&call.to_string()));
+        types
+            .flatten()
+            .map(|pg_type| pg_type.name().to_owned())
+            .collect()
     }
 
     /// Puts what stands for keys and aggregates over the merged rows in place of them; returns how
@@ -533,6 +555,41 @@ fn can_be_grouped(column: &Column) -> bool {
             "aclitem",
         ]
         .contains(&name)
+}
+
+/// Whether one GROUP BY can hold values of all these types, which sorts by all of them or hashes them
+/// all. Grouping sets that are one by one possible may not be so together.
+fn can_be_grouped_together(types: &[String]) -> bool {
+    const ONLY_HASH: [&str; 3] = ["xid", "cid", "aclitem"];
+    const HASH_AND_SORT: [&str; 19] = [
+        "bool",
+        "int2",
+        "int4",
+        "int8",
+        "oid",
+        "xid8",
+        "float4",
+        "float8",
+        "numeric",
+        "text",
+        "varchar",
+        "bpchar",
+        "name",
+        "uuid",
+        "bytea",
+        "date",
+        "time",
+        "timestamp",
+        "timestamptz",
+    ];
+    let plain = |name: &String| {
+        let name = name.trim_end_matches("[]");
+        name.split('(').next().unwrap_or(name).to_owned()
+    };
+    let types: Vec<_> = types.iter().map(plain).collect();
+    let only_hash = |name: &String| ONLY_HASH.contains(&&**name);
+    let both = |name: &String| HASH_AND_SORT.contains(&&**name);
+    !types.iter().any(only_hash) || types.iter().all(|name| only_hash(name) || both(name))
 }
 
 fn order_exprs(query: &Query) -> Vec<Expr> {

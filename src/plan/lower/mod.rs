@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! plan_query ── local ──> one step: Single, Union, Ordered
-//!     └─ else: broadcast what is global inside sharded blocks, then lower (blocks):
+//!     └─ else: run what has to run once, broadcast what is global inside sharded
+//!            blocks, then lower (blocks):
 //!            each block becomes a block over the rows of steps
 //!              combine: partial aggregates     rows: the block's own rows     gather: filtered tables
 //!            and what remains is the finish step
@@ -15,10 +16,12 @@ mod combine;
 mod filters;
 mod gather;
 mod limit;
+mod literals;
 mod local;
 mod lookup;
 mod merge;
 mod needed;
+mod once;
 mod outer;
 mod parts;
 mod replaced;
@@ -26,7 +29,7 @@ mod rows;
 mod steps;
 
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use datafusion::sql::sqlparser::ast::{Query, Select};
 
@@ -41,6 +44,7 @@ use super::rewrite;
 use super::route::Router;
 use super::{
     Arm, Merge, MergeMode, Place, Question, Sql, Step, StepColumn, Stop, build, functions, refused,
+    thread,
 };
 use crate::config::Finish;
 
@@ -86,6 +90,7 @@ pub(super) fn lower(question: &Question<'_>, bound: Bound, text: Option<&str>) -
         key_types: HashMap::new(),
         joined: 0,
         outer: Vec::new(),
+        tried: HashSet::new(),
     };
     planner.statement(query, text)?;
     Ok(Lowered {
@@ -120,6 +125,8 @@ struct Planner<'a> {
     joined: usize,
     /// The SELECTs around what is lowered whose WHERE its rows are for.
     outer: Vec<Select>,
+    /// The common table expressions for which a step was tried.
+    tried: HashSet<String>,
     /// Whether any text may have another collation than the default.
     other_collations: bool,
 }
@@ -167,11 +174,15 @@ impl Planner<'_> {
 
     /// Plans a query whose rows are the answer, or those of a relation; returns its last step.
     fn plan_query(&mut self, query: Query, text: Option<&str>, top: bool) -> Result<usize> {
+        thread::check()?;
         let gather = self.merge == MergeMode::Gather;
         let steps = self.steps.len();
         let query = match gather {
             true => query,
-            false => self.broadcast(query)?,
+            false => {
+                let query = self.run_once(query)?;
+                self.broadcast(query)?
+            }
         };
         let columns = match top {
             true => Vec::new(),

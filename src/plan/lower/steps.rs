@@ -10,7 +10,7 @@ use datafusion::sql::sqlparser::ast::{
 use super::parts::parse_expr;
 use super::{Planner, Result};
 use crate::plan::bind::{self, Relation, Source, ident};
-use crate::plan::{Merge, Need, Place, Sql, Step, StepColumn, Stop, build, rewrite};
+use crate::plan::{Merge, Place, Sql, Step, StepColumn, build, rewrite};
 use crate::types::Column;
 
 impl Planner<'_> {
@@ -189,11 +189,7 @@ impl Planner<'_> {
 
     /// Asks for the columns of a query, which may read steps.
     pub(super) fn describe(&self, query: &Query) -> Result<Vec<Column>> {
-        let text = self.with_stubs(query);
-        match self.question.answers.described(&text) {
-            Some(columns) => Ok(columns.clone()),
-            None => Err(Stop::Need(Need::Describe(text))),
-        }
+        self.question.answers.described(self.with_stubs(query))
     }
 
     /// A query that may read steps as one that a server can be asked about: the queries of the steps

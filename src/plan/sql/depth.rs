@@ -38,7 +38,9 @@ pub(super) fn depth_bound(tokens: &[Lexed<'_>]) -> usize {
                 }
                 // A new clause.
                 "select" | "from" | "where" | "having" => level.next_item(),
-                "and" | "or" | "not" | "is" | "isnull" | "notnull" | "in" | "between" | "like"
+                // What is beside it is no deeper for it: `a = 1 OR b = 2 OR c = 3` has three levels.
+                "or" => level.next_operand(),
+                "and" | "not" | "is" | "isnull" | "notnull" | "in" | "between" | "like"
                 | "ilike" | "similar" | "overlaps" | "collate" | "at" | "xor" | "div" | "rlike"
                 | "regexp" => level.chain += 1,
                 _ => {}
@@ -57,8 +59,11 @@ pub(super) fn depth_bound(tokens: &[Lexed<'_>]) -> usize {
 #[derive(Default)]
 struct Level {
     kind: Kind,
-    /// The links of the chain in the current item of a list or clause.
+    /// The links of the chain in the current operand of OR.
     chain: usize,
+    /// How many OR the current item of a list or clause has, and the longest chain between them.
+    ors: usize,
+    longest: usize,
     /// The deepest of the brackets in it.
     nested: usize,
     /// The deepest of the items before.
@@ -75,13 +80,25 @@ enum Kind {
 
 impl Level {
     fn next_item(&mut self) {
-        self.deepest = self.deepest.max(self.chain + self.nested);
+        self.deepest = self.deepest.max(self.item());
         self.chain = 0;
+        self.ors = 0;
+        self.longest = 0;
         self.nested = 0;
     }
 
+    fn next_operand(&mut self) {
+        self.longest = self.longest.max(self.chain);
+        self.chain = 0;
+        self.ors += 1;
+    }
+
+    fn item(&self) -> usize {
+        self.ors + self.longest.max(self.chain) + self.nested
+    }
+
     fn depth(&self) -> usize {
-        self.deepest.max(self.chain + self.nested) + self.set_operations
+        self.deepest.max(self.item()) + self.set_operations
     }
 }
 
@@ -110,6 +127,7 @@ mod tests {
         for (sql, expected) in [
             ("select a", 0),
             ("select a or b or c, d or e", 2),
+            ("select a = 1 or b = 2 or c = 3 and d = 4", 5),
             ("select 1, 2, 3, 4, 5", 0),
             ("select 1 union select 2 union select 3", 2),
             ("select (a or b) or c, d", 3),

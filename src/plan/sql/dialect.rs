@@ -2,11 +2,13 @@
 
 use std::any::TypeId;
 
-use datafusion::sql::sqlparser::ast::Expr;
+use datafusion::sql::sqlparser::ast::{Expr, UnaryOperator};
 use datafusion::sql::sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token;
+
+use crate::plan::thread;
 
 /// PostgreSQL's dialect, in which the name of an argument is an identifier.
 ///
@@ -63,10 +65,33 @@ impl Dialect for Dialected {
     }
 
     fn get_next_precedence(&self, parser: &Parser<'_>) -> Option<Result<u8, ParserError>> {
+        if thread::is_abandoned() {
+            // Of all errors the one that the parser does not answer by trying something else.
+            return Some(Err(ParserError::RecursionLimitExceeded));
+        }
         match is_collate(parser) {
             true => Some(Ok(self.prec_value(Precedence::DoubleColon))),
             false => POSTGRES.get_next_precedence(parser),
         }
+    }
+
+    /// `NOT NOT NOT x`: the parser's own takes a level of its depth for each.
+    fn parse_prefix(&self, parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
+        let mut count = 0_usize;
+        while is_not(parser, 0) && is_not(parser, 1) {
+            parser.advance_token();
+            count += 1;
+        }
+        if count == 0 {
+            return None;
+        }
+        let inner = parser.parse_subexpr(self.prec_value(Precedence::UnaryNot));
+        Some(inner.map(|inner| {
+            (0..count).fold(inner, |expr, _| Expr::UnaryOp {
+                op: UnaryOperator::Not,
+                expr: Box::new(expr),
+            })
+        }))
     }
 
     /// `x::text COLLATE "C"`: the parser's own reads COLLATE behind names and literals only.
@@ -116,6 +141,11 @@ impl Dialect for Dialected {
         supports_xml_expressions,
         supports_comment_optimizer_hint
     );
+}
+
+fn is_not(parser: &Parser<'_>, ahead: usize) -> bool {
+    matches!(&parser.peek_nth_token_ref(ahead).token, Token::Word(word)
+        if word.keyword == Keyword::NOT && word.quote_style.is_none())
 }
 
 fn is_collate(parser: &Parser<'_>) -> bool {

@@ -31,45 +31,13 @@ pub(crate) use faithful::prints_faithfully;
 pub(crate) use names::{identifier_name, output_name};
 use tokens::tokens;
 
-/// The stack on which statements are planned; the system provides the memory of what is used.
-///
-/// Parsing, printing and dropping the deepest trees took less than 128 MiB in an unoptimized build;
-/// the rest is for the planner's own recursion over them.
-const STACK_BYTES: usize = 512 << 20;
-
 /// How deep the parser nests. A subquery takes about four levels of it, parentheses one.
 const MOST_NESTED: usize = 300;
 
 /// How deep a tree may be; see [`depth_bound`].
-const MOST_DEEP: usize = 5_000;
+const MOST_DEEP: usize = 6_000;
 
-/// Runs `f` on a thread with enough stack for the trees that [`parse`] returns.
-///
-/// Whatever walks, clones, prints or drops a tree has to run in here, so no tree may leave it.
-///
-/// # Errors
-/// Those of `f`, and [`ErrorKind::Execute`] if the system has no thread to give.
-pub(crate) fn with_deep_stack<T: Send>(f: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new()
-            .name("merganser-plan".to_owned())
-            .stack_size(STACK_BYTES)
-            .spawn_scoped(scope, f)
-            .map_err(|error| {
-                Error::new(
-                    ErrorKind::Execute,
-                    "cannot start a thread to plan the query",
-                )
-                .with_source(error)
-                .with_hint("raise the limits of this process on threads and address space")
-            })?;
-        thread
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
-}
-
-/// Reads one query. Call it [`with_deep_stack`].
+/// Reads one query. Call it on a [deep stack](super::thread).
 ///
 /// # Errors
 /// [`ErrorKind::Syntax`] for no statement, several, or one whose quotes do not end;

@@ -204,8 +204,9 @@ fn type_name(data_type: &DataType) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{parse, with_deep_stack};
+    use super::super::parse;
     use super::*;
+    use crate::plan::thread::with_deep_stack;
 
     fn names(sql: &str) -> Vec<Option<String>> {
         with_deep_stack(|| {

@@ -10,7 +10,7 @@ use datafusion::sql::sqlparser::ast::{
 use crate::catalog::Catalog;
 use crate::plan::bind::{Relation, Source, as_column, folded, ident};
 use crate::plan::rewrite::{self, Walk, bare};
-use crate::plan::{Answers, Need, Stop, build, functions, instant, locality};
+use crate::plan::{Answers, Stop, build, functions, instant, locality};
 
 /// What a type is to a literal beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,9 +73,7 @@ impl Types<'_> {
         let Some(sql) = self.description(expr) else {
             return Ok(Kind::Untold);
         };
-        let Some(columns) = self.answers.described.get(&sql) else {
-            return Err(Stop::Need(Need::Describe(sql)));
-        };
+        let columns = self.answers.described(sql)?;
         let name = columns.first().map(|column| column.pg_type.name());
         Ok(name.and_then(of_name).unwrap_or(Kind::Other))
     }
