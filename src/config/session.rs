@@ -297,7 +297,7 @@ mod tests {
         assert_eq!(both.timezone(), "UTC");
         assert_eq!(both.search_path(), Some("a"));
         assert_eq!(both.lock_timeout(), Some(Duration::from_secs(1)));
-        let settings: Vec<_> = both.settings().iter().map(|(_, value)| value).collect();
+        let settings: Vec<_> = both.settings().values().collect();
         assert_eq!(settings, ["off", "2MB"]);
     }
 

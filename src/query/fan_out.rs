@@ -75,8 +75,8 @@ impl FanOut {
     ///
     /// Two columns of the shards with the same name are an error, and so is any other table.
     ///
-    /// Shards are merged as their rows arrive, unless the SQL aggregates floating-point numbers:
-    /// then in shard order, which keeps their sums the same each time.
+    /// Unless an order is set, shards are merged as their rows arrive, or if the SQL aggregates floats
+    /// in shard order, which keeps their sums the same each time.
     ///
     /// ```no_run
     /// # async fn example(cluster: merganser::Cluster) -> merganser::Result<()> {

@@ -243,6 +243,7 @@ enum Asked {
     Planned(Query),
 }
 
+#[cfg_attr(not(feature = "datafusion"), allow(unused_variables))]
 impl Asked {
     /// The rows, and if wanted a description of the plan with what its steps do. clap lets nobody
     /// want that of a fan-out, nor verify one.
