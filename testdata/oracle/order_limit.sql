@@ -192,7 +192,6 @@ select x.id from (select id from sale order by price desc nulls last, id limit 3
 -- ordered
 select x.id from (select id from sale order by id limit 10) x;
 
--- refused: cannot read
 select id from sale where id < 20 order by id using >;
 
 select max(id) from sale order by 1;

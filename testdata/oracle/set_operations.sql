@@ -90,7 +90,6 @@ select line as x from item where sale_id < 9 union select price from sale where 
 
 values (1, 'a'), (2, null) union all select id::int4, note from sale where id < 5;
 
--- refused: cannot read
 table region union all table region;
 
 select s.id from sale s join item i on i.sale_id = s.id union select id from sale where qty > 15;

@@ -55,10 +55,7 @@ select v.id::dec(5,2), int4 '7', float8 '1e3', 'x'::char(3), v.id::int8::bit(4) 
 select c.id from customer c
 where (select count(*) from sale s where s.customer_id = c.id and num_nulls(c.*) = 0) > 2 order by 1;
 
-select c.id from customer c
-where (select count(*) from sale s where s.customer_id = c.id and num_nulls((c).*) = 0) > 2 order by 1;
-
-select c.id, (select count(*) filter (where num_nulls(c.*) > 0) from sale s where s.customer_id = c.id)
+select c.id, (select count(*) filter (where s.qty > num_nulls(c.*)) from sale s where s.customer_id = c.id)
 from customer c order by 1 limit 20;
 
 select c.id, (select max(s.qty) from sale s where s.customer_id = c.id and row(c.*) is not null)
@@ -108,13 +105,11 @@ select qty::int4, count(distinct qty), count(*), sum(id) from sale group by qty:
 -- arm: combine
 select day, count(distinct date(day)), count(distinct day::date), count(*) from sale group by day;
 
--- arm: combine
 select status, sum(distinct qty), count(distinct qty::int4), count(*), count(distinct (qty, day)) from sale group by status;
 
 select 'distinct'::text || status, count(distinct qty), count(*) from sale group by 1;
 
--- arm: combine
-select count(distinct (qty, 'it''s', E'a\\b', null)), count(*) from sale;
+select count(distinct (qty, 'it''s'::text, E'a\\b'::text)), count(*) from sale;
 
 select qty, count(distinct qty::int4), count(*) from sale group by rollup (qty);
 

@@ -1,11 +1,13 @@
 //! Joins: `USING` and `NATURAL` become `ON`.
 
+use std::ops::Range;
+
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, JoinConstraint, JoinOperator, TableWithJoins, Value,
 };
 
 use super::scope::{Columns, Merged, chain};
-use super::{Binder, as_column, parts};
+use super::{Binder, as_column, column, parts};
 use crate::error::{Error, Result};
 use crate::plan::build::FAN_OUT_HINT;
 use crate::plan::{build, refused, rewrite};
@@ -37,6 +39,7 @@ impl Binder<'_> {
         let start = self.scope().relations.len();
         let mut columns = self.item(&mut tree.relation)?;
         for join in &mut tree.joins {
+            let middle = self.scope().relations.len();
             let right = self.item(&mut join.relation)?;
             let outer = outer_kind(&join.join_operator)?;
             let constraint = match &mut join.join_operator {
@@ -61,7 +64,8 @@ impl Binder<'_> {
                 }
                 JoinConstraint::Using(names) => {
                     let names = names.iter().filter_map(|n| parts(n).pop()).collect();
-                    let (on, columns) = self.using(start, columns, right, names, outer)?;
+                    let sides = (columns, right);
+                    let (on, columns) = self.using((start, middle), sides, names, outer)?;
                     *constraint = on;
                     columns
                 }
@@ -74,7 +78,8 @@ impl Binder<'_> {
                             .collect(),
                         _ => return Err(unknown_columns()),
                     };
-                    let (on, columns) = self.using(start, columns, right, names, outer)?;
+                    let sides = (columns, right);
+                    let (on, columns) = self.using((start, middle), sides, names, outer)?;
                     *constraint = on;
                     if matches!(constraint, JoinConstraint::None) {
                         let always = Expr::value(Value::Boolean(true));
@@ -89,30 +94,21 @@ impl Binder<'_> {
     }
 
     /// USING as ON, and the columns of the join: those merged, then the others of either side.
+    ///
+    /// The relations of the left side begin at `start` in the scope, those of the right at `middle`.
     fn using(
         &mut self,
-        start: usize,
-        left: Columns,
-        right: Columns,
+        (start, middle): (usize, usize),
+        (mut left, mut right): (Columns, Columns),
         names: Vec<String>,
         outer: Outer,
     ) -> Result<(JoinConstraint, Columns)> {
-        let (Some(mut left), Some(mut right)) = (left, right) else {
-            return Err(unknown_columns());
-        };
+        let end = self.scope().relations.len();
         let mut equal = Vec::new();
         let mut merged = Vec::new();
         for name in names {
-            let take = |columns: &mut Vec<(String, Expr)>| {
-                let index = columns.iter().position(|(known, _)| *known == name)?;
-                Some(columns.remove(index).1)
-            };
-            let (Some(one), Some(other)) = (take(&mut left), take(&mut right)) else {
-                return Err(refused(
-                    format!("JOIN USING ({name})"),
-                    "name the columns with ON",
-                ));
-            };
+            let one = self.take(&mut left, start..middle, &name)?;
+            let other = self.take(&mut right, middle..end, &name)?;
             let same_type =
                 self.type_of(&one).is_some() && self.type_of(&one) == self.type_of(&other);
             let value = match outer {
@@ -137,13 +133,45 @@ impl Binder<'_> {
                 right: Box::new(other),
             });
         }
-        merged.append(&mut left);
-        merged.append(&mut right);
+        let others = chain(left, right);
         let on = match rewrite::all_of(equal) {
             Some(expr) => JoinConstraint::On(expr),
             None => JoinConstraint::None,
         };
-        Ok((on, Some(merged)))
+        Ok((on, chain(Some(merged), others)))
+    }
+
+    /// The column that one side of a join has by this name, taken from those of the side.
+    ///
+    /// Where the columns of a function are not known, one of the relations that are known has to have
+    /// it: PostgreSQL has accepted the name, so no other has it too.
+    fn take(&mut self, side: &mut Columns, relations: Range<usize>, name: &str) -> Result<Expr> {
+        if let Some(columns) = side {
+            let index = columns.iter().position(|(known, _)| known == name);
+            return match index {
+                Some(index) => Ok(columns.remove(index).1),
+                None => Err(refused(
+                    format!("JOIN USING ({name})"),
+                    "name the columns with ON",
+                )),
+            };
+        }
+        let scope = self.scope();
+        let mut merged = scope.merged.iter().rev();
+        if let Some(merged) =
+            merged.find(|merged| merged.name == name && relations.contains(&merged.start))
+        {
+            return Ok(merged.expr.clone());
+        }
+        let known = scope.relations.get(relations).unwrap_or_default();
+        let has_it = known.iter().find(|relation| {
+            let mut columns = relation.columns.iter().flatten();
+            columns.any(|column| column == name)
+        });
+        match has_it {
+            Some(relation) => Ok(column(&relation.alias, name)),
+            None => Err(unknown_columns()),
+        }
     }
 
     fn type_of(&self, expr: &Expr) -> Option<String> {
@@ -157,7 +185,7 @@ impl Binder<'_> {
     }
 }
 
-fn unknown_columns() -> Error {
+pub(super) fn unknown_columns() -> Error {
     refused(
         "a join by the names of columns of a function, which only the server knows".to_owned(),
         "list the function's columns, AS f(a, b), or join with ON",

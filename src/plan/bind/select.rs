@@ -5,6 +5,7 @@ use datafusion::sql::sqlparser::ast::{
     SelectItemQualifiedWildcardKind,
 };
 
+use super::join::unknown_columns;
 use super::scope::{Scope, chain};
 use super::{Binder, NAMELESS, Output, RelationColumn, as_column, folded, ident, item_name, parts};
 use crate::error::Result;
@@ -175,6 +176,10 @@ impl Binder<'_> {
     /// What `*` or `alias.*` stands for; `None` where a relation's columns are not known.
     fn all_columns(&mut self, only: Option<&str>) -> Result<Option<Vec<SelectItem>>> {
         let columns = match only {
+            // ON does not merge columns, as USING did.
+            None if self.scope().star.is_none() && !self.scope().merged.is_empty() => {
+                return Err(unknown_columns());
+            }
             None => self.scope().star.clone(),
             Some(alias) => self
                 .scopes

@@ -247,11 +247,13 @@ impl Parts {
             })
             .filter(|set| !set.is_empty())
             .collect();
+        let mut kinds = self.partials.iter().map(|partial| partial.kind);
+        let marked = !sets.is_empty() && kinds.any(|kind| kind == PartialKind::Aggregate);
         let mark = self.mark();
         for (index, partial) in self.partials.iter().enumerate() {
             let expr = match partial.kind {
                 // Every set counts all rows: only the keys' own set does it for all.
-                PartialKind::Aggregate if !sets.is_empty() => build::case_when(
+                PartialKind::Aggregate if marked => build::case_when(
                     build::equal(
                         build::call("GROUPING", vec![mark.clone()]),
                         build::number(1),
@@ -289,7 +291,7 @@ impl Parts {
                         all.push(set_keys);
                     }
                 }
-                for set in all.iter_mut().skip(1) {
+                for set in all.iter_mut().skip(1).filter(|_| marked) {
                     set.push(mark.clone());
                 }
                 vec![Expr::GroupingSets(all)]
@@ -299,7 +301,7 @@ impl Parts {
         build::query(SetExpr::Select(Box::new(shard)))
     }
 
-    /// What all grouping sets have but that of the keys alone: a constant, so it makes no groups.
+    /// What all grouping sets but that of the keys alone have beside plain aggregates: a constant, so it makes no groups.
     ///
     /// The distinct values themselves do not tell the sets apart: PostgreSQL may find one equal to a
     /// key that is written in another way, as `x::int` is to `x`. No key has this text in it.

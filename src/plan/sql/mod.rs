@@ -203,9 +203,15 @@ const VERBATIM: &str =
 fn too_deep() -> Error {
     Error::new(
         ErrorKind::Unsupported,
-        format!("the query nests too deep: more than {MOST_DEEP} operators in one chain, or more than about {} subqueries in each other", MOST_NESTED / 5),
+        format!(
+            "the query nests too deep: more than {MOST_DEEP} operators in one chain, or more than \
+             about {MOST_NESTED} calls or parentheses, or {} subqueries, in each other",
+            MOST_NESTED / 5
+        ),
     )
-    .with_hint("write a long chain of OR as IN (...) or = ANY ('{...}'), and a long UNION ALL as VALUES")
+    .with_hint(
+        "write a long chain of OR as IN (...) or = ANY ('{...}'), and a long UNION ALL as VALUES",
+    )
 }
 
 /// PostgreSQL may well accept the text, so this is a limit of ours and not a syntax error.

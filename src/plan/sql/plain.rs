@@ -135,7 +135,9 @@ fn exchanged(lexed: &[Lexed<'_>], at: usize, user: &str) -> Option<(usize, Strin
             Some((1, format!("\"{}\"", name.replace('"', "\"\""))))
         }
         Token::String(value) => {
-            let bounds_frame = is_word(behind(1), &["preceding", "following"]);
+            // Not that of `interval '1 day' PRECEDING`, which has a type before it.
+            let bounds_frame = is_word(behind(1), &["preceding", "following"])
+                && is_word(before, &["range", "rows", "groups", "between", "and"]);
             let plain = match is_plain(written) {
                 true if bounds_frame => written.to_owned(),
                 true => return None,
@@ -290,6 +292,7 @@ mod tests {
             "select 1 from a join b using (c)",
             "select 'a''b', E'a\\'b', $$a$$, \"a\"\"b\", b'1'",
             "select 'a' 'b'",
+            "range between interval '1 year' preceding and interval '1 day' following",
         ] {
             assert_eq!(plain(sql), sql);
         }

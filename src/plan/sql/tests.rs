@@ -14,7 +14,7 @@ fn printed(sql: &str) -> String {
 #[test]
 fn a_query_is_read_and_printed() {
     assert_eq!(printed("select a from t -- x\n;"), "SELECT a FROM t");
-    assert_eq!(printed("table t"), "TABLE t");
+    assert_eq!(printed("table t"), "SELECT * FROM t");
     assert_eq!(printed("values (1), (2)"), "VALUES (1), (2)");
     assert_eq!(
         printed("(select 1) union all select 2"),
