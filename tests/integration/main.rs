@@ -13,6 +13,8 @@ mod inspect;
 mod layering;
 mod local;
 #[cfg(feature = "datafusion")]
+mod merge_sql;
+#[cfg(feature = "datafusion")]
 mod oracle;
 #[cfg(feature = "datafusion")]
 mod plans;
