@@ -20,7 +20,7 @@ use futures::TryStreamExt;
 use futures::future::try_join_all;
 use merganser::config::{Shard, TableKind};
 use merganser::text::TextFormatter;
-use merganser::types::{NumericAs, TypeOptions, Unrepresentable};
+use merganser::types::TypeOptions;
 use merganser::{Cluster, ErrorKind, Query, Topology};
 use merganser_local::TABLES;
 use shards::{Result, Shards};
@@ -268,10 +268,7 @@ async fn ask(client: &Client, sql: &str) -> Result<Vec<Row>> {
 
 /// All rows, as the text that PostgreSQL would print.
 async fn texts(query: Query) -> merganser::Result<Vec<Row>> {
-    let options = TypeOptions {
-        numeric: NumericAs::Text,
-        unrepresentable: Unrepresentable::Text,
-    };
+    let options = TypeOptions::LOSSLESS;
     let mut stream = query.with_types(options).stream().await?;
     let mut rows = Vec::new();
     while let Some(batch) = stream.try_next().await? {

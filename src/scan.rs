@@ -17,8 +17,6 @@ use crate::error::{Error, ErrorKind, Phase, Result, SqlOrigin};
 use crate::quote;
 use crate::statement::{self, Statement};
 use crate::types::{Column, PgType, TypeOptions};
-#[cfg(feature = "datafusion")]
-use crate::types::{NumericAs, Unrepresentable};
 
 use oid_types::OidTypes;
 pub(crate) use rows::{BatchOptions, rows};
@@ -74,10 +72,7 @@ pub(crate) enum Reading {
 impl Reading {
     /// Every value can be read, and nothing of it is lost.
     #[cfg(feature = "datafusion")]
-    pub(crate) const LOSSLESS: TypeOptions = TypeOptions {
-        numeric: NumericAs::Text,
-        unrepresentable: Unrepresentable::Text,
-    };
+    pub(crate) const LOSSLESS: TypeOptions = TypeOptions::LOSSLESS;
 
     fn apply(self, pg_type: PgType) -> PgType {
         match self {

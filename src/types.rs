@@ -29,7 +29,7 @@
 //! | `timetz` | `Utf8` | |
 //! | `timestamp` | `Timestamp(µs)` | microseconds since 1970-01-01 00:00, no zone; `infinity` and years beyond 294246 are unrepresentable |
 //! | `timestamptz` | `Timestamp(µs, "UTC")` | an instant; likewise |
-//! | `interval` | `Interval(MonthDayNano)` | more than 292 years of time part, and `infinity`, are unrepresentable |
+//! | `interval` | `Interval(MonthDayNano)` | [`IntervalAs`] changes it; more than 292 years of time part, and `infinity`, are unrepresentable |
 //! | `inet` | `Utf8` | |
 //! | `cidr` | `Utf8` | |
 //! | `macaddr` | `Utf8` | |
@@ -41,6 +41,9 @@
 //! | `int2vector` | `List(Int16)` | extension `merganser.catalog_vector` |
 //! | `oidvector` | `List(UInt32)` | extension `merganser.catalog_vector` |
 //! | `numeric(p,s)` | `Decimal128(p, s)` | `Decimal256` where p > 38; NaN and infinity are unrepresentable |
+//! | `numeric(p,-s)` | as `numeric(p+s,0)` | few readers know a negative scale |
+//! | `numeric(p,s)`, s > p | as `numeric(s,s)` | only zeros come first behind the point |
+//! | `numeric(p,s)` of more than 76 digits | as `numeric` | also where the two rows above lead to more; [`NumericAs`] changes it |
 //! | enum | `Dictionary(Int32, Utf8)` | the dictionary has every label, in the order of the type |
 //! | domain | as its base type | |
 //! | array | `List`, nested by dimension | a lower bound other than 1, or another number of dimensions than the column declares, is unrepresentable; an array inside an array, by way of a domain, has extension `merganser.array` |
@@ -69,7 +72,7 @@ pub(crate) use self::catalog::TypeModifiers;
 pub(crate) use self::mapping::{
     element_field, hstore_entries, hstore_fields, range_fields, range_of,
 };
-pub use self::options::{NumericAs, TypeOptions, Unrepresentable};
+pub use self::options::{IntervalAs, NumericAs, TypeOptions, Unrepresentable};
 
 /// The key of a field's metadata that names its extension type (Arrow columnar format,
 /// "Extension types").
@@ -178,7 +181,10 @@ pub(crate) enum Shape {
         precision: u8,
         scale: u8,
     },
-    NumericText,
+    /// `finite`: NaN and infinity are unrepresentable.
+    NumericText {
+        finite: bool,
+    },
     NumericFloat,
     /// `"char"`.
     Char,
@@ -292,7 +298,7 @@ impl PgType {
     /// Whether the server makes the text of the values, or the text is all that is read of them.
     #[cfg(feature = "datafusion")]
     pub(crate) fn is_read_as_text(&self) -> bool {
-        matches!(self.shape, Shape::Cast | Shape::NumericText)
+        matches!(self.shape, Shape::Cast | Shape::NumericText { .. })
     }
 
     /// Whether both are the same type, but for the modifiers that decide how it is read (precision
@@ -337,9 +343,14 @@ impl PgType {
     #[must_use]
     pub(crate) fn with_options(self, options: &TypeOptions) -> Self {
         let name = self.name.clone();
+        let as_text = match self.shape {
+            // No need to ask the server for it.
+            Shape::Numeric | Shape::Decimal { .. } => Shape::NumericText { finite: false },
+            _ => Shape::Cast,
+        };
         match self.apply(options) {
             Some(resolved) => resolved,
-            None => Self::new(name, Shape::Cast),
+            None => Self::new(name, as_text),
         }
     }
 
@@ -348,15 +359,22 @@ impl PgType {
         let as_text = options.unrepresentable == Unrepresentable::Text;
         let shape = match self.shape {
             Shape::Cast => return None,
-            Shape::Numeric | Shape::Decimal { .. } if as_text => Shape::NumericText,
+            Shape::Decimal { .. } if as_text => return None,
             Shape::Numeric => match options.numeric {
+                NumericAs::Auto | NumericAs::Text if as_text => return None,
+                NumericAs::Auto => Shape::Decimal {
+                    precision: 38,
+                    scale: 20,
+                },
                 NumericAs::Decimal { precision, scale } => Shape::Decimal { precision, scale },
-                NumericAs::Text => Shape::NumericText,
+                NumericAs::Text => Shape::NumericText { finite: false },
+                NumericAs::FiniteText => Shape::NumericText { finite: true },
                 NumericAs::Float64 => Shape::NumericFloat,
             },
             Shape::Date | Shape::Time | Shape::Timestamp { .. } | Shape::Interval if as_text => {
                 return None;
             }
+            Shape::Interval if options.interval == IntervalAs::Text => return None,
             Shape::Array { .. } if as_text => return None,
             Shape::Array {
                 element,
@@ -390,7 +408,7 @@ impl Shape {
     fn is_numeric(&self) -> bool {
         matches!(
             self,
-            Self::Numeric | Self::Decimal { .. } | Self::NumericText | Self::NumericFloat
+            Self::Numeric | Self::Decimal { .. } | Self::NumericText { .. } | Self::NumericFloat
         )
     }
 }

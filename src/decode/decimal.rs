@@ -180,9 +180,13 @@ impl<'a> Digits<'a> {
     fn parse(bytes: &'a [u8]) -> Result<Self, Fault> {
         match Numeric::parse(bytes)? {
             Numeric::Finite(digits) => Ok(digits),
-            Numeric::Special(name) => Err(Fault::unrepresentable(format!(
-                "{name} cannot be held by a decimal"
-            ))),
+            Numeric::Special(name) => Err(Fault::Unrepresentable {
+                what: format!("{name} cannot be held by a decimal"),
+                hint: Some(
+                    "read such values as NULL (--unrepresentable null), or the column as text \
+                     (--unrepresentable text, and no --numeric but text)",
+                ),
+            }),
         }
     }
 
@@ -314,6 +318,19 @@ pub(crate) fn write_text(bytes: &[u8], out: &mut String) -> Result<(), Fault> {
     Ok(())
 }
 
+/// The same for what is a number; NaN and infinity are unrepresentable.
+pub(crate) fn write_finite(bytes: &[u8], out: &mut String) -> Result<(), Fault> {
+    match Numeric::parse(bytes)? {
+        Numeric::Finite(digits) => {
+            digits.write(out);
+            Ok(())
+        }
+        Numeric::Special(name) => Err(Fault::unrepresentable(format!(
+            "{name} is no finite number"
+        ))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -393,7 +410,7 @@ mod tests {
             panic!("NaN was read")
         };
         assert_eq!(what, "NaN cannot be held by a decimal");
-        assert_eq!(hint, None);
+        assert!(hint.is_some());
     }
 
     #[test]

@@ -102,7 +102,8 @@ impl DecoderBuilder {
                 .collect::<Vec<_>>(),
         );
         let count = self.columns.len();
-        let has_numeric_text = |column: &Column| matches!(column.pg_type.shape, Shape::NumericText);
+        let has_numeric_text =
+            |column: &Column| matches!(column.pg_type.shape, Shape::NumericText { .. });
         let scan_rows = match self.columns.iter().any(has_numeric_text) {
             true => NUMERIC_TEXT_ROWS,
             false => usize::MAX,

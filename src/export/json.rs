@@ -1,6 +1,5 @@
 //! JSON and NDJSON: one object per row, every value exact.
 
-use std::collections::HashSet;
 use std::io::Write;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
@@ -10,8 +9,8 @@ use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatchWriter;
 use serde::de::IgnoredAny;
 
-use super::FLUSH_BYTES;
-use crate::error::{Error, ErrorKind, Result};
+use super::{FLUSH_BYTES, Format, names};
+use crate::error::Result;
 use crate::text::{
     Extension, List, Suffix, TextFormatter, WriteFn, child_field, text_of, timestamp,
     write_timestamp,
@@ -53,10 +52,10 @@ impl<W: Write> JsonWriter<W> {
     /// Starts the output.
     ///
     /// # Errors
-    /// [`ErrorKind::Export`] when two columns have one name: an object with equal keys is read
+    /// [`ErrorKind::Export`](crate::ErrorKind::Export) when two columns have one name: an object with equal keys is read
     /// differently by every reader.
     pub fn try_new(writer: W, schema: SchemaRef, layout: JsonLayout) -> Result<Self> {
-        check_names(&schema)?;
+        names::check(&schema, Format::Json)?;
         let keys = schema.fields().iter().map(|field| key(field.name()));
         Ok(Self {
             writer,
@@ -114,33 +113,13 @@ impl<W: Write> RecordBatchWriter for JsonWriter<W> {
     }
 }
 
-/// Makes sure that no object would have a key twice, and that every type can be written.
+/// Makes sure that every type can be written.
 pub(super) fn check(schema: &Schema) -> Result<()> {
-    check_names(schema)?;
     for field in schema.fields() {
         let array = arrow::array::new_empty_array(field.data_type());
         Encoder::try_new(field.name(), field, &array)?;
     }
     Ok(())
-}
-
-fn check_names(schema: &Schema) -> Result<()> {
-    let mut names = HashSet::new();
-    match schema
-        .fields()
-        .iter()
-        .find(|field| !names.insert(field.name()))
-    {
-        None => Ok(()),
-        Some(field) => Err(Error::new(
-            ErrorKind::Export,
-            format!(
-                "two columns have the name {:?}, which JSON cannot keep apart",
-                field.name()
-            ),
-        )
-        .with_hint("give each column a name of its own: SELECT a.id AS a_id, b.id AS b_id")),
-    }
 }
 
 /// Writes the values of one array as JSON.
@@ -379,6 +358,7 @@ mod tests {
     use arrow::datatypes::*;
 
     use super::*;
+    use crate::error::ErrorKind;
 
     fn json(batch: &RecordBatch, layout: JsonLayout) -> String {
         let mut out = Vec::new();
@@ -550,7 +530,8 @@ mod tests {
     fn a_name_twice_is_an_error_with_a_cure() {
         let column = Field::new("count", DataType::Int64, true);
         let schema = Schema::new(vec![column.clone(), column]);
-        let error = check(&schema).unwrap_err();
+        let opened = JsonWriter::try_new(Vec::new(), Arc::new(schema), JsonLayout::Lines);
+        let error = opened.err().unwrap();
         assert_eq!(error.kind(), ErrorKind::Export);
         assert!(error.message().contains("\"count\""));
         assert!(error.hint().unwrap().contains("AS"));

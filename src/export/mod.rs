@@ -11,6 +11,7 @@
 mod csv;
 mod ipc;
 mod json;
+mod names;
 mod output;
 mod parquet;
 mod table;
@@ -61,6 +62,10 @@ pub enum Format {
     /// The Arrow IPC stream format.
     ArrowStream,
     /// Apache Parquet.
+    ///
+    /// Decimals of any precision are written exactly. Of those of more than 38 digits DuckDB makes
+    /// doubles, and Polars does not open the file. Parquet has no interval that PostgreSQL's fit into:
+    /// have intervals read [as text](crate::types::IntervalAs::Text).
     Parquet,
     /// Nothing: the rows are counted.
     None,
@@ -175,6 +180,32 @@ pub enum Statistics {
     Page,
 }
 
+/// What becomes of columns that have the same name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DuplicateColumns {
+    /// An error before the first row.
+    Error,
+    /// The second `id` becomes `id_2`, the third `id_3`, past names that other columns have.
+    Rename,
+}
+
+impl FromStr for DuplicateColumns {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        match name {
+            "error" => Ok(Self::Error),
+            "rename" => Ok(Self::Rename),
+            _ => Err(Error::new(
+                ErrorKind::Config,
+                format!("invalid option for columns of one name {name:?}"),
+            )
+            .with_hint("write error or rename")),
+        }
+    }
+}
+
 /// How to write a format; the defaults suit most readers.
 #[derive(Debug, Clone)]
 #[must_use]
@@ -183,6 +214,7 @@ pub struct ExportOptions {
     row_group_rows: usize,
     row_group_bytes: usize,
     statistics: Statistics,
+    duplicate_columns: Option<DuplicateColumns>,
 }
 
 impl Default for ExportOptions {
@@ -192,6 +224,7 @@ impl Default for ExportOptions {
             row_group_rows: 1 << 20,
             row_group_bytes: 64 << 20,
             statistics: Statistics::Page,
+            duplicate_columns: None,
         }
     }
 }
@@ -224,6 +257,13 @@ impl ExportOptions {
     /// The statistics of a Parquet file; [`Statistics::Page`] by default.
     pub fn with_statistics(mut self, statistics: Statistics) -> Self {
         self.statistics = statistics;
+        self
+    }
+
+    /// What becomes of columns that have the same name; by default they are an error in JSON and
+    /// Parquet, whose readers go by names, and stay as they are in Arrow, CSV and tables.
+    pub fn with_duplicate_columns(mut self, duplicates: DuplicateColumns) -> Self {
+        self.duplicate_columns = Some(duplicates);
         self
     }
 
@@ -296,6 +336,7 @@ impl Progress {
 /// cure; [`ErrorKind::Config`] as [`ExportOptions::check`].
 pub fn check(schema: &Schema, format: Format, options: &ExportOptions) -> Result<()> {
     options.check(format)?;
+    let schema = names::resolve(&Arc::new(schema.clone()), format, options)?;
     match format {
         Format::Table | Format::Csv => {
             for field in schema.fields() {
@@ -303,8 +344,8 @@ pub fn check(schema: &Schema, format: Format, options: &ExportOptions) -> Result
             }
             Ok(())
         }
-        Format::Json | Format::Ndjson => json::check(schema),
-        Format::Parquet => parquet::check(schema, options),
+        Format::Json | Format::Ndjson => json::check(&schema),
+        Format::Parquet => parquet::check(&schema, options),
         // The writers of these find fault with the schema when they are opened.
         Format::Arrow | Format::ArrowStream | Format::None => Ok(()),
     }
@@ -335,6 +376,8 @@ pub async fn write(
     progress: &Progress,
 ) -> Result<Summary> {
     check(&stream.schema(), format, options)?;
+    let schema = names::resolve(&stream.schema(), format, options)?;
+    let stream = names::rename(stream, schema);
     if format == Format::None && output.is_file() {
         return Err(Error::new(
             ErrorKind::Config,

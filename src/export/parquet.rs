@@ -41,6 +41,8 @@ impl<W: Write + Send> ParquetWriter<W> {
             })
             .set_max_row_group_row_count(Some(options.row_group_rows))
             .set_max_row_group_bytes(Some(options.row_group_bytes))
+            // Lists and maps are named as the format asks: `list.element`, `key_value.key`.
+            .set_coerce_types(true)
             .build();
         let options_of_writer = ArrowWriterOptions::new().with_properties(properties);
         Ok(Self {
@@ -92,8 +94,12 @@ pub(super) fn check(schema: &Schema, options: &ExportOptions) -> Result<()> {
                 format!("column {:?}: Parquet cannot hold {reason}", field.name()),
             )
             .with_hint(format!(
-                "cast the column in the query, for instance {:?}::text, or write another format: \
+                "{}cast the column in the query, for instance {:?}::text, or write another format: \
                  --format arrow",
+                match holds_interval(field) {
+                    true => "read intervals as text with --interval text, ",
+                    false => "",
+                },
                 field.name()
             )));
         }
@@ -137,17 +143,30 @@ fn obstacle(field: &Field) -> Option<String> {
     }
 }
 
+fn holds_interval(field: &Field) -> bool {
+    match field.data_type() {
+        DataType::Interval(_) => true,
+        DataType::Struct(fields) => fields.iter().any(|field| holds_interval(field)),
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            holds_interval(item)
+        }
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
     use arrow::array::*;
     use arrow::datatypes::*;
+    use arrow::util::display::array_value_to_string;
     use bytes::Bytes;
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
     use super::*;
     use crate::export::tests::every_type;
+    use crate::types::EXTENSION_NAME;
 
     fn parquet(batches: &[RecordBatch], options: &ExportOptions) -> Bytes {
         let mut out = Vec::new();
@@ -185,16 +204,23 @@ mod tests {
                 created_by,
                 Some(concat!("merganser ", env!("CARGO_PKG_VERSION")))
             );
-            assert_eq!(builder.schema().fields(), batch.schema().fields());
             let read: Vec<_> = builder.build().unwrap().map(Result::unwrap).collect();
             assert_eq!(read.len(), 1);
-            for (index, column) in batch.columns().iter().enumerate() {
-                assert_eq!(
-                    read[0].column(index),
-                    column,
-                    "{}",
-                    batch.schema().field(index)
-                );
+            let (schema, read_schema) = (batch.schema(), read[0].schema());
+            for (index, field) in schema.fields().iter().enumerate() {
+                let read_field = read_schema.field(index);
+                assert_eq!(read_field.name(), field.name());
+                // Fields within have the names of the format.
+                let data_type = field.data_type();
+                assert!(read_field.data_type().equals_datatype(data_type), "{field}");
+                let extension = |field: &Field| field.metadata().get(EXTENSION_NAME).cloned();
+                assert_eq!(extension(read_field), extension(field), "{field}");
+                for row in 0..batch.num_rows() {
+                    let text = |batch: &RecordBatch| {
+                        array_value_to_string(batch.column(index), row).unwrap()
+                    };
+                    assert_eq!(text(&read[0]), text(&batch), "{field}");
+                }
             }
         }
     }
@@ -264,17 +290,30 @@ mod tests {
         assert!(error.message().contains("without columns"));
     }
 
+    /// What readers that do not know Arrow's schema go by.
     #[test]
-    fn names_may_repeat() {
-        let field = Field::new("n", DataType::Int32, true);
-        let schema = Arc::new(Schema::new(vec![field.clone(), field]));
-        let columns: Vec<ArrayRef> = vec![
-            Arc::new(Int32Array::from(vec![1])),
-            Arc::new(Int32Array::from(vec![2])),
-        ];
-        let batch = RecordBatch::try_new(schema, columns).unwrap();
+    fn types_and_nested_fields_are_named_as_the_format_asks() {
+        use parquet::basic::LogicalType;
+        use parquet::file::reader::{FileReader, SerializedFileReader};
+
+        let batch = every_type();
+        let schema = batch.schema();
+        let kept: Vec<_> = (0..batch.num_columns())
+            .filter(|index| schema.field(*index).name() != "interval")
+            .collect();
+        let batch = batch.project(&kept).unwrap();
         let file = parquet(std::slice::from_ref(&batch), &ExportOptions::new());
-        let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
-        assert_eq!(reader.build().unwrap().next().unwrap().unwrap(), batch);
+        let reader = SerializedFileReader::new(file).unwrap();
+        let columns = reader.metadata().file_metadata().schema_descr();
+        let leaf = |path: &str| {
+            let mut leaves = columns.columns().iter();
+            let found = leaves.find(|leaf| leaf.path().string() == path);
+            found.unwrap_or_else(|| panic!("no {path} in {columns:?}"))
+        };
+        assert_eq!(leaf("uuid").logical_type_ref(), Some(&LogicalType::Uuid));
+        assert_eq!(leaf("json").logical_type_ref(), Some(&LogicalType::Json));
+        leaf("array.list.element.list.element");
+        leaf("hstore.key_value.key");
+        leaf("hstore.key_value.value");
     }
 }

@@ -147,7 +147,10 @@ pub(in crate::export) fn every_type() -> RecordBatch {
     let fields: Vec<_> = columns
         .iter()
         .map(|(name, array, extension)| {
-            let metadata = extension.map(|e| ("ARROW:extension:name".to_owned(), e.to_owned()));
+            let known = extension.map(|e| ("ARROW:extension:name".to_owned(), e.to_owned()));
+            let empty = ("ARROW:extension:metadata".to_owned(), String::new());
+            let arrows = extension.filter(|e| e.starts_with("arrow."));
+            let metadata = known.into_iter().chain(arrows.map(|_| empty));
             Field::new(*name, array.data_type().clone(), true)
                 .with_metadata(metadata.into_iter().collect::<HashMap<_, _>>())
         })

@@ -3,13 +3,18 @@
 mod arithmetic;
 mod error;
 mod floats;
+mod functions;
+mod literals;
+mod meaning;
 mod shard_order;
 mod source;
+mod sql_types;
 mod sum;
 mod wide;
 
 use std::collections::HashSet;
 use std::num::NonZero;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -27,10 +32,11 @@ use datafusion::execution::context::{SQLOptions, SessionContext};
 use datafusion::execution::memory_pool::{FairSpillPool, MemoryConsumer, MemoryReservation};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::{AggregateUDF, LogicalPlan};
+use datafusion::optimizer::Analyzer;
 use datafusion::physical_plan::execute_stream_partitioned;
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::{DFParserBuilder, Statement};
-use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
+use datafusion::sql::sqlparser::ast::{Expr, Statement as SqlStatement, visit_expressions};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use futures::stream::StreamExt;
 
@@ -222,13 +228,31 @@ fn check_one_select(sql: &str) -> Result<()> {
     match statements.front() {
         None => refuse(ErrorKind::Syntax, "no statement".to_owned()),
         Some(Statement::Statement(statement)) if matches!(**statement, SqlStatement::Query(_)) => {
-            Ok(())
+            check_constructs(statement)
         }
         Some(other) => {
             let text = other.to_string();
             let verb = text.split_whitespace().next().unwrap_or_default();
             refuse(ErrorKind::Unsupported, verb.to_uppercase())
         }
+    }
+}
+
+/// Refuses what DataFusion plans as something else, which its plan does not show any more.
+fn check_constructs(statement: &SqlStatement) -> Result<()> {
+    let found = visit_expressions(statement, |expr| match expr {
+        Expr::AtTimeZone { .. } => ControlFlow::Break("AT TIME ZONE"),
+        Expr::SimilarTo { .. } => ControlFlow::Break("SIMILAR TO"),
+        _ => ControlFlow::Continue(()),
+    });
+    match found {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(construct) => Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("{construct} in the merge SQL means another thing to DataFusion"),
+        )
+        .with_phase(Phase::Merge)
+        .with_hint("leave it to the shards' query")),
     }
 }
 
@@ -274,9 +298,14 @@ fn session(options: &ReaggregateOptions) -> datafusion::common::Result<SessionCo
         }));
         state = state.with_physical_optimizer_rules(rules);
     }
+    let mut analysis = Analyzer::new().rules;
+    analysis.insert(0, Arc::new(meaning::PostgresMeaning));
+    analysis.push(Arc::new(arithmetic::CheckedIntegers));
+    let state = state
+        .with_analyzer_rules(analysis)
+        .with_type_planner(Arc::new(sql_types::PostgresTypes));
     let context = SessionContext::new_with_state(state.build());
     context.register_udaf(AggregateUDF::new_from_impl(sum::CheckedSum::default()));
-    context.add_analyzer_rule(Arc::new(arithmetic::CheckedIntegers));
     Ok(context)
 }
 

@@ -54,22 +54,30 @@ impl FanOut {
     /// groups. Sums and counts are summed, minima and maxima are taken again; an average is a sum
     /// divided by a count, both summed.
     ///
-    /// The SQL is one SELECT, read by PostgreSQL's rules where DataFusion can be told them: names
-    /// are folded to lower case, NULLs sort as the largest value, a literal with a point is a
-    /// decimal, an overflow is an error. What differs from PostgreSQL:
+    /// The SQL is one SELECT of DataFusion's, read by PostgreSQL's rules: names are folded to lower
+    /// case, NULLs sort as the largest value, literals have the types that they have there, an
+    /// overflow is an error, casts round and print as there, and dates, timestamps and intervals add
+    /// up as there. What cannot be read so is refused: `to_char` and its like, `AT TIME ZONE`,
+    /// `SIMILAR TO`, casts to `varchar(n)`, `char(n)` and `timestamp(p)`, comparisons of json. What
+    /// differs from PostgreSQL all the same:
     ///
     /// - `sum` of `bigint` is a `bigint`, and an error if it does not fit; `sum(x::decimal(38))`
     ///   gives more room. `sum` of a decimal has ten digits more, up to 38.
     /// - `avg` of integers is a double, and `avg` of a decimal has four digits more, the last of
-    ///   them cut; `sum(total) / sum(count)` of decimals says what is meant.
-    /// - `real` is summed as `double`. Division of a double by zero gives infinity.
-    /// - Text and enum labels are compared by their bytes (collation "C"), intervals field by field.
+    ///   them cut; `sum(total) / sum(count)` of decimals says what is meant. `stddev` and `variance`
+    ///   are doubles, and so are roots, powers and logarithms of decimals.
+    /// - `real` is summed as `double`. A double divided by zero, or too large, gives infinity, and a
+    ///   function outside of its domain NaN. The sign of a zero may be lost.
+    /// - Text and enum labels are compared by their bytes (collation "C"), intervals field by field,
+    ///   and json is sorted and grouped by its text. An unknown label of an enum equals no other.
     ///   `char(n)` comes with its trailing blanks, and is equal only to text that has them: compare
-    ///   `rtrim(x)`.
+    ///   `rtrim(x)`. `upper`, `lower` and ILIKE know all letters of Unicode.
     /// - A division of decimals gives four digits more than the dividend has, the last cut, where
-    ///   PostgreSQL gives sixteen significant ones, rounded; a cast of a fraction to an integer cuts
-    ///   it off, where PostgreSQL rounds. Functions are DataFusion's, also those with a name that
-    ///   PostgreSQL has (`to_char`, `round`). Leave such expressions to the shards where they can
+    ///   PostgreSQL gives sixteen significant ones, rounded.
+    /// - A date beyond the range of PostgreSQL's is no error.
+    /// - Functions are DataFusion's, also those with a name that PostgreSQL has, and there are
+    ///   functions, operators and pairs of types that PostgreSQL refuses (`median`, `max` of a
+    ///   `boolean`, a UNION of text and numbers). Leave expressions to the shards where they can
     ///   compute them.
     /// - A result column without a name of its own is called as DataFusion calls it: use `AS`.
     ///

@@ -24,7 +24,7 @@ impl PgType {
             Shape::Float8 | Shape::NumericFloat => DataType::Float64,
             Shape::Numeric => decimal_type(38, 20),
             Shape::Decimal { precision, scale } => decimal_type(*precision, *scale),
-            Shape::NumericText
+            Shape::NumericText { .. }
             | Shape::Char
             | Shape::Text { .. }
             | Shape::TimeTz
@@ -81,7 +81,7 @@ impl PgType {
             Shape::Multirange { .. } => MULTIRANGE_EXTENSION,
             Shape::Vector { .. } => VECTOR_EXTENSION,
             Shape::Array { lower_bound: 0, .. } => CATALOG_VECTOR_EXTENSION,
-            Shape::Cast | Shape::NumericText => {
+            Shape::Cast | Shape::NumericText { .. } => {
                 return field.with_metadata([(POSTGRES_TYPE.to_owned(), self.name.clone())].into());
             }
             _ => return field,

@@ -8,10 +8,15 @@ use crate::error::{Error, ErrorKind, Result};
 /// How a `numeric` becomes an Arrow value where its column declares no precision and scale.
 ///
 /// The protocol does not tell the scale of `sum(x)` or `a * b`, so one has to be chosen before the
-/// first row. Columns declared `numeric(p,s)` keep that under [`Decimal`](Self::Decimal).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// first row. It decides also about `numeric(p,s)` that needs more than 76 digits, which no Arrow
+/// type has; other columns declared `numeric(p,s)` are decimals of that precision and scale, or text
+/// under [`Unrepresentable::Text`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum NumericAs {
+    /// `Decimal128(38, 20)`, or text under [`Unrepresentable::Text`].
+    #[default]
+    Auto,
     /// `Decimal128(precision, scale)`, or `Decimal256` where the precision is above 38. A value
     /// that would have to be rounded, or that is too large, is an error.
     Decimal {
@@ -22,17 +27,11 @@ pub enum NumericAs {
     },
     /// `Utf8`, the digits as PostgreSQL prints them. NaN and infinity are representable.
     Text,
+    /// `Utf8`, the digits as PostgreSQL prints them. NaN and infinity are unrepresentable, so that
+    /// [`Unrepresentable`] decides about them although text could hold them.
+    FiniteText,
     /// `Float64`, rounded to the nearest double. NaN and infinity are representable.
     Float64,
-}
-
-impl Default for NumericAs {
-    fn default() -> Self {
-        Self::Decimal {
-            precision: 38,
-            scale: 20,
-        }
-    }
 }
 
 impl FromStr for NumericAs {
@@ -81,7 +80,9 @@ pub enum Unrepresentable {
     Error,
     /// NULL.
     Null,
-    /// Columns of types that have such values become `Utf8`, PostgreSQL's text of every value.
+    /// Columns of types that have such values become `Utf8`, PostgreSQL's text of every value; so do
+    /// arrays, composites and ranges of them. Not so a `numeric` for which [`NumericAs`] names
+    /// another type, as `float64`: what that type cannot hold is an error.
     Text,
 }
 
@@ -102,6 +103,34 @@ impl FromStr for Unrepresentable {
     }
 }
 
+/// How an `interval` becomes an Arrow value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum IntervalAs {
+    /// `Interval(MonthDayNano)`, which Parquet does not have.
+    #[default]
+    MonthDayNano,
+    /// `Utf8`, PostgreSQL's text of every value; so do arrays and composites of them.
+    Text,
+}
+
+impl FromStr for IntervalAs {
+    type Err = Error;
+
+    /// Reads `month-day-nano` or `text`.
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "month-day-nano" => Ok(Self::MonthDayNano),
+            "text" => Ok(Self::Text),
+            _ => Err(Error::new(
+                ErrorKind::Config,
+                format!("invalid option for intervals {text:?}"),
+            )
+            .with_hint("write month-day-nano or text")),
+        }
+    }
+}
+
 /// The choices that the mapping of types leaves open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TypeOptions {
@@ -109,4 +138,16 @@ pub struct TypeOptions {
     pub numeric: NumericAs,
     /// Values that Arrow cannot hold.
     pub unrepresentable: Unrepresentable,
+    /// Intervals.
+    pub interval: IntervalAs,
+}
+
+impl TypeOptions {
+    /// Every value as text that PostgreSQL's type may hold and Arrow's may not: nothing is an error,
+    /// and nothing is lost.
+    pub const LOSSLESS: Self = Self {
+        numeric: NumericAs::Text,
+        unrepresentable: Unrepresentable::Text,
+        interval: IntervalAs::MonthDayNano,
+    };
 }

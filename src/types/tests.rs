@@ -40,8 +40,8 @@ fn the_documented_table_has_every_built_in_type() {
         .lines()
         .filter(|line| line.starts_with("//! | `"))
         .count();
-    // Beside the built-in types: numeric(p,s), hstore, vector, geometry, citext.
-    assert_eq!(documented, BUILTINS.len() - 1 + 5);
+    // Beside the built-in types: four rows of numeric(p,s), hstore, vector, geometry, citext.
+    assert_eq!(documented, BUILTINS.len() - 1 + 8);
 }
 
 #[test]
@@ -85,6 +85,65 @@ fn text_for_unrepresentable_values_reaches_into_composites() {
     assert_eq!(composite.shape, Shape::Cast);
     let int = PgType::new("int4", Shape::Int4).with_options(&options);
     assert_eq!(int.shape, Shape::Int4);
+    // Ranges too, whatever the type of their bounds.
+    for (name, is_text) in [
+        ("numrange", true),
+        ("daterange", true),
+        ("int4range", false),
+    ] {
+        let range = name.parse::<PgType>().unwrap().with_options(&options);
+        assert_eq!(range.shape == Shape::Cast, is_text, "{name}");
+    }
+}
+
+#[test]
+fn a_numeric_is_what_was_asked_for() {
+    let of = |name: &str, numeric, unrepresentable| {
+        let options = TypeOptions {
+            numeric,
+            unrepresentable,
+            ..TypeOptions::default()
+        };
+        // The parser chooses for what has no scale.
+        let shape = match name {
+            "numeric(10,2)" => name.parse::<PgType>().unwrap().shape,
+            _ => Shape::Numeric,
+        };
+        PgType::new(name, shape).with_options(&options).shape
+    };
+    let decimal = NumericAs::Decimal {
+        precision: 10,
+        scale: 2,
+    };
+    let shape = Shape::Decimal {
+        precision: 10,
+        scale: 2,
+    };
+    let text = Shape::NumericText { finite: false };
+    for name in ["numeric", "numeric(77,1)"] {
+        for how in [
+            Unrepresentable::Error,
+            Unrepresentable::Null,
+            Unrepresentable::Text,
+        ] {
+            assert_eq!(of(name, decimal, how), shape, "{name}");
+            assert_eq!(
+                of(name, NumericAs::Float64, how),
+                Shape::NumericFloat,
+                "{name}"
+            );
+            assert_eq!(of(name, NumericAs::Text, how), text, "{name}");
+        }
+        assert_eq!(of(name, NumericAs::Auto, Unrepresentable::Text), text);
+    }
+    assert_eq!(
+        of("numeric(10,2)", NumericAs::Float64, Unrepresentable::Null),
+        shape
+    );
+    assert_eq!(
+        of("numeric(10,2)", NumericAs::Float64, Unrepresentable::Text),
+        text
+    );
 }
 
 #[test]

@@ -43,7 +43,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "statement",
         ],
     ),
-    ("merge", &["plan", "types"]),
+    ("merge", &["plan", "text", "types"]),
     ("finish", &["plan", "scan", "types", "text", "quote"]),
     ("export", &["text", "types"]),
     ("query", PIPELINE),

@@ -9,8 +9,8 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use merganser::config::parse_duration;
-use merganser::export::{Compression, Format};
-use merganser::types::{NumericAs, Unrepresentable};
+use merganser::export::{Compression, DuplicateColumns, Format};
+use merganser::types::{IntervalAs, NumericAs, Unrepresentable};
 use merganser::{Error, Topology};
 
 use crate::params::Params;
@@ -171,7 +171,8 @@ pub(crate) struct Query {
     /// What a numeric without precision becomes: decimal(p,s), text or float64
     ///
     /// By default decimal(38,20), and text where text is written anyway (table, csv, json, ndjson
-    /// without --merge-sql). A value that does not fit is an error, never rounded.
+    /// without --merge-sql). A value that does not fit is an error, never rounded. Of decimals of more
+    /// than 38 digits DuckDB makes doubles, and Polars does not open such Parquet files.
     #[arg(long, value_name = "TYPE", value_parser = parse_hinted::<NumericAs>, help_heading = "Output")]
     pub(crate) numeric: Option<NumericAs>,
     /// What becomes of a value that Arrow cannot hold, such as an infinite date or a numeric NaN
@@ -180,6 +181,14 @@ pub(crate) struct Query {
     /// --merge-sql).
     #[arg(long, value_name = "HOW", value_parser = unrepresentables(), help_heading = "Output")]
     pub(crate) unrepresentable: Option<Unrepresentable>,
+    /// What an interval becomes: month-day-nano (Arrow's own, which Parquet does not have) or text
+    ///
+    /// By default month-day-nano; table, csv, json and ndjson show its text anyway.
+    #[arg(long, value_name = "TYPE", value_parser = intervals(), help_heading = "Output")]
+    pub(crate) interval: Option<IntervalAs>,
+    /// What becomes of columns of one name [default: error in json and parquet; else they stay]
+    #[arg(long, value_name = "HOW", value_parser = duplicates(), help_heading = "Output")]
+    pub(crate) duplicate_columns: Option<DuplicateColumns>,
     /// Show neither progress nor a summary; errors are still shown
     #[arg(short, long, help_heading = "Output")]
     pub(crate) quiet: bool,
@@ -330,6 +339,18 @@ fn unrepresentables() -> impl TypedValueParser<Value = Unrepresentable> {
         PossibleValue::new("error").help("The query fails, naming the column and the row"),
         PossibleValue::new("null").help("NULL"),
         PossibleValue::new("text").help("The columns of such types become text"),
+    ])
+    .try_map(|name| name.parse())
+}
+
+fn intervals() -> impl TypedValueParser<Value = IntervalAs> {
+    PossibleValuesParser::new(["month-day-nano", "text"]).try_map(|name| name.parse())
+}
+
+fn duplicates() -> impl TypedValueParser<Value = DuplicateColumns> {
+    PossibleValuesParser::new([
+        PossibleValue::new("error").help("The query fails before its first row"),
+        PossibleValue::new("rename").help("The second id becomes id_2, the third id_3"),
     ])
     .try_map(|name| name.parse())
 }

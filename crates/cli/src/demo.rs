@@ -13,7 +13,7 @@ use merganser::arrow::array::RecordBatch;
 use merganser::arrow::record_batch::RecordBatchWriter;
 use merganser::config::{Shard, TableKind};
 use merganser::export::{self, Destination, ExportOptions, Format, Progress, TableWriter};
-use merganser::types::{NumericAs, TypeOptions, Unrepresentable};
+use merganser::types::TypeOptions;
 use merganser::{Cluster, Error, ErrorKind, Phase, Topology};
 use merganser_local::{TABLES, Tpch};
 use tempfile::TempDir;
@@ -26,10 +26,7 @@ use crate::progress::rate;
 use crate::topology::DEFAULT_FILE;
 
 /// Every digit of a numeric, as psql shows it.
-const AS_TEXT: TypeOptions = TypeOptions {
-    numeric: NumericAs::Text,
-    unrepresentable: Unrepresentable::Text,
-};
+const AS_TEXT: TypeOptions = TypeOptions::LOSSLESS;
 
 /// The name of the database on each server.
 const DATABASE: &str = "tpch";

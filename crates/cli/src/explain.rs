@@ -41,10 +41,7 @@ async fn explain(args: &args::Explain, cluster: &Cluster) -> Result<String, Erro
     }
     if args.analyze {
         // The rows are dropped: that one of them has no place in Arrow is of no interest.
-        let types = merganser::types::TypeOptions {
-            numeric: merganser::types::NumericAs::Text,
-            unrepresentable: merganser::types::Unrepresentable::Text,
-        };
+        let types = merganser::types::TypeOptions::LOSSLESS;
         let analysis = query.with_types(types).analyze().await?;
         return Ok(match args.format {
             PlanFormat::Text => analysis.to_string(),

@@ -62,6 +62,9 @@ impl Job {
         if let Some(rows) = args.row_group_rows {
             options = options.with_row_group_rows(rows);
         }
+        if let Some(duplicates) = args.duplicate_columns {
+            options = options.with_duplicate_columns(duplicates);
+        }
         options.check(format)?;
         Ok(Self {
             args,
@@ -172,22 +175,29 @@ impl Job {
 
     /// CSV and tables show what psql shows, so there every value has a form: its text. JSON shows
     /// the digits of every numeric, and keeps the structure of arrays. A merge needs numbers that
-    /// it can add up.
+    /// it can add up. What is asked for holds in every format.
     fn types(&self) -> TypeOptions {
-        let mut types = TypeOptions::default();
-        if self.args.merge_sql.is_none() {
-            match self.format {
-                Format::Table | Format::Csv => {
-                    types.numeric = NumericAs::Text;
-                    types.unrepresentable = Unrepresentable::Text;
-                }
-                Format::Json | Format::Ndjson => types.numeric = NumericAs::Text,
-                _ => {}
+        let format = match self.args.merge_sql {
+            Some(_) => Format::Arrow,
+            None => self.format,
+        };
+        let (numeric, unrepresentable) = match format {
+            Format::Table | Format::Csv => (NumericAs::Text, Unrepresentable::Text),
+            Format::Json | Format::Ndjson => (NumericAs::Text, Unrepresentable::Error),
+            _ => (NumericAs::Auto, Unrepresentable::Error),
+        };
+        let asked = self.args.unrepresentable;
+        let numeric = match self.args.numeric.unwrap_or(numeric) {
+            NumericAs::Text if asked.is_some_and(|asked| asked != Unrepresentable::Text) => {
+                NumericAs::FiniteText
             }
+            other => other,
+        };
+        TypeOptions {
+            numeric,
+            unrepresentable: asked.unwrap_or(unrepresentable),
+            interval: self.args.interval.unwrap_or_default(),
         }
-        types.numeric = self.args.numeric.unwrap_or(types.numeric);
-        types.unrepresentable = self.args.unrepresentable.unwrap_or(types.unrepresentable);
-        types
     }
 
     async fn write(

@@ -16,9 +16,11 @@ pub(super) fn planning(error: DataFusionError, columns: &Schema) -> Error {
     };
     let kind = match innermost(&error) {
         DataFusionError::NotImplemented(_) => ErrorKind::Unsupported,
-        DataFusionError::Internal(_)
-        | DataFusionError::IoError(_)
-        | DataFusionError::ResourcesExhausted(_) => return execution(error),
+        // DataFusion takes what it cannot plan for a fault of its own.
+        DataFusionError::Internal(_) => ErrorKind::Unsupported,
+        DataFusionError::IoError(_) | DataFusionError::ResourcesExhausted(_) => {
+            return execution(error);
+        }
         _ => ErrorKind::Syntax,
     };
     let named = Error::new(kind, message(&error)).with_phase(Phase::Merge);
@@ -136,6 +138,11 @@ fn message(error: &DataFusionError) -> String {
         .split(DataFusionError::BACK_TRACE_SEP)
         .next()
         .unwrap_or_default();
+    // Whom to ask for help is not DataFusion here.
+    let text = text.split("\nThis issue was likely caused").next();
+    let text = text
+        .unwrap_or_default()
+        .replace("Error during planning: ", "");
     let mut text = text.trim();
     while let Some(rest) = NOISE.iter().find_map(|noise| text.strip_prefix(noise)) {
         text = rest;
@@ -165,6 +172,7 @@ fn quoted(name: &str) -> String {
 
 /// Names of stages before a message.
 const NOISE: &[&str] = &[
+    "Internal error: ",
     "Error during planning: ",
     "Execution error: ",
     "Arrow error: ",

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use merganser::arrow::array::RecordBatch;
 use merganser::arrow::datatypes::{DataType, SchemaRef};
-use merganser::types::{NumericAs, TypeOptions, Unrepresentable};
+use merganser::types::TypeOptions;
 use merganser::{Error, ErrorKind, FanOut, Query, QueryStream};
 
 use super::case::Case;
@@ -49,10 +49,7 @@ impl Asked for FanOut {
 impl Answer {
     /// With every value of every type, exactly: text for what Arrow cannot hold.
     pub(super) async fn of(query: impl Asked) -> Result<Self, Error> {
-        let options = TypeOptions {
-            numeric: NumericAs::Text,
-            unrepresentable: Unrepresentable::Text,
-        };
+        let options = TypeOptions::LOSSLESS;
         Self::with_defaults(query.with_types(options)).await
     }
 

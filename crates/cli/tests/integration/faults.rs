@@ -309,3 +309,76 @@ fn a_signal_ends_a_query_whose_reader_sleeps() {
     assert!(started.elapsed() < Duration::from_secs(5));
     scene.wait_until_active(0);
 }
+
+#[test]
+fn what_is_asked_of_numerics_holds_in_every_format() {
+    let Some(scene) = Scene::new(1) else { return };
+    let sql = "SELECT 'NaN'::numeric AS a, 2.50::numeric AS b, 'NaN'::numeric(5,2) AS c, numrange(1, 2.5) AS r";
+    let csv = |arguments: &[&str]| {
+        let text = scene.output_of(&[arguments, &["--format", "csv", sql]].concat());
+        text.lines().nth(1).unwrap().to_owned()
+    };
+    assert_eq!(csv(&[]), "NaN,2.50,NaN,\"[1,2.5)\"");
+    assert_eq!(csv(&["--unrepresentable", "null"]), ",2.50,,\"[1,2.5)\"");
+    let float = ["--numeric", "float64"];
+    assert_eq!(csv(&float), "NaN,2.5,NaN,\"[1,2.5)\"");
+    let one = "SELECT 2.50::numeric AS b, numrange(1, 2.5) AS r";
+    let decimal = ["--numeric", "decimal(9,3)"];
+    let text = scene.output_of(&[&decimal[..], &["--format", "csv", one]].concat());
+    assert_eq!(text, "b,r\n2.500,\"[1.000,2.500)\"\n");
+    for format in ["csv", "table", "json", "ndjson", "parquet", "arrow-stream"] {
+        for (column, arguments) in [
+            ("'NaN'::numeric", &["--unrepresentable", "error"][..]),
+            (
+                "'NaN'::numeric",
+                &["--numeric", "text", "--unrepresentable", "error"],
+            ),
+            ("'NaN'::numeric(5,2)", &["--unrepresentable", "error"]),
+            ("'[1,NaN]'::numrange", &["--unrepresentable", "null"]),
+            ("1234.5::numeric", &["--numeric", "decimal(4,1)"]),
+            ("'NaN'::numeric", &["--numeric", "decimal(4,1)"]),
+            (
+                "1.25::numeric",
+                &["--numeric", "decimal(4,1)", "--unrepresentable", "text"],
+            ),
+        ] {
+            let sql = format!("SELECT {column} AS a");
+            let error = scene.failure_of(
+                1,
+                &[arguments, &["--format", format, "-o", "a.out", &sql]].concat(),
+            );
+            assert_contains(&error, "hint:");
+        }
+    }
+}
+
+#[test]
+fn parquet_is_told_how_to_hold_a_result() {
+    let Some(scene) = Scene::new(1) else { return };
+    let twice = "SELECT 1 AS id, 2 AS id";
+    for format in ["parquet", "json", "ndjson"] {
+        let error = scene.failure_of(1, &["--format", format, twice]);
+        assert_contains(&error, "two columns have the name \"id\"");
+        assert_contains(&error, "--duplicate-columns rename");
+    }
+    let rename = ["--duplicate-columns", "rename", "--format"];
+    let text = scene.output_of(&[&rename[..], &["ndjson", twice]].concat());
+    assert_eq!(text, "{\"id\":1,\"id_2\":2}\n");
+    let text = scene.output_of(&[&rename[..], &["csv", twice]].concat());
+    assert_eq!(text, "id,id_2\n1,2\n");
+    assert_eq!(scene.output_of(&["--format", "csv", twice]), "id,id\n1,2\n");
+
+    let sql = "SELECT interval '1 mon' AS i, ARRAY[interval '2 days'] AS a";
+    let error = scene.failure_of(1, &["--format", "parquet", sql]);
+    assert_contains(&error, "--interval text");
+    scene.output_of(&[
+        "--interval",
+        "text",
+        "--duplicate-columns",
+        "rename",
+        "-o",
+        "a.parquet",
+        sql,
+    ]);
+    assert_eq!(scene.files(), ["a.parquet"]);
+}
