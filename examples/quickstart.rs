@@ -8,7 +8,7 @@
 use std::env;
 
 use merganser::export::{self, Destination, ExportOptions, Format, Progress};
-use merganser::{Cluster, Result, Topology};
+use merganser::{Cluster, Order, Result, Topology};
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -20,12 +20,15 @@ async fn main() -> Result<()> {
     };
     let cluster = Cluster::new(topology)?;
 
-    // The text goes to each shard as it is. The rows follow each other in the order of the shards.
+    // The text goes to each shard as it is. Rows come as they
+    // arrive unless an order is asked for.
     let query = cluster.fan_out(
         "select current_database() as shard, count(*) as tables \
          from information_schema.tables where table_schema = $1",
     );
-    let query = query.with_params([Some("pg_catalog".to_owned())]);
+    let query = query
+        .with_params([Some("pg_catalog".to_owned())])
+        .with_order(Order::Shard);
 
     // A stream of Arrow record batches, which an export takes as they come. `query.collect()` would
     // give them all at once.

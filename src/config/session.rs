@@ -108,6 +108,11 @@ impl SessionSettings {
         self
     }
 
+    /// What was set, if anything was.
+    pub(super) fn own_timezone(&self) -> Option<&str> {
+        self.timezone.as_deref()
+    }
+
     /// `TimeZone`; `UTC` by default.
     pub fn timezone(&self) -> &str {
         self.timezone.as_deref().unwrap_or("UTC")

@@ -24,7 +24,10 @@ pub(super) fn write(topology: &Topology, remarks: &[Remarks], left: &[Remarks]) 
 
     text.push_str("\n[session]  # set on every shard for every query\n");
     let session = &topology.session;
-    add(&mut text, "timezone", session.timezone());
+    match session.own_timezone() {
+        Some(timezone) => add(&mut text, "timezone", timezone),
+        None => text.push_str("# timezone = \"UTC\"  # the default\n"),
+    }
     if let Some(search_path) = session.search_path() {
         add(&mut text, "search_path", search_path);
     }

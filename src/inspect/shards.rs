@@ -17,9 +17,11 @@ pub(super) type Rows = Vec<Vec<Option<String>>>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Refusal(pub(super) String);
 
+type Hears = dyn Fn(&str) + Send + Sync;
+
 /// Hears what is being read.
 #[derive(Clone, Default)]
-pub(super) struct Watcher(pub(super) Option<Arc<dyn Fn(&str) + Send + Sync>>);
+pub(super) struct Watcher(pub(super) Option<Arc<Hears>>);
 
 impl fmt::Debug for Watcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -258,7 +258,6 @@ fn make(question: &Question<'_>) -> std::result::Result<Plan, Stop> {
         question.topology,
         question.catalog,
     )?;
-    settings::check(&bound.query, question.catalog)?;
     // Views read the clock too, and columns make times of literals.
     untyped::write_types(&mut bound, question.catalog, question.answers)?;
     if pin(question, &mut bound.query)? {

@@ -113,14 +113,6 @@ pub(super) fn held_query(expr: &Expr) -> Option<&Query> {
     }
 }
 
-/// Calls `f` for every expression, those inside queries too.
-pub(super) fn each<T: Visit>(tree: &T, mut f: impl FnMut(&Expr)) {
-    let _ = visit_expressions(tree, |expr| {
-        f(expr);
-        go_on()
-    });
-}
-
 /// Nobody looks at the result of a walk that was abandoned.
 fn go_on() -> ControlFlow<()> {
     match thread::is_abandoned() {

@@ -77,6 +77,7 @@ impl Deadline {
 
     /// A part of what is done [`within`](Self::within) the deadline; the error says that it was this
     /// which did not end. Parts may hold parts.
+    #[cfg(feature = "datafusion")]
     pub(super) async fn during<T>(
         &self,
         phase: Phase,
@@ -111,11 +112,13 @@ impl Deadline {
 }
 
 /// The part around another, which goes on when this is dropped.
+#[cfg(feature = "datafusion")]
 struct Outer {
     part: Arc<Mutex<Option<Part>>>,
     before: Option<Part>,
 }
 
+#[cfg(feature = "datafusion")]
 impl Drop for Outer {
     fn drop(&mut self) {
         *lock(&self.part) = self.before.take();
@@ -147,6 +150,7 @@ mod tests {
         Deadline::new(Some(Duration::ZERO), CancelHandle::default(), progress)
     }
 
+    #[cfg(feature = "datafusion")]
     #[tokio::test]
     async fn a_part_that_does_not_end_is_what_the_error_names() {
         let never = std::future::pending::<Result<()>>();

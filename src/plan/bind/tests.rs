@@ -43,16 +43,22 @@ pub(in crate::plan) fn catalog() -> Catalog {
         .with_relation(relation("t", RelationKind::Table, &columns))
         .with_relation(relation("r", RelationKind::Table, &columns))
         .with_relation(relation("v", view, &columns[..1]))
-        .with_function(Function {
-            schema: "pg_catalog".to_owned(),
-            name: "max".to_owned(),
-            kind: FunctionKind::Aggregate,
-            volatility: Volatility::Immutable,
-            origin: Origin::System,
-            arguments: (1, Some(1)),
-            code: None,
-            difference: None,
-        })
+        .with_function(aggregate("max", (1, Some(1))))
+        .with_function(aggregate("count", (0, Some(1))))
+}
+
+/// One of PostgreSQL's own.
+fn aggregate(name: &str, arguments: (usize, Option<usize>)) -> Function {
+    Function {
+        schema: "pg_catalog".to_owned(),
+        name: name.to_owned(),
+        kind: FunctionKind::Aggregate,
+        volatility: Volatility::Immutable,
+        origin: Origin::System,
+        arguments,
+        code: None,
+        difference: None,
+    }
 }
 
 fn relation(name: &str, kind: RelationKind, columns: &[(&str, &str)]) -> Facts {

@@ -14,8 +14,8 @@ use crate::catalog::{Catalog, type_key};
 use crate::config::{Finish, PINNED, Topology};
 use crate::error::Result;
 use crate::plan::bind::{self, Base, Relation, Source, as_column, folded, parts};
-use crate::plan::rewrite::{self, bare};
-use crate::plan::{functions, locality, refused};
+use crate::plan::rewrite::bare;
+use crate::plan::{functions, locality, refused, settings};
 
 /// Refuses a bound query that calls what may not be called, in any way; `view` is the name of the
 /// view whose query it is.
@@ -239,27 +239,37 @@ impl Calls<'_> {
                     .any(|it| name.eq_ignore_ascii_case(it))
                 || name.eq_ignore_ascii_case("search_path") && session.search_path().is_some()
         };
-        let name = args.first().and_then(|arg| match arg {
-            FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value))) => {
-                rewrite::string(&value.value)
-            }
-            _ => None,
-        });
-        match name {
-            Some(name) if is_given(name) || self.is_equal(name) => Ok(()),
-            _ => Err(Why::new(
-                "the function current_setting of a setting that not every session is given"
+        match args.first().and_then(settings::text) {
+            Some(name) if is_given(name) => Ok(()),
+            Some(name) => self.compared_setting(name),
+            None => Err(Why::new(
+                "the function current_setting of a name that is no literal: some settings are not \
+                 the same on all shards"
                     .to_owned(),
-                "give it a value for all shards in [session] of the topology, or ask a shard for \
-                 it: --fan-out",
+                "write the name of the setting as a literal",
             )),
         }
     }
 
-    /// Whether all shards are known to give a setting the same value.
-    fn is_equal(&self, name: &str) -> bool {
+    /// A setting that the shards were compared on, or that nobody but users knows.
+    fn compared_setting(&self, name: &str) -> Verdict {
+        let conditions = self.catalog.conditions();
+        let is_compared = name.contains('.')
+            || conditions
+                .common()
+                .iter()
+                .any(|(compared, _)| compared.eq_ignore_ascii_case(name));
         let is_elsewhere = matches!(self.topology.finish(), Finish::Server(_));
-        !is_elsewhere && self.catalog.conditions().setting(name) == Some(None)
+        let reason = match conditions.setting(name) {
+            Some(None) if is_compared && !is_elsewhere => return Ok(()),
+            Some(Some(difference)) => format!("differs: {difference}"),
+            _ => "is not given to every session".to_owned(),
+        };
+        Err(Why::new(
+            format!("the function current_setting: the setting {name} {reason}"),
+            "give it a value for all shards in [session] of the topology, or ask a shard for it: \
+             --fan-out",
+        ))
     }
 
     /// A name that nothing has.

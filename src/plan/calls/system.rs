@@ -211,6 +211,9 @@ const PLAIN: &[&str] = &[
     "numeric",
     "overlaps",
     "pg_collation_for",
+    "pg_sleep",
+    "pg_sleep_for",
+    "pg_sleep_until",
     "pg_typeof",
     "phraseto_tsquery",
     "plainto_tsquery",
@@ -267,11 +270,8 @@ pub(in crate::plan) const INDEPENDENT: [&str; 8] = [
 ];
 
 /// Other volatile functions that read no table.
-const CHANCE: [&str; 8] = [
+const CHANCE: [&str; 5] = [
     "clock_timestamp",
-    "pg_sleep",
-    "pg_sleep_for",
-    "pg_sleep_until",
     "timeofday",
     "uuid_generate_v1",
     "uuid_generate_v1mc",

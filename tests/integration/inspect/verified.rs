@@ -24,7 +24,11 @@ async fn one_database_is_no_two_shards() {
         return;
     };
     execute_all(&urls, "CREATE TABLE t AS SELECT 1 AS a");
+    // The same URL twice is seen without asking anybody.
     let twice = [&urls[0], &urls[1], &urls[0]].map(|url| url.to_owned());
+    let error = Cluster::new(Topology::from_urls(twice).unwrap()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert_eq!(error.message(), "the shards s0 and s2 have the same URL");
     // Another way to write the same database.
     let other = [
         urls[0].clone(),
@@ -33,14 +37,12 @@ async fn one_database_is_no_two_shards() {
             urls[0].replace("127.0.0.1", "localhost")
         ),
     ];
-    for (urls, names) in [(&twice[..], "s0 and s2"), (&other[..], "s0 and s1")] {
-        let error = Inspector::new(cluster(urls)).run().await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Config);
-        assert_eq!(
-            error.message(),
-            format!("shards {names} are one database: each of its rows would be read 2 times")
-        );
-    }
+    let error = Inspector::new(cluster(&other)).run().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert_eq!(
+        error.message(),
+        "shards s0 and s1 are one database: each of its rows would be read 2 times"
+    );
 }
 
 #[tokio::test]

@@ -359,7 +359,8 @@ async fn a_topology_that_cannot_be_is_refused() {
         colocation: Some("g".to_owned()),
         shard_index: None,
     };
-    let cases: Vec<(Vec<(&str, TableKind)>, &str, &str)> = vec![
+    type Declared = Vec<(&'static str, TableKind)>;
+    let cases: Vec<(Declared, &str, &str)> = vec![
         (
             vec![("t", TableKind::sharded("nope"))],
             "t",

@@ -82,7 +82,7 @@ const NO_QUERY: &[(&str, ErrorKind, &str)] = &[
     ("-- nothing", Syntax, "no statement"),
     ("select 1; select 2", Syntax, "more than one statement"),
     ("select 'a", Syntax, "unterminated"),
-    ("selekt 1", Unsupported, "not a query"),
+    ("selekt 1", Syntax, "not a query"),
     ("delete from sale", Unsupported, "not a query"),
     ("update sale set qty = 1", Unsupported, "not a query"),
     (

@@ -111,7 +111,7 @@ fn one_database_given_twice_is_refused() {
     scene.urls[1] = scene.urls[0].clone();
     let done = scene.inspect(&["--write", "merganser.toml"]);
     assert_eq!(done.code, 2, "{}{}", done.stdout, done.stderr);
-    assert_contains(&done.stderr, "shards s0 and s1 are one database");
+    assert_contains(&done.stderr, "the shards s0 and s1 have the same URL");
     assert_eq!(scene.files(), [""; 0]);
 }
 
