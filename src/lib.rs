@@ -57,8 +57,6 @@ mod cursor;
 pub mod decode;
 mod error;
 pub mod export;
-#[cfg(feature = "datafusion")]
-mod finish;
 pub mod inspect;
 mod merge;
 #[cfg(feature = "datafusion")]
@@ -66,6 +64,8 @@ mod plan;
 mod progress;
 mod query;
 mod quote;
+#[cfg(feature = "datafusion")]
+mod relation;
 mod scan;
 mod statement;
 mod stream;
@@ -79,8 +79,6 @@ pub use cluster::{Cluster, ClusterBuilder, DEFAULT_CONNECTIONS_PER_SHARD};
 pub use config::Topology;
 pub use cursor::{Cursor, Row};
 pub use error::{Error, ErrorKind, Phase, Result, SqlOrigin};
-#[cfg(feature = "datafusion")]
-pub use finish::{DEFAULT_FINISH_BYTES, DEFAULT_FINISH_ROWS};
 pub use merge::Order;
 #[cfg(feature = "datafusion")]
 pub use plan::{Arm, Exactness, MergeMode, Plan};
@@ -88,6 +86,8 @@ pub use progress::{ScanProgress, ShardProgress, ShardState, StepProgress};
 #[cfg(feature = "datafusion")]
 pub use query::{Analysis, Query, Verified, Verifier};
 pub use query::{CancelHandle, DEFAULT_MEMORY, FanOut};
+#[cfg(feature = "datafusion")]
+pub use relation::{DEFAULT_FINISH_BYTES, DEFAULT_FINISH_ROWS};
 pub use stream::QueryStream;
 #[cfg(feature = "datafusion")]
 pub use tables::{TableColumn, TableInfo};

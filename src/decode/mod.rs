@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Two steps, so that each column is decoded in one loop over one type. To add a type: a row in
-//! `types.rs`, a file here, an arm in `make_decoder`.
+//! `types/mod.rs`, a file here, an arm in `make_decoder`.
 
 mod array;
 mod binary;

@@ -15,25 +15,25 @@
 //! not an answer.
 
 #[cfg(feature = "datafusion")]
+mod aggregate;
+mod concatenate;
+#[cfg(feature = "datafusion")]
 mod limit;
 #[cfg(feature = "datafusion")]
 mod ordered;
-#[cfg(feature = "datafusion")]
-mod reaggregate;
 #[cfg(test)]
 mod scripted;
-mod union;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
 
 #[cfg(feature = "datafusion")]
+pub(crate) use aggregate::{ReaggregateOptions, best_order, explain, reaggregate};
+pub(crate) use concatenate::union;
+#[cfg(feature = "datafusion")]
 pub(crate) use limit::{Rest, limit};
 #[cfg(feature = "datafusion")]
 pub(crate) use ordered::{Comparison, ordered};
-#[cfg(feature = "datafusion")]
-pub(crate) use reaggregate::{ReaggregateOptions, best_order, explain, reaggregate};
-pub(crate) use union::union;
 
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::stream::QueryStream;

@@ -13,6 +13,7 @@
 
 mod aggregate;
 mod answers;
+mod arms;
 mod bind;
 mod build;
 mod calls;
@@ -22,7 +23,6 @@ mod functions;
 mod instant;
 mod json;
 mod locality;
-mod lower;
 mod names;
 mod order_keys;
 mod rewrite;
@@ -264,7 +264,7 @@ fn make(question: &Question<'_>) -> std::result::Result<Plan, Stop> {
         text = None;
     }
     let reads_session = settings::reads(&bound.query);
-    let lowered = lower::lower(question, bound, text)?;
+    let lowered = arms::lower(question, bound, text)?;
     let is_apart = matches!(question.topology.finish(), Finish::Server(_));
     if reads_session && is_apart && lowered.steps.iter().any(|step| step.place == Place::Finish) {
         return Err(refused(

@@ -23,7 +23,7 @@ fn arrow_name(data_type: &DataType) -> String {
 /// The table of the module's documentation is checked against the code, row by row.
 #[test]
 fn the_documented_table_has_every_built_in_type() {
-    let source = include_str!("../types.rs");
+    let source = include_str!("mod.rs");
     for builtin in BUILTINS.iter().filter(|builtin| builtin.name != "char") {
         let pg_type: PgType = builtin.name.parse().unwrap();
         let row = format!(

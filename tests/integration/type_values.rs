@@ -1,5 +1,5 @@
 // SQL expressions of every type, with its edges, and what is expected of each under the default
-// options. Under other options the expectation follows, see `types.rs`.
+// options. Under other options the expectation follows, see `src/types/mod.rs`.
 
 /// What the tables use beside the built-in types.
 pub(crate) const SCHEMA: &str = r#"

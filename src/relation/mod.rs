@@ -5,9 +5,9 @@
 //! That works on a read-only server and needs no temporary table, but holds all rows in memory, so
 //! it is bounded.
 
-mod relation;
+mod sql;
 
-pub(crate) use relation::{Relation, RelationBuilder, aggregated_types};
+pub(crate) use sql::{Relation, RelationBuilder, aggregated_types};
 
 use crate::error::{Error, ErrorKind, Phase, Result};
 

@@ -24,8 +24,8 @@ use datafusion::physical_plan::sorts::streaming_merge::StreamingMergeBuilder;
 use futures::stream::{Stream, StreamExt};
 use tokio::sync::mpsc::{self, Receiver};
 
-use super::reaggregate::{execution, from_datafusion, to_datafusion};
-use super::union::ahead;
+use super::aggregate::{execution, from_datafusion, to_datafusion};
+use super::concatenate::ahead;
 use super::{Order, same_schema, union};
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::plan::SortKey;
