@@ -7,8 +7,8 @@
 use std::env;
 use std::error::Error;
 
-use merganser::Topology;
 use merganser::blocking::Cluster;
+use merganser::{Order, Topology};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -32,7 +32,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     // `None` means that every row of every shard was there. With a topology that declares its tables,
     // `execute(sql)` answers as one PostgreSQL with all rows would.
     let mut cursor = cluster.cursor();
-    cursor.execute_fan_out(cluster.fan_out("select current_database(), now()"))?;
+    let query = cluster.fan_out("select current_database(), now()");
+    cursor.execute_fan_out(query.with(|query| query.with_order(Order::Shard)))?;
     while let Some(row) = cursor.fetch_one()? {
         let database = row.text(0)?.unwrap_or_default();
         println!(

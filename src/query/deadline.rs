@@ -175,12 +175,16 @@ mod tests {
         use crate::cluster::Cluster;
         use crate::config::{Shard, Topology};
 
+        // Whoever connects waits for an answer.
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = silent.local_addr().unwrap().port();
+        let url = format!("postgresql://u@127.0.0.1:{port}/db?sslmode=disable");
         let topology = Topology::builder()
-            .with_shard(Shard::new("s0", "postgresql://127.0.0.1:1/db"))
+            .with_shard(Shard::new("s0", &url))
             .build()
             .unwrap();
         let query = Cluster::new(topology).unwrap().query("select 1");
-        let query = query.with_timeout(Duration::ZERO);
+        let query = query.with_timeout(Duration::from_millis(200));
         let error = query.collect().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Timeout);
         assert_eq!(error.phase(), Some(Phase::Plan));

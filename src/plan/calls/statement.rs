@@ -251,17 +251,14 @@ impl Calls<'_> {
         }
     }
 
-    /// A setting that the shards were compared on, or that nobody but users knows.
+    /// A setting that has one value on all shards, or not.
     fn compared_setting(&self, name: &str) -> Verdict {
-        let conditions = self.catalog.conditions();
-        let is_compared = name.contains('.')
-            || conditions
-                .common()
-                .iter()
-                .any(|(compared, _)| compared.eq_ignore_ascii_case(name));
         let is_elsewhere = matches!(self.topology.finish(), Finish::Server(_));
-        let reason = match conditions.setting(name) {
-            Some(None) if is_compared && !is_elsewhere => return Ok(()),
+        let reason = match self.catalog.conditions().setting(name) {
+            _ if system::is_setting_of_server(name) => "tells of the server".to_owned(),
+            Some(None) if !is_elsewhere => return Ok(()),
+            // PostgreSQL says that there is no such setting.
+            None if !name.contains('.') => return Ok(()),
             Some(Some(difference)) => format!("differs: {difference}"),
             _ => "is not given to every session".to_owned(),
         };

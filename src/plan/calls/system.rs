@@ -56,6 +56,22 @@ pub(in crate::plan) fn class(name: &str, volatility: Volatility) -> Class {
     }
 }
 
+/// Whether a setting tells of the server, so that it means nothing where shards have the same value.
+pub(super) fn is_setting_of_server(name: &str) -> bool {
+    const NAMES: [&str; 9] = [
+        "cluster_name",
+        "config_file",
+        "data_directory",
+        "external_pid_file",
+        "hba_file",
+        "ident_file",
+        "listen_addresses",
+        "port",
+        "unix_socket_directories",
+    ];
+    NAMES.contains(&&*name.to_ascii_lowercase())
+}
+
 /// What a function of an extension is.
 pub(super) fn extension_class(name: &str, volatility: Volatility) -> Class {
     if READS_BY_TEXT.iter().any(|prefix| name.starts_with(prefix)) {
