@@ -71,7 +71,6 @@ mod statement;
 mod stream;
 #[cfg(feature = "datafusion")]
 mod tables;
-#[doc(hidden)]
 pub mod text;
 pub mod types;
 

@@ -24,9 +24,7 @@ use std::path::Path;
 pub use conninfo::ConnectionString;
 pub use duration::parse_duration;
 pub use environment::Environment;
-pub use params::{
-    ConnectParams, Endpoint, Host, Keepalives, SslMode, SslRootCert, TargetSessionAttrs,
-};
+pub(crate) use params::{ConnectParams, Endpoint, Host, SslMode, SslRootCert, TargetSessionAttrs};
 pub use secret::Secret;
 pub use session::SessionSettings;
 pub(crate) use session::{PINNED, UNLIMITED};

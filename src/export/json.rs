@@ -19,6 +19,7 @@ use crate::types::holds_numeric_text;
 
 /// How the objects of the rows are put together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum JsonLayout {
     /// One array of objects.
     Array,

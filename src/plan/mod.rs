@@ -73,6 +73,7 @@ pub struct Plan {
 
 /// How near the answer is to that of one PostgreSQL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Exactness {
     /// Equal.
     Exact,
@@ -83,6 +84,7 @@ pub enum Exactness {
 
 /// The merge arms, from the cheapest to the dearest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Arm {
     /// One shard answers.
     Single,

@@ -21,56 +21,56 @@ const SHORTEST_CONNECT_TIMEOUT: u64 = 2;
 /// differences that they state. `Debug` shows hosts, ports, database and user, and no secret.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct ConnectParams {
+pub(crate) struct ConnectParams {
     /// The servers to try, in this order; never empty. A refused login ends the search.
-    pub endpoints: Vec<Endpoint>,
+    pub(crate) endpoints: Vec<Endpoint>,
     /// The role to log in as.
-    pub user: String,
+    pub(crate) user: String,
     /// The password that was given outright. Log in with [`Endpoint::password`], which includes it.
-    pub password: Option<Secret>,
+    pub(crate) password: Option<Secret>,
     /// The database.
-    pub dbname: String,
+    pub(crate) dbname: String,
     /// Command-line options for the server process, such as `-c geqo=off`.
-    pub options: Option<String>,
+    pub(crate) options: Option<String>,
     /// The name that `pg_stat_activity` shows; `fallback_application_name` where there is no other.
-    pub application_name: Option<String>,
+    pub(crate) application_name: Option<String>,
     /// Whether to use TLS over TCP, and what to verify; `Prefer` by default. Unix sockets never use
     /// TLS.
     ///
     /// `Require` becomes `VerifyCa` when there is a root certificate, as in libpq.
-    pub ssl_mode: SslMode,
+    pub(crate) ssl_mode: SslMode,
     /// Whom to trust: set exactly when [`ssl_mode`](Self::ssl_mode) is `VerifyCa` or `VerifyFull`.
     ///
     /// For `VerifyFull` without `sslrootcert` and without `~/.postgresql/root.crt`, it is the
     /// system's store, where libpq fails. A file that `sslrootcert` names has to exist, for
     /// `Require` too, where libpq would go without verification.
-    pub ssl_root_cert: Option<SslRootCert>,
+    pub(crate) ssl_root_cert: Option<SslRootCert>,
     /// How long to try one endpoint; `None` means without limit. 10 s where nothing is said (libpq:
     /// no limit). In a connection string 0 and negative mean no limit, and 1 means 2 s.
-    pub connect_timeout: Option<Duration>,
+    pub(crate) connect_timeout: Option<Duration>,
     /// TCP keepalives; `None` when they are off.
-    pub keepalives: Option<Keepalives>,
+    pub(crate) keepalives: Option<Keepalives>,
     /// How long sent data may stay unacknowledged; `None` leaves it to the operating system.
-    pub tcp_user_timeout: Option<Duration>,
+    pub(crate) tcp_user_timeout: Option<Duration>,
     /// Which of the endpoints will do.
-    pub target_session_attrs: TargetSessionAttrs,
+    pub(crate) target_session_attrs: TargetSessionAttrs,
 }
 
 /// One server to try.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Endpoint {
+pub(crate) struct Endpoint {
     /// Where it is.
-    pub host: Host,
+    pub(crate) host: Host,
     /// Its port, which is also part of the name of a Unix socket.
-    pub port: u16,
+    pub(crate) port: u16,
     /// The password for it: the one given outright, else the one of the password file.
-    pub password: Option<Secret>,
+    pub(crate) password: Option<Secret>,
 }
 
 /// Where a server listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Host {
+pub(crate) enum Host {
     /// TCP.
     Tcp {
         /// The name to verify in a certificate, and to look up unless there is an address.
@@ -84,7 +84,7 @@ pub enum Host {
 
 /// Whether to use TLS, and what to verify (`sslmode`); in the order of strictness.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum SslMode {
+pub(crate) enum SslMode {
     /// Never.
     Disable,
     /// Only when the server refuses a connection without.
@@ -101,7 +101,7 @@ pub enum SslMode {
 
 /// Whom to trust (`sslrootcert`).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SslRootCert {
+pub(crate) enum SslRootCert {
     /// The operating system's store.
     System,
     /// The certificates in this PEM file, which existed when the parameters were resolved.
@@ -110,7 +110,7 @@ pub enum SslRootCert {
 
 /// Which state of a server is acceptable (`target_session_attrs`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum TargetSessionAttrs {
+pub(crate) enum TargetSessionAttrs {
     /// Every one.
     #[default]
     Any,
@@ -128,13 +128,13 @@ pub enum TargetSessionAttrs {
 
 /// TCP keepalives; `None` leaves a value to the operating system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Keepalives {
+pub(crate) struct Keepalives {
     /// Silence before the first probe.
-    pub idle: Option<Duration>,
+    pub(crate) idle: Option<Duration>,
     /// Time between probes.
-    pub interval: Option<Duration>,
+    pub(crate) interval: Option<Duration>,
     /// Probes without an answer until the connection counts as lost.
-    pub count: Option<u32>,
+    pub(crate) count: Option<u32>,
 }
 
 impl ConnectionString {
@@ -148,7 +148,7 @@ impl ConnectionString {
     /// that is not set, a value out of range, a service that is not defined, an option that
     /// cannot be ignored, or a root certificate that is missing. But for the name of a service, no
     /// message shows a value of the connection string.
-    pub fn resolve(&self, environment: &Environment) -> Result<ConnectParams> {
+    pub(crate) fn resolve(&self, environment: &Environment) -> Result<ConnectParams> {
         let mut options = self.parse(Some(environment))?;
         service::apply(&mut options, environment)?;
         // `[session]` is nearer to the connection string than the environment is.
