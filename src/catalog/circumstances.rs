@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::identity::Identity;
 use crate::error::Result;
 use crate::quote;
 
@@ -29,18 +30,6 @@ pub(super) struct Circumstances {
     /// The names of the extensions.
     pub(super) extensions: Vec<String>,
     pub(super) relations: Vec<Relation>,
-}
-
-/// Which database it is.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub(super) struct Identity {
-    /// That of the cluster, which its copies have too; `None` if the role may not know it.
-    pub(super) system: Option<String>,
-    /// `pg_database.oid`.
-    pub(super) database: String,
-    /// When the server started, to the microsecond.
-    pub(super) started: String,
-    pub(super) in_recovery: bool,
 }
 
 /// A table or view, as the connected role meets it.

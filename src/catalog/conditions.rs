@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::circumstances::{Circumstances, Identity, Policy, Read, Relation};
+use super::circumstances::{Circumstances, Policy, Read, Relation};
 use super::compare::{differences, name_list};
 use super::settings::{self, Settings};
 
@@ -114,7 +114,10 @@ fn same_database(names: &[String], shards: &[Circumstances]) -> Option<Refusal> 
     let places = 0..shards.len();
     let mut pairs = places.flat_map(|second| (0..second).map(move |first| (first, second)));
     pairs.find_map(|(first, second)| {
-        let is = sameness(&shards.get(first)?.identity, &shards.get(second)?.identity)?;
+        let is = shards
+            .get(first)?
+            .identity
+            .sameness(&shards.get(second)?.identity)?;
         Some(Refusal {
             what: format!(
                 "the shards {} are {is}: its rows would count twice",
@@ -125,20 +128,6 @@ fn same_database(names: &[String], shards: &[Circumstances]) -> Option<Refusal> 
                 .to_owned(),
         })
     })
-}
-
-/// Servers that were made from a copy of the same files, as when a shard is split, have the same
-/// identifiers; but they started at another moment, and none of them recovers what another does.
-fn sameness(first: &Identity, second: &Identity) -> Option<&'static str> {
-    if first.database != second.database {
-        return None;
-    }
-    if first.started == second.started {
-        return Some("one database");
-    }
-    let copies = first.system.is_some() && first.system == second.system;
-    let replicated = first.in_recovery || second.in_recovery;
-    (copies && replicated).then_some("one database and a replica of it")
 }
 
 fn relations(names: &[String], shards: &[Circumstances]) -> HashMap<(String, String), Access> {
@@ -254,37 +243,6 @@ fn sizes(names: &[String], relations: &[Option<&Relation>]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn identity(system: Option<&str>, database: &str, started: &str) -> Identity {
-        Identity {
-            system: system.map(str::to_owned),
-            database: database.to_owned(),
-            started: started.to_owned(),
-            in_recovery: false,
-        }
-    }
-
-    #[test]
-    fn one_database_is_known_by_its_server_and_a_replica_by_its_origin() {
-        let one = identity(Some("7"), "16384", "1.5");
-        let other = |database, started| identity(Some("7"), database, started);
-        assert_eq!(sameness(&one, &one), Some("one database"));
-        assert_eq!(sameness(&one, &other("16385", "1.5")), None);
-        // Split from a copy of the files: both take writes.
-        let mut copy = other("16384", "2.5");
-        assert_eq!(sameness(&one, &copy), None);
-        copy.in_recovery = true;
-        assert_eq!(
-            sameness(&one, &copy),
-            Some("one database and a replica of it")
-        );
-        copy.system = None;
-        assert_eq!(sameness(&one, &copy), None);
-        assert_eq!(
-            sameness(&identity(None, "1", "1.5"), &identity(None, "1", "1.5")),
-            Some("one database")
-        );
-    }
 
     fn sized(estimates: Option<(f64, f64)>) -> Relation {
         Relation {

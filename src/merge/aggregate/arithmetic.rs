@@ -46,14 +46,18 @@ impl AnalyzerRule for CheckedIntegers {
 fn check(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let (left, op, right) = match expr {
         Expr::BinaryExpr(BinaryExpr { left, op, right })
-            if matches!(op, Operator::Plus | Operator::Minus | Operator::Multiply)
-                && integer(&left, schema).is_some()
-                && integer(&left, schema) == integer(&right, schema) =>
+            if matches!(op, Operator::Plus | Operator::Minus | Operator::Multiply) =>
         {
-            (*left, op, *right)
+            match (integer(&left, schema)?, integer(&right, schema)?) {
+                (Some(one), Some(other)) if one == other => (*left, op, *right),
+                _ => {
+                    let same = BinaryExpr { left, op, right };
+                    return Ok(Transformed::no(Expr::BinaryExpr(same)));
+                }
+            }
         }
         // The smallest integer has no positive counterpart.
-        Expr::Negative(inner) => match integer(&inner, schema) {
+        Expr::Negative(inner) => match integer(&inner, schema)? {
             Some(data_type) => {
                 let zero = ScalarValue::new_zero(&data_type)?;
                 (lit(zero), Operator::Minus, *inner)
@@ -69,9 +73,9 @@ fn check(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     Ok(Transformed::yes(Arc::new(function).call(vec![left, right])))
 }
 
-fn integer(expr: &Expr, schema: &DFSchema) -> Option<DataType> {
-    let data_type = expr.get_type(schema).ok()?;
-    data_type.is_integer().then_some(data_type)
+fn integer(expr: &Expr, schema: &DFSchema) -> Result<Option<DataType>> {
+    let data_type = expr.get_type(schema)?;
+    Ok(data_type.is_integer().then_some(data_type))
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]

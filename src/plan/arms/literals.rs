@@ -41,6 +41,9 @@ impl Planner<'_> {
         let (Some(first), Some(second)) = (self.side_types(left)?, self.side_types(right)?) else {
             return Ok(None);
         };
+        if first.len() != second.len() {
+            return Err(Error::fault("the sides of a set operation differ in width").into());
+        }
         let mut types = Vec::new();
         for (index, pair) in first.into_iter().zip(second).enumerate() {
             let is_typed = (pair.0.is_some(), pair.1.is_some());
@@ -79,6 +82,9 @@ impl Planner<'_> {
         );
         let rows = self.question.answers.evaluated(sql)?;
         let mut types = rows.into_iter().next().unwrap_or_default();
+        if types.len() != width {
+            return Err(Error::fault("the types of a set operation's side are not told").into());
+        }
         for (index, told) in types.iter_mut().enumerate() {
             if untyped_item(body, index) {
                 *told = None;

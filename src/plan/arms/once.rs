@@ -11,6 +11,7 @@ use datafusion::sql::sqlparser::ast::{Cte, Query, SelectItem, SetExpr, TableFact
 use super::broadcast::columns_can_move;
 use super::steps::step_factor_with;
 use super::{Planner, Result};
+use crate::error::Error;
 use crate::plan::bind::{self, Relation, Source, folded, ident};
 use crate::plan::locality::factor_alias;
 use crate::plan::{build, rewrite};
@@ -31,7 +32,7 @@ impl Planner<'_> {
             self.tried.insert(name.clone());
             if let Some(step) = self.cte_step(&name, &cte, recursive)? {
                 remove_cte(&mut query, &name);
-                self.read_instead(&mut query, &name, &step);
+                self.read_instead(&mut query, &name, &step)?;
             }
         }
         Ok(query)
@@ -121,13 +122,15 @@ impl Planner<'_> {
     }
 
     /// Puts the rows of a step wherever a common table expression is named.
-    fn read_instead(&mut self, query: &mut Query, name: &str, step: &str) {
+    fn read_instead(&mut self, query: &mut Query, name: &str, step: &str) -> Result<()> {
+        let mut unknown = false;
         rewrite::each_factor(query, |factor| {
             if !names(factor, name) {
                 return;
             }
             let alias = factor_alias(factor).unwrap_or_default();
             let Some(relation) = self.relations.get_mut(&alias) else {
+                unknown = true;
                 return;
             };
             relation.source = Source::Step;
@@ -135,6 +138,11 @@ impl Planner<'_> {
             let columns = columns.map(|column| ident(&column.name)).collect();
             *factor = step_factor_with(step, &alias, columns);
         });
+        match unknown {
+            // What it names would be read from a table of that name.
+            true => Err(Error::fault(format!("{name} is named where nobody knows it")).into()),
+            false => Ok(()),
+        }
     }
 }
 

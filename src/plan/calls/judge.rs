@@ -132,11 +132,13 @@ impl<'a> Judge<'a> {
 
     /// A function of users.
     fn own(&self, function: &Function) -> Verdict {
-        let signature = function.code.as_ref().map(|code| code.signature.clone());
+        let Some(code) = &function.code else {
+            return self.own_afresh(function);
+        };
         let key = (
             function.schema.clone(),
             function.name.clone(),
-            signature.unwrap_or_default(),
+            code.signature.clone(),
         );
         if let Some(known) = self.functions.borrow().get(&key) {
             return known.clone();

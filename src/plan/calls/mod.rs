@@ -33,6 +33,7 @@
 //! | .. in another language | never |
 
 mod judge;
+mod objects;
 mod statement;
 pub(super) mod system;
 mod text;

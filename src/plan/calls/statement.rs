@@ -9,6 +9,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::judge::{ASK, Judge, Verdict, Why};
+use super::objects::{self, is_oid, number_of_object, written};
 use super::system;
 use crate::catalog::{Catalog, type_key};
 use crate::config::{Finish, PINNED, Topology};
@@ -36,6 +37,7 @@ pub(in crate::plan) fn check(
         relations,
     };
     let verdict = calls.judge.casts_of_anything();
+    let verdict = verdict.and_then(|()| objects::check(query));
     let verdict = verdict.and_then(|()| match query.visit(&mut calls) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(why) => Err(why),
@@ -323,6 +325,13 @@ impl Calls<'_> {
 
     fn type_of(&self, column: &bind::RelationColumn) -> Verdict {
         match &column.type_name {
+            Some(sql) if objects::TYPES.contains(&&*type_key(sql)) => Err(Why::new(
+                format!(
+                    "the column {}, which has numbers of objects: they differ between databases",
+                    column.name
+                ),
+                ASK,
+            )),
             Some(sql) => self.judge.data_type(sql),
             None => Ok(()),
         }
@@ -446,39 +455,3 @@ const OF_ANY_VALUE: [&str; 9] = [
     "nullif",
     "pg_typeof",
 ];
-
-/// Whether a value is the number of an object, which differs between databases though its text is
-/// the same.
-fn is_oid(expr: &Expr) -> bool {
-    const TYPES: [&str; 9] = [
-        "regclass",
-        "regcollation",
-        "regnamespace",
-        "regoper",
-        "regoperator",
-        "regproc",
-        "regprocedure",
-        "regrole",
-        "regtype",
-    ];
-    match bare(expr) {
-        Expr::Cast { data_type, .. } => TYPES.contains(&&*written(data_type)),
-        Expr::TypedString(typed) => TYPES.contains(&&*written(&typed.data_type)),
-        Expr::Function(function) => functions::name(function) == "pg_typeof",
-        _ => false,
-    }
-}
-
-fn number_of_object(expr: &Expr) -> Why {
-    Why::new(
-        format!("{expr}: the number of an object differs between databases"),
-        ASK,
-    )
-}
-
-/// A type as it is written, without the brackets of an array and without modifiers.
-fn written(data_type: &DataType) -> String {
-    let text = data_type.to_string().to_lowercase();
-    let name = text.strip_prefix("pg_catalog.").unwrap_or(&text);
-    type_key(name)
-}

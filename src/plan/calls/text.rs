@@ -222,11 +222,12 @@ impl Text<'_> {
             .catalog
             .functions_anywhere(name)
             .filter(|it| it.takes(count) && is_meant(it))
+            // PostgreSQL's own, of two arguments, is a difference of times.
+            .filter(|it| {
+                let is_difference = name == "age" && count.is_none_or(|count| count > 1);
+                !(is_difference && it.origin == Origin::System)
+            })
             .collect();
-        // Of two arguments, it is a difference of times.
-        if name == "age" && count.is_none_or(|count| count > 1) {
-            return Ok(());
-        }
         self.judge.in_text(name, &all)
     }
 
@@ -267,11 +268,11 @@ fn reads_clock(what: &str) -> Why {
 
 /// Whether a literal is nothing but a word for an instant, as in `'today'::date`.
 fn is_instant(text: &str) -> bool {
+    // `today UTC` and `now` are; a sentence that has the word is taken for one only at its start.
     let mut words = text
         .split(|c: char| !c.is_alphabetic())
-        .filter(|word| !word.is_empty())
-        .peekable();
-    words.peek().is_some() && words.all(instant::has_special_word)
+        .filter(|word| !word.is_empty());
+    words.next().is_some_and(instant::has_special_word)
 }
 
 #[cfg(test)]
