@@ -42,6 +42,9 @@ pub(crate) struct Facts {
     /// `current_user` and `session_user`.
     #[serde(default)]
     pub(crate) role: (String, String),
+    /// Text search configurations and dictionaries by name, each with a hash of what it does.
+    #[serde(default)]
+    pub(crate) text_search: BTreeMap<String, String>,
     /// The schemas in which names without one are looked up, in this order; `pg_catalog` is one of
     /// them.
     #[serde(default)]

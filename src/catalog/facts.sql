@@ -360,5 +360,31 @@ SELECT json_build_object(
             JOIN pg_type t ON t.oid = c.opcintype
             JOIN namespaces tn ON tn.oid = t.typnamespace AND (tn.is_system OR t.typrelid <> 0)
             GROUP BY c.opcintype) c),
-    'role', json_build_array(current_user, session_user)
+    'role', json_build_array(current_user, session_user),
+    -- How each configuration makes words of text: parser, dictionaries in their order, their options.
+    'text_search', (
+        SELECT coalesce(json_object_agg(c.name, md5(c.definition)), '{}')
+        FROM (
+            SELECT format('%I.%I', cn.nspname, c.cfgname) AS name,
+                format('%I.%I', pn.nspname, p.prsname) || coalesce(string_agg(
+                    format('; %s %s %I.%I %I.%I %s', m.maptokentype, m.mapseqno, dn.nspname, d.dictname,
+                           tn.nspname, t.tmplname, d.dictinitoption),
+                    '' ORDER BY m.maptokentype, m.mapseqno), '') AS definition
+            FROM pg_ts_config c
+            JOIN namespaces cn ON cn.oid = c.cfgnamespace
+            JOIN pg_ts_parser p ON p.oid = c.cfgparser
+            JOIN pg_namespace pn ON pn.oid = p.prsnamespace
+            LEFT JOIN pg_ts_config_map m ON m.mapcfg = c.oid
+            LEFT JOIN pg_ts_dict d ON d.oid = m.mapdict
+            LEFT JOIN pg_namespace dn ON dn.oid = d.dictnamespace
+            LEFT JOIN pg_ts_template t ON t.oid = d.dicttemplate
+            LEFT JOIN pg_namespace tn ON tn.oid = t.tmplnamespace
+            GROUP BY c.oid, cn.nspname, c.cfgname, pn.nspname, p.prsname
+            UNION ALL
+            SELECT 'dictionary ' || format('%I.%I', dn.nspname, d.dictname),
+                format('%I.%I %s', tn.nspname, t.tmplname, d.dictinitoption)
+            FROM pg_ts_dict d
+            JOIN namespaces dn ON dn.oid = d.dictnamespace
+            JOIN pg_ts_template t ON t.oid = d.dicttemplate
+            JOIN pg_namespace tn ON tn.oid = t.tmplnamespace) c)
 )::text

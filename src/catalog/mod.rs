@@ -61,6 +61,8 @@ pub(crate) struct Catalog {
     pub(crate) system_types: HashSet<String>,
     /// How the shards differ on `current_user` or `session_user`.
     pub(crate) role_difference: Option<String>,
+    /// How the shards differ on a configuration or dictionary of text search.
+    pub(crate) text_search_difference: Option<String>,
     /// How the shards differ on the search path.
     pub(crate) path_difference: Option<String>,
 }
@@ -85,6 +87,7 @@ impl Catalog {
             system_types: HashSet::new(),
             role_difference: None,
             path_difference: None,
+            text_search_difference: None,
         }
     }
 

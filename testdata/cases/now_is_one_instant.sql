@@ -1,6 +1,4 @@
--- source: https://github.com/timescale/timescaledb/pull/3646
 -- symptom: now(), and what depends on it, was evaluated on each data node by itself
--- kind: query
 -- shard: ev=id
 -- setup
 CREATE TABLE ev (id int PRIMARY KEY, at timestamptz NOT NULL, d date);

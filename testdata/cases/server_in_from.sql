@@ -68,7 +68,7 @@ SELECT count(DISTINCT p) FROM ev, pg_backend_pid() AS p
 -- refused: version
 SELECT v FROM version() AS v
 -- query
--- refused: obj_description
+-- refused: the number of an object
 SELECT obj_description(id::oid, 'pg_class') FROM ev
 -- query
 -- refused: has_table_privilege

@@ -47,6 +47,7 @@ pub(super) fn compare(names: &[String], facts: &[Facts]) -> Catalog {
     });
     catalog.role_difference = shards.differ("role of the sessions", &roles);
     let paths = shards.each(|facts| facts.search_path.join(", "));
+    catalog.text_search_difference = shards.text_search();
     catalog.path_difference = shards.differ("search path", &paths);
     for data_type in types.into_values() {
         catalog.types.add(data_type);
@@ -173,6 +174,24 @@ impl<'a> Shards<'a> {
             }
         }
         found
+    }
+
+    /// The first configuration or dictionary of text search that is not the same everywhere.
+    fn text_search(&self) -> Option<String> {
+        let found = self.by_key(|facts| {
+            let all = facts.text_search.iter();
+            all.map(|(name, definition)| (name.as_str(), definition))
+                .collect()
+        });
+        found.into_iter().find_map(|(name, shards)| {
+            let what = format!("text search: {name}");
+            let first = shards.first().copied().flatten();
+            let same = shards.iter().all(|definition| *definition == first);
+            (!same).then(|| {
+                self.missing(&what, &shards)
+                    .unwrap_or_else(|| format!("{what} is not the same on all shards"))
+            })
+        })
     }
 
     fn default_collation(&self) -> Collation {

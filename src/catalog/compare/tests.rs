@@ -88,6 +88,7 @@ fn facts(relations: &[facts::Relation]) -> Facts {
         casts: Vec::new(),
         classes: BTreeMap::new(),
         role: ("app".to_owned(), "app".to_owned()),
+        text_search: BTreeMap::new(),
         search_path: vec!["pg_catalog".to_owned(), "public".to_owned()],
     }
 }

@@ -13,7 +13,7 @@ use super::{Planner, Result};
 use crate::error::Error;
 use crate::plan::bind::{NAMELESS, folded, ident, item_name};
 use crate::plan::rewrite::{self, bare};
-use crate::plan::{build, locality, sql};
+use crate::plan::{build, locality, refused, sql};
 
 /// The type of a column of a side: as SQL, without a modifier; `None`: it is a literal without one.
 type Typed = Option<String>;
@@ -86,6 +86,17 @@ impl Planner<'_> {
             return Err(Error::fault("the types of a set operation's side are not told").into());
         }
         for (index, told) in types.iter_mut().enumerate() {
+            if collated_literal(body, index) {
+                return Err(refused(
+                    format!(
+                        "COLLATE of a literal without a type, in column {} of a set operation \
+                             whose sides run apart",
+                        index + 1
+                    ),
+                    "give the literal a type: 'x'::text COLLATE ..",
+                )
+                .into());
+            }
             if untyped_item(body, index) {
                 *told = None;
             }
@@ -155,7 +166,9 @@ fn has_untyped(body: &SetExpr) -> bool {
             SetExpr::Query(query) if is_bare(query) => pending.push(&query.body),
             leaf => {
                 let width = select_of(leaf).map_or(0, |select| select.projection.len());
-                if (0..width).any(|index| untyped_item(leaf, index)) {
+                if (0..width)
+                    .any(|index| untyped_item(leaf, index) || collated_literal(leaf, index))
+                {
                     return true;
                 }
             }
@@ -180,6 +193,24 @@ fn select_of(leaf: &SetExpr) -> Option<&Select> {
 
 /// Whether a column of a side that is no set operation is a literal without a type. What the side
 /// sorts or groups by is text already (`addTargetToSortList` in `src/backend/parser/parse_clause.c`).
+/// Whether a column is a literal without a type under COLLATE: PostgreSQL gives it the type of the
+/// other side nevertheless (`transformCollateClause` in `src/backend/parser/parse_expr.c`).
+fn collated_literal(leaf: &SetExpr, index: usize) -> bool {
+    let item = select_of(leaf).and_then(|select| select.projection.get(index));
+    let mut expr = match item.and_then(item_expr) {
+        Some(expr) => bare(expr),
+        None => return false,
+    };
+    let mut is_collated = false;
+    while let Expr::Collate { expr: inner, .. } = expr {
+        is_collated = true;
+        expr = bare(inner);
+    }
+    let is_untyped = matches!(expr, Expr::Value(value)
+        if matches!(value.value, Value::Null) || rewrite::string(&value.value).is_some());
+    is_collated && is_untyped
+}
+
 fn untyped_item(leaf: &SetExpr, index: usize) -> bool {
     let Some(select) = select_of(leaf) else {
         return false;

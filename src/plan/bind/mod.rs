@@ -145,6 +145,7 @@ pub(super) fn bind(mut query: Query, topology: &Topology, catalog: &Catalog) -> 
         kept: HashSet::new(),
         named: HashSet::new(),
         rows: HashSet::new(),
+        renamed: HashSet::new(),
         values: HashMap::new(),
         views: Vec::new(),
         expanded: 0,
@@ -171,6 +172,8 @@ struct Binder<'a> {
     named: HashSet<String>,
     /// Relations that stand for their rows as a whole.
     rows: HashSet<String>,
+    /// Tables and views whose alias gives columns other names, which their rows do not have.
+    renamed: HashSet<String>,
     /// Of functions that return single values, by alias: the column that has them, where it is not
     /// called as the alias is.
     values: HashMap<String, String>,

@@ -131,6 +131,12 @@ impl Binder<'_> {
                 "give the columns different names",
             ));
         }
+        if let Some(alias) = self.renamed.intersection(&self.rows).next() {
+            return Err(refused(
+                format!("a whole row of {alias}, whose fields are not called as its alias says"),
+                "leave the list of columns out of the alias, or name the columns one by one",
+            ));
+        }
         if self.named.is_empty() {
             return Ok(());
         }

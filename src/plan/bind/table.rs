@@ -82,6 +82,9 @@ impl Binder<'_> {
         let Some(base) = base else { return Ok(()) };
         let schema = found.schema.clone();
         let unique = self.add(called, Some(schema), Some(columns), Source::Table(base));
+        if !renamed.is_empty() {
+            self.renamed.insert(unique.clone());
+        }
         if unique != name || alias.is_some() {
             let mut with_columns = alias.clone().unwrap_or_else(|| table_alias(&unique));
             with_columns.name = ident(&unique);
@@ -193,6 +196,9 @@ impl Binder<'_> {
         )?;
         let schema = whole.split_once('.').map(|(schema, _)| schema.to_owned());
         let unique = self.add(called, schema, output, Source::Derived);
+        if !renamed.is_empty() {
+            self.renamed.insert(unique.clone());
+        }
         *factor = derived(query, &unique, names);
         Ok(())
     }

@@ -117,6 +117,16 @@ impl<'a> Judge<'a> {
         Ok(())
     }
 
+    /// Refuses text search where the shards make other words of a text.
+    pub(super) fn text_search(&self, name: &str) -> Verdict {
+        match &self.catalog.text_search_difference {
+            Some(difference) if system::is_text_search(name) => {
+                Err(Why::new(format!("{name}: {difference}"), SAME))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// What a function is; `Err` for one of users that may not be used.
     fn function(&self, function: &Function) -> Result<Class, Why> {
         if let Some(difference) = &function.difference {
@@ -124,7 +134,10 @@ impl<'a> Judge<'a> {
             return Err(Why::new(what, SAME));
         }
         match function.origin {
-            Origin::System => Ok(system::class(&function.name, function.volatility)),
+            Origin::System => {
+                self.text_search(&function.name)?;
+                Ok(system::class(&function.name, function.volatility))
+            }
             Origin::Extension => Ok(system::extension_class(&function.name, function.volatility)),
             Origin::User => self.own(function).map(|()| Class::Plain),
         }

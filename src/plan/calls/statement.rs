@@ -16,7 +16,7 @@ use crate::config::{Finish, PINNED, Topology};
 use crate::error::Result;
 use crate::plan::bind::{self, Base, Relation, Source, as_column, folded, parts};
 use crate::plan::rewrite::bare;
-use crate::plan::{functions, locality, refused, settings};
+use crate::plan::{functions, locality, refused, rewrite, settings};
 
 /// Refuses a bound query that calls what may not be called, in any way; `view` is the name of the
 /// view whose query it is.
@@ -163,12 +163,41 @@ impl Calls<'_> {
         {
             return Err(number_of_object(&Expr::Function(function.clone())));
         }
+        if OF_ROW_TYPES.contains(&&*functions::name(function)) && self.names_row(function) {
+            return Err(Why::new(
+                format!(
+                    "{}: the row of a table has no type of its own where rows are collected",
+                    functions::name(function)
+                ),
+                "name the columns one by one, as in row(a, b), or write the type",
+            ));
+        }
         let mut wildcards = args.iter().filter_map(|arg| match arg {
             FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(name)) => Some(name),
             _ => None,
         });
         wildcards.try_for_each(|name| self.whole_row(name))?;
         self.called(&function.name, args, functions::argument_count(function))
+    }
+
+    /// Whether a row of a table or view is named as a whole, anywhere inside.
+    fn names_row(&self, function: &Function) -> bool {
+        let is_row = |name: &str| {
+            let relation = self.relations.get(name);
+            relation.is_some_and(|it| matches!(it.source, Source::Table(_) | Source::Derived))
+        };
+        rewrite::any(function, |expr| match expr {
+            Expr::Identifier(name) => is_row(&folded(name)),
+            Expr::QualifiedWildcard(name, _) => parts(name).first().is_some_and(|it| is_row(it)),
+            Expr::Function(function) => functions::arguments(function).iter().any(|arg| {
+                matches!(arg, FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(name))
+                    if parts(name).first().is_some_and(|it| is_row(it)))
+            }),
+            _ => false,
+        }) || functions::arguments(function).iter().any(|arg| {
+            matches!(arg, FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(name))
+                if parts(name).first().is_some_and(|it| is_row(it)))
+        })
     }
 
     /// A call by name.
@@ -453,5 +482,14 @@ const OF_ANY_VALUE: [&str; 9] = [
     "num_nonnulls",
     "num_nulls",
     "nullif",
+    "pg_typeof",
+];
+
+/// Functions whose result depends on the type that a row was declared with.
+const OF_ROW_TYPES: [&str; 5] = [
+    "json_populate_record",
+    "json_populate_recordset",
+    "jsonb_populate_record",
+    "jsonb_populate_recordset",
     "pg_typeof",
 ];

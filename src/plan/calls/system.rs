@@ -56,6 +56,21 @@ pub(in crate::plan) fn class(name: &str, volatility: Volatility) -> Class {
     }
 }
 
+/// Whether a function makes words of texts, by a configuration or a dictionary of text search.
+pub(super) fn is_text_search(name: &str) -> bool {
+    name.contains("to_tsvector")
+        || name.ends_with("to_tsquery")
+        || name.starts_with("ts_headline")
+        || [
+            "ts_lexize",
+            "ts_match_tt",
+            "ts_match_tq",
+            "ts_debug",
+            "ts_parse",
+        ]
+        .contains(&name)
+}
+
 /// Whether a setting tells of the server, so that it means nothing where shards have the same value.
 pub(super) fn is_setting_of_server(name: &str) -> bool {
     const NAMES: [&str; 9] = [
@@ -157,9 +172,21 @@ const SERVER: [&str; 33] = [
 
 /// Functions that are declared IMMUTABLE, and are so within one database only: the OIDs of an enum's
 /// labels differ between databases.
-const OF_DATABASE: [&str; 6] = [
+const OF_DATABASE: [&str; 18] = [
+    "hash_array",
+    "hash_array_extended",
+    "hash_multirange",
+    "hash_multirange_extended",
+    "hash_range",
+    "hash_range_extended",
+    "hash_record",
+    "hash_record_extended",
     "hashenum",
     "hashenumextended",
+    "hashoid",
+    "hashoidextended",
+    "hashoidvector",
+    "hashoidvectorextended",
     "pg_get_keywords",
     "pg_partition_root",
     "pg_walfile_name",

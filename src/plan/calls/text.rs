@@ -4,8 +4,8 @@
 //! It is read word by word, and every word is taken for the worst that it may mean, in any schema:
 //! the function's own search path counts, not the session's.
 
-use super::judge::{Judge, READS, Verdict, Why};
-use super::system;
+use super::judge::{ASK, Judge, READS, Verdict, Why};
+use super::{objects, system};
 use crate::catalog::{Function, Origin};
 use crate::plan::instant;
 use crate::plan::sql::tokens::{Token, tokens};
@@ -59,6 +59,12 @@ impl Text<'_> {
         let is_call = self.all.get(at + 1).is_some_and(|it| it.is_symbol("("));
         if is_bare && !is_qualified {
             self.keyword(at, word, is_call)?;
+        }
+        if objects::TYPES.contains(&word) || ["oid", "pg_typeof"].contains(&word) {
+            return Err(Why::new(
+                format!(", whose text has {word}, a number that each database gives itself"),
+                ASK,
+            ));
         }
         self.relation(at, word)?;
         self.types(word)?;
@@ -168,7 +174,13 @@ impl Text<'_> {
     /// Whether a comma stands between items of FROM: not between arguments, or in another clause.
     fn is_list_of_from(&self, comma: usize) -> bool {
         let mut depth = 0_usize;
-        for token in self.all.iter().take(comma).rev() {
+        for (at, token) in self.all.iter().enumerate().take(comma).rev() {
+            // `a.by` and `AS by` are names.
+            let is_name = match self.before(at, 1) {
+                Some(Token::Word(before)) => **before == *"as",
+                Some(before) => before.is_symbol("."),
+                None => false,
+            };
             match token {
                 Token::Symbol(")" | "]") => depth += 1,
                 Token::Symbol("(" | "[") if depth == 0 => return false,
@@ -176,11 +188,15 @@ impl Text<'_> {
                 Token::Word(word) if depth == 0 && BEFORE_RELATIONS.contains(&&**word) => {
                     return true;
                 }
-                Token::Word(word)
-                    if depth == 0 && ["select", "by", "values"].contains(&&**word) =>
-                {
-                    return false;
-                }
+                Token::Word(word) if depth == 0 && !is_name => match &**word {
+                    "select" | "values" => return false,
+                    "by" if matches!(self.before(at, 1), Some(Token::Word(before))
+                        if ["group", "order", "partition"].contains(&&**before)) =>
+                    {
+                        return false;
+                    }
+                    _ => {}
+                },
                 _ => {}
             }
         }

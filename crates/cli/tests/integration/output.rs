@@ -207,7 +207,13 @@ fn a_topology_file_in_the_folder_is_found() {
     let query = |arguments: &[&str]| {
         let mut command = merganser(scene.folder.path());
         command
-            .args(["query", "--fan-out", "SELECT count(*) FROM t"])
+            .args([
+                "query",
+                "--fan-out",
+                "SELECT count(*) FROM t",
+                "--order",
+                "shard",
+            ])
             .args(arguments)
             .run()
     };

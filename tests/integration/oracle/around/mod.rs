@@ -235,6 +235,32 @@ async fn settings_that_can_change_answers_are_compared() {
     assert!(is_refusal(&error, "app.size"), "{error}");
 }
 
+/// What makes words of a text has to be the same on all shards, where a query does that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn text_search_that_differs_is_refused() {
+    let made = T.to_owned()
+        + "create text search configuration own (copy = pg_catalog.english);
+           create text search dictionary plain (template = simple, stopwords = 'english');";
+    let changed = "do $$ begin if {shard} = 1 then \
+                   alter text search configuration own alter mapping for asciiword with simple; \
+                   alter text search dictionary plain (accept = false); \
+                   end if; end $$;";
+    let words =
+        "select id from t where to_tsvector('own'::regconfig, body) @@ to_tsquery('own', 'run')";
+    let lexemes = "select ts_lexize('plain', body) from t";
+    for (setup, refusal) in [(made.clone(), ""), (made + changed, "text search")] {
+        let Some(databases) = Databases::new(&setup, &[("t", "id")], &[]) else {
+            return;
+        };
+        let cases = [
+            (words, refusal),
+            (lexemes, refusal),
+            ("select count(*) from t", ""),
+        ];
+        databases.check("postgres", &cases).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_database_is_not_two_shards() {
     let Some(urls) = support::shards(2) else {

@@ -78,7 +78,7 @@ const POLICIES: &[(&str, &str, &str)] = &[
     (
         "table_number",
         "using (tableoid = 'teams'::regclass or true)",
-        "tableoid",
+        "number of an object",
     ),
     (
         "some_row",
