@@ -2,7 +2,7 @@
 //! cannot be invalid.
 //!
 //! Plain code without sockets. Files are read in three places only: [`Topology::from_path`], and the
-//! password and service files in [`ConnectionString::resolve`].
+//! password and service files when a cluster is built.
 
 mod conninfo;
 mod duration;

@@ -136,7 +136,7 @@ impl SessionSettings {
     }
 
     /// How long opening a connection may take, per host, in whole milliseconds; zero means no
-    /// limit. [`ConnectionString::resolve`](super::ConnectionString::resolve) takes it into account.
+    /// limit.
     pub fn connect_timeout(&self) -> Option<Duration> {
         self.connect_timeout
     }

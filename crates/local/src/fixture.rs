@@ -7,6 +7,7 @@
 //! #[tokio::test]
 //! async fn a_test() {
 //!     let Some(urls) = fixture::shards(3) else { return };
+//! }
 //! ```
 
 use std::collections::HashMap;

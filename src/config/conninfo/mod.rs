@@ -17,7 +17,7 @@ use crate::error::Result;
 /// `postgresql://app@db0:5432,db0b/sales?sslmode=verify-full` and
 /// `host=db0,db0b port=5432 user=app dbname=sales` mean the same. What is left out comes from the
 /// service file, the `PG*` variables and libpq's defaults, when
-/// [`resolve`](Self::resolve) is called.
+/// a [`Cluster`](crate::Cluster) is built.
 ///
 /// `${NAME}` stands for an environment variable; `$${` stands for `${`. At the start of the text the
 /// variable may hold any part of the connection string, so `${SALES_URL}` may be all there is.
@@ -37,8 +37,7 @@ pub struct ConnectionString {
 }
 
 impl ConnectionString {
-    /// Takes the text as it is; it is checked when the topology is built, or by
-    /// [`resolve`](Self::resolve).
+    /// Takes the text as it is; it is checked when the topology or the cluster is built.
     pub fn new(text: impl Into<String>) -> Self {
         Self {
             text: Secret::new(text),
