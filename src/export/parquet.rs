@@ -215,6 +215,11 @@ mod tests {
                 assert!(read_field.data_type().equals_datatype(data_type), "{field}");
                 let extension = |field: &Field| field.metadata().get(EXTENSION_NAME).cloned();
                 assert_eq!(extension(read_field), extension(field), "{field}");
+                if matches!(data_type, DataType::Timestamp(_, Some(_))) {
+                    // Its text takes a database of time zones, which DataFusion alone brings.
+                    assert_eq!(read[0].column(index), batch.column(index), "{field}");
+                    continue;
+                }
                 for row in 0..batch.num_rows() {
                     let text = |batch: &RecordBatch| {
                         array_value_to_string(batch.column(index), row).unwrap()
