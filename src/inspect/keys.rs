@@ -12,7 +12,7 @@ use super::contents::Reading;
 use super::meet::meet;
 use super::report::RelationKind;
 use super::shards::{Refusal, Shards, column, number};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::quote::{identifier, literal};
 
 /// The most keys that are taken of one shard, and that all shards are asked about together.
@@ -471,7 +471,10 @@ async fn name_strays(
         for row in answer {
             if let [Some(key), Some(place)] = row.as_slice() {
                 let homes = owners.entry(shown(key)).or_default();
-                homes.insert((shard, place.parse().unwrap_or_default()));
+                let table = place
+                    .parse()
+                    .map_err(|_| Error::fault(format!("{place:?} is the number of no table")))?;
+                homes.insert((shard, table));
             }
         }
     }

@@ -7,6 +7,7 @@ use datafusion::sql::sqlparser::ast::{DataType, Expr, ObjectName, Query, SetExpr
 use super::local::item_expr;
 use super::{Planner, Result};
 use crate::catalog::{Catalog, Collation};
+use crate::error::Error;
 use crate::plan::bind::{self, Relation, RelationColumn, Source, as_column};
 use crate::plan::rewrite;
 use crate::plan::{StepColumn, Stop, functions, refused, sql};
@@ -138,7 +139,12 @@ impl Planner<'_> {
 
     pub(super) fn collation_of(&self, column: &StepColumn) -> Result<Option<Collation>> {
         Ok(match &column.collation {
-            Some(name) => self.called(&sql::made_name(name)?).unwrap_or_default(),
+            // Another collation in its place would be another order.
+            Some(name) => self.called(&sql::made_name(name)?).map_err(|()| {
+                Error::fault(format!(
+                    "the collation {name} of a step is not in the catalog"
+                ))
+            })?,
             None => None,
         })
     }

@@ -172,7 +172,10 @@ impl<'a> Judge<'a> {
             return Err(Why::new(what, DECLARE));
         }
         let Some(code) = &function.code else {
-            return Ok(());
+            return Err(Why::new(
+                format!("{label}, whose code is not known"),
+                REFRESH,
+            ));
         };
         self.code(code)
             .map_err(|why| match why.what.starts_with(", ") {
