@@ -29,12 +29,12 @@ pub(super) struct Circumstances {
     pub(super) asked: BTreeMap<String, Option<String>>,
     /// The names of the extensions.
     pub(super) extensions: Vec<String>,
-    pub(super) relations: Vec<Relation>,
+    pub(super) relations: Vec<RelationCircumstances>,
 }
 
 /// A table or view, as the connected role meets it.
 #[derive(Debug, Clone, Deserialize)]
-pub(super) struct Relation {
+pub(super) struct RelationCircumstances {
     pub(super) schema: String,
     pub(super) name: String,
     /// Whether the connected role may read all columns.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::circumstances::{Circumstances, Policy, Read, Relation};
+use super::circumstances::{Circumstances, Policy, Read, RelationCircumstances};
 use super::compare::{differences, name_list};
 use super::settings::{self, Settings};
 
@@ -131,7 +131,7 @@ fn same_database(names: &[String], shards: &[Circumstances]) -> Option<Refusal> 
 }
 
 fn relations(names: &[String], shards: &[Circumstances]) -> HashMap<(String, String), Access> {
-    let mut found: BTreeMap<(&str, &str), Vec<Option<&Relation>>> = BTreeMap::new();
+    let mut found: BTreeMap<(&str, &str), Vec<Option<&RelationCircumstances>>> = BTreeMap::new();
     for (place, shard) in shards.iter().enumerate() {
         for relation in &shard.relations {
             let same = found
@@ -149,8 +149,12 @@ fn relations(names: &[String], shards: &[Circumstances]) -> HashMap<(String, Str
     merged.collect()
 }
 
-fn access(names: &[String], shards: &[Circumstances], relations: &[Option<&Relation>]) -> Access {
-    let present: Vec<&Relation> = relations.iter().copied().flatten().collect();
+fn access(
+    names: &[String],
+    shards: &[Circumstances],
+    relations: &[Option<&RelationCircumstances>],
+) -> Access {
+    let present: Vec<&RelationCircumstances> = relations.iter().copied().flatten().collect();
     let policies: Vec<Option<String>> = relations.iter().map(|it| it.map(filter)).collect();
     let others = shards.iter().zip(relations).filter_map(|(shard, it)| {
         let role = it.as_ref()?.reads_as.as_ref()?;
@@ -176,7 +180,7 @@ fn access(names: &[String], shards: &[Circumstances], relations: &[Option<&Relat
 }
 
 /// What filters the rows, for people.
-fn filter(relation: &Relation) -> String {
+fn filter(relation: &RelationCircumstances) -> String {
     if !relation.row_security {
         return "all rows".to_owned();
     }
@@ -201,7 +205,7 @@ fn flat(text: &str) -> String {
 }
 
 /// What a view reads, and what holds on all shards.
-fn reads(present: &[&Relation]) -> Vec<Read> {
+fn reads(present: &[&RelationCircumstances]) -> Vec<Read> {
     let mut merged: Vec<Read> = Vec::new();
     for read in present.iter().flat_map(|it| it.reads.iter().flatten()) {
         let mut known = merged.iter_mut();
@@ -218,7 +222,7 @@ fn reads(present: &[&Relation]) -> Vec<Read> {
 
 /// Says how many rows shards have where one has more than twice as many as another, both have many,
 /// and neither what ANALYZE found nor the counters of changes leave that in doubt.
-fn sizes(names: &[String], relations: &[Option<&Relation>]) -> Option<String> {
+fn sizes(names: &[String], relations: &[Option<&RelationCircumstances>]) -> Option<String> {
     let sure = |(analyzed, counted): (f64, f64)| {
         let agree = counted >= analyzed / 2.0 && counted <= analyzed * 2.0;
         (agree && analyzed.min(counted) >= MANY_ROWS).then_some((analyzed, counted))
@@ -244,8 +248,8 @@ fn sizes(names: &[String], relations: &[Option<&Relation>]) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn sized(estimates: Option<(f64, f64)>) -> Relation {
-        Relation {
+    fn sized(estimates: Option<(f64, f64)>) -> RelationCircumstances {
+        RelationCircumstances {
             schema: "public".to_owned(),
             name: "t".to_owned(),
             readable: true,

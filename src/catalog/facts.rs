@@ -18,7 +18,7 @@ pub(crate) struct Facts {
     /// Enums, domains, ranges and composite types of users, by their name in SQL.
     pub(crate) types: BTreeMap<String, Type>,
     /// The relations of users and extensions.
-    pub(crate) relations: Vec<Relation>,
+    pub(crate) relations: Vec<ShardRelation>,
     /// The names of the relations that every server has, by schema.
     #[serde(default)]
     pub(crate) system_relations: BTreeMap<String, Vec<String>>,
@@ -155,7 +155,7 @@ impl Type {
 
 /// `pg_class`: anything that a query can read rows from.
 #[derive(Debug, Clone, Deserialize)]
-pub(crate) struct Relation {
+pub(crate) struct ShardRelation {
     pub(crate) schema: String,
     pub(crate) name: String,
     /// `relkind`.

@@ -4,11 +4,13 @@
 //! Plain code without sockets. Files are read in three places only: [`Topology::from_path`], and the
 //! password and service files when a cluster is built.
 
+mod connection_string;
 mod conninfo;
 mod duration;
 mod environment;
 mod file;
 mod keywords;
+mod options;
 mod params;
 mod passfile;
 mod secret;
@@ -21,7 +23,7 @@ mod write;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-pub use conninfo::ConnectionString;
+pub use connection_string::ConnectionString;
 pub use duration::parse_duration;
 pub use environment::Environment;
 pub(crate) use params::{ConnectParams, Endpoint, Host, SslMode, SslRootCert, TargetSessionAttrs};

@@ -4,8 +4,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::conninfo::{Options, Origin};
 use super::keywords::{Keyword, unknown};
+use super::options::{Options, Origin};
 use super::{Environment, Secret, invalid, within};
 use crate::error::{Error, Result};
 

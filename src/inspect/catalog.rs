@@ -26,7 +26,7 @@ pub(super) struct Catalog {
     pub(super) collations: BTreeMap<String, Collation>,
     /// Enums, domains, ranges and composite types of users.
     pub(super) types: BTreeMap<String, Type>,
-    pub(super) relations: Vec<Relation>,
+    pub(super) relations: Vec<InspectedRelation>,
     /// The schemas of the search path that exist, in its order.
     pub(super) search_path: Vec<String>,
     /// Schema and name of each partition, and those of its table.
@@ -38,7 +38,7 @@ pub(super) struct Catalog {
 /// `pg_class`: anything that a query can read rows from, but for partitions, sequences, and what
 /// belongs to an extension.
 #[derive(Debug, Clone)]
-pub(super) struct Relation {
+pub(super) struct InspectedRelation {
     pub(super) schema: String,
     pub(super) name: String,
     /// `relkind`.
@@ -137,7 +137,7 @@ pub(super) fn join(facts: Facts, more: More) -> Catalog {
             foreign_keys,
         } = more;
         let facts = relations.remove(&(schema, name))?;
-        Some(Relation {
+        Some(InspectedRelation {
             schema: facts.schema,
             name: facts.name,
             kind: facts.kind,

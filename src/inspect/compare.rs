@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::catalog::{Catalog, ForeignKey, Relation};
-use super::report::{Drift, DriftKind, RelationKind};
+use super::catalog::{Catalog, ForeignKey, InspectedRelation};
+use super::drift::{Drift, DriftKind, RelationKind};
 use crate::catalog::facts::{Collation, Column, Type};
 use crate::catalog::{differences, name_list};
 use crate::quote::identifier;
@@ -73,7 +73,7 @@ pub(super) fn merge(catalogs: &[Catalog]) -> Vec<Merged> {
     by_name(catalogs)
         .into_iter()
         .filter_map(|((schema, name), shards)| {
-            let present: Vec<&Relation> = shards.iter().copied().flatten().collect();
+            let present: Vec<&InspectedRelation> = shards.iter().copied().flatten().collect();
             let first = present.first()?;
             Some(Merged {
                 schema: schema.to_owned(),
@@ -111,11 +111,11 @@ pub(super) fn merge(catalogs: &[Catalog]) -> Vec<Merged> {
 
 fn merge_columns(
     catalogs: &[Catalog],
-    shards: &[Option<&Relation>],
-    first: &Relation,
-    present: &[&Relation],
+    shards: &[Option<&InspectedRelation>],
+    first: &InspectedRelation,
+    present: &[&InspectedRelation],
 ) -> Vec<MergedColumn> {
-    let find = |relation: &Relation, name: &str| -> Option<Column> {
+    let find = |relation: &InspectedRelation, name: &str| -> Option<Column> {
         let mut columns = relation.columns.iter();
         columns.find(|column| column.name == name).cloned()
     };
@@ -248,7 +248,7 @@ impl Findings<'_> {
         }
     }
 
-    fn relation(&mut self, table: &str, shards: &[Option<&Relation>]) {
+    fn relation(&mut self, table: &str, shards: &[Option<&InspectedRelation>]) {
         let missing = places(shards, |relation| relation.is_none());
         if !missing.is_empty() {
             self.push(
@@ -257,7 +257,7 @@ impl Findings<'_> {
                 format!("missing on {}", name_list(self.names, &missing)),
             );
         }
-        let all = |read: &dyn Fn(&Relation) -> String| -> Vec<Option<String>> {
+        let all = |read: &dyn Fn(&InspectedRelation) -> String| -> Vec<Option<String>> {
             shards.iter().map(|relation| relation.map(read)).collect()
         };
         let kinds = all(&|relation| RelationKind::from_relkind(relation.kind).to_string());
@@ -300,7 +300,7 @@ impl Findings<'_> {
         });
     }
 
-    fn columns(&mut self, table: &str, shards: &[Option<&Relation>]) {
+    fn columns(&mut self, table: &str, shards: &[Option<&InspectedRelation>]) {
         let mut names: Vec<&str> = Vec::new();
         for column in shards
             .iter()
@@ -389,15 +389,15 @@ fn label(schema: &str, name: &str) -> String {
 }
 
 fn places(
-    shards: &[Option<&Relation>],
-    matches: impl Fn(&Option<&Relation>) -> bool,
+    shards: &[Option<&InspectedRelation>],
+    matches: impl Fn(&Option<&InspectedRelation>) -> bool,
 ) -> Vec<usize> {
     let found = shards.iter().enumerate().filter(|(_, r)| matches(r));
     found.map(|(shard, _)| shard).collect()
 }
 
-fn by_name(catalogs: &[Catalog]) -> BTreeMap<(&str, &str), Vec<Option<&Relation>>> {
-    let mut relations: BTreeMap<(&str, &str), Vec<Option<&Relation>>> = BTreeMap::new();
+fn by_name(catalogs: &[Catalog]) -> BTreeMap<(&str, &str), Vec<Option<&InspectedRelation>>> {
+    let mut relations: BTreeMap<(&str, &str), Vec<Option<&InspectedRelation>>> = BTreeMap::new();
     for (shard, catalog) in catalogs.iter().enumerate() {
         for relation in &catalog.relations {
             let shards = relations
@@ -435,8 +435,8 @@ pub(super) mod tests {
         }
     }
 
-    pub(in crate::inspect) fn relation(name: &str, columns: &[Column]) -> Relation {
-        Relation {
+    pub(in crate::inspect) fn relation(name: &str, columns: &[Column]) -> InspectedRelation {
+        InspectedRelation {
             schema: "public".to_owned(),
             name: name.to_owned(),
             kind: 'r',
@@ -453,7 +453,7 @@ pub(super) mod tests {
         }
     }
 
-    pub(in crate::inspect) fn catalog(relations: &[Relation]) -> Catalog {
+    pub(in crate::inspect) fn catalog(relations: &[InspectedRelation]) -> Catalog {
         Catalog {
             version: 150_004,
             database: Database {

@@ -4,10 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use super::compare::Merged;
-use super::keys::EXAMPLES;
 use super::meet::meet;
 use super::report::{Rows, count_rows};
-use super::shards::{Refusal, Shards, column, number, value};
+use super::shards::{EXAMPLES, Refusal, Shards, column, number, value};
 use crate::catalog::{differences, name_list};
 use crate::error::Result;
 use crate::quote::identifier;

@@ -9,9 +9,9 @@ use std::ops::ControlFlow;
 
 use super::compare::{Merged, MergedColumn};
 use super::contents::Reading;
+use super::drift::RelationKind;
 use super::meet::meet;
-use super::report::RelationKind;
-use super::shards::{Refusal, Shards, column, number};
+use super::shards::{EXAMPLES, Refusal, Shards, column, number};
 use crate::error::{Error, Result};
 use crate::quote::{identifier, literal};
 
@@ -24,9 +24,6 @@ const SAMPLED_ROWS: f64 = 50_000.0;
 
 /// How many equal hashes are looked at again, to see whether their keys are equal too.
 const RECHECKED: usize = 100;
-
-/// How many keys a message shows.
-pub(super) const EXAMPLES: usize = 5;
 
 /// Fewer common keys than this may be on the same shards by chance.
 const KEYS_OF_A_GROUP: usize = 10;

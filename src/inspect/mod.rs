@@ -30,6 +30,7 @@
 mod catalog;
 mod compare;
 mod contents;
+mod drift;
 mod judge;
 mod keys;
 mod meet;
@@ -40,7 +41,8 @@ mod shards;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-pub use report::{Drift, DriftKind, Origin, RelationKind, Report, Rows, TableReport};
+pub use drift::{Drift, DriftKind, RelationKind};
+pub use report::{Origin, Report, Rows, TableReport};
 
 use crate::catalog::function_differences;
 use crate::catalog::identity;

@@ -13,6 +13,9 @@ use crate::error::{Error, ErrorKind, Phase, Result};
 /// The rows of an answer, as text; `None` is NULL.
 pub(super) type Rows = Vec<Vec<Option<String>>>;
 
+/// How many keys, or rows, a message shows.
+pub(super) const EXAMPLES: usize = 5;
+
 /// What a server said when it did not want to answer a question about one table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Refusal(pub(super) String);

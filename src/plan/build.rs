@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::ast::{
     helpers::attached_token::AttachedToken,
 };
 
-use crate::plan::bind::ident;
+use crate::plan::naming::ident;
 
 /// What to do about a statement that is beyond the planner, but not beyond PostgreSQL.
 pub(super) const FAN_OUT_HINT: &str =

@@ -9,7 +9,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::calls::system::INDEPENDENT;
-use super::{bind, rewrite};
+use super::{naming, rewrite};
 use crate::catalog::{Catalog, FunctionKind, Origin, Volatility};
 
 /// Whether two evaluations may give different values.
@@ -38,7 +38,7 @@ struct AnyCall<F>(F);
 
 impl<F: FnMut(Option<&str>, &str, Option<usize>) -> bool> AnyCall<F> {
     fn ask(&mut self, name: &ObjectName, count: Option<usize>) -> ControlFlow<()> {
-        let mut parts = bind::parts(name);
+        let mut parts = naming::parts(name);
         let name = parts.pop().unwrap_or_default();
         stop_if((self.0)(parts.pop().as_deref(), &name, count))
     }
@@ -60,7 +60,7 @@ impl<F: FnMut(Option<&str>, &str, Option<usize>) -> bool> Visitor for AnyCall<F>
             Expr::CompoundFieldAccess { access_chain, .. } => {
                 let found = access_chain.iter().any(|access| match access {
                     AccessExpr::Dot(Expr::Identifier(name)) => {
-                        (self.0)(None, &bind::folded(name), Some(1))
+                        (self.0)(None, &naming::folded(name), Some(1))
                     }
                     _ => false,
                 });
@@ -244,7 +244,7 @@ const ORDERLESS: [&str; 38] = [
 ];
 
 fn name_of(function: &Function) -> (Option<String>, String) {
-    let mut parts = bind::parts(&function.name);
+    let mut parts = naming::parts(&function.name);
     let name = parts.pop().unwrap_or_default();
     (parts.pop(), name)
 }

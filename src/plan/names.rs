@@ -23,8 +23,9 @@ use datafusion::sql::sqlparser::ast::{
     TableFactor, Visit, Visitor,
 };
 
-use super::bind::{Relation, as_column, folded, parts};
+use super::from_item::FromItem;
 use super::locality::{factor_alias, is_output, order_keys};
+use super::naming::{as_column, folded, parts};
 use super::rewrite::bare;
 
 /// What a part of a statement names.
@@ -64,7 +65,7 @@ impl Names {
     }
 
     /// The relations that are named, by a column or as a whole.
-    pub(super) fn relations(&self, known: &HashMap<String, Relation>) -> HashSet<String> {
+    pub(super) fn relations(&self, known: &HashMap<String, FromItem>) -> HashSet<String> {
         let named = self.columns.keys().chain(&self.whole);
         named
             .filter(|alias| known.contains_key(*alias))
@@ -73,7 +74,7 @@ impl Names {
     }
 
     /// The relations that are named but are no items of FROM inside: those of queries around.
-    pub(super) fn free(&self, known: &HashMap<String, Relation>) -> HashSet<String> {
+    pub(super) fn free(&self, known: &HashMap<String, FromItem>) -> HashSet<String> {
         let mut named = self.relations(known);
         named.retain(|alias| !self.inside.contains(alias));
         named
@@ -271,14 +272,14 @@ fn is_own_row(key: &Expr, select: &Select) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::bind::Source;
+    use crate::plan::from_item::Source;
     use crate::plan::sql;
 
     /// The names that are free in a query, over relations `a`, `b`, `c` and `d`.
     fn free(text: &str) -> String {
         let query = sql::parse(text).unwrap();
         let known = ["a", "b", "c", "d"].map(|alias| {
-            let relation = Relation {
+            let relation = FromItem {
                 source: Source::Derived,
                 columns: None,
             };

@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, FunctionArguments, Ident, Query, Select, SetExpr, TableFactor, Value, Visit, VisitMut,
-    Visitor, VisitorMut, visit_expressions, visit_expressions_mut,
+    Expr, FunctionArguments, Ident, Query, Select, SelectItem, SetExpr, TableFactor, Value, Visit,
+    VisitMut, Visitor, VisitorMut, visit_expressions, visit_expressions_mut,
 };
 
 use super::thread;
@@ -368,6 +368,16 @@ pub(super) fn string(value: &Value) -> Option<&str> {
         | Value::EscapedStringLiteral(text)
         | Value::UnicodeStringLiteral(text) => Some(text),
         Value::DollarQuotedString(text) => Some(&text.value),
+        _ => None,
+    }
+}
+
+/// The expression of an item of the select list, unless it is a wildcard.
+pub(super) fn item_expr(item: &SelectItem) -> Option<Expr> {
+    match item {
+        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
+            Some(expr.clone())
+        }
         _ => None,
     }
 }

@@ -12,16 +12,16 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::Stop;
-use super::bind::{self, Outer, Relation, Sharding, Source, as_column};
 use super::constant::{Constant, typed};
+use super::from_item::{self, FromItem, Outer, Sharding, Source};
 use super::locality::{self, ColumnName, Equalities};
+use super::naming::{self, as_column};
 use super::rewrite::{self, bare, conjuncts};
-use crate::catalog::ColumnFacts;
 use crate::error::{Error, ErrorKind};
 
 /// Finds the shards.
 pub(super) struct Router<'a> {
-    relations: &'a HashMap<String, Relation>,
+    relations: &'a HashMap<String, FromItem>,
     shards: usize,
     answers: &'a super::Answers,
     /// The aliases of the tables that were looked at.
@@ -32,35 +32,9 @@ pub(super) struct Router<'a> {
 /// group: other groups have the same keys on other shards.
 type Pins = HashMap<(ColumnName, String), BTreeSet<usize>>;
 
-/// Whether values of the column's type that `=` calls equal are one and the same.
-pub(super) fn is_exact(column: &ColumnFacts) -> bool {
-    let known = [
-        "bool",
-        "int2",
-        "int4",
-        "int8",
-        "oid",
-        "uuid",
-        "date",
-        "timestamp",
-        "timestamptz",
-        "text",
-        "varchar",
-        "bpchar",
-        "name",
-        "bytea",
-    ];
-    let base = &column.base_type;
-    let collation = column.collation.as_ref();
-    base.schema == "pg_catalog"
-        && known.contains(&&*base.name)
-        && collation.is_none_or(|collation| collation.deterministic)
-        || base.kind == 'e'
-}
-
 impl<'a> Router<'a> {
     pub(super) fn new(
-        relations: &'a HashMap<String, Relation>,
+        relations: &'a HashMap<String, FromItem>,
         shards: usize,
         answers: &'a super::Answers,
     ) -> Self {
@@ -369,7 +343,7 @@ impl<'a> Router<'a> {
         let sql = format!(
             "SELECT DISTINCT ({index})::pg_catalog.int8 FROM (VALUES {}) AS key ({})",
             rows.join(", "),
-            bind::ident(&sharding.key_column),
+            naming::ident(&sharding.key_column),
         );
         for row in self.answers.evaluated(sql)? {
             // An index of NULL says nothing.
@@ -435,7 +409,7 @@ fn inner_conditions<'a>(
 ) {
     let plain = tree.joins.iter().all(|join| {
         matches!(
-            bind::outer_kind(&join.join_operator),
+            from_item::outer_kind(&join.join_operator),
             Ok(Outer::None | Outer::Left)
         )
     });
@@ -452,7 +426,7 @@ fn inner_conditions<'a>(
         let found = locality::condition(&join.join_operator)
             .into_iter()
             .flat_map(conjuncts);
-        match bind::outer_kind(&join.join_operator) {
+        match from_item::outer_kind(&join.join_operator) {
             Ok(Outer::None) => all.extend(found),
             _ => {
                 if let Some(joined) = locality::factor_alias(&join.relation) {

@@ -2,7 +2,7 @@
 
 use datafusion::sql::sqlparser::ast::{Expr, FunctionArg, FunctionArgExpr, TableFactor, Visit};
 
-use super::{bind, functions, rewrite};
+use super::{functions, naming, rewrite};
 
 const READS_SETTING: &str = "current_setting";
 
@@ -18,7 +18,9 @@ pub(super) fn reads<T: Visit>(tree: &T) -> bool {
     });
     rewrite::factors(tree, |factor| {
         if let TableFactor::Table { name, .. } | TableFactor::Function { name, .. } = factor {
-            found |= bind::parts(name).last().is_some_and(|name| is_reader(name));
+            found |= naming::parts(name)
+                .last()
+                .is_some_and(|name| is_reader(name));
         }
     });
     found

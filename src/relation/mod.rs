@@ -7,7 +7,7 @@
 
 mod sql;
 
-pub(crate) use sql::{Relation, RelationBuilder, aggregated_types};
+pub(crate) use sql::{StepRelation, StepRelationBuilder, aggregated_types};
 
 use crate::error::{Error, ErrorKind, Phase, Result};
 

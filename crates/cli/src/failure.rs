@@ -8,8 +8,6 @@ use std::process::ExitCode;
 
 use merganser::{Error, ErrorKind, Phase};
 
-use crate::interrupt::Interrupt;
-
 /// The result of a command.
 pub(crate) type Outcome<T> = Result<T, Failure>;
 
@@ -20,6 +18,25 @@ pub(crate) enum Failure {
     Error(Error),
     /// The user had enough.
     Interrupted(Interrupt),
+}
+
+/// The signal that ended the work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Interrupt {
+    /// Ctrl-C.
+    Int,
+    /// What `kill`, systemd and container runtimes send.
+    Term,
+}
+
+impl Interrupt {
+    /// What a shell reports for a program that this signal ended: 128 and the signal's number.
+    pub(crate) fn exit_code(self) -> u8 {
+        match self {
+            Self::Int => 130,
+            Self::Term => 143,
+        }
+    }
 }
 
 impl From<Error> for Failure {

@@ -7,29 +7,10 @@ use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, Interrupt, Outcome};
 
 /// How long the shards may take to hear that their query was cancelled.
 const CLEAN_UP: Duration = Duration::from_secs(2);
-
-/// The signal that ended the work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Interrupt {
-    /// Ctrl-C.
-    Int,
-    /// What `kill`, systemd and container runtimes send.
-    Term,
-}
-
-impl Interrupt {
-    /// What a shell reports for a program that this signal ended: 128 and the signal's number.
-    pub(crate) fn exit_code(self) -> u8 {
-        match self {
-            Self::Int => 130,
-            Self::Term => 143,
-        }
-    }
-}
 
 /// The signals that this process takes instead of dying from them.
 pub(crate) struct Signals {

@@ -53,7 +53,7 @@ impl Shards<'_> {
     /// How the shards differ on a relation; the first difference that is found.
     fn relation_difference(
         &self,
-        shards: &PerShard<'_, facts::Relation>,
+        shards: &PerShard<'_, facts::ShardRelation>,
         collations: &BTreeMap<&str, Collation>,
         types: &BTreeMap<&str, DataType>,
     ) -> Option<String> {
@@ -62,7 +62,7 @@ impl Shards<'_> {
         if let Some(missing) = self.missing(&label, shards) {
             return Some(missing);
         }
-        let all = |read: &dyn Fn(&facts::Relation) -> String| -> Vec<Option<String>> {
+        let all = |read: &dyn Fn(&facts::ShardRelation) -> String| -> Vec<Option<String>> {
             shards.iter().map(|it| it.map(read)).collect()
         };
         let differ = |what: &str, values: Vec<Option<String>>| self.differ(what, &values);
@@ -115,7 +115,7 @@ impl Shards<'_> {
     }
 
     /// How the shards differ on the query of a view: on the first line that is not the same.
-    fn view_difference(&self, shards: &PerShard<'_, facts::Relation>) -> Option<String> {
+    fn view_difference(&self, shards: &PerShard<'_, facts::ShardRelation>) -> Option<String> {
         let definitions: Vec<&str> = shards
             .iter()
             .flatten()
@@ -142,16 +142,16 @@ impl Shards<'_> {
 
 /// What all shards have of a relation.
 fn merge_relation<'a>(
-    shards: &PerShard<'_, facts::Relation>,
+    shards: &PerShard<'_, facts::ShardRelation>,
     collation: impl Fn(&str) -> Option<&'a Collation>,
 ) -> Option<Relation> {
-    let present: Vec<&facts::Relation> = shards.iter().copied().flatten().collect();
+    let present: Vec<&facts::ShardRelation> = shards.iter().copied().flatten().collect();
     let first = *present.first()?;
     let columns: Vec<ColumnFacts> = first
         .columns
         .iter()
         .map(|column| {
-            let is_not_null = |it: &&facts::Relation| {
+            let is_not_null = |it: &&facts::ShardRelation| {
                 let mut columns = it.columns.iter();
                 columns.any(|other| other.name == column.name && other.not_null)
             };
@@ -177,7 +177,7 @@ fn merge_relation<'a>(
         })
         .collect();
     let is_key = |key: &&facts::Key| {
-        let has = |it: &&facts::Relation| {
+        let has = |it: &&facts::ShardRelation| {
             let mut keys = it.keys.iter();
             keys.any(|other| other.is_plain && other.columns == key.columns)
         };
@@ -246,7 +246,7 @@ fn unknown(sql: &str) -> Collation {
     }
 }
 
-fn relation_kind(relation: &facts::Relation) -> RelationKind {
+fn relation_kind(relation: &facts::ShardRelation) -> RelationKind {
     match relation.kind {
         'r' | 'p' => RelationKind::Table,
         'v' => RelationKind::View {

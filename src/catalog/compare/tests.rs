@@ -28,8 +28,8 @@ fn key(columns: &[&str]) -> facts::Key {
     }
 }
 
-fn relation(name: &str, columns: &[facts::Column]) -> facts::Relation {
-    facts::Relation {
+fn relation(name: &str, columns: &[facts::Column]) -> facts::ShardRelation {
+    facts::ShardRelation {
         schema: "public".to_owned(),
         name: name.to_owned(),
         kind: 'r',
@@ -59,7 +59,7 @@ fn function(name: &str, volatility: char, fingerprint: &str) -> facts::Function 
     }
 }
 
-fn facts(relations: &[facts::Relation]) -> Facts {
+fn facts(relations: &[facts::ShardRelation]) -> Facts {
     Facts {
         version: 150_004,
         database: facts::Database {
@@ -99,7 +99,7 @@ fn compared(facts: &[Facts]) -> Catalog {
 }
 
 /// How the shards differ on the relation `t`.
-fn difference(relations: &[&facts::Relation]) -> Option<String> {
+fn difference(relations: &[&facts::ShardRelation]) -> Option<String> {
     let facts: Vec<Facts> = relations
         .iter()
         .map(|relation| facts(&[(*relation).clone()]))

@@ -1,188 +1,24 @@
 //! The text of a connection string, taken apart as libpq does.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::fmt;
-use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 
-use super::keywords::{KEYWORDS, Keyword, unknown};
-use super::params::check_options;
+use super::keywords::{Keyword, unknown};
+use super::options::Options;
 use super::{Environment, Secret, invalid};
 use crate::error::Result;
 
-/// How to reach a server: a libpq URL or `key=value` text, as the user wrote it.
-///
-/// `postgresql://app@db0:5432,db0b/sales?sslmode=verify-full` and
-/// `host=db0,db0b port=5432 user=app dbname=sales` mean the same. What is left out comes from the
-/// service file, the `PG*` variables and libpq's defaults, when
-/// a [`Cluster`](crate::Cluster) is built.
-///
-/// `${NAME}` stands for an environment variable; `$${` stands for `${`. At the start of the text the
-/// variable may hold any part of the connection string, so `${SALES_URL}` may be all there is.
-/// Elsewhere it is one value, taken as it is: a password in `postgresql://app:${PW}@db0/sales` needs
-/// neither quotes nor percent-encoding, whatever characters it has. Only for hosts it may be
-/// a list.
-///
-/// Where libpq takes part of a password that was not percent-encoded for a host or a user, the URL
-/// is refused, because these are sent to name servers and shown in messages: `@` after the one that
-/// ends the password, and `?` before it.
-///
-/// `Debug` shows host, port, database and user only.
-#[derive(Clone, PartialEq, Eq)]
-pub struct ConnectionString {
-    text: Secret,
-    connect_timeout: Option<Duration>,
+/// Takes the text apart. Without an environment, variables stay as they are.
+pub(super) fn parse(text: &str, environment: Option<&Environment>) -> Result<Options> {
+    if text.starts_with("${") && environment.is_some() {
+        let text = Secret::new(expand(text, environment, |piece| Ok(piece.into()))?);
+        return parse_either(text.expose(), None);
+    }
+    parse_either(text, environment)
 }
 
-impl ConnectionString {
-    /// Takes the text as it is; it is checked when the topology or the cluster is built.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self {
-            text: Secret::new(text),
-            connect_timeout: None,
-        }
-    }
-
-    /// Whether the text itself may hold a password, rather than the name of a variable: then a file
-    /// with this text should be readable by its owner only.
-    pub fn has_password(&self) -> bool {
-        match self.parse(None) {
-            Ok(options) => options.get("password").is_some_and(|password| {
-                !(password.starts_with("${") && password.find('}') == Some(password.len() - 1))
-            }),
-            // `${NAME}` and no more.
-            Err(_) => {
-                let text = self.text.expose();
-                !(text.starts_with("${") && text.find('}') == Some(text.len() - 1))
-            }
-        }
-    }
-
-    /// The text as the user wrote it.
-    pub(super) fn text(&self) -> &str {
-        self.text.expose()
-    }
-
-    /// The time that `[session]` gives for connecting, if it does.
-    pub(super) fn connect_timeout(&self) -> Option<Duration> {
-        self.connect_timeout
-    }
-
-    pub(super) fn set_connect_timeout(&mut self, timeout: Option<Duration>) {
-        self.connect_timeout = timeout;
-    }
-
-    /// Everything that can be said about the text without reading a file.
-    pub(super) fn check(&self, environment: &Environment) -> Result<()> {
-        check_options(&self.parse(Some(environment))?)
-    }
-
-    /// Takes the text apart. Without an environment, variables stay as they are.
-    pub(super) fn parse(&self, environment: Option<&Environment>) -> Result<Options> {
-        let text = self.text.expose();
-        if text.starts_with("${") && environment.is_some() {
-            let text = Secret::new(expand(text, environment, |piece| Ok(piece.into()))?);
-            return parse(text.expose(), None);
-        }
-        parse(text, environment)
-    }
-}
-
-impl fmt::Debug for ConnectionString {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut debug = f.debug_struct("ConnectionString");
-        if let Ok(options) = self.parse(None)
-            && check_options(&options).is_ok()
-        {
-            for name in ["host", "port", "dbname", "user"] {
-                if let Some(value) = options.get(name) {
-                    debug.field(name, &value);
-                }
-            }
-        }
-        debug.finish_non_exhaustive()
-    }
-}
-
-/// Where the value of an option comes from.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Origin {
-    ConnectionString,
-    Service,
-    Environment,
-}
-
-/// The options of one connection. All values are secrets until somebody knows better.
-#[derive(Default)]
-pub(super) struct Options(BTreeMap<&'static str, (Secret, Origin)>);
-
-impl Options {
-    /// The value; `None` when it is missing or empty, which libpq treats alike for most options.
-    pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.0
-            .get(name)
-            .map(|(value, _)| value.expose())
-            .filter(|value| !value.is_empty())
-    }
-
-    /// Whether the option is given, but empty. Where libpq knows certain words only, that is none of
-    /// them: `sslmode=${MODE}` without `MODE` is not to mean less than was meant.
-    pub(super) fn is_empty(&self, name: &str) -> bool {
-        self.0
-            .get(name)
-            .is_some_and(|(value, _)| value.expose().is_empty())
-    }
-
-    /// Sets an option of the connection string; the last one wins.
-    fn set(&mut self, keyword: &'static Keyword, value: String) {
-        self.0
-            .insert(keyword.name, (value.into(), Origin::ConnectionString));
-    }
-
-    /// Sets an option that nothing before has set.
-    pub(super) fn set_default(&mut self, keyword: &'static Keyword, value: &str, origin: Origin) {
-        self.0
-            .entry(keyword.name)
-            .or_insert_with(|| (value.into(), origin));
-    }
-
-    /// Fills in what the `PG*` variables say.
-    pub(super) fn set_defaults_from(&mut self, environment: &Environment) -> Result<()> {
-        for keyword in &KEYWORDS {
-            if let Some(variable) = keyword.variable
-                && let Some(value) = environment.variable(variable)?.filter(|v| !v.is_empty())
-            {
-                self.set_default(keyword, value, Origin::Environment);
-            }
-        }
-        Ok(())
-    }
-
-    /// Names an option, and says where to look for it when that is not the connection string.
-    pub(super) fn describe(&self, name: &str) -> String {
-        match self.0.get(name) {
-            Some((_, Origin::Service)) => format!("{name} (from the service file)"),
-            Some((_, Origin::Environment)) => {
-                match Keyword::find(name).and_then(|keyword| keyword.variable) {
-                    Some(variable) => format!("{name} (from {variable})"),
-                    None => name.to_owned(),
-                }
-            }
-            _ => name.to_owned(),
-        }
-    }
-
-    pub(super) fn check_support(&self) -> Result<()> {
-        self.0
-            .keys()
-            .filter_map(|name| Some((Keyword::find(name)?, self.get(name)?)))
-            .try_for_each(|(keyword, value)| keyword.check(value))
-    }
-}
-
-fn parse(text: &str, environment: Option<&Environment>) -> Result<Options> {
+fn parse_either(text: &str, environment: Option<&Environment>) -> Result<Options> {
     if text.trim().is_empty() {
         return Err(invalid("connection string is empty")
             .with_hint("write postgresql:// to use the PG* variables and defaults alone"));

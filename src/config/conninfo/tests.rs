@@ -1,7 +1,8 @@
 use super::*;
+use crate::config::ConnectionString;
 
 fn parse_with(text: &str, environment: &Environment) -> Result<Vec<(&'static str, String)>> {
-    let options = ConnectionString::new(text).parse(Some(environment))?;
+    let options = parse(text, Some(environment))?;
     let pairs = options.0.iter();
     Ok(pairs
         .map(|(name, (value, _))| (*name, value.expose().to_owned()))

@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::conninfo::Options;
-use super::{ConnectionString, Environment, Secret, invalid, passfile, service};
+use super::options::Options;
+use super::{Environment, Secret, invalid, passfile};
 use crate::error::Result;
 
 const DEFAULT_PORT: u16 = 5432;
@@ -137,38 +137,15 @@ pub(crate) struct Keepalives {
     pub(crate) count: Option<u32>,
 }
 
-impl ConnectionString {
-    /// Fills in what the text leaves open: from the service file, then the `PG*` variables, then
-    /// libpq's defaults; and looks for passwords in the password file.
-    ///
-    /// Reads up to three small files; opens no connection.
-    ///
-    /// # Errors
-    /// [`Config`](crate::ErrorKind::Config) for a text that is not a connection string, a variable
-    /// that is not set, a value out of range, a service that is not defined, an option that
-    /// cannot be ignored, or a root certificate that is missing. But for the name of a service, no
-    /// message shows a value of the connection string.
-    pub(crate) fn resolve(&self, environment: &Environment) -> Result<ConnectParams> {
-        let mut options = self.parse(Some(environment))?;
-        service::apply(&mut options, environment)?;
-        // `[session]` is nearer to the connection string than the environment is.
-        let timeout = match options.get("connect_timeout") {
-            None => self.connect_timeout(),
-            Some(_) => None,
-        };
-        options.set_defaults_from(environment)?;
-
-        let mut params = settle(&options, environment)?;
-        if let Some(timeout) = timeout {
-            params.connect_timeout = (!timeout.is_zero()).then_some(timeout);
-        }
-        params.find_root_cert(&options, environment)?;
-        params.find_passwords(&options, environment);
+impl ConnectParams {
+    /// What the options come to, with the root certificate and the passwords that files hold.
+    pub(super) fn settle(options: &Options, environment: &Environment) -> Result<Self> {
+        let mut params = settle(options, environment)?;
+        params.find_root_cert(options, environment)?;
+        params.find_passwords(options, environment);
         Ok(params)
     }
-}
 
-impl ConnectParams {
     fn find_root_cert(&mut self, options: &Options, environment: &Environment) -> Result<()> {
         let given = options.get("sslrootcert");
         if self.ssl_mode < SslMode::Require {
@@ -236,7 +213,7 @@ impl ConnectParams {
 }
 
 /// Checks the options of a connection string alone; what it leaves open may come from elsewhere.
-pub(super) fn check_options(options: &Options) -> Result<()> {
+pub(super) fn check(options: &Options) -> Result<()> {
     settle(options, &Environment::default().with_user("user")).map(drop)
 }
 

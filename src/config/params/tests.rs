@@ -1,4 +1,5 @@
 use super::*;
+use crate::config::ConnectionString;
 use crate::error::ErrorKind;
 
 fn ann() -> Environment {

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use super::{Found, Judge};
 use crate::config::TableKind;
 use crate::error::Result;
+use crate::inspect::drift::DriftKind;
 use crate::inspect::keys::{self, Disjoint, Key, Stray, Together};
-use crate::inspect::report::{DriftKind, Origin};
+use crate::inspect::report::Origin;
 use crate::inspect::shards::Refusal;
 
 /// Whether tables live together.

@@ -6,10 +6,11 @@ use crate::config::TableKind;
 use crate::error::Result;
 use crate::inspect::compare::Merged;
 use crate::inspect::contents::{Contents, Verdict};
-use crate::inspect::keys::{self, Disjoint, EXAMPLES, Key, Sample};
-use crate::inspect::report::{DriftKind, Origin, Undecided, count_rows};
+use crate::inspect::drift::DriftKind;
+use crate::inspect::keys::{self, Disjoint, Key, Sample};
+use crate::inspect::report::{Origin, Undecided, count_rows};
 use crate::inspect::rule::{self, Guess, Rule};
-use crate::inspect::shards::Refusal;
+use crate::inspect::shards::{EXAMPLES, Refusal};
 
 /// What was found out about a key.
 struct Checked {

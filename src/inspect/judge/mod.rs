@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 
 use super::compare::Merged;
 use super::contents::{self, Contents, Reading, Verdict};
+use super::drift::{Drift, DriftKind, RelationKind};
 use super::keys::{Key, Sample, Stray};
-use super::report::{Drift, DriftKind, Origin, RelationKind, TableReport, Undecided};
+use super::report::{Origin, TableReport, Undecided};
 use super::rule::Rule;
 use super::shards::{Refusal, Shards};
 use crate::catalog::name_list;

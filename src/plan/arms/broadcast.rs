@@ -8,8 +8,9 @@ use datafusion::sql::sqlparser::ast::{Expr, Query, Select, SetExpr, TableFactor}
 use super::outer::{each_side, each_side_mut};
 use super::steps::{has_name, step_factor, step_factor_with};
 use super::{Planner, Result};
-use crate::plan::bind::{Source, folded, ident};
+use crate::plan::from_item::Source;
 use crate::plan::locality::{Anchors, Distribution, Locality, factor_alias};
+use crate::plan::naming::{folded, ident};
 use crate::plan::rewrite;
 use crate::types::Column;
 

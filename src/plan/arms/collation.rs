@@ -4,12 +4,13 @@ use std::collections::HashMap;
 
 use datafusion::sql::sqlparser::ast::{DataType, Expr, ObjectName, Query, SetExpr};
 
-use super::local::item_expr;
 use super::{Planner, Result};
 use crate::catalog::{Catalog, Collation};
 use crate::error::Error;
-use crate::plan::bind::{self, Relation, RelationColumn, Source, as_column};
+use crate::plan::from_item::{FromColumn, FromItem, Source};
+use crate::plan::naming::{self, as_column};
 use crate::plan::rewrite;
+use crate::plan::rewrite::item_expr;
 use crate::plan::{StepColumn, Stop, functions, refused, sql};
 use crate::types::Column;
 
@@ -19,7 +20,7 @@ pub(super) type Told = std::result::Result<Option<Collation>, ()>;
 /// Whether a statement may give texts any other collation than the default.
 pub(super) fn has_other_collations(
     query: &Query,
-    relations: &HashMap<String, Relation>,
+    relations: &HashMap<String, FromItem>,
     catalog: &Catalog,
 ) -> bool {
     relations.values().any(|relation| {
@@ -130,7 +131,7 @@ impl Planner<'_> {
 
     /// The collation of this name, as SQL has it.
     fn called(&self, name: &ObjectName) -> Told {
-        let mut parts = bind::parts(name);
+        let mut parts = naming::parts(name);
         let name = parts.pop().ok_or(())?;
         let catalog = self.question.catalog;
         let found = catalog.collation(parts.pop().as_deref(), &name).ok_or(())?;
@@ -214,13 +215,13 @@ impl Planner<'_> {
     }
 
     /// The same of a column of a relation, whose declaration is known.
-    pub(super) fn is_identified_column(&self, column: &RelationColumn) -> bool {
+    pub(super) fn is_identified_column(&self, column: &FromColumn) -> bool {
         let name = column.type_name.as_deref().unwrap_or_default();
         self.is_identified_type(name, &Ok(column.collation.clone()))
     }
 
     /// What an expression names, if it is a column of a relation.
-    pub(super) fn relation_column(&self, expr: &Expr) -> Option<&RelationColumn> {
+    pub(super) fn relation_column(&self, expr: &Expr) -> Option<&FromColumn> {
         let (alias, name) = as_column(expr)?;
         let columns = self.relations.get(&alias)?.columns.as_ref()?;
         columns.iter().find(|column| column.name == name)

@@ -16,9 +16,10 @@ use super::steps::has_name;
 use super::{Planner, Result};
 use crate::config::Finish;
 use crate::plan::aggregate::{Partial, PartialKind};
-use crate::plan::bind::{Relation, Source, as_column, folded};
+use crate::plan::from_item::{FromItem, Source};
 use crate::plan::locality::{self, Anchors, Side};
 use crate::plan::names::Names;
+use crate::plan::naming::{as_column, folded};
 use crate::plan::rewrite::{self, conjuncts, top_down};
 use crate::plan::{Arm, Merge, Place, Sql, StepColumn, build, functions, refused};
 use crate::types::Column;
@@ -132,7 +133,7 @@ impl Planner<'_> {
         }
         self.relations.insert(
             name.clone(),
-            Relation {
+            FromItem {
                 source: Source::Step,
                 columns: None,
             },

@@ -7,9 +7,10 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::Planner;
-use crate::plan::bind::{self, Outer, Source};
+use crate::plan::from_item::{self, Outer, Source};
 use crate::plan::locality::{self, Distribution, factor_alias};
 use crate::plan::names::Names;
+use crate::plan::naming::{self};
 use crate::plan::rewrite::{self, conjuncts};
 use crate::plan::{build, functions};
 
@@ -95,7 +96,7 @@ impl Planner<'_> {
             if self.is_renamed(name) {
                 return None;
             }
-            let alias = Some(bind::table_alias(name));
+            let alias = Some(naming::table_alias(name));
             from.push(build::item(build::table(base.object_name(), alias)));
         }
         let mut exists = build::select(vec![SelectItem::UnnamedExpr(build::number(1))], from);
@@ -153,7 +154,7 @@ impl Known {
 
     fn enter_tree(&mut self, tree: &TableWithJoins, alias: &str) {
         let is_plain = tree.joins.iter().all(|join| {
-            let kind = bind::outer_kind(&join.join_operator);
+            let kind = from_item::outer_kind(&join.join_operator);
             matches!(kind, Ok(Outer::None | Outer::Left))
         });
         if !is_plain {
@@ -165,7 +166,7 @@ impl Known {
                 .into_iter()
                 .flat_map(conjuncts)
                 .cloned();
-            match bind::outer_kind(&join.join_operator) {
+            match from_item::outer_kind(&join.join_operator) {
                 Ok(Outer::None) => {
                     self.enter(&join.relation, alias);
                     self.conditions.extend(found);

@@ -8,8 +8,9 @@ use datafusion::sql::sqlparser::ast::{
 use super::outer::names_of_from;
 use super::steps::{no_values, step_factor};
 use super::{Planner, Result};
-use crate::plan::bind::{Source, as_column};
+use crate::plan::from_item::Source;
 use crate::plan::locality::{self, factor_alias};
+use crate::plan::naming::as_column;
 use crate::plan::rewrite::{self, Walk, top_down};
 use crate::plan::same::normal;
 use crate::plan::{Arm, Place, build, functions};

@@ -2,8 +2,8 @@
 
 use datafusion::sql::sqlparser::ast::{Expr, Fetch, LimitClause, Offset, Query, Value};
 
-use crate::plan::bind::folded;
 use crate::plan::build;
+use crate::plan::naming::folded;
 use crate::plan::rewrite::bare;
 
 /// How many rows a query leaves out and gives.

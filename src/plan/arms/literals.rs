@@ -11,7 +11,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::{Planner, Result};
 use crate::error::Error;
-use crate::plan::bind::{NAMELESS, folded, ident, item_name};
+use crate::plan::naming::{NAMELESS, folded, ident, item_name};
 use crate::plan::rewrite::{self, bare};
 use crate::plan::{build, locality, refused, sql};
 

@@ -5,8 +5,9 @@ use datafusion::sql::sqlparser::ast::{Expr, OrderByExpr, Query, Select, SelectIt
 use super::collation::Told;
 use super::limit::{limited, take_limit};
 use super::{Planner, Result};
-use crate::plan::bind::{self, folded, ident};
 use crate::plan::locality::{self, Distribution};
+use crate::plan::naming::{self, folded, ident};
+use crate::plan::rewrite::item_expr;
 use crate::plan::same::normal;
 use crate::plan::{Arm, Merge, Place, SortKey, Sql, StepColumn};
 use crate::types::Column;
@@ -122,7 +123,7 @@ impl Planner<'_> {
             }
         };
         let names: Vec<Option<String>> = match first_select(&query.body) {
-            Some(select) => select.projection.iter().map(bind::item_name).collect(),
+            Some(select) => select.projection.iter().map(naming::item_name).collect(),
             None => return Ok(None),
         };
         // Where `*` could not be spelled out, an item's place is not that of its column.
@@ -232,15 +233,6 @@ pub(super) fn first_select(body: &SetExpr) -> Option<&Select> {
         SetExpr::Select(select) => Some(select),
         SetExpr::Query(query) => first_select(&query.body),
         SetExpr::SetOperation { left, .. } => first_select(left),
-        _ => None,
-    }
-}
-
-pub(super) fn item_expr(item: &SelectItem) -> Option<Expr> {
-    match item {
-        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
-            Some(expr.clone())
-        }
         _ => None,
     }
 }

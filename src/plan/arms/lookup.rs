@@ -18,13 +18,13 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::Planner;
-use super::local::item_expr;
 use super::outer::each_side;
 use super::parts::arguments;
 use super::steps::step_factor;
 use crate::catalog::Catalog;
-use crate::plan::bind::{self, as_column, ident};
 use crate::plan::locality::{self, factor_alias};
+use crate::plan::naming::{self, as_column, ident};
+use crate::plan::rewrite::item_expr;
 use crate::plan::rewrite::{self, Walk, bare, conjuncts, top_down};
 use crate::plan::{build, functions};
 
@@ -165,7 +165,7 @@ impl Planner<'_> {
                 if index == aggregates.len() {
                     aggregates.push(expr.clone());
                 }
-                *expr = bind::column(&alias, &format!("{}a{}", self.prefix, index + 1));
+                *expr = naming::column(&alias, &format!("{}a{}", self.prefix, index + 1));
                 return Ok(Walk::Done);
             }
             // Others may be window functions, or give several rows.
@@ -196,7 +196,7 @@ impl Planner<'_> {
             .into_iter()
             .enumerate()
             .map(|(index, other)| Expr::BinaryOp {
-                left: Box::new(bind::column(
+                left: Box::new(naming::column(
                     &alias,
                     &format!("{}k{}", self.prefix, index + 1),
                 )),
@@ -207,7 +207,7 @@ impl Planner<'_> {
             relation: TableFactor::Derived {
                 lateral: false,
                 subquery: Box::new(build::query(SetExpr::Select(Box::new(groups)))),
-                alias: Some(bind::table_alias(&alias)),
+                alias: Some(naming::table_alias(&alias)),
                 sample: None,
             },
             global: false,

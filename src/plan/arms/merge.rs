@@ -4,9 +4,9 @@ use datafusion::sql::sqlparser::ast::{Expr, Query, Select};
 
 use super::Planner;
 use super::collation::Told;
-use super::local::item_expr;
 use super::parts::Parts;
 use crate::plan::aggregate::Reaggregate;
+use crate::plan::rewrite::item_expr;
 use crate::plan::{Merge, StepColumn, functions, locality};
 use crate::types::{Column, Unrepresentable};
 

@@ -37,7 +37,8 @@ use self::collation::has_other_collations;
 use self::limit::take_limit;
 use self::outer::has_outer_aggregate;
 use self::steps::step_factor;
-use super::bind::{Bound, Relation, Source};
+use super::bind::Bound;
+use super::from_item::{FromItem, Source};
 use super::locality::{Distribution, Locality, factor_alias};
 use super::names::Names;
 use super::rewrite;
@@ -104,7 +105,7 @@ pub(super) fn lower(question: &Question<'_>, bound: Bound, text: Option<&str>) -
 
 struct Planner<'a> {
     question: &'a Question<'a>,
-    relations: HashMap<String, Relation>,
+    relations: HashMap<String, FromItem>,
     needed: Names,
     prefix: String,
     merge: MergeMode,

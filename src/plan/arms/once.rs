@@ -12,8 +12,9 @@ use super::broadcast::columns_can_move;
 use super::steps::step_factor_with;
 use super::{Planner, Result};
 use crate::error::Error;
-use crate::plan::bind::{self, Relation, Source, folded, ident};
+use crate::plan::from_item::{FromItem, Source};
 use crate::plan::locality::factor_alias;
+use crate::plan::naming::{self, folded, ident};
 use crate::plan::{build, rewrite};
 
 impl Planner<'_> {
@@ -57,7 +58,7 @@ impl Planner<'_> {
             let alias = factor_alias(factor).unwrap_or_default();
             let source = self.relations.get(&alias).map(|relation| &relation.source);
             matches!(source, Some(Source::Cte))
-                && matches!(factor, TableFactor::Table { name, .. } if bind::parts(name) != own)
+                && matches!(factor, TableFactor::Table { name, .. } if naming::parts(name) != own)
         })
     }
 
@@ -103,9 +104,9 @@ impl Planner<'_> {
         let columns = columns?;
         let items = columns
             .iter()
-            .map(|column| SelectItem::UnnamedExpr(bind::column(name, &column.name)))
+            .map(|column| SelectItem::UnnamedExpr(naming::column(name, &column.name)))
             .collect();
-        let relation = Relation {
+        let relation = FromItem {
             source: Source::Cte,
             columns: Some(columns),
         };
@@ -179,5 +180,5 @@ fn remove_cte(query: &mut Query, name: &str) {
 /// Whether an item of FROM is a common table expression of this name, which no other relation has.
 fn names(factor: &TableFactor, name: &str) -> bool {
     matches!(factor, TableFactor::Table { name: named, args: None, .. }
-        if bind::parts(named) == [name])
+        if naming::parts(named) == [name])
 }

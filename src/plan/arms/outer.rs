@@ -5,9 +5,10 @@ use std::collections::{HashMap, HashSet};
 use datafusion::sql::sqlparser::ast::{Expr, Query, Select, SetExpr, TableFactor, TableWithJoins};
 
 use super::Planner;
-use crate::plan::bind::{self, Relation, Source, folded};
+use crate::plan::from_item::{FromItem, Source};
 use crate::plan::locality::factor_alias;
 use crate::plan::names::Names;
+use crate::plan::naming::{self, folded};
 use crate::plan::{Question, functions, rewrite};
 
 impl Planner<'_> {
@@ -24,7 +25,7 @@ impl Planner<'_> {
             if let TableFactor::Table { name, .. } = factor
                 && let Some(Source::Cte) = self.relations.get(&alias).map(|r| &r.source)
             {
-                foreign |= !bind::parts(name)
+                foreign |= !naming::parts(name)
                     .pop()
                     .is_some_and(|name| defined.contains(&name));
             }
@@ -46,7 +47,7 @@ impl Planner<'_> {
 /// outer queries only (`src/backend/parser/parse_agg.c`).
 pub(super) fn has_outer_aggregate(
     query: &Query,
-    relations: &HashMap<String, Relation>,
+    relations: &HashMap<String, FromItem>,
     question: &Question<'_>,
 ) -> bool {
     let mut found = false;

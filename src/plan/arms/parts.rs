@@ -10,8 +10,8 @@ use datafusion::sql::sqlparser::ast::{
 use super::collation::Told;
 use crate::catalog::Catalog;
 use crate::plan::aggregate::{self, Partial, PartialKind, Unsplit};
-use crate::plan::bind::{self, as_column, folded, ident};
 use crate::plan::names::{self, Names};
+use crate::plan::naming::{self, as_column, folded, ident};
 use crate::plan::rewrite::{self, Walk, bare, top_down};
 use crate::plan::same::normal;
 use crate::plan::{build, functions, locality};
@@ -70,7 +70,7 @@ impl Parts {
     }
 
     pub(super) fn key(&self, index: usize) -> Expr {
-        bind::column(&self.name, &format!("{}k{}", self.prefix, index + 1))
+        naming::column(&self.name, &format!("{}k{}", self.prefix, index + 1))
     }
 
     fn find_key(&self, expr: &Expr) -> Option<usize> {
@@ -177,7 +177,7 @@ impl Parts {
                             if partial.kind == PartialKind::Distinct {
                                 set.push(index);
                             }
-                            names.push(bind::column(
+                            names.push(naming::column(
                                 &self.name,
                                 &format!("{}a{}", self.prefix, index + 1),
                             ));

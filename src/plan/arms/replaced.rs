@@ -5,9 +5,9 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::Result;
-use super::local::item_expr;
 use super::steps::step_factor;
-use crate::plan::bind::{self, ident};
+use crate::plan::naming::{self, ident};
+use crate::plan::rewrite::item_expr;
 use crate::plan::rewrite::{Walk, top_down};
 use crate::plan::{Stop, build, sql};
 
@@ -59,7 +59,7 @@ pub(super) fn unattached(select: &Select) -> Attempt<Select> {
     select.from = Vec::new();
     for item in &mut select.projection {
         if let SelectItem::UnnamedExpr(expr) = item
-            && let Some(name) = sql::output_name(expr).filter(|name| name != bind::NAMELESS)
+            && let Some(name) = sql::output_name(expr).filter(|name| name != naming::NAMELESS)
         {
             *item = SelectItem::ExprWithAlias {
                 expr: expr.clone(),

@@ -6,12 +6,13 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::collation::{Told, is_collatable};
 use super::limit::{Limit, limited, take_limit};
-use super::local::{first_select, item_expr, output_index};
+use super::local::{first_select, output_index};
 use super::steps::{has_name, step_factor};
 use super::{Planner, Result};
-use crate::plan::bind::{self, ident};
 use crate::plan::locality::{self, Distribution};
+use crate::plan::naming::{self, ident};
 use crate::plan::rewrite::bare;
+use crate::plan::rewrite::item_expr;
 use crate::plan::same::normal;
 use crate::plan::{Arm, Merge, Place, Sql, StepColumn, build};
 use crate::types::Column;
@@ -47,7 +48,7 @@ impl Rows {
         let mut rows = Self {
             limit,
             distinct: None,
-            names: first.projection.iter().map(bind::item_name).collect(),
+            names: first.projection.iter().map(naming::item_name).collect(),
             exprs: first
                 .projection
                 .iter()
@@ -168,13 +169,15 @@ impl Rows {
             .names
             .into_iter()
             .enumerate()
-            .map(|(index, name)| match name.filter(|n| n != bind::NAMELESS) {
-                Some(alias) => SelectItem::ExprWithAlias {
-                    expr: column(index),
-                    alias: ident(&alias),
+            .map(
+                |(index, name)| match name.filter(|n| n != naming::NAMELESS) {
+                    Some(alias) => SelectItem::ExprWithAlias {
+                        expr: column(index),
+                        alias: ident(&alias),
+                    },
+                    None => SelectItem::UnnamedExpr(column(index)),
                 },
-                None => SelectItem::UnnamedExpr(column(index)),
-            })
+            )
             .collect();
         let mut select = build::select(items, vec![build::item(step_factor(step, None))]);
         select.distinct = match self.distinct {
@@ -241,7 +244,7 @@ impl Planner<'_> {
         let name = self.enter(index, described, shard_query)?;
         self.at_least(arm(&rows, once, top));
         let mut finished = rows.over(query, &name, |n| {
-            bind::column(&name, &self.step_column("c", n + 1, None).name)
+            naming::column(&name, &self.step_column("c", n + 1, None).name)
         });
         self.lower_beside(&mut finished)?;
         Ok(Some(finished))

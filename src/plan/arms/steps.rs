@@ -8,7 +8,8 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::{Planner, Result};
-use crate::plan::bind::{self, Base, Relation, Source, ident};
+use crate::plan::from_item::{Base, FromColumn, FromItem, Source};
+use crate::plan::naming::{self, ident};
 use crate::plan::{Merge, Place, Sql, Step, StepColumn, build, rewrite};
 use crate::types::Column;
 
@@ -49,7 +50,7 @@ impl Planner<'_> {
         let mut found = BTreeSet::new();
         rewrite::factors(query, |factor| {
             if let TableFactor::Table { name, .. } = factor
-                && let [name] = &bind::parts(name)[..]
+                && let [name] = &naming::parts(name)[..]
                 && let Some(index) = self.steps.iter().position(|step| step.name == *name)
             {
                 found.insert(index);
@@ -69,14 +70,14 @@ impl Planner<'_> {
         let known = self.steps[index].columns.iter().zip(&columns);
         let columns = known
             .map(|(column, described)| {
-                Ok(bind::RelationColumn {
+                Ok(FromColumn {
                     name: column.name.clone(),
                     type_name: Some(described.pg_type.name().to_owned()),
                     collation: self.collation_of(column)?,
                 })
             })
             .collect::<Result<_>>()?;
-        let relation = Relation {
+        let relation = FromItem {
             source: Source::Step,
             columns: Some(columns),
         };
@@ -90,7 +91,7 @@ impl Planner<'_> {
         let items = self.steps[index]
             .columns
             .iter()
-            .map(|column| SelectItem::UnnamedExpr(bind::column(name, &column.name)))
+            .map(|column| SelectItem::UnnamedExpr(naming::column(name, &column.name)))
             .collect();
         let from = build::item(step_factor(&self.steps[index].name, None));
         build::query(SetExpr::Select(Box::new(build::select(items, vec![from]))))
@@ -130,7 +131,7 @@ impl Planner<'_> {
             .collect();
         let mut items: Vec<_> = used
             .iter()
-            .map(|column| SelectItem::UnnamedExpr(bind::column(alias, &column.name)))
+            .map(|column| SelectItem::UnnamedExpr(naming::column(alias, &column.name)))
             .collect();
         // Equal rows may differ in what is asked of them later.
         let once = once && used.iter().all(|column| self.is_identified_column(column));
@@ -150,7 +151,7 @@ impl Planner<'_> {
             });
             step_columns.push(column);
         }
-        let mut with_columns = bind::table_alias(alias);
+        let mut with_columns = naming::table_alias(alias);
         // The names may be those that the statement gives to the columns.
         with_columns.columns = all
             .iter()
@@ -241,7 +242,9 @@ pub(super) fn has_name(column: &Column) -> bool {
 
 /// The rows of a step, in FROM.
 pub(super) fn step_factor(step: &str, alias: Option<&str>) -> TableFactor {
-    let alias = alias.filter(|alias| *alias != step).map(bind::table_alias);
+    let alias = alias
+        .filter(|alias| *alias != step)
+        .map(naming::table_alias);
     build::table(
         ObjectName(vec![ObjectNamePart::Identifier(ident(step))]),
         alias,
@@ -249,7 +252,7 @@ pub(super) fn step_factor(step: &str, alias: Option<&str>) -> TableFactor {
 }
 
 pub(super) fn step_factor_with(step: &str, alias: &str, columns: Vec<Ident>) -> TableFactor {
-    let mut table_alias = bind::table_alias(alias);
+    let mut table_alias = naming::table_alias(alias);
     table_alias.columns = columns
         .into_iter()
         .map(|name| TableAliasColumnDef {

@@ -5,10 +5,11 @@ use datafusion::sql::sqlparser::ast::{
     FunctionArguments, Ident, ObjectName, ObjectNamePart, VisitMut,
 };
 
+use super::Binder;
 use super::exists::drop_select_list;
 use super::scope::Visible;
-use super::{Binder, column, folded, ident, parts};
 use crate::error::{Error, Result};
+use crate::plan::naming::{column, folded, ident, parts};
 use crate::plan::refused;
 use crate::plan::rewrite::{self, Walk, top_down};
 

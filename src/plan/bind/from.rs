@@ -4,10 +4,12 @@ use datafusion::sql::sqlparser::ast::{
     ObjectName, ObjectNamePart, Query, SelectItem, SetExpr, TableAlias, TableFactor, VisitMut,
 };
 
+use super::Binder;
 use super::scope::{Columns, Visible};
-use super::{Binder, RelationColumn, Source, folded, ident, parts, table_alias};
 use crate::error::Result;
 use crate::plan::build::FAN_OUT_HINT;
+use crate::plan::from_item::{FromColumn, Source};
+use crate::plan::naming::{folded, ident, parts, table_alias};
 use crate::plan::{build, refused};
 
 impl Binder<'_> {
@@ -169,9 +171,9 @@ impl Binder<'_> {
     /// alias's name.
     fn function(&mut self, alias: &mut TableAlias, outputs: &[&str]) -> Result<()> {
         let name = folded(&alias.name);
-        let own = |name: &&str| RelationColumn {
+        let own = |name: &&str| FromColumn {
             name: (*name).to_owned(),
-            ..RelationColumn::unknown()
+            ..FromColumn::unknown()
         };
         let columns = match alias.columns.is_empty() {
             true if outputs.is_empty() => None,
@@ -180,9 +182,9 @@ impl Binder<'_> {
                 alias
                     .columns
                     .iter()
-                    .map(|column| RelationColumn {
+                    .map(|column| FromColumn {
                         name: folded(&column.name),
-                        ..RelationColumn::unknown()
+                        ..FromColumn::unknown()
                     })
                     .collect(),
             ),

@@ -6,33 +6,13 @@ use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, JoinConstraint, JoinOperator, TableWithJoins, Value,
 };
 
+use super::Binder;
 use super::scope::{Columns, Merged, chain};
-use super::{Binder, as_column, column, parts};
 use crate::error::{Error, Result};
 use crate::plan::build::FAN_OUT_HINT;
+use crate::plan::from_item::{Outer, outer_kind};
+use crate::plan::naming::{as_column, column, parts};
 use crate::plan::{build, refused, rewrite};
-
-/// Which side of a join is kept whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::plan) enum Outer {
-    None,
-    Left,
-    Right,
-    Full,
-}
-
-/// Which side of a join is kept whole.
-pub(in crate::plan) fn outer_kind(operator: &JoinOperator) -> Result<Outer> {
-    match operator {
-        JoinOperator::Join(_) | JoinOperator::Inner(_) | JoinOperator::CrossJoin(_) => {
-            Ok(Outer::None)
-        }
-        JoinOperator::Left(_) | JoinOperator::LeftOuter(_) => Ok(Outer::Left),
-        JoinOperator::Right(_) | JoinOperator::RightOuter(_) => Ok(Outer::Right),
-        JoinOperator::FullOuter(_) => Ok(Outer::Full),
-        _ => Err(refused("this kind of join".to_owned(), FAN_OUT_HINT)),
-    }
-}
 
 impl Binder<'_> {
     pub(super) fn join_tree(&mut self, tree: &mut TableWithJoins) -> Result<Columns> {

@@ -19,7 +19,6 @@ mod declared;
 mod exists;
 mod from;
 mod join;
-mod naming;
 mod policies;
 mod qualify;
 mod query;
@@ -34,101 +33,21 @@ mod with;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
-use datafusion::sql::sqlparser::ast::{ObjectName, ObjectNamePart, Query};
+use datafusion::sql::sqlparser::ast::Query;
 
 use self::scope::Scope;
 use self::with::CteEntry;
-use crate::catalog::{Catalog, Collation};
+use crate::catalog::Catalog;
 use crate::config::Topology;
 use crate::error::Result;
-
-pub(super) use self::join::{Outer, outer_kind};
-pub(super) use self::naming::{
-    NAMELESS, as_column, column, folded, ident, item_name, parts, table_alias,
-};
+use crate::plan::from_item::{FromColumn, FromItem};
 
 /// A statement whose names are bound.
 #[derive(Debug, Clone)]
 pub(super) struct Bound {
     pub(super) query: Query,
     /// By alias.
-    pub(super) relations: HashMap<String, Relation>,
-}
-
-/// A relation of the statement.
-#[derive(Debug, Clone)]
-pub(super) struct Relation {
-    pub(super) source: Source,
-    /// In order; `None` where only the server knows them.
-    pub(super) columns: Option<Vec<RelationColumn>>,
-}
-
-/// Where the rows of a relation come from.
-#[derive(Debug, Clone)]
-pub(super) enum Source {
-    /// A table of the topology.
-    Table(Base),
-    /// A query in FROM, a view, or a common table expression.
-    Derived,
-    /// A common table expression that names itself, or that has to run just once.
-    Cte,
-    /// A function in FROM.
-    Function,
-    /// The rows of an earlier step.
-    Step,
-}
-
-/// A table of the topology.
-#[derive(Debug, Clone)]
-pub(super) struct Base {
-    /// Schema and name.
-    pub(super) name: (String, String),
-    /// `None` for a replicated table.
-    pub(super) sharding: Option<Sharding>,
-}
-
-impl Base {
-    /// The name as SQL has it.
-    pub(super) fn object_name(&self) -> ObjectName {
-        let (schema, table) = &self.name;
-        let parts = [ident(schema), ident(table)];
-        ObjectName(parts.map(ObjectNamePart::Identifier).into())
-    }
-}
-
-/// How a table is sharded.
-#[derive(Debug, Clone)]
-pub(super) struct Sharding {
-    /// What tables have in common whose rows of equal keys are on one shard.
-    pub(super) group: String,
-    /// The key, as this relation calls it.
-    pub(super) key: String,
-    /// The key, as the table calls it.
-    pub(super) key_column: String,
-    pub(super) key_type: String,
-    pub(super) key_not_null: bool,
-    /// Whether values that the key's `=` calls equal are the same value.
-    pub(super) key_is_exact: bool,
-    pub(super) shard_index: Option<String>,
-}
-
-/// A column of a relation.
-#[derive(Debug, Clone)]
-pub(super) struct RelationColumn {
-    pub(super) name: String,
-    pub(super) type_name: Option<String>,
-    /// Other than the default.
-    pub(super) collation: Option<Collation>,
-}
-
-impl RelationColumn {
-    fn unknown() -> Self {
-        Self {
-            name: String::new(),
-            type_name: None,
-            collation: None,
-        }
-    }
+    pub(super) relations: HashMap<String, FromItem>,
 }
 
 /// Binds the names of a statement.
@@ -162,7 +81,7 @@ pub(super) fn bind(mut query: Query, topology: &Topology, catalog: &Catalog) -> 
 struct Binder<'a> {
     topology: &'a Topology,
     catalog: &'a Catalog,
-    relations: HashMap<String, Relation>,
+    relations: HashMap<String, FromItem>,
     /// The outermost query first.
     scopes: Vec<Scope>,
     ctes: Vec<Rc<CteEntry>>,
@@ -185,4 +104,4 @@ struct Binder<'a> {
 }
 
 /// The columns of a query.
-type Output = Option<Vec<RelationColumn>>;
+type Output = Option<Vec<FromColumn>>;

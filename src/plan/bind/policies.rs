@@ -11,10 +11,11 @@ use datafusion::sql::sqlparser::ast::{
     DataType, Distinct, Expr, Function, ObjectName, Query, TableFactor, visit_expressions,
 };
 
-use super::{Binder, folded, parts};
+use super::Binder;
 use crate::catalog::{Policy, Relation, RelationKind, Volatility};
 use crate::config::TableKind;
 use crate::error::Result;
+use crate::plan::naming::{folded, parts};
 use crate::plan::{calls, functions, instant, refused, rewrite, settings, sql};
 
 const HINT: &str = "let the policy decide by columns of the row, by settings and by replicated \

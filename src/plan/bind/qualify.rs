@@ -9,8 +9,8 @@ use datafusion::sql::sqlparser::ast::{
     ObjectNamePart, Query, TableFactor, VisitMut, VisitorMut,
 };
 
-use super::{ident, parts};
 use crate::catalog::{Catalog, Origin};
+use crate::plan::naming::{ident, parts};
 
 const SCHEMA: &str = "pg_catalog";
 

@@ -7,8 +7,10 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::scope::Scope;
-use super::{Binder, Output, RelationColumn, folded, item_name, with};
+use super::{Binder, Output, with};
 use crate::error::Result;
+use crate::plan::from_item::FromColumn;
+use crate::plan::naming::{folded, item_name};
 use crate::plan::{build, refused, thread};
 
 impl Binder<'_> {
@@ -71,9 +73,9 @@ impl Binder<'_> {
                 let output = output.map(|columns| {
                     columns
                         .into_iter()
-                        .map(|column| RelationColumn {
+                        .map(|column| FromColumn {
                             name: column.name,
-                            ..RelationColumn::unknown()
+                            ..FromColumn::unknown()
                         })
                         .collect()
                 });
@@ -89,9 +91,9 @@ impl Binder<'_> {
                     }
                 }
                 self.scopes.pop();
-                let columns = (1..=width).map(|n| RelationColumn {
+                let columns = (1..=width).map(|n| FromColumn {
                     name: format!("column{n}"),
-                    ..RelationColumn::unknown()
+                    ..FromColumn::unknown()
                 });
                 Ok((Some(columns.collect()), None))
             }
@@ -122,9 +124,9 @@ impl Binder<'_> {
         let mut known = output.unwrap_or_default().into_iter();
         let mut renamed: Vec<_> = columns
             .iter()
-            .map(|name| RelationColumn {
+            .map(|name| FromColumn {
                 name: folded(name),
-                ..known.next().unwrap_or_else(RelationColumn::unknown)
+                ..known.next().unwrap_or_else(FromColumn::unknown)
             })
             .collect();
         renamed.extend(known);

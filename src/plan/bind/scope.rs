@@ -4,8 +4,10 @@ use std::collections::HashSet;
 
 use datafusion::sql::sqlparser::ast::{Expr, Query, TableAliasColumnDef, TableFactor};
 
-use super::{Binder, Output, Relation, Source, column, folded, ident};
+use super::{Binder, Output};
 use crate::error::Result;
+use crate::plan::from_item::{FromItem, Source};
+use crate::plan::naming::{column, folded, ident};
 use crate::plan::{refused, rewrite};
 
 /// What the names of one query level stand for.
@@ -189,7 +191,7 @@ impl Binder<'_> {
             .as_ref()
             .map(|columns| columns.iter().map(|c| c.name.clone()).collect());
         self.relations
-            .insert(alias.clone(), Relation { source, columns });
+            .insert(alias.clone(), FromItem { source, columns });
         self.scope().relations.push(Visible {
             name: name.to_owned(),
             schema,

@@ -7,9 +7,11 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::join::unknown_columns;
 use super::scope::{Scope, chain};
-use super::{Binder, NAMELESS, Output, RelationColumn, as_column, folded, ident, item_name, parts};
+use super::{Binder, Output};
 use crate::error::Result;
 use crate::plan::build::FAN_OUT_HINT;
+use crate::plan::from_item::FromColumn;
+use crate::plan::naming::{NAMELESS, as_column, folded, ident, item_name, parts};
 use crate::plan::{refused, rewrite, sql};
 
 impl Binder<'_> {
@@ -217,9 +219,9 @@ impl Binder<'_> {
                 let columns = relation.columns.as_ref()?;
                 columns.iter().find(|c| c.name == column).cloned()
             });
-            columns.push(RelationColumn {
+            columns.push(FromColumn {
                 name,
-                ..origin.unwrap_or_else(RelationColumn::unknown)
+                ..origin.unwrap_or_else(FromColumn::unknown)
             });
         }
         Ok(Some(columns))

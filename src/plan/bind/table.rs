@@ -2,13 +2,15 @@
 
 use datafusion::sql::sqlparser::ast::{Ident, Query, TableAliasColumnDef, TableFactor};
 
+use super::Binder;
 use super::qualify::qualify;
-use super::{Base, Binder, RelationColumn, Sharding, Source, folded, ident, table_alias};
-use crate::catalog::{self, RelationKind};
+use crate::catalog::{self, ColumnFacts, RelationKind};
 use crate::config::{Table, TableKind};
 use crate::error::Result;
 use crate::plan::build::FAN_OUT_HINT;
-use crate::plan::{calls, refused, route, sql};
+use crate::plan::from_item::{Base, FromColumn, Sharding, Source};
+use crate::plan::naming::{folded, ident, table_alias};
+use crate::plan::{calls, refused, sql};
 
 /// The most views and common table expressions that are put in place, over all.
 const EXPANSIONS: usize = 1000;
@@ -71,7 +73,7 @@ impl Binder<'_> {
             .columns
             .iter()
             .enumerate()
-            .map(|(index, column)| RelationColumn {
+            .map(|(index, column)| FromColumn {
                 name: renamed
                     .get(index)
                     .map_or_else(|| column.name.clone(), folded),
@@ -114,7 +116,7 @@ impl Binder<'_> {
                     key_column: key.clone(),
                     key_type: column.map_or_else(String::new, |c| c.type_name.clone()),
                     key_not_null: column.is_some_and(|c| c.not_null),
-                    key_is_exact: column.is_some_and(route::is_exact),
+                    key_is_exact: column.is_some_and(is_exact),
                     shard_index: shard_index.clone(),
                 })
             }
@@ -238,4 +240,30 @@ pub(super) fn derived(query: Query, alias: &str, columns: Vec<Ident>) -> TableFa
         alias: Some(alias),
         sample: None,
     }
+}
+
+/// Whether values of the column's type that `=` calls equal are one and the same.
+fn is_exact(column: &ColumnFacts) -> bool {
+    let known = [
+        "bool",
+        "int2",
+        "int4",
+        "int8",
+        "oid",
+        "uuid",
+        "date",
+        "timestamp",
+        "timestamptz",
+        "text",
+        "varchar",
+        "bpchar",
+        "name",
+        "bytea",
+    ];
+    let base = &column.base_type;
+    let collation = column.collation.as_ref();
+    base.schema == "pg_catalog"
+        && known.contains(&&*base.name)
+        && collation.is_none_or(|collation| collation.deterministic)
+        || base.kind == 'e'
 }

@@ -1,7 +1,9 @@
 //! Statements bound over a catalog made by hand, which other tests of the planner use too.
 
 use super::*;
-use crate::catalog::{BaseType, ColumnFacts, Function, FunctionKind, Origin, Volatility};
+use crate::catalog::{
+    BaseType, Collation, ColumnFacts, Function, FunctionKind, Origin, Volatility,
+};
 use crate::catalog::{Relation as Facts, RelationKind};
 use crate::config::{Shard, TableKind};
 use crate::error::ErrorKind;

@@ -9,9 +9,11 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::table::derived;
-use super::{Binder, Output, RelationColumn, Source, folded, ident, parts, table_alias};
+use super::{Binder, Output};
 use crate::catalog::RelationKind;
 use crate::error::Result;
+use crate::plan::from_item::{FromColumn, Source};
+use crate::plan::naming::{folded, ident, parts, table_alias};
 use crate::plan::{functions, locality, refused, sql};
 
 /// A common table expression that can be named.
@@ -24,7 +26,7 @@ pub(super) struct CteEntry {
     pub(super) ctes: Vec<Rc<CteEntry>>,
     pub(super) scopes: usize,
     /// Of one that stays.
-    pub(super) output: Option<Vec<RelationColumn>>,
+    pub(super) output: Option<Vec<FromColumn>>,
     /// The name of one that stays, which no other has.
     pub(super) unique: String,
 }

@@ -14,7 +14,8 @@ use super::system;
 use crate::catalog::{Catalog, type_key};
 use crate::config::{Finish, PINNED, Topology};
 use crate::error::Result;
-use crate::plan::bind::{self, Base, Relation, Source, as_column, folded, parts};
+use crate::plan::from_item::{Base, FromColumn, FromItem, Source};
+use crate::plan::naming::{as_column, folded, parts};
 use crate::plan::rewrite::bare;
 use crate::plan::{functions, locality, refused, rewrite, settings};
 
@@ -26,7 +27,7 @@ use crate::plan::{functions, locality, refused, rewrite, settings};
 pub(in crate::plan) fn check(
     query: &Query,
     view: Option<&str>,
-    relations: &HashMap<String, Relation>,
+    relations: &HashMap<String, FromItem>,
     topology: &Topology,
     catalog: &Catalog,
 ) -> Result<()> {
@@ -55,7 +56,7 @@ struct Calls<'a> {
     judge: Judge<'a>,
     topology: &'a Topology,
     catalog: &'a Catalog,
-    relations: &'a HashMap<String, Relation>,
+    relations: &'a HashMap<String, FromItem>,
 }
 
 impl Visitor for Calls<'_> {
@@ -333,7 +334,7 @@ impl Calls<'_> {
         }
     }
 
-    fn row(&self, relation: &Relation) -> Verdict {
+    fn row(&self, relation: &FromItem) -> Verdict {
         if let Source::Table(Base {
             name: (schema, name),
             ..
@@ -352,7 +353,7 @@ impl Calls<'_> {
             .map_or(Ok(()), |relation| self.row(relation))
     }
 
-    fn type_of(&self, column: &bind::RelationColumn) -> Verdict {
+    fn type_of(&self, column: &FromColumn) -> Verdict {
         match &column.type_name {
             Some(sql) if objects::TYPES.contains(&&*type_key(sql)) => Err(Why::new(
                 format!(

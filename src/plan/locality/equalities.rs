@@ -7,7 +7,8 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::{ColumnName, condition};
-use crate::plan::bind::{self, Outer, Relation, Source, as_column};
+use crate::plan::from_item::{self, FromItem, Outer, Source};
+use crate::plan::naming::as_column;
 use crate::plan::rewrite::{bare, conjuncts};
 
 /// Which columns conditions say are equal.
@@ -57,7 +58,7 @@ impl Equalities {
             .iter()
             .rposition(|join| {
                 matches!(
-                    bind::outer_kind(&join.join_operator),
+                    from_item::outer_kind(&join.join_operator),
                     Ok(Outer::Right | Outer::Full) | Err(_)
                 )
             })
@@ -70,7 +71,7 @@ impl Equalities {
             self.inner_joins(table_with_joins);
         }
         for join in &tree.joins[from..] {
-            if matches!(bind::outer_kind(&join.join_operator), Ok(Outer::None)) {
+            if matches!(from_item::outer_kind(&join.join_operator), Ok(Outer::None)) {
                 if let TableFactor::NestedJoin {
                     table_with_joins, ..
                 } = &join.relation
@@ -91,7 +92,7 @@ impl Equalities {
     ///
     /// `a = b AND b = c` says that a is c only if both mean the same `=`: a float equals several
     /// integers, and a text under a collation that is not deterministic several texts.
-    pub(in crate::plan) fn exact(mut self, relations: &HashMap<String, Relation>) -> Self {
+    pub(in crate::plan) fn exact(mut self, relations: &HashMap<String, FromItem>) -> Self {
         let family = |(alias, name): &ColumnName| {
             let relation = relations.get(alias)?;
             let column = relation

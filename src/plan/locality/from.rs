@@ -3,8 +3,9 @@
 use datafusion::sql::sqlparser::ast::{Expr, Select, TableFactor, TableWithJoins};
 
 use super::{Anchors, Distribution, Equalities, Key, Locality, Side, condition, factor_alias};
-use crate::plan::bind::{self, Outer, Source, as_column};
+use crate::plan::from_item::{self, Outer, Source};
 use crate::plan::functions;
+use crate::plan::naming::as_column;
 use crate::plan::rewrite::{bare, conjuncts};
 
 impl Locality<'_> {
@@ -29,7 +30,7 @@ impl Locality<'_> {
     fn tree(&self, tree: &TableWithJoins, equal: &Equalities, anchors: &Anchors) -> Side {
         let mut left = self.factor(&tree.relation, equal, anchors);
         for join in &tree.joins {
-            let Ok(kind) = bind::outer_kind(&join.join_operator) else {
+            let Ok(kind) = from_item::outer_kind(&join.join_operator) else {
                 return Side::Global("this kind of join".to_owned());
             };
             // What WHERE and other joins say is not known of rows that this join completes with NULLs.

@@ -20,7 +20,7 @@ use std::collections::HashMap;
 
 use datafusion::sql::sqlparser::ast::{Query, TableFactor};
 
-use super::bind::{Relation, Source};
+use super::from_item::{FromItem, Source};
 use super::{functions, rewrite};
 use crate::catalog::Catalog;
 
@@ -99,7 +99,7 @@ pub(super) struct Block {
 /// Looks at queries.
 #[derive(Clone, Copy)]
 pub(super) struct Locality<'a> {
-    pub(super) relations: &'a HashMap<String, Relation>,
+    pub(super) relations: &'a HashMap<String, FromItem>,
     pub(super) catalog: &'a Catalog,
 }
 

@@ -10,8 +10,9 @@ use super::{
     Anchors, Distribution, Locality, OutputKey, factor_alias, is_exact_type, is_limited, is_output,
     order_keys,
 };
-use crate::plan::bind::{Source, as_column};
+use crate::plan::from_item::Source;
 use crate::plan::names::Names;
+use crate::plan::naming::as_column;
 use crate::plan::rewrite::{self, bare};
 use crate::plan::{functions, thread};
 

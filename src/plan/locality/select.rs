@@ -8,8 +8,8 @@ use super::syntax::{each_condition, partition};
 use super::{
     Anchors, Block, Distribution, Equalities, Key, Locality, OutputKey, Side, resolve_key,
 };
-use crate::plan::bind::as_column;
 use crate::plan::functions;
+use crate::plan::naming::as_column;
 use crate::plan::rewrite::{self, bare, conjuncts};
 
 impl Locality<'_> {

@@ -7,8 +7,8 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use crate::catalog::Catalog;
-use crate::plan::bind::{self, folded};
 use crate::plan::functions;
+use crate::plan::naming::{self, folded};
 use crate::plan::rewrite::{self, bare};
 
 /// The alias by which a bound statement knows an item of FROM.
@@ -16,7 +16,7 @@ pub(in crate::plan) fn factor_alias(factor: &TableFactor) -> Option<String> {
     match factor {
         TableFactor::Table { alias, name, .. } => match alias {
             Some(alias) => Some(folded(&alias.name)),
-            None => bind::parts(name).pop(),
+            None => naming::parts(name).pop(),
         },
         TableFactor::Derived { alias, .. }
         | TableFactor::Function { alias, .. }
@@ -88,7 +88,7 @@ pub(in crate::plan) fn is_output(expr: &Expr, select: &Select) -> bool {
             select
                 .projection
                 .iter()
-                .any(|item| bind::item_name(item).as_ref() == Some(&name))
+                .any(|item| naming::item_name(item).as_ref() == Some(&name))
         }
         Expr::Value(value) => {
             matches!(value.value, Value::Number(..))
@@ -119,7 +119,7 @@ pub(in crate::plan) fn resolve_key(key: &Expr, projection: &[SelectItem]) -> Exp
         }
         Expr::Identifier(name) => projection
             .iter()
-            .find(|item| bind::item_name(item).as_deref() == Some(&folded(name)))
+            .find(|item| naming::item_name(item).as_deref() == Some(&folded(name)))
             .and_then(expr_of)
             .unwrap_or_else(|| key.clone()),
         _ => key.clone(),

@@ -21,7 +21,8 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use self::types::{Kind, Types, data_type};
-use super::bind::{Bound, ident};
+use super::bind::Bound;
+use super::naming::ident;
 use super::rewrite::{self, bare};
 use super::{Answers, Stop, functions, instant, refused};
 use crate::catalog::Catalog;
@@ -375,7 +376,7 @@ fn name_literal(item: &mut SelectItem) {
     {
         *item = SelectItem::ExprWithAlias {
             expr: expr.clone(),
-            alias: ident(super::bind::NAMELESS),
+            alias: ident(super::naming::NAMELESS),
         };
     }
 }

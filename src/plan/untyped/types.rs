@@ -7,8 +7,9 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use crate::catalog::Catalog;
-use crate::plan::bind::{Relation, Source, as_column, ident};
+use crate::plan::from_item::{FromItem, Source};
 use crate::plan::names::Names;
+use crate::plan::naming::{as_column, ident};
 use crate::plan::rewrite::{self, Walk, bare};
 use crate::plan::{Answers, Stop, build, functions, instant, locality};
 
@@ -38,7 +39,7 @@ impl Kind {
 
 /// The types of the expressions of a bound statement.
 pub(super) struct Types<'a> {
-    pub(super) relations: &'a HashMap<String, Relation>,
+    pub(super) relations: &'a HashMap<String, FromItem>,
     pub(super) catalog: &'a Catalog,
     pub(super) answers: &'a Answers,
     /// The statement, in which the relations are.

@@ -31,7 +31,7 @@ use crate::merge::{self, Comparison, Order, ReaggregateOptions, Rest};
 use crate::plan::{Exactness, Merge, Place, Plan, Sql, Step};
 use crate::progress::{Counters, ShardState, StepCounters};
 use crate::quote;
-use crate::relation::{Budget, Relation, RelationBuilder, aggregated_types};
+use crate::relation::{Budget, StepRelation, StepRelationBuilder, aggregated_types};
 use crate::scan::{self, Description, Reading};
 use crate::statement::Statement;
 use crate::stream::QueryStream;
@@ -110,7 +110,7 @@ struct Execution<'a> {
     route: Route,
     sites: BTreeMap<Server, Site>,
     /// What the steps before have given, as long as it is needed.
-    relations: Vec<Option<Relation>>,
+    relations: Vec<Option<StepRelation>>,
     budget: Budget,
     /// The order in which rows of shards are aggregated.
     groups: Order,
@@ -140,7 +140,7 @@ impl Execution<'_> {
     }
 
     /// Runs a step whose rows other steps read.
-    async fn relation(&mut self, index: usize, step: &Step) -> Result<Relation> {
+    async fn relation(&mut self, index: usize, step: &Step) -> Result<StepRelation> {
         let reading = match step.merge {
             Merge::Aggregate { .. } => Reading::Aggregate(Reading::LOSSLESS),
             _ => Reading::Options(Reading::LOSSLESS),
@@ -169,7 +169,7 @@ impl Execution<'_> {
             }
             Merge::Concatenate { .. } => types,
         };
-        let mut builder = RelationBuilder::try_new(&step.name, &step.columns, types)?;
+        let mut builder = StepRelationBuilder::try_new(&step.name, &step.columns, types)?;
         // Leaving this early drops the streams, which cancels the shards.
         while let Some(batch) = rows.next().await {
             let batch = batch?;

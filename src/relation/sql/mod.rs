@@ -13,13 +13,13 @@ use crate::text::TextFormatter;
 
 /// The rows of a step, as SQL.
 #[derive(Debug, Clone)]
-pub(crate) struct Relation {
+pub(crate) struct StepRelation {
     name: String,
     columns: Vec<ColumnText>,
     rows: u64,
 }
 
-impl Relation {
+impl StepRelation {
     /// Writes `name(columns) AS (query)`; without its rows it is a relation of the same columns,
     /// with the same types.
     pub(crate) fn write_sql(&self, with_rows: bool, sql: &mut String) {
@@ -63,11 +63,11 @@ impl Relation {
     }
 }
 
-/// Collects the rows of a [`Relation`] as they arrive.
+/// Collects the rows of a [`StepRelation`] as they arrive.
 #[derive(Debug)]
-pub(crate) struct RelationBuilder(Relation);
+pub(crate) struct StepRelationBuilder(StepRelation);
 
-impl RelationBuilder {
+impl StepRelationBuilder {
     /// A relation of these columns, which have these types.
     ///
     /// # Errors
@@ -87,7 +87,7 @@ impl RelationBuilder {
             .zip(types)
             .map(|(column, sql_type)| ColumnText::try_new(name, column, sql_type))
             .collect::<Result<_>>()?;
-        Ok(Self(Relation {
+        Ok(Self(StepRelation {
             name: name.to_owned(),
             columns,
             rows: 0,
@@ -127,7 +127,7 @@ impl RelationBuilder {
         Ok(bytes as u64)
     }
 
-    pub(crate) fn finish(self) -> Relation {
+    pub(crate) fn finish(self) -> StepRelation {
         self.0
     }
 }

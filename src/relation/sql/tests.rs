@@ -27,7 +27,7 @@ fn columns(names: &[&str]) -> Vec<StepColumn> {
     names.iter().map(column).collect()
 }
 
-fn sql_of(relation: &Relation) -> String {
+fn sql_of(relation: &StepRelation) -> String {
     let mut sql = String::new();
     relation.write_sql(true, &mut sql);
     sql
@@ -37,7 +37,7 @@ fn sql_of(relation: &Relation) -> String {
 fn values_are_quoted_for_the_array_and_for_the_literal() {
     let names = columns(&["a b", "n"]);
     let types = vec![SqlType::builtin("text"), SqlType::builtin("int8")];
-    let mut builder = RelationBuilder::try_new("m1", &names, types).unwrap();
+    let mut builder = StepRelationBuilder::try_new("m1", &names, types).unwrap();
     let texts = StringArray::from(vec![Some("it's \"\\ {,}"), None, Some("NULL"), Some("")]);
     let numbers = Int64Array::from(vec![Some(-1), Some(i64::MAX), None, Some(0)]);
     let batch = RecordBatch::try_from_iter_with_nullable([
@@ -70,14 +70,14 @@ fn what_cannot_be_written_is_refused() {
         pseudo: true,
         ..SqlType::builtin("record")
     };
-    let error = RelationBuilder::try_new("m1", &columns(&["r"]), vec![record]).unwrap_err();
+    let error = StepRelationBuilder::try_new("m1", &columns(&["r"]), vec![record]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert!(
         error
             .message()
             .contains("column \"r\" of relation m1 has type record")
     );
-    let error = RelationBuilder::try_new("m1", &columns(&["r"]), vec![]).unwrap_err();
+    let error = StepRelationBuilder::try_new("m1", &columns(&["r"]), vec![]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Internal);
 }
 
@@ -180,9 +180,9 @@ async fn read(cluster: &Cluster, sql: &str) -> Result<(Vec<SqlType>, Vec<RecordB
 }
 
 /// The relation of one column of what was read.
-fn relation(index: usize, types: &[SqlType], batches: &[RecordBatch]) -> Result<Relation> {
+fn relation(index: usize, types: &[SqlType], batches: &[RecordBatch]) -> Result<StepRelation> {
     let types = vec![types[index].clone()];
-    let mut builder = RelationBuilder::try_new("m1", &columns(&["c"]), types)?;
+    let mut builder = StepRelationBuilder::try_new("m1", &columns(&["c"]), types)?;
     for batch in batches {
         builder.push(&batch.project(&[index]).unwrap())?;
     }
@@ -192,7 +192,7 @@ fn relation(index: usize, types: &[SqlType], batches: &[RecordBatch]) -> Result<
 /// What differs between a relation and the same column of a query, which has a column `n` too.
 async fn differences(
     session: &mut Session,
-    relation: &Relation,
+    relation: &StepRelation,
     sql_type: &SqlType,
     original: &str,
 ) -> Vec<String> {
@@ -388,7 +388,7 @@ async fn types_outside_the_search_path_are_found_and_collations_kept() {
     assert_eq!(types[1].name, "\"Far 'off\".\"M\"[]");
     let mut names = columns(&["e", "l", "f", "t"]);
     names[3].collation = Some("pg_catalog.\"C\"".to_owned());
-    let mut builder = RelationBuilder::try_new("m1", &names, types).unwrap();
+    let mut builder = StepRelationBuilder::try_new("m1", &names, types).unwrap();
     for batch in &batches {
         builder.push(batch).unwrap();
     }
@@ -435,7 +435,7 @@ async fn relations_have_any_number_of_rows_and_columns() {
         return;
     };
     // Rows without columns.
-    let mut builder = RelationBuilder::try_new("m1", &[], vec![]).unwrap();
+    let mut builder = StepRelationBuilder::try_new("m1", &[], vec![]).unwrap();
     let options = RecordBatchOptions::new().with_row_count(Some(3));
     let three =
         RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &options).unwrap();
@@ -447,7 +447,7 @@ async fn relations_have_any_number_of_rows_and_columns() {
     let names: Vec<_> = (0..1000).map(|index| format!("c{index}")).collect();
     let names: Vec<_> = names.iter().map(String::as_str).collect();
     let types = vec![SqlType::builtin("int8"); 1000];
-    let builder = RelationBuilder::try_new("m1", &columns(&names), types).unwrap();
+    let builder = StepRelationBuilder::try_new("m1", &columns(&names), types).unwrap();
     let sql = format!(
         "WITH {} SELECT count(c999) FROM m1",
         sql_of(&builder.finish())
@@ -456,7 +456,7 @@ async fn relations_have_any_number_of_rows_and_columns() {
 
     // Many rows.
     let types = vec![SqlType::builtin("int8"), SqlType::builtin("text")];
-    let mut builder = RelationBuilder::try_new("m1", &columns(&["n", "t"]), types).unwrap();
+    let mut builder = StepRelationBuilder::try_new("m1", &columns(&["n", "t"]), types).unwrap();
     let started = Instant::now();
     for start in (0..1_000_000).step_by(10_000) {
         let numbers: Int64Array = (start..start + 10_000).map(Some).collect();

@@ -4,18 +4,18 @@ use datafusion::sql::sqlparser::ast::{
     Expr, Ident, ObjectName, ObjectNamePart, SelectItem, TableAlias,
 };
 
-use crate::plan::{rewrite, sql};
+use super::{rewrite, sql};
 
 /// The name of a column that has none.
-pub(in crate::plan) const NAMELESS: &str = "?column?";
+pub(super) const NAMELESS: &str = "?column?";
 
 /// How an identifier reads: folded unless it is quoted.
-pub(in crate::plan) fn folded(ident: &Ident) -> String {
+pub(super) fn folded(ident: &Ident) -> String {
     sql::identifier_name(ident)
 }
 
 /// An identifier that reads as `name`.
-pub(in crate::plan) fn ident(name: &str) -> Ident {
+pub(super) fn ident(name: &str) -> Ident {
     let simple = name
         .bytes()
         .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
@@ -37,12 +37,12 @@ fn is_reserved(name: &str) -> bool {
 }
 
 /// `alias.column`.
-pub(in crate::plan) fn column(alias: &str, name: &str) -> Expr {
+pub(super) fn column(alias: &str, name: &str) -> Expr {
     Expr::CompoundIdentifier(vec![ident(alias), ident(name)])
 }
 
 /// What `alias.column` names, if an expression is that.
-pub(in crate::plan) fn as_column(expr: &Expr) -> Option<(String, String)> {
+pub(super) fn as_column(expr: &Expr) -> Option<(String, String)> {
     match rewrite::bare(expr) {
         Expr::CompoundIdentifier(parts) => match &parts[..] {
             [alias, column] => Some((folded(alias), folded(column))),
@@ -53,7 +53,7 @@ pub(in crate::plan) fn as_column(expr: &Expr) -> Option<(String, String)> {
 }
 
 /// The parts of a name.
-pub(in crate::plan) fn parts(name: &ObjectName) -> Vec<String> {
+pub(super) fn parts(name: &ObjectName) -> Vec<String> {
     name.0
         .iter()
         .filter_map(|part| match part {
@@ -64,7 +64,7 @@ pub(in crate::plan) fn parts(name: &ObjectName) -> Vec<String> {
 }
 
 /// A table alias, with columns if there are any.
-pub(in crate::plan) fn table_alias(name: &str) -> TableAlias {
+pub(super) fn table_alias(name: &str) -> TableAlias {
     TableAlias {
         explicit: true,
         name: ident(name),
@@ -74,7 +74,7 @@ pub(in crate::plan) fn table_alias(name: &str) -> TableAlias {
 }
 
 /// The name of a select item; `None` for what stands for several columns.
-pub(in crate::plan) fn item_name(item: &SelectItem) -> Option<String> {
+pub(super) fn item_name(item: &SelectItem) -> Option<String> {
     match item {
         SelectItem::UnnamedExpr(expr) => sql::output_name(expr),
         SelectItem::ExprWithAlias { alias, .. } => Some(folded(alias)),
