@@ -12,6 +12,8 @@ mod fan_out;
 mod options;
 #[cfg(feature = "datafusion")]
 mod planned;
+#[cfg(feature = "datafusion")]
+mod planning;
 mod settle;
 #[cfg(feature = "datafusion")]
 mod verify;

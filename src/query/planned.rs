@@ -1,7 +1,6 @@
 //! Queries that are planned: the SQL as if one PostgreSQL held all rows.
 
 use std::collections::BTreeMap;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,21 +10,18 @@ use arrow::record_batch::RecordBatchWriter;
 use futures::FutureExt;
 use futures::stream::TryStreamExt;
 
-use super::deadline::Deadline;
-use super::execute::{self, Held, about_made_sql, renamed, schema_of};
+use super::execute::{self, renamed, schema_of};
 use super::options::Options;
+use super::planning::{Held, PlanOptions, Request, about_made_sql};
 use super::{Analysis, CancelHandle};
-use crate::catalog::Catalog;
 use crate::cluster::Cluster;
 use crate::config::SessionSettings;
-use crate::connect::Opening;
-use crate::error::{Phase, Result, SqlOrigin};
+use crate::error::{Result, SqlOrigin};
 use crate::export;
 use crate::merge::{self, Order, ReaggregateOptions};
-use crate::plan::{self, Answer, Answers, Merge, MergeMode, Need, Plan, Question, Surroundings};
+use crate::plan::{Merge, MergeMode, Plan};
 use crate::progress::ScanProgress;
-use crate::relation::{DEFAULT_FINISH_BYTES, DEFAULT_FINISH_ROWS};
-use crate::scan::{self, Description, Reading};
+use crate::scan::{self, Reading};
 use crate::statement::Statement;
 use crate::stream::QueryStream;
 use crate::types::{Column, TypeOptions};
@@ -39,40 +35,24 @@ use crate::types::{Column, TypeOptions};
 #[derive(Debug, Clone)]
 #[must_use = "a query does nothing until it is streamed, collected or written"]
 pub struct Query {
-    pub(super) cluster: Cluster,
-    pub(super) sql: String,
-    pub(super) planning: Planning,
-    pub(super) options: Options,
-}
-
-/// How a query is planned.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Planning {
-    pub(super) merge: MergeMode,
-    pub(super) finish_rows: u64,
-    pub(super) finish_bytes: u64,
-    /// Whether merges may hold numbers as Arrow's decimals.
-    pub(super) decimals: bool,
+    pub(super) request: Request,
 }
 
 impl Query {
     pub(crate) fn new(cluster: Cluster, sql: String) -> Self {
         Self {
-            cluster,
-            sql,
-            planning: Planning {
-                merge: MergeMode::default(),
-                finish_rows: DEFAULT_FINISH_ROWS,
-                finish_bytes: DEFAULT_FINISH_BYTES,
-                decimals: true,
+            request: Request {
+                cluster,
+                sql,
+                planning: PlanOptions::default(),
+                options: Options::default(),
             },
-            options: Options::default(),
         }
     }
 
     /// Which merge the query may take.
     pub fn with_merge(mut self, merge: MergeMode) -> Self {
-        self.planning.merge = merge;
+        self.request.planning.merge = merge;
         self
     }
 
@@ -80,7 +60,7 @@ impl Query {
     /// together; [`DEFAULT_FINISH_ROWS`] unless set. More are an error of kind
     /// [`ErrorKind::Limit`](crate::ErrorKind::Limit).
     pub fn with_finish_rows(mut self, rows: u64) -> Self {
-        self.planning.finish_rows = rows;
+        self.request.planning.finish_rows = rows;
         self
     }
 
@@ -90,7 +70,7 @@ impl Query {
     /// # Memory
     /// About three times as many bytes are held here, and some more on the server.
     pub fn with_finish_bytes(mut self, bytes: u64) -> Self {
-        self.planning.finish_bytes = bytes;
+        self.request.planning.finish_bytes = bytes;
         self
     }
 
@@ -99,25 +79,25 @@ impl Query {
     where
         I: IntoIterator<Item = Option<String>>,
     {
-        self.options.parameters = values.into_iter().collect();
+        self.request.options.parameters = values.into_iter().collect();
         self
     }
 
     /// As [`FanOut::with_batch_rows`](crate::FanOut::with_batch_rows).
     pub fn with_batch_rows(mut self, rows: usize) -> Self {
-        self.options.batch_rows = rows;
+        self.request.options.batch_rows = rows;
         self
     }
 
     /// As [`FanOut::with_batch_bytes`](crate::FanOut::with_batch_bytes).
     pub fn with_batch_bytes(mut self, bytes: usize) -> Self {
-        self.options.batch_bytes = bytes;
+        self.request.options.batch_bytes = bytes;
         self
     }
 
     /// As [`FanOut::with_types`](crate::FanOut::with_types).
     pub fn with_types(mut self, options: TypeOptions) -> Self {
-        self.options.types = options;
+        self.request.options.types = options;
         self
     }
 
@@ -128,38 +108,38 @@ impl Query {
     /// Sums of floating-point numbers, whose last digits depend on the order, are the same each time
     /// unless [`Order::FirstCome`] is set expressly.
     pub fn with_order(mut self, order: Order) -> Self {
-        self.options.order = Some(order);
+        self.request.options.order = Some(order);
         self
     }
 
     /// As [`FanOut::with_memory`](crate::FanOut::with_memory).
     pub fn with_memory(mut self, bytes: usize) -> Self {
-        self.options.memory = bytes;
+        self.request.options.memory = bytes;
         self
     }
 
     /// As [`FanOut::with_timeout`](crate::FanOut::with_timeout).
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
-        self.options.timeout = Some(timeout);
+        self.request.options.timeout = Some(timeout);
         self
     }
 
     /// As [`FanOut::with_progress`](crate::FanOut::with_progress).
     pub fn with_progress(mut self, progress: ScanProgress) -> Self {
-        self.options.progress = progress;
+        self.request.options.progress = progress;
         self
     }
 
     /// As [`FanOut::with_session`](crate::FanOut::with_session). Names are looked up in the
     /// `search_path` that is set here; the first query with another one reads the catalogs for it.
     pub fn with_session(mut self, settings: SessionSettings) -> Self {
-        self.options.session = Some(settings);
+        self.request.options.session = Some(settings);
         self
     }
 
     /// What ends this query, and every clone of it, from elsewhere.
     pub fn cancel_handle(&self) -> CancelHandle {
-        self.options.cancel.clone()
+        self.request.options.cancel.clone()
     }
 
     /// The schema of the answer, without running the query.
@@ -178,8 +158,11 @@ impl Query {
     /// # Errors
     /// As [`plan`](Self::plan).
     pub async fn mogrify(self) -> Result<String> {
-        let mogrified = self.options.mogrify(&self.cluster, &self.sql);
-        self.options.deadline().within(mogrified).await
+        let mogrified = self
+            .request
+            .options
+            .mogrify(&self.request.cluster, &self.request.sql);
+        self.request.options.deadline().within(mogrified).await
     }
 
     /// How the query would run, without running it. One shard is asked for its columns, and what
@@ -188,10 +171,10 @@ impl Query {
     /// # Errors
     /// As [`stream`](Self::stream), before the first row.
     pub async fn plan(self) -> Result<Plan> {
-        let deadline = self.options.deadline();
+        let deadline = self.request.options.deadline();
         deadline
             .within(async {
-                let plan = self.make_plan(self.planning, &deadline);
+                let plan = self.request.plan(self.request.planning, &deadline);
                 let (plan, held) = plan.boxed().await?;
                 held.session.finish().await;
                 Ok(plan)
@@ -205,10 +188,10 @@ impl Query {
     /// # Errors
     /// As [`plan`](Self::plan).
     pub async fn explain(self) -> Result<Plan> {
-        let deadline = self.options.deadline();
+        let deadline = self.request.options.deadline();
         deadline
             .within(async {
-                let plan = self.make_plan(self.planning, &deadline);
+                let plan = self.request.plan(self.request.planning, &deadline);
                 let (mut plan, mut held) = plan.boxed().await?;
                 plan.surroundings.merges = self.merge_plans(&plan, &mut held).await?;
                 held.session.finish().await;
@@ -235,9 +218,9 @@ impl Query {
     /// # Errors
     /// As [`stream`](Self::stream).
     pub async fn stream_analyzed(self) -> Result<(QueryStream, Analysis)> {
-        let deadline = self.options.deadline();
+        let deadline = self.request.options.deadline();
         let (rows, analysis) = deadline
-            .within(execute::start(&self, &deadline).boxed())
+            .within(execute::start(&self.request, &deadline).boxed())
             .await?;
         Ok((deadline.bound(rows), analysis))
     }
@@ -275,19 +258,6 @@ impl Query {
         export::pump(stream, open, &export::Progress::default()).await
     }
 
-    pub(super) fn opening(&self) -> Result<Opening> {
-        self.cluster.opening(self.options.session.as_ref())
-    }
-
-    /// What the server that finishes is set to, so that it computes as the shards do: all that they
-    /// were compared on, but for what this query sets itself.
-    fn common(&self, catalog: &Catalog) -> Vec<(String, String)> {
-        let own = self.options.session.as_ref();
-        let is_own = |name: &str| own.is_some_and(|own| own.settings().contains_key(name));
-        let common = catalog.conditions().common().iter();
-        common.filter(|(name, _)| !is_own(name)).cloned().collect()
-    }
-
     /// DataFusion's plans, by step. A step that reads the rows of others cannot be described without
     /// them, and has none.
     async fn merge_plans(&self, plan: &Plan, held: &mut Held) -> Result<BTreeMap<String, String>> {
@@ -298,7 +268,7 @@ impl Query {
             };
             let is_last = plan.steps.last().is_some_and(|last| last.name == step.name);
             let reading = Reading::Aggregate(match is_last {
-                true => self.options.types,
+                true => self.request.options.types,
                 false => Reading::LOSSLESS,
             });
             let statement = Statement::parse(&step.sql.to_string())?;
@@ -306,155 +276,10 @@ impl Query {
                 .await
                 .map_err(about_made_sql)?;
             let schema = schema_of(&renamed(described.columns, columns)?);
-            let options = ReaggregateOptions::new(self.options.memory);
+            let options = ReaggregateOptions::new(self.request.options.memory);
             let text = merge::explain(schema, sql, &options).await?;
             plans.insert(step.name.clone(), text);
         }
         Ok(plans)
-    }
-
-    /// The plan, and the session of the shard that answered what had to be known for it.
-    pub(super) async fn make_plan(
-        &self,
-        planning: Planning,
-        deadline: &Deadline,
-    ) -> Result<(Plan, Held)> {
-        // A long text takes its time already to be taken apart.
-        let text = self.sql.clone();
-        let statement = plan::on_deep_stack(move || Statement::parse(&text));
-        let statement = deadline.during(Phase::Plan, NOT_PLANNED, statement).await?;
-        // Before a session is held: it takes one of each shard.
-        let opening = self.opening()?;
-        let catalog = deadline
-            .during(
-                Phase::Plan,
-                "the catalogs of the shards were not read by then",
-                self.cluster.catalog(&opening),
-            )
-            .await?;
-        let shard = self.cluster.next_shard();
-        let name = self.cluster.pools().name(shard);
-        let session = self.cluster.session_with(shard, &opening);
-        let mut held = Held {
-            shard,
-            session: deadline
-                .during(
-                    Phase::Connect,
-                    &format!("{name:?} had no connection for it by then"),
-                    session,
-                )
-                .await?,
-            common: self.common(&catalog),
-        };
-        // PostgreSQL's own errors, with their places in the text, come from here.
-        let reading = Reading::Options(self.options.types);
-        let description = scan::describe(&mut held.session, &statement, SqlOrigin::User, reading);
-        let work = Work {
-            description: deadline
-                .during(Phase::Describe, &unanswered(name), description)
-                .await
-                .map_err(|error| catalog.suggest(error))?,
-            statement,
-            parameters: self.options.parameters.clone(),
-            cluster: self.cluster.clone(),
-            opening: opening.clone(),
-            catalog,
-            planning,
-            types: self.options.types,
-        };
-        let (plan, described) = asked(work, &mut held, deadline).boxed().await?;
-        self.cluster.remember_described(&opening, described);
-        Ok((plan, held))
-    }
-}
-
-const NOT_PLANNED: &str = "its planning did not end, and nothing has run";
-
-fn unanswered(shard: &str) -> String {
-    format!("{shard:?} did not tell by then what planning had to know")
-}
-
-/// Planning, which takes place on a thread of its own.
-struct Work {
-    statement: Statement,
-    description: Description,
-    parameters: Vec<Option<String>>,
-    cluster: Cluster,
-    opening: Opening,
-    catalog: Arc<Catalog>,
-    planning: Planning,
-    types: TypeOptions,
-}
-
-/// Columns of statements.
-type Described = Vec<(String, Vec<Column>)>;
-
-impl Work {
-    /// The plan, and what had to be described for it.
-    fn run(self, ask: impl FnMut(&Need) -> Result<Answer> + 'static) -> Result<(Plan, Described)> {
-        let sql = scan::with_values(&self.statement, &self.description, &self.parameters)?;
-        let answers = Answers::new(self.cluster.described(&self.opening), ask);
-        let topology = self.cluster.topology();
-        let question = Question {
-            sql: &sql,
-            topology,
-            catalog: &self.catalog,
-            merge: self.planning.merge,
-            decimals: self.planning.decimals,
-            types: &self.types,
-            columns: &self.description.columns,
-            answers: &answers,
-        };
-        let mut plan = plan::plan(&question)?;
-        plan.surroundings = Surroundings::new(
-            topology,
-            self.planning.finish_rows,
-            self.planning.finish_bytes,
-        );
-        Ok((plan, answers.into_described()))
-    }
-}
-
-/// Has the thread do its work, and answers what it asks meanwhile.
-async fn asked(work: Work, held: &mut Held, deadline: &Deadline) -> Result<(Plan, Described)> {
-    let name = work.cluster.pools().name(held.shard).clone();
-    let (ask, mut needs) = tokio::sync::mpsc::unbounded_channel();
-    let (answer, answers) = std::sync::mpsc::channel();
-    let planned = plan::on_deep_stack(move || {
-        work.run(move |need| {
-            // Either side hangs up when nobody waits for the plan.
-            ask.send(need.clone()).map_err(|_| plan::abandoned())?;
-            answers.recv().map_err(|_| plan::abandoned())
-        })
-    });
-    let mut planned = pin!(deadline.during(Phase::Plan, NOT_PLANNED, planned));
-    loop {
-        let need = tokio::select! {
-            plan = &mut planned => return plan,
-            Some(need) = needs.recv() => need,
-        };
-        let found = answered(need, held);
-        let found = deadline
-            .during(Phase::Describe, &unanswered(&name), found)
-            .await?;
-        // Without a receiver, the plan is there or has failed.
-        let _ = answer.send(found);
-    }
-}
-
-async fn answered(need: Need, held: &mut Held) -> Result<Answer> {
-    match need {
-        Need::Describe(sql) => {
-            let statement = Statement::parse(&sql)?;
-            let reading = Reading::Options(TypeOptions::default());
-            let described = scan::describe(&mut held.session, &statement, SqlOrigin::Made, reading)
-                .await
-                .map_err(about_made_sql)?;
-            Ok(Answer::Columns(described.columns))
-        }
-        Need::Evaluate(sql) => {
-            let rows = held.session.query(&sql).await.map_err(about_made_sql)?;
-            Ok(Answer::Rows(rows))
-        }
     }
 }

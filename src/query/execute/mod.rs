@@ -22,11 +22,11 @@ use tokio::sync::oneshot;
 use self::route::{Route, Server};
 pub(super) use self::start::start;
 use super::answer::{aggregated, fitted};
-use super::planned::{Planning, Query};
+use super::planning::{Held, PlanOptions, Request, about_made_sql};
 use super::settle;
 use crate::cluster::Cluster;
 use crate::connect::{Opening, Permit, Pools, Session};
-use crate::error::{Error, ErrorKind, Phase, Result, SqlOrigin};
+use crate::error::{Error, Phase, Result, SqlOrigin};
 use crate::merge::{self, Comparison, Order, ReaggregateOptions, Rest};
 use crate::plan::{Exactness, Merge, Place, Plan, Sql, Step};
 use crate::progress::{Counters, ShardState, StepCounters};
@@ -37,18 +37,10 @@ use crate::statement::Statement;
 use crate::stream::QueryStream;
 use crate::types::{Column, Unrepresentable};
 
-/// The session in which a query was planned.
-pub(super) struct Held {
-    pub(super) shard: usize,
-    pub(super) session: Session,
-    /// What the shards have in common, and the server that finishes has to take from them.
-    pub(super) common: Vec<(String, String)>,
-}
-
 /// Runs all steps but the last, and starts that one; its rows are the answer.
 pub(super) async fn run(
-    query: &Query,
-    planning: Planning,
+    query: &Request,
+    planning: PlanOptions,
     plan: &Plan,
     held: Held,
 ) -> Result<QueryStream> {
@@ -106,7 +98,7 @@ struct Site {
 }
 
 struct Execution<'a> {
-    query: &'a Query,
+    query: &'a Request,
     route: Route,
     sites: BTreeMap<Server, Site>,
     /// What the steps before have given, as long as it is needed.
@@ -459,7 +451,7 @@ impl Execution<'_> {
 }
 
 /// A session of every server that takes part, all at the same time.
-async fn open(query: &Query, route: &Route, held: Held) -> Result<BTreeMap<Server, Site>> {
+async fn open(query: &Request, route: &Route, held: Held) -> Result<BTreeMap<Server, Site>> {
     let cluster = &query.cluster;
     let opening = &query.opening()?;
     let pools = cluster.pools();
@@ -627,27 +619,6 @@ fn stream_in_place(rows: QueryStream, place: &Place, origin: SqlOrigin) -> Query
     let rows = rows.map(move |batch| batch.map_err(|error| in_place(error, &place, origin)));
     QueryStream::new(schema, rows)
 }
-
-/// PostgreSQL has accepted the user's statement by then: where it does not accept what became of it
-/// (SQLSTATE class 42), or cannot run it (0A), that is no fault of the user's. Whatever hint the
-/// server has is about SQL that the user did not write.
-///
-/// Missing rights (42501) are the user's to mend, and what data raises (22 and others) is the
-/// query's own.
-pub(super) fn about_made_sql(error: Error) -> Error {
-    let error = error.with_sql_origin(SqlOrigin::Made);
-    match error.sql_state() {
-        Some("42501") => error,
-        Some(code) if code.starts_with("42") || code.starts_with("0A") => error
-            .with_kind(ErrorKind::Internal)
-            .replace_hint(MADE_SQL.to_owned()),
-        _ => error,
-    }
-}
-
-const MADE_SQL: &str = "this is about SQL that merganser made of yours, not about your text: unless the databases have \
-     changed since the query was planned, it is a fault of merganser. Please report it with the query \
-     and what `merganser explain` says of it; --merge gather (MergeMode::Gather) may answer meanwhile";
 
 /// The plan does not fit what is there: a fault of planning.
 pub(super) fn fault(message: &str) -> Error {

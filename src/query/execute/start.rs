@@ -11,12 +11,12 @@ use super::run;
 use crate::error::Result;
 use crate::query::Analysis;
 use crate::query::deadline::Deadline;
-use crate::query::planned::{Planning, Query};
+use crate::query::planning::{PlanOptions, Request};
 use crate::stream::QueryStream;
 
 /// Plans the query and runs it up to its last step.
 pub(in crate::query) async fn start(
-    query: &Query,
+    query: &Request,
     deadline: &Deadline,
 ) -> Result<(QueryStream, Analysis)> {
     let mut planning = query.planning;
@@ -41,12 +41,12 @@ pub(in crate::query) async fn start(
 }
 
 async fn plan_and_run(
-    query: &Query,
-    planning: Planning,
+    query: &Request,
+    planning: PlanOptions,
     deadline: &Deadline,
 ) -> Result<(QueryStream, Analysis)> {
     let began = Instant::now();
-    let (plan, held) = query.make_plan(planning, deadline).boxed().await?;
+    let (plan, held) = query.plan(planning, deadline).boxed().await?;
     let analysis = Analysis {
         plan: Arc::new(plan),
         planning: began.elapsed(),

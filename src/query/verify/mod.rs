@@ -54,8 +54,8 @@ impl Query {
     /// # Errors
     /// [`ErrorKind::Config`] for a connection string that is invalid.
     pub fn verifier(&self, url: &str) -> Result<Verifier> {
-        let mut session = self.cluster.topology().session().clone();
-        if let Some(own) = &self.options.session {
+        let mut session = self.request.cluster.topology().session().clone();
+        if let Some(own) = &self.request.options.session {
             session = own.over(&session);
         }
         let topology = Topology::builder()
@@ -63,17 +63,17 @@ impl Query {
             .with_shard(Shard::new(NAME, url))
             .build()?;
         let mut reference = Cluster::new(topology)?
-            .fan_out(self.sql.clone())
-            .with_params(self.options.parameters.iter().cloned())
-            .with_types(self.options.types)
-            .with_memory(self.options.memory);
-        if let Some(timeout) = self.options.timeout {
+            .fan_out(self.request.sql.clone())
+            .with_params(self.request.options.parameters.iter().cloned())
+            .with_types(self.request.options.types)
+            .with_memory(self.request.options.memory);
+        if let Some(timeout) = self.request.options.timeout {
             reference = reference.with_timeout(timeout);
         }
         Ok(Verifier {
             reference,
-            sql: self.sql.clone(),
-            memory: self.options.memory,
+            sql: self.request.sql.clone(),
+            memory: self.request.options.memory,
             verified: Arc::default(),
         })
     }

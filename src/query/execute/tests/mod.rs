@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::Query;
 use crate::config::Topology;
 use crate::error::ErrorKind;
 use crate::export::{self, Destination, ExportOptions, Format, Progress};
@@ -88,14 +89,14 @@ fn all() -> Place {
 
 /// Runs a plan as the answer to `user`, which shard 0 describes.
 async fn start(query: &Query, user: &str, steps: Vec<Step>) -> Result<QueryStream> {
-    let planning = query.planning;
+    let request = &query.request;
     let mut held = Held {
         shard: 0,
-        session: query.cluster.session(0).await?,
+        session: request.cluster.session(0).await?,
         common: Vec::new(),
     };
     let statement = Statement::parse(user)?;
-    let reading = Reading::Options(query.options.types);
+    let reading = Reading::Options(request.options.types);
     let description = scan::describe(
         &mut held.session,
         &statement,
@@ -112,7 +113,7 @@ async fn start(query: &Query, user: &str, steps: Vec<Step>) -> Result<QueryStrea
         decimals: false,
         surroundings: Default::default(),
     };
-    run(query, planning, &plan, held).await
+    run(request, request.planning, &plan, held).await
 }
 
 async fn csv(rows: QueryStream) -> Result<String> {
