@@ -28,16 +28,22 @@ pub fn parse_duration(text: &str) -> Result<Duration> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let unit = unit.trim_start();
-    let micros = number.parse::<u64>().ok().and_then(|number| {
-        if number == 0 && unit.is_empty() {
-            return Some(0);
+    let is_zero = digits > 0 && number.bytes().all(|digit| digit == b'0');
+    let length = match UNITS.iter().find(|(name, _)| *name == unit) {
+        Some((_, length)) if digits > 0 => *length,
+        _ if is_zero && unit.is_empty() => 1,
+        _ => {
+            return Err(
+                invalid("invalid duration: expected a whole number and a unit").with_hint(
+                    "write it like 500ms, 30s or 5min; the units are us, ms, s, min, h and d",
+                ),
+            );
         }
-        let (_, length) = UNITS.iter().find(|(name, _)| *name == unit)?;
-        number.checked_mul(*length)
-    });
+    };
+    let number = number.parse::<u64>().ok();
+    let micros = number.and_then(|number| number.checked_mul(length));
     micros.map(Duration::from_micros).ok_or_else(|| {
-        invalid("invalid duration: expected a whole number and a unit")
-            .with_hint("write it like 500ms, 30s or 5min; the units are us, ms, s, min, h and d")
+        invalid("invalid duration: too long").with_hint("the longest is 213503982d, 584,000 years")
     })
 }
 
@@ -89,8 +95,7 @@ mod tests {
             "1.5s",
             "-1s",
             "1h30min",
-            "99999999999999999999s",
-            "999999999999999999d",
+            "99999999999999999999",
         ] {
             let error = parse_duration(text).unwrap_err();
             assert_eq!(
@@ -98,6 +103,15 @@ mod tests {
                 "invalid duration: expected a whole number and a unit"
             );
         }
+    }
+
+    #[test]
+    fn refuses_what_is_too_long() {
+        for text in ["99999999999999999999s", "999999999999999999d", "213503983d"] {
+            let error = parse_duration(text).unwrap_err();
+            assert_eq!(error.message(), "invalid duration: too long");
+        }
+        assert!(parse_duration("213503982d").is_ok());
     }
 
     #[test]

@@ -220,13 +220,16 @@ async fn limited<T>(
 fn located(error: Error, endpoint: &Endpoint, params: &ConnectParams) -> Error {
     let hint = match (error.sql_state(), error.phase()) {
         (Some("28000"), _) => Some(
-            "pg_hba.conf of the server says who may connect to what, from where, and whether with TLS (sslmode)",
+            "check the user of the shard's URL; pg_hba.conf of the server says who may connect to what, from where, and whether with TLS (sslmode)",
+        ),
+        (Some("3D000"), _) => Some(
+            "name a database of that server in the shard's URL: postgresql://user@host/database; psql -l lists them",
         ),
         (Some("53300"), _) => {
             Some("raise max_connections of the server, or open fewer connections per shard")
         }
         (Some("57P03"), _) => Some("wait until the server has started"),
-        (Some(code), _) if !code.starts_with("28") && code != "3D000" => None,
+        (Some(code), _) if !code.starts_with("28") => None,
         (_, Some(Phase::Auth)) => Some(
             "check user, password and database of the shard's URL; a password can also come from PGPASSWORD or the password file",
         ),

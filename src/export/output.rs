@@ -347,7 +347,11 @@ fn open_path(shown: &Path) -> Result<Output> {
     let directory = directory_of(&path);
     if !directory.is_dir() {
         let cure = format!("create the directory first: mkdir -p {directory:?}");
-        return Err(fail(io::ErrorKind::NotFound.into(), Some(cure)));
+        let missing = io::Error::new(
+            io::ErrorKind::NotFound,
+            format!("the directory {directory:?} does not exist"),
+        );
+        return Err(fail(missing, Some(cure)));
     }
     let mut builder = tempfile::Builder::new();
     builder.prefix(".merganser-").suffix(".tmp");

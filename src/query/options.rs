@@ -7,7 +7,7 @@ use super::deadline::Deadline;
 use crate::cluster::Cluster;
 use crate::config::SessionSettings;
 use crate::decode::{DEFAULT_BATCH_BYTES, DEFAULT_BATCH_ROWS};
-use crate::error::{Result, SqlOrigin};
+use crate::error::{Error, Phase, Result, SqlOrigin};
 use crate::merge::Order;
 use crate::progress::ScanProgress;
 use crate::scan::{self, BatchOptions, Reading};
@@ -69,6 +69,20 @@ impl Options {
             scan::describe(&mut session, &statement, SqlOrigin::User, reading).await?;
         session.finish().await;
         scan::with_values(&statement, &description, &self.parameters)
+    }
+
+    /// Says that a value of a parameter may be what a shard did not understand: values stand in the
+    /// text that it was given.
+    pub(super) fn about_values(&self, error: Error) -> Error {
+        let is_data = error.sql_state().is_some_and(|code| code.starts_with("22"));
+        let is_early = error.phase() == Some(Phase::Describe);
+        match !self.parameters.is_empty() && is_data && is_early && error.hint().is_none() {
+            true => error.with_hint(
+                "a value given for $1, $2, ... may be what it does not understand: each takes the \
+                 type of what it is compared with, and $1::text names another",
+            ),
+            false => error,
+        }
     }
 
     pub(super) fn batches(&self, unrepresentable: Unrepresentable) -> BatchOptions {

@@ -119,7 +119,10 @@ impl Request {
             planning,
             types: self.options.types,
         };
-        let (plan, described) = asked(work, &mut held, deadline).boxed().await?;
+        let (plan, described) = asked(work, &mut held, deadline)
+            .boxed()
+            .await
+            .map_err(|error| self.options.about_values(error))?;
         self.cluster.remember_described(&opening, described);
         Ok((plan, held))
     }

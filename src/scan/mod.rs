@@ -176,11 +176,13 @@ fn statement_error(
                 "42P01" | "42703" => statement::folded_name(text, column),
                 _ => None,
             };
+            let is_quoted = text.chars().nth(column.saturating_sub(1)) == Some('"');
             let advice = match (ours.hint(), folded) {
                 (Some(hint), _) => hint.to_owned(),
                 (None, Some(name)) => format!(
                     "PostgreSQL reads unquoted names in small letters; a name with capitals needs quotes: \"{name}\""
                 ),
+                (None, None) if code == "42703" && is_quoted => QUOTED.to_owned(),
                 (None, None) => LOOK_HERE.to_owned(),
             };
             let hint = format!("{advice}\n{}", pointer(text, column));
@@ -192,6 +194,9 @@ fn statement_error(
 
 /// Where there is nothing better to say.
 pub(crate) const LOOK_HERE: &str = "look at this place in the query";
+
+/// Where text was meant.
+const QUOTED: &str = "double quotes are for names; text stands in single quotes: 'text'";
 
 /// The part of a line around a column (from 1), with a mark beneath it.
 fn pointer(line: &str, column: usize) -> String {

@@ -118,7 +118,7 @@ pub(crate) struct Explain {
     #[arg(long, value_enum, default_value_t = PlanFormat::Text)]
     pub(crate) format: PlanFormat,
     /// The longest that it may take, such as 30s or 5min [default: no limit]
-    #[arg(long, value_name = "TIME", value_parser = parse_timeout)]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = parse_timeout)]
     pub(crate) timeout: Option<Duration>,
 }
 
@@ -194,7 +194,7 @@ pub(crate) struct Query {
     pub(crate) quiet: bool,
 
     /// The longest that the whole query may take, such as 30s or 5min [default: no limit]
-    #[arg(long, value_name = "TIME", value_parser = parse_timeout, help_heading = "Limits")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = parse_timeout, help_heading = "Limits")]
     pub(crate) timeout: Option<Duration>,
     /// The memory for rows on their way and for the merge, such as 1GiB or 256MB
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes, help_heading = "Limits")]

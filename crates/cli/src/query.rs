@@ -50,6 +50,16 @@ impl Job {
             (None, _) if io::stdout().is_terminal() => Format::Table,
             (None, _) => Format::Csv,
         };
+        if let Destination::Path(path) = &destination
+            && let Some(named) = Format::from_path(path).ok()
+            && !is_like(named, format)
+            && format != Format::None
+        {
+            complain(&format!(
+                "merganser: warning: {} is written as {format}, not {named}: --format says so\n",
+                path.display()
+            ));
+        }
         // The library says so too, but only once the shards have been asked.
         if format == Format::None && matches!(destination, Destination::Path(_)) {
             let error = Error::new(ErrorKind::Config, "format none writes no file");
@@ -244,6 +254,17 @@ impl Job {
             _ => None,
         }
     }
+}
+
+/// Whether a file of one format may bear the extension of the other: lines of JSON are often called
+/// `.json`, and a stream of Arrow `.arrow`.
+fn is_like(named: Format, format: Format) -> bool {
+    let family = |format| match format {
+        Format::Ndjson => Format::Json,
+        Format::ArrowStream => Format::Arrow,
+        other => other,
+    };
+    family(named) == family(format)
 }
 
 /// What the flags ask for.

@@ -15,6 +15,8 @@ use crate::args::Planning;
 /// The statement, from the command line, a file or standard input.
 pub(crate) async fn read(args: &args::Statement) -> Result<String, Error> {
     let path = match (&args.sql, &args.file) {
+        // As with -f; no statement is a lone minus.
+        (Some(sql), _) if sql == "-" => PathBuf::from("-"),
         (Some(sql), _) => return Ok(sql.clone()),
         (None, Some(path)) => path.clone(),
         (None, None) if io::stdin().is_terminal() => {

@@ -41,6 +41,11 @@ fn flags_that_are_wrong() {
             &["decimal(p,s)"],
         ),
         (&["--timeout", "soon", "SELECT 1"], &["500ms, 30s or 5min"]),
+        (&["--timeout", "-1s", "SELECT 1"], &["500ms, 30s or 5min"]),
+        (
+            &["--timeout", "99999999999999999999s", "SELECT 1"],
+            &["too long"],
+        ),
         (
             &["SELECT 1", "postgresql://u:canary@h/d"],
             &["unexpected argument"],
@@ -127,6 +132,7 @@ fn a_login_that_is_refused() {
     let error = scene.failure_of(4, &["-o", "a.csv", "SELECT 1"]);
     assert_contains(&error, "no_such_database");
     assert_contains(&error, "3D000");
+    assert_contains(&error, "hint: name a database of that server");
 
     let server = Server::builder()
         .with_binaries(binaries.clone())
@@ -198,6 +204,7 @@ fn an_output_that_cannot_be_written() {
     let Some(scene) = Scene::new(1) else { return };
     let error = scene.failure_of(1, &["-o", "none/a.csv", "SELECT 1"]);
     assert_contains(&error, "none/a.csv");
+    assert_contains(&error, "caused by: the directory \"none\" does not exist");
     assert_contains(&error, "hint: create the directory first");
     let error = scene.failure_of(1, &["--format", "csv", "-o", ".", "SELECT 1"]);
     assert_contains(&error, "not of a directory");
@@ -274,6 +281,40 @@ fn a_deadline_that_passes_while_nobody_reads() {
     assert_eq!(status.code(), Some(5));
     assert_contains(&String::from_utf8_lossy(&output.stderr), "within 1 s");
     scene.wait_until_active(0);
+}
+
+/// A row that waits stands behind some that have been sent already; the backend dies between them.
+#[test]
+fn a_backend_that_is_killed_while_it_sends() {
+    let Some(scene) = Scene::new(2) else { return };
+    let sql = "SELECT a, CASE WHEN a = 200000 THEN pg_sleep(60)::text END AS waits \
+               FROM generate_series(1, 200001) a";
+    for (output, order) in [
+        ("a.csv", "shard"),
+        ("a.parquet", "first-come"),
+        ("a.arrow", "shard"),
+    ] {
+        fs::write(scene.path(output), "old").unwrap();
+        let child = scene.query(&["--order", order, "-o", output, sql]).start();
+        scene.wait_until_active(2);
+        // Until both wait in the middle of their rows.
+        std::thread::sleep(Duration::from_millis(300));
+        let kill = format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+             WHERE state = 'active' AND datname = '{}'",
+            scene.database(1)
+        );
+        scene.server.query("postgres", &kill).unwrap();
+        let done = super::Done::from(child.wait_with_output().unwrap());
+        assert_ne!(done.code, 0, "{}", done.stderr);
+        assert_contains(&done.stderr, "shard \"s1\"");
+        assert_contains(&done.stderr, "57P01");
+        // The other shard is told, and nothing half-written takes the place of the file.
+        assert_eq!(fs::read(scene.path(output)).unwrap(), b"old");
+        scene.wait_until_active(0);
+        fs::remove_file(scene.path(output)).unwrap();
+        assert_eq!(scene.files(), [""; 0]);
+    }
 }
 
 #[test]

@@ -54,6 +54,11 @@ fn a_name_that_is_not_found_is_guessed() {
             "a name with capitals needs quotes",
         ),
         ("select idd from orders", "column 8", "orders.id"),
+        (
+            "select id from orders where id::text = \"F\"",
+            "column 40",
+            "text stands in single quotes",
+        ),
     ] {
         let done = query(&scene, sql);
         // Nothing was run: the SQL text is wrong.
@@ -154,6 +159,11 @@ fn the_statement_comes_as_one_would_give_it() {
     let nothing = scene.query(&[]).run();
     assert_eq!(nothing.code, 2);
     assert_contains(&nothing.stderr, "no SQL text came from standard input");
+    let warned = scene
+        .query(&["-o", "n.csv", "--format", "json", "select 7 as n"])
+        .run();
+    assert_eq!(warned.code, 0);
+    assert_contains(&warned.stderr, "n.csv is written as json, not csv");
     // A flag that is misspelt is still one.
     let flag = scene.query(&["--ordr", "shard", "select 1"]).run();
     assert_eq!(flag.code, 2);

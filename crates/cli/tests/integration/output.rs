@@ -187,13 +187,15 @@ fn the_statement_may_come_from_a_file_or_standard_input() {
     let sql = "\u{feff}-- a comment\nSELECT id FROM t\nORDER BY id;\n";
     fs::write(scene.path("q.sql"), sql).unwrap();
     assert_eq!(scene.output_of(&["-f", "q.sql"]), expected);
-    let done = scene.query(&["-f", "-"]).run_with_input(sql);
-    assert_eq!(
-        (done.code, done.stdout.as_str()),
-        (0, expected),
-        "{}",
-        done.stderr
-    );
+    for from in [&["-f", "-"][..], &["-"], &[]] {
+        let done = scene.query(from).run_with_input(sql);
+        assert_eq!(
+            (done.code, done.stdout.as_str()),
+            (0, expected),
+            "{from:?}: {}",
+            done.stderr
+        );
+    }
 }
 
 #[test]
