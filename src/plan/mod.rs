@@ -1,7 +1,7 @@
 //! From a statement, the topology and the catalog to what runs where: a pure function.
 //!
 //! ```text
-//! SQL --parse--> AST --names, locality--> steps --print--> shard SQL, merge SQL, finish SQL
+//! SQL --parse--> AST --names, locality--> steps --print--> shard SQL, merge SQL, finish SQL --check-->
 //! ```
 //!
 //! A [`Plan`] is a list of [`Step`]s. Each runs one SQL text, on some shards or on the server that
@@ -17,6 +17,7 @@ mod arms;
 mod bind;
 mod build;
 mod calls;
+mod check;
 mod constant;
 mod explain;
 mod from_item;
@@ -278,7 +279,7 @@ fn make(question: &Question<'_>) -> std::result::Result<Plan, Stop> {
         )
         .into());
     }
-    Ok(Plan {
+    let plan = Plan {
         steps: lowered.steps,
         columns: question.columns.to_vec(),
         exactness: match lowered.float_order {
@@ -289,7 +290,9 @@ fn make(question: &Question<'_>) -> std::result::Result<Plan, Stop> {
         reasons: lowered.reasons,
         decimals: lowered.decimals,
         surroundings: Surroundings::default(),
-    })
+    };
+    check::check(question, &plan)?;
+    Ok(plan)
 }
 
 /// Writes the one instant of the query wherever it reads the clock; says whether it does.

@@ -6,6 +6,12 @@ use super::bind::tests::{catalog, topology};
 use super::thread::{LOOKS, with_deep_stack};
 use super::*;
 
+/// The columns of a statement, all of them numbers.
+fn numbers(sql: &str) -> Result<Vec<Column>> {
+    let width = check::width(&sql::parse(sql)?.body).unwrap_or_default();
+    Ok(vec![Column::new("x", "int8".parse()?); width])
+}
+
 /// The work of planning a statement of which servers say that it has one column.
 fn work(sql: &str) -> usize {
     with_deep_stack(|| {
@@ -21,7 +27,7 @@ fn work(sql: &str) -> usize {
             merge: MergeMode::Auto,
             decimals: false,
             types: &TypeOptions::default(),
-            columns: &[],
+            columns: &numbers(sql)?,
             answers: &answers,
         })?;
         Ok(LOOKS.get())

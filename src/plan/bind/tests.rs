@@ -47,10 +47,11 @@ pub(in crate::plan) fn catalog() -> Catalog {
         .with_relation(relation("v", view, &columns[..1]))
         .with_function(aggregate("max", (1, Some(1))))
         .with_function(aggregate("count", (0, Some(1))))
+        .with_function(aggregate("sum", (1, Some(1))))
 }
 
 /// One of PostgreSQL's own.
-fn aggregate(name: &str, arguments: (usize, Option<usize>)) -> Function {
+pub(in crate::plan) fn aggregate(name: &str, arguments: (usize, Option<usize>)) -> Function {
     Function {
         schema: "pg_catalog".to_owned(),
         name: name.to_owned(),

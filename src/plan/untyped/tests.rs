@@ -176,7 +176,7 @@ fn planned(sql: &str, answered: &[(Need, Answer)]) -> Result<Plan> {
             merge: MergeMode::Auto,
             decimals: false,
             types: &TypeOptions::default(),
-            columns: &[],
+            columns: &[Column::new("k", "int8".parse()?)],
             answers: &Answers::knowing(Arc::default(), answered.iter().cloned()),
         })
     })

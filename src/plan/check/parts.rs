@@ -1,0 +1,479 @@
+//! Groups that have rows on several shards: a step gives parts of them, and whoever reads it puts the
+//! parts together.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
+    GroupByExpr, Query, Select, SetExpr, SetQuantifier, TableFactor, Visit, Visitor,
+};
+
+use super::Checked;
+use super::reads::Facts;
+use super::shards::{Finality, Limit, factors, finality, has_aggregate, has_grouping_sets};
+use crate::error::Result;
+use crate::plan::naming::{as_column, folded, parts};
+use crate::plan::rewrite::{self, bare};
+use crate::plan::{Merge, Place, Question, Step, functions, locality};
+
+/// What whoever reads a step has to know of its rows.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Given {
+    /// By column, where the rows are parts of groups of which other shards may have others.
+    parts: Option<Vec<Role>>,
+    /// Where they are the first rows of each shard: as many as these.
+    first: Option<Limit>,
+}
+
+/// What a column of a part of a group is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// A value that the rows of the part have in common.
+    Key,
+    /// What is added up: a count, a sum.
+    Sum,
+    Min,
+    Max,
+    And,
+    Or,
+    BitAnd,
+    BitOr,
+    BitXor,
+    /// Anything else.
+    Other,
+}
+
+impl Role {
+    /// What an aggregate that a shard has computed is to the whole.
+    pub(super) fn of(aggregate: &str) -> Self {
+        match aggregate {
+            "count" | "sum" | "regr_count" | "regr_sxx" | "regr_syy" | "regr_sxy" => Self::Sum,
+            "min" => Self::Min,
+            "max" => Self::Max,
+            "bool_and" | "every" => Self::And,
+            "bool_or" => Self::Or,
+            "bit_and" => Self::BitAnd,
+            "bit_or" => Self::BitOr,
+            "bit_xor" => Self::BitXor,
+            _ => Self::Other,
+        }
+    }
+
+    /// Whether an aggregate puts such parts together.
+    pub(super) fn is_merged_by(self, aggregate: &str) -> bool {
+        match self {
+            Self::Key | Self::Other => true,
+            // The parts one by one, from which moments are computed.
+            _ if aggregate == "array_agg" => true,
+            Self::Sum => aggregate == "sum",
+            Self::Min => aggregate == "min",
+            Self::Max => aggregate == "max",
+            Self::And => ["bool_and", "every"].contains(&aggregate),
+            Self::Or => aggregate == "bool_or",
+            Self::BitAnd => aggregate == "bit_and",
+            Self::BitOr => aggregate == "bit_or",
+            Self::BitXor => aggregate == "bit_xor",
+        }
+    }
+}
+
+impl Checked<'_> {
+    /// What whoever reads the step has to know.
+    pub(super) fn given(&self, query: &Query, facts: &Facts) -> Given {
+        let is_apart = matches!(&self.step.place, Place::Shards(shards) if shards.len() > 1);
+        let (true, Merge::Concatenate { fetch: None, .. }) = (
+            is_apart && facts.of_shard && !self.is_last,
+            &self.step.merge,
+        ) else {
+            return Given::default();
+        };
+        Given {
+            parts: match &*query.body {
+                SetExpr::Select(select) => self.parts(select),
+                _ => None,
+            },
+            first: Limit::of(query),
+        }
+    }
+
+    fn parts(&self, select: &Select) -> Option<Vec<Role>> {
+        if finality(select, self.question, true) != Finality::Never {
+            return None;
+        }
+        let items = select.projection.iter().map(rewrite::item_expr);
+        Some(
+            items
+                .map(|expr| expr.map_or(Role::Other, |expr| self.role(&expr)))
+                .collect(),
+        )
+    }
+
+    fn role(&self, expr: &Expr) -> Role {
+        match unguarded(expr) {
+            Expr::Function(function)
+                if functions::is_aggregate(function, self.question.catalog) =>
+            {
+                Role::of(&functions::name(function))
+            }
+            other => match contains_aggregate(other, self.question) {
+                true => Role::Other,
+                false => Role::Key,
+            },
+        }
+    }
+
+    /// Behind grouping sets, each part of a group says for which of them it is: the sets repeat the
+    /// rows.
+    pub(super) fn guarded(&self, select: &Select) -> Result<()> {
+        let is_whole = finality(select, self.question, false) != Finality::Never;
+        if is_whole || !has_grouping_sets(select) {
+            return Ok(());
+        }
+        for item in &select.projection {
+            let Some(expr) = rewrite::item_expr(item) else {
+                continue;
+            };
+            let is_guarded = matches!(bare(&expr), Expr::Case { conditions, .. }
+                if conditions.iter().all(|when| is_grouping(&when.condition)));
+            if !is_guarded && contains_aggregate(&expr, self.question) {
+                return Err(self.wrong(&format!(
+                    "{expr} is computed once for each of several grouping sets"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_grouping(condition: &Expr) -> bool {
+    rewrite::any(
+        condition,
+        |expr| matches!(expr, Expr::Function(function) if functions::name(function) == "grouping"),
+    )
+}
+
+fn contains_aggregate(expr: &Expr, question: &Question<'_>) -> bool {
+    let mut found = false;
+    rewrite::own_expressions(expr, |expr| {
+        found |= matches!(expr, Expr::Function(function)
+            if functions::is_aggregate(function, question.catalog));
+    });
+    found
+}
+
+/// An expression without casts, parentheses, and the CASE that says for which grouping set it is.
+pub(super) fn unguarded(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Nested(inner) | Expr::Cast { expr: inner, .. } => unguarded(inner),
+        Expr::Case {
+            operand: None,
+            conditions,
+            else_result: None,
+            ..
+        } => match &conditions[..] {
+            [only] if is_grouping(&only.condition) => unguarded(&only.result),
+            _ => expr,
+        },
+        other => other,
+    }
+}
+
+impl Checked<'_> {
+    /// Whoever reads parts of groups puts them together, and whoever reads the first rows of each
+    /// shard takes the first of those.
+    pub(super) fn taken(&self, query: &Query, given: &[Given]) -> Result<()> {
+        let used: Vec<Used<'_>> = self
+            .step
+            .uses
+            .iter()
+            .filter_map(|used| {
+                Some(Used {
+                    step: self.earlier.get(*used)?,
+                    given: given.get(*used)?,
+                })
+            })
+            .filter(|used| used.given.parts.is_some() || used.given.first.is_some())
+            .collect();
+        if used.is_empty() {
+            return Ok(());
+        }
+        let mut consumer = Consumer {
+            checked: self,
+            used,
+            // The rows of the step may be read as a set themselves.
+            is_set: vec![false],
+            wrong: None,
+        };
+        let _ = query.visit(&mut consumer);
+        consumer.wrong.map_or(Ok(()), |what| Err(self.wrong(&what)))
+    }
+}
+
+/// An earlier step whose rows are not all that there is to know.
+struct Used<'a> {
+    step: &'a Step,
+    given: &'a Given,
+}
+
+struct Consumer<'a> {
+    checked: &'a Checked<'a>,
+    used: Vec<Used<'a>>,
+    /// For each query around: whether only which rows it has matters, and not how often.
+    is_set: Vec<bool>,
+    wrong: Option<String>,
+}
+
+impl Visitor for Consumer<'_> {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        // What is asked of these is the same however often a row comes.
+        if let Expr::InSubquery { .. }
+        | Expr::Exists { .. }
+        | Expr::AnyOp { .. }
+        | Expr::AllOp { .. } = expr
+        {
+            self.is_set.push(true);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        if let Expr::InSubquery { .. }
+        | Expr::Exists { .. }
+        | Expr::AnyOp { .. }
+        | Expr::AllOp { .. } = expr
+        {
+            self.is_set.pop();
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        let around = self.is_set.last().copied().unwrap_or(false);
+        let is_set = around || is_set_operation(&query.body);
+        self.is_set.push(is_set);
+        match self.first_rows(query) {
+            Some(what) => {
+                self.wrong = Some(what);
+                ControlFlow::Break(())
+            }
+            None => ControlFlow::Continue(()),
+        }
+    }
+
+    fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+        self.is_set.pop();
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
+        let is_set = self.is_set.last().copied().unwrap_or(false);
+        match self.block(select, is_set) {
+            Some(what) => {
+                self.wrong = Some(what);
+                ControlFlow::Break(())
+            }
+            None => ControlFlow::Continue(()),
+        }
+    }
+}
+
+/// Whether every SELECT of a body is an operand of a set operation without ALL.
+fn is_set_operation(body: &SetExpr) -> bool {
+    matches!(body, SetExpr::SetOperation { set_quantifier, .. }
+        if !matches!(set_quantifier, SetQuantifier::All))
+}
+
+impl Consumer<'_> {
+    /// What is wrong with a query that reads the first rows of each shard.
+    fn first_rows(&self, query: &Query) -> Option<String> {
+        let SetExpr::Select(select) = &*query.body else {
+            return None;
+        };
+        let of = Limit::of(query);
+        self.read_by(select).find_map(|(used, _)| {
+            let first = used.given.first?;
+            let is_enough = match of.map(|of| (of, of.wanted())) {
+                Some((of, Some(wanted))) => {
+                    first.rows.is_some_and(|rows| wanted <= rows)
+                        && (!of.with_ties || first.with_ties)
+                }
+                _ => false,
+            };
+            (!is_enough).then(|| {
+                format!(
+                    "it takes more than the first rows that each shard gives of {}",
+                    used.step.name
+                )
+            })
+        })
+    }
+
+    /// What is wrong with a SELECT that may read parts in its FROM.
+    fn block(&self, select: &Select, is_set: bool) -> Option<String> {
+        self.read_by(select).find_map(|(used, factor)| {
+            let roles = used.given.parts.as_ref()?;
+            let alias = locality::factor_alias(factor)?;
+            let names = columns(factor, used.step);
+            one_relation(select, self.checked.question, is_set, &alias, &names, roles)
+        })
+    }
+
+    /// The steps in the FROM of a SELECT.
+    fn read_by<'b>(
+        &'b self,
+        select: &'b Select,
+    ) -> impl Iterator<Item = (&'b Used<'b>, &'b TableFactor)> {
+        select.from.iter().flat_map(factors).filter_map(|factor| {
+            let TableFactor::Table {
+                name, args: None, ..
+            } = factor
+            else {
+                return None;
+            };
+            let name = parts(name);
+            let used = self
+                .used
+                .iter()
+                .find(|used| name == [used.step.name.as_str()])?;
+            Some((used, factor))
+        })
+    }
+}
+
+/// What the columns of a step are called in FROM.
+fn columns(factor: &TableFactor, step: &Step) -> Vec<String> {
+    let own = step.columns.iter().map(|column| column.name.clone());
+    let mut names: Vec<String> = own.collect();
+    if let TableFactor::Table {
+        alias: Some(alias), ..
+    } = factor
+    {
+        for (name, renamed) in names.iter_mut().zip(&alias.columns) {
+            *name = folded(&renamed.name);
+        }
+    }
+    names
+}
+
+/// Aggregates that give the same however often a row comes.
+const IDEMPOTENT: [&str; 9] = [
+    "min",
+    "max",
+    "bool_and",
+    "bool_or",
+    "every",
+    "bit_and",
+    "bit_or",
+    "range_agg",
+    "range_intersect_agg",
+];
+
+fn one_relation(
+    select: &Select,
+    question: &Question<'_>,
+    is_set: bool,
+    alias: &str,
+    names: &[String],
+    roles: &[Role],
+) -> Option<String> {
+    let role = |expr: &Expr| {
+        let (of, name) = as_column(expr)?;
+        let position = (of == alias).then(|| names.iter().position(|it| *it == name))??;
+        roles.get(position).copied()
+    };
+    let mut uses = Uses {
+        question,
+        role: &role,
+        found: 0,
+        merged: 0,
+        wrong: None,
+    };
+    let _ = select.visit(&mut uses);
+    if let Some(what) = uses.wrong {
+        return Some(what);
+    }
+    if uses.found != uses.merged {
+        return Some(format!(
+            "it takes a part of a group from {alias} for the whole"
+        ));
+    }
+    let is_merged = uses.merged > 0;
+    let is_joined = is_merged || is_grouped(select, question) || select.distinct.is_some();
+    match is_set || is_joined {
+        true => None,
+        false => Some(format!(
+            "it reads groups from {alias} that come from several shards, and does not join them"
+        )),
+    }
+}
+
+/// Whether a SELECT has GROUP BY, or an aggregate that makes one group of all rows.
+fn is_grouped(select: &Select, question: &Question<'_>) -> bool {
+    !matches!(&select.group_by, GroupByExpr::Expressions(keys, _) if keys.is_empty())
+        || select.having.is_some()
+        || has_aggregate(select, question.catalog)
+}
+
+/// Counts how columns that are parts are used.
+struct Uses<'a, F> {
+    question: &'a Question<'a>,
+    role: &'a F,
+    /// References to parts.
+    found: usize,
+    /// References that are the argument of the aggregate which puts them together.
+    merged: usize,
+    wrong: Option<String>,
+}
+
+impl<F: Fn(&Expr) -> Option<Role>> Visitor for Uses<'_, F> {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        if let Expr::CompoundIdentifier(_) = expr
+            && (self.role)(expr).is_some_and(|role| !matches!(role, Role::Key | Role::Other))
+        {
+            self.found += 1;
+        }
+        if let Expr::Function(function) = expr
+            && function.over.is_none()
+        {
+            self.function(function);
+        }
+        match self.wrong {
+            Some(_) => ControlFlow::Break(()),
+            None => ControlFlow::Continue(()),
+        }
+    }
+}
+
+impl<F: Fn(&Expr) -> Option<Role>> Uses<'_, F> {
+    fn function(&mut self, function: &Function) {
+        let name = functions::name(function);
+        let is_distinct = matches!(&function.args, FunctionArguments::List(list)
+            if list.duplicate_treatment == Some(DuplicateTreatment::Distinct));
+        for arg in functions::arguments(function) {
+            let FunctionArg::Unnamed(FunctionArgExpr::Expr(arg)) = arg else {
+                continue;
+            };
+            let arg = unguarded(arg);
+            match (self.role)(arg) {
+                Some(Role::Key)
+                    if !is_distinct
+                        && functions::is_aggregate(function, self.question.catalog)
+                        && !IDEMPOTENT.contains(&&*name) =>
+                {
+                    self.wrong = Some(format!(
+                        "{name} counts {arg} once for each shard, and not for each row"
+                    ));
+                }
+                Some(Role::Key | Role::Other) | None => {}
+                Some(role) if role.is_merged_by(&name) && !is_distinct => self.merged += 1,
+                Some(_) => {
+                    self.wrong = Some(format!("{name} does not put {arg} together"));
+                }
+            }
+        }
+    }
+}
