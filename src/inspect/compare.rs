@@ -1,6 +1,6 @@
 //! How the catalogs of all shards differ. Plain code: no I/O.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use super::catalog::{Catalog, InspectedRelation};
 use super::drift::{Drift, DriftKind};
@@ -16,24 +16,26 @@ pub(super) fn drift(names: &[String], catalogs: &[Catalog]) -> Vec<Drift> {
         drift: Vec::new(),
     };
     found.servers();
+    let settings = by_key(catalogs.iter().map(|it| &it.details.settings));
+    found.named(DriftKind::Setting, "setting", settings, |it| it?.clone());
+    let extensions = by_key(catalogs.iter().map(|it| &it.details.extensions));
+    found.named(DriftKind::Extension, "extension", extensions, |it| {
+        Some(it.map_or("missing".to_owned(), |version| format!("version {version}")))
+    });
     // Where it matters that some shards lack a collation or type, the columns that use it differ too.
     let collations = by_key(catalogs.iter().map(|it| {
         let collations = it.facts.collations.iter();
         collations.filter(|(_, collation)| collation.is_used)
     }));
-    for (name, shards) in collations {
-        let shown = shards.iter().map(|it| it.map(Collation::describe));
-        found.compare(DriftKind::Collation, &format!("collation {name}"), shown);
-    }
+    found.named(DriftKind::Collation, "collation", collations, |it| {
+        it.map(Collation::describe)
+    });
     let types = by_key(catalogs.iter().map(|it| {
         let types = it.facts.types.iter();
         // A multirange type comes with its range type.
         types.filter(|(_, data_type)| data_type.kind != 'm')
     }));
-    for (name, shards) in types {
-        let shown = shards.iter().map(|it| it.map(Type::describe));
-        found.compare(DriftKind::Type, &format!("type {name}"), shown);
-    }
+    found.named(DriftKind::Type, "type", types, |it| it.map(Type::describe));
     for ((schema, name), shards) in by_name(catalogs) {
         found.relation(&label(schema, name), &shards);
     }
@@ -52,68 +54,70 @@ struct Findings<'a> {
 impl Findings<'_> {
     fn servers(&mut self) {
         self.each(DriftKind::Server, "major version of PostgreSQL", |it| {
-            Some((it.facts.version / 10_000).to_string())
+            (it.facts.version / 10_000).to_string()
         });
         self.each(DriftKind::Server, "encoding of the database", |it| {
-            Some(it.facts.database.encoding.clone())
+            it.facts.database.encoding.clone()
         });
         self.each(DriftKind::Collation, "collation of the database", |it| {
-            Some(it.facts.database.collation())
+            it.facts.database.collation()
         });
         self.each(DriftKind::Setting, "schemas of the search path", |it| {
-            Some(it.search_path().collect::<Vec<_>>().join(", "))
+            it.search_path().collect::<Vec<_>>().join(", ")
         });
-        let settings = self
-            .catalogs
-            .iter()
-            .flat_map(|it| it.details.settings.keys());
-        for name in settings.collect::<BTreeSet<_>>() {
-            self.each(DriftKind::Setting, &format!("setting {name}"), |it| {
-                it.details.settings.get(name).cloned().flatten()
-            });
-        }
-        let extensions = self
-            .catalogs
-            .iter()
-            .flat_map(|it| it.details.extensions.keys());
-        for name in extensions.collect::<BTreeSet<_>>() {
-            self.each(DriftKind::Extension, &format!("extension {name}"), |it| {
-                Some(match it.details.extensions.get(name) {
-                    Some(version) => format!("version {version}"),
-                    None => "missing".to_owned(),
-                })
-            });
-        }
     }
 
     fn relation(&mut self, table: &str, shards: &PerShard<InspectedRelation<'_>>) {
         let facts = shards.iter().map(|it| it.map(|it| it.facts)).collect();
         let differences = self.comparison.relation_differences(&facts);
         let differences = differences.into_iter().map(|it| {
-            let kind = kind(it.aspect);
+            let kind = match it.aspect {
+                Aspect::Missing => DriftKind::MissingTable,
+                Aspect::Definition => DriftKind::Definition,
+                Aspect::Column => DriftKind::Column,
+                Aspect::Collation => DriftKind::Collation,
+            };
             Drift::new(kind, Some(table), it.message)
         });
         self.drift.extend(differences);
-        let policies: PerShard<String> =
-            shards.iter().map(|it| it.as_ref().map(policies)).collect();
-        let difference = self.comparison.differ("list of policies", &policies);
-        let difference = difference.map(|it| Drift::new(DriftKind::Definition, Some(table), it));
-        self.drift.extend(difference);
+        let policies = shards.iter().map(|it| it.as_ref().map(policies));
+        self.compare(
+            DriftKind::Definition,
+            Some(table),
+            "list of policies",
+            policies,
+        );
+    }
+
+    /// Compares things that have a name.
+    fn named<T>(
+        &mut self,
+        kind: DriftKind,
+        what: &str,
+        things: BTreeMap<&String, PerShard<&T>>,
+        show: impl Fn(Option<&T>) -> Option<String>,
+    ) {
+        for (name, shards) in things {
+            let shown = shards.into_iter().map(&show);
+            self.compare(kind, None, &format!("{what} {name}"), shown);
+        }
     }
 
     /// Compares what each database says.
-    fn each(&mut self, kind: DriftKind, what: &str, read: impl Fn(&Catalog) -> Option<String>) {
-        self.compare(kind, what, self.catalogs.iter().map(read));
+    fn each(&mut self, kind: DriftKind, what: &str, read: impl Fn(&Catalog) -> String) {
+        let shown = self.catalogs.iter().map(|it| Some(read(it)));
+        self.compare(kind, None, what, shown);
     }
 
     fn compare(
         &mut self,
         kind: DriftKind,
+        table: Option<&str>,
         what: &str,
         values: impl Iterator<Item = Option<String>>,
     ) {
         let difference = self.comparison.differ(what, &values.collect::<Vec<_>>());
-        let difference = difference.map(|message| Drift::new(kind, None, message));
+        let difference = difference.map(|message| Drift::new(kind, table, message));
         self.drift.extend(difference);
     }
 }
@@ -123,23 +127,6 @@ fn policies(relation: &InspectedRelation<'_>) -> String {
     match relation.facts.row_security && !relation.details.policies.is_empty() {
         true => relation.details.policies.join(", "),
         false => "none".to_owned(),
-    }
-}
-
-fn kind(aspect: Aspect) -> DriftKind {
-    match aspect {
-        Aspect::Missing => DriftKind::MissingTable,
-        Aspect::Kind
-        | Aspect::Partitioning
-        | Aspect::Query
-        | Aspect::RowSecurity
-        | Aspect::Keys => DriftKind::Definition,
-        Aspect::MissingColumn
-        | Aspect::ColumnOrder
-        | Aspect::ColumnType
-        | Aspect::Nullability
-        | Aspect::Expression => DriftKind::Column,
-        Aspect::ColumnCollation => DriftKind::Collation,
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::catalog::{Catalog, ForeignKey, InspectedRelation};
 use super::drift::RelationKind;
-use crate::catalog::facts::{Column, Facts, Key, ShardRelation};
+use crate::catalog::facts::{Column, Facts, ShardRelation};
 use crate::catalog::{PerShard, by_key, places};
 use crate::quote::identifier;
 
@@ -75,37 +75,18 @@ pub(super) fn merge(catalogs: &[Catalog]) -> Vec<Merged> {
         .filter_map(|((schema, name), shards)| {
             let present: Vec<InspectedRelation<'_>> = shards.iter().copied().flatten().collect();
             let first = present.first()?;
-            let is_key = |key: &&Key| {
-                let has = |it: &Key| it.columns == key.columns;
-                present.iter().all(|it| it.facts.keys.iter().any(has))
-            };
             let is_primary =
-                |it: &InspectedRelation<'_>| it.facts.keys.iter().any(|k| k.is_primary);
-            let is_foreign_key = |key: &&ForeignKey| {
-                present
-                    .iter()
-                    .all(|it| it.details.foreign_keys.contains(key))
-            };
+                |it: &InspectedRelation<'_>| it.facts.keys.iter().any(|key| key.is_primary);
             Some(Merged {
                 schema: schema.to_owned(),
                 name: name.to_owned(),
                 kind: RelationKind::from_relkind(first.facts.kind),
                 columns: merge_columns(catalogs, &shards),
-                keys: first
-                    .facts
-                    .keys
-                    .iter()
-                    .filter(is_key)
-                    .map(|key| key.columns.clone())
-                    .collect(),
+                keys: common(&present, |it| {
+                    it.facts.keys.iter().map(|key| &key.columns).collect()
+                }),
                 has_primary_key: present.iter().all(is_primary),
-                foreign_keys: first
-                    .details
-                    .foreign_keys
-                    .iter()
-                    .filter(is_foreign_key)
-                    .cloned()
-                    .collect(),
+                foreign_keys: common(&present, |it| it.details.foreign_keys.iter().collect()),
                 estimates: shards
                     .iter()
                     .map(|relation| relation.map_or(0.0, |relation| relation.details.estimate))
@@ -126,6 +107,17 @@ pub(super) fn by_name(
         let relations = catalog.relations();
         relations.map(|it| ((&*it.facts.schema, &*it.facts.name), it))
     }))
+}
+
+/// What every shard lists, in the order of the first.
+fn common<'a, T: Clone + PartialEq + 'a>(
+    relations: &[InspectedRelation<'a>],
+    list: impl Fn(&InspectedRelation<'a>) -> Vec<&'a T>,
+) -> Vec<T> {
+    let lists: Vec<Vec<&T>> = relations.iter().map(list).collect();
+    let first = lists.first().into_iter().flatten();
+    let common = first.filter(|it| lists.iter().all(|list| list.contains(it)));
+    common.map(|it| (*it).clone()).collect()
 }
 
 fn merge_columns(

@@ -7,8 +7,10 @@ use crate::catalog::facts;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Difference {
     pub(crate) aspect: Aspect,
-    /// Which shards differ how, in what follows the name of the relation.
+    /// Which shards differ how, without the name of the relation.
     pub(crate) message: String,
+    /// What a query that names the relation is refused with; `None` where no answer depends on it.
+    pub(super) refusal: Option<String>,
 }
 
 /// In what relations of one name differ.
@@ -16,39 +18,28 @@ pub(crate) struct Difference {
 pub(crate) enum Aspect {
     /// Some shards do not have it.
     Missing,
-    Kind,
-    /// A table has partitions on some shards only.
-    Partitioning,
-    /// The query of a view.
-    Query,
-    RowSecurity,
-    MissingColumn,
-    ColumnOrder,
-    ColumnType,
-    Nullability,
-    /// The expression of a generated column.
-    Expression,
-    ColumnCollation,
-    Keys,
+    /// What it is as a whole.
+    Definition,
+    Column,
+    /// Of a column.
+    Collation,
 }
 
-impl Aspect {
-    /// Whether a query may get another answer than from one database. The rest is either stored with
-    /// the rows, or holds for all shards only where it holds for each.
-    fn changes_answers(self) -> bool {
-        match self {
-            Self::Missing
-            | Self::Kind
-            | Self::Query
-            | Self::MissingColumn
-            | Self::ColumnOrder
-            | Self::ColumnType
-            | Self::ColumnCollation => true,
-            Self::Partitioning
-            | Self::RowSecurity
-            | Self::Nullability
-            | Self::Expression
-            | Self::Keys => false,
+impl Difference {
+    fn shown(aspect: Aspect, message: String) -> Self {
+        Self {
+            aspect,
+            message,
+            refusal: None,
+        }
+    }
+
+    fn refused(aspect: Aspect, message: String) -> Self {
+        let refusal = Some(message.clone());
+        Self {
+            aspect,
+            message,
+            refusal,
         }
     }
 }
@@ -56,73 +47,72 @@ impl Aspect {
 /// What each shard has of a relation.
 pub(super) type Relations<'a> = PerShard<&'a facts::ShardRelation>;
 
-/// What may differ, and how it does.
-type Found = (Aspect, Option<String>);
-
 impl Comparison<'_> {
     /// All ways in which the shards differ on a relation.
     pub(crate) fn relation_differences(&self, shards: &Relations<'_>) -> Vec<Difference> {
         if shards.windows(2).all(|pair| pair[0] == pair[1]) {
             return Vec::new();
         }
-        let missing = self.missing_on(&places(shards, Option::is_none));
+        let missing = self
+            .missing_on(&places(shards, Option::is_none))
+            .map(|it| Difference::refused(Aspect::Missing, it));
+        // Whether a table has partitions is nothing to a query.
         let is_table = |it: &&facts::ShardRelation| matches!(it.kind, 'r' | 'p');
-        let kind = match shards.iter().flatten().all(is_table) {
-            true => Aspect::Partitioning,
-            false => Aspect::Kind,
-        };
-        let kinds = each(shards, |it| kind_name(it.kind));
-        let row_security = each(shards, |it| match it.row_security {
-            true => "on",
-            false => "off",
-        });
-        let mut found: Vec<Found> = vec![
-            (Aspect::Missing, missing),
-            (kind, self.differ("kind of relation", &kinds)),
-            (
-                Aspect::Query,
-                self.differ("query of the view", &each(shards, query)),
-            ),
-            (
-                Aspect::RowSecurity,
-                self.differ("row security", &row_security),
-            ),
-        ];
-        let columns = column_names(shards);
-        found.extend(self.list_differences(&columns, shards));
-        let of_columns = columns
-            .into_iter()
+        let kind = self
+            .differ("kind of relation", &each(shards, |it| kind_name(it.kind)))
+            .map(|it| match shards.iter().flatten().all(is_table) {
+                true => Difference::shown(Aspect::Definition, it),
+                false => Difference::refused(Aspect::Definition, it),
+            });
+        let query = self
+            .differ("query of the view", &each(shards, query))
+            .map(|it| Difference {
+                refusal: self.line_difference(shards).or(Some(it.clone())),
+                ..Difference::shown(Aspect::Definition, it)
+            });
+        let on_or_off = |it: &facts::ShardRelation| if it.row_security { "on" } else { "off" };
+        let row_security = self
+            .differ("row security", &each(shards, on_or_off))
+            .map(|it| Difference::shown(Aspect::Definition, it));
+        let keys = self
+            .differ("unique keys", &each(shards, key_list))
+            .map(|it| Difference::shown(Aspect::Definition, it));
+        let names = column_names(shards);
+        let of_columns = names
+            .iter()
             .flat_map(|name| self.column_differences(name, shards));
-        found.extend(of_columns);
-        let keys = self.differ("unique keys", &each(shards, key_list));
-        found.push((Aspect::Keys, keys));
-        let found = found.into_iter();
-        let differences = found.filter_map(|(aspect, message)| {
-            let message = message?;
-            Some(Difference { aspect, message })
-        });
-        differences.collect()
+        let whole = [missing, kind, query, row_security, keys].into_iter();
+        whole
+            .flatten()
+            .chain(self.list_differences(&names, shards))
+            .chain(of_columns)
+            .collect()
     }
 
     /// Which columns are missing; or their order, in which `SELECT *` gives them.
-    fn list_differences(&self, columns: &[&str], shards: &Relations<'_>) -> Vec<Found> {
-        let missing = columns.iter().filter_map(|name| {
+    fn list_differences(&self, names: &[&str], shards: &Relations<'_>) -> Vec<Difference> {
+        let lists = each(shards, column_list);
+        let missing = names.iter().filter_map(|name| {
             let lacks = |it: &facts::ShardRelation| it.column(name).is_none();
             let missing = self.missing_on(&places(shards, |it| it.is_some_and(lacks)))?;
-            let message = format!("column {name} is {missing}");
-            Some((Aspect::MissingColumn, Some(message)))
+            Some(Difference {
+                refusal: self.differ("list of columns", &lists),
+                ..Difference::shown(Aspect::Column, format!("column {name} is {missing}"))
+            })
         });
-        let missing: Vec<Found> = missing.collect();
-        match missing.is_empty() {
-            true => {
-                let order = self.differ("order of columns", &each(shards, column_list));
-                vec![(Aspect::ColumnOrder, order)]
-            }
-            false => missing,
+        let missing: Vec<Difference> = missing.collect();
+        if !missing.is_empty() {
+            return missing;
         }
+        let order = self.differ("order of columns", &lists);
+        let order = order.map(|it| Difference {
+            refusal: self.differ("list of columns", &lists),
+            ..Difference::shown(Aspect::Column, it)
+        });
+        order.into_iter().collect()
     }
 
-    fn column_differences(&self, name: &str, shards: &Relations<'_>) -> [Found; 4] {
+    fn column_differences(&self, name: &str, shards: &Relations<'_>) -> Vec<Difference> {
         let columns = shards.iter().map(|it| (*it)?.column(name));
         let columns: PerShard<&facts::Column> = columns.collect();
         let differ = |what: &str, read: fn(&facts::Column) -> &str| {
@@ -131,34 +121,22 @@ impl Comparison<'_> {
         };
         let data_type = differ("type", |it| &it.data_type)
             // Domains of one name may hide different base types.
-            .or_else(|| differ("base type", |it| &it.base));
+            .or_else(|| differ("base type", |it| &it.base))
+            .map(|it| Difference::refused(Aspect::Column, it));
         let nullability = differ("nullability", |it| match it.not_null {
             true => "not null",
             false => "nullable",
-        });
-        let expression = differ("expression", |it| or_none(&it.generated));
-        let collation = differ("collation", |it| or_none(&it.collation));
-        [
-            (Aspect::ColumnType, data_type),
-            (Aspect::Nullability, nullability),
-            (Aspect::Expression, expression),
-            (Aspect::ColumnCollation, collation),
-        ]
-    }
-
-    /// The first difference that can change an answer: of queries a line, of columns the list.
-    pub(super) fn refusal(&self, label: &str, shards: &Relations<'_>) -> Option<String> {
-        let mut all = self.relation_differences(shards).into_iter();
-        let first = all.find(|it| it.aspect.changes_answers())?;
-        let message = match first.aspect {
-            Aspect::Missing => return Some(format!("{label} is {}", first.message)),
-            Aspect::Query => self.line_difference(shards),
-            Aspect::MissingColumn | Aspect::ColumnOrder => {
-                self.differ("list of columns", &each(shards, column_list))
-            }
-            _ => None,
-        };
-        Some(format!("{label}: {}", message.unwrap_or(first.message)))
+        })
+        .map(|it| Difference::shown(Aspect::Column, it));
+        // Its values are stored.
+        let expression = differ("expression", |it| or_none(&it.generated))
+            .map(|it| Difference::shown(Aspect::Column, it));
+        let collation = differ("collation", |it| or_none(&it.collation))
+            .map(|it| Difference::refused(Aspect::Collation, it));
+        [data_type, nullability, expression, collation]
+            .into_iter()
+            .flatten()
+            .collect()
     }
 
     /// How the shards differ on the first line of a view's query that is not the same; `None` where

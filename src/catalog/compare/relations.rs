@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::differences::Relations;
+use super::differences::{Aspect, Relations};
 use super::{Comparison, DEFAULT_COLLATION, by_key, element_name};
 use crate::catalog::{BaseType, Collation, ColumnFacts, DataType, Relation, RelationKind, facts};
 
@@ -27,9 +27,13 @@ impl Comparison<'_> {
             .filter_map(|shards| {
                 let mut relation = merge_relation(shards, collation)?;
                 let label = format!("{}.{}", relation.schema, relation.name);
-                relation.difference = self
-                    .refusal(&label, shards)
-                    .or_else(|| Some(format!("{label}: {}", within(shards, collations, types)?)));
+                let differences = self.relation_differences(shards).into_iter();
+                let mut refusals = differences.filter_map(|it| Some((it.aspect, it.refusal?)));
+                relation.difference = match refusals.next() {
+                    Some((Aspect::Missing, missing)) => Some(format!("{label} is {missing}")),
+                    Some((_, difference)) => Some(format!("{label}: {difference}")),
+                    None => within(shards, collations, types).map(|it| format!("{label}: {it}")),
+                };
                 Some(relation)
             })
             .collect();

@@ -151,9 +151,9 @@ fn what_changes_no_answer_is_a_difference_and_no_refusal() {
         [
             "kind of relation differs: table on s0; partitioned table on s1",
             "row security differs: off on s0; on on s1",
+            "unique keys differs: none on s0; (a, b) (b) on s1",
             "nullability of column a differs: not null on s0; nullable on s1",
             "expression of column b differs: none on s0; (a + 1) on s1",
-            "unique keys differs: none on s0; (a, b) (b) on s1",
         ]
     );
     assert_eq!(difference(&[&here, &there]), None);
