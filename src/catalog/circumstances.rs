@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::identity::Identity;
+use super::identity::{self, Identity};
 use crate::error::Result;
 use crate::quote;
 
@@ -87,5 +87,6 @@ pub(super) fn query(names: &[String]) -> Result<String> {
         .map(|name| format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\"")))
         .collect();
     let array = quote::literal(&format!("{{{}}}", elements.join(",")))?;
-    Ok(QUERY.replace("{names}", &array))
+    let query = QUERY.replace("{identity}", identity::EXPRESSION);
+    Ok(query.replace("{names}", &array))
 }

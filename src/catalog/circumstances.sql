@@ -100,16 +100,7 @@ WITH me AS (
     SELECT lower(name) FROM unnest({names}::text[]) AS name
 )
 SELECT json_build_object(
-    'identity', json_build_object(
-        -- As a query of its own: the right to a function is asked about where it is named, whether or
-        -- not it is called.
-        'system', CASE WHEN has_function_privilege('pg_control_system()', 'EXECUTE') THEN substring(
-            query_to_xml('SELECT system_identifier FROM pg_catalog.pg_control_system()',
-                         false, false, '')::text
-            FROM '<system_identifier>([0-9]+)<') END,
-        'database', (SELECT oid::text FROM own),
-        'started', extract(epoch FROM pg_postmaster_start_time())::text,
-        'in_recovery', pg_is_in_recovery()),
+    'identity', {identity},
     'role', current_user,
     'session_role', session_user,
     'settings', (SELECT json_object_agg(lower(s.name), s.setting) FROM pg_settings s),

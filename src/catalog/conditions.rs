@@ -1,9 +1,9 @@
 //! Under which conditions the shards answer: what one query may rely on, over all of them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use super::circumstances::{Circumstances, Policy, Read, RelationCircumstances};
-use super::compare::{differences, name_list};
+use super::compare::{by_key, differences, name_list};
 use super::settings::{self, Settings};
 
 /// As many rows make an estimate large enough to be compared.
@@ -131,17 +131,10 @@ fn same_database(names: &[String], shards: &[Circumstances]) -> Option<Refusal> 
 }
 
 fn relations(names: &[String], shards: &[Circumstances]) -> HashMap<(String, String), Access> {
-    let mut found: BTreeMap<(&str, &str), Vec<Option<&RelationCircumstances>>> = BTreeMap::new();
-    for (place, shard) in shards.iter().enumerate() {
-        for relation in &shard.relations {
-            let same = found
-                .entry((&relation.schema, &relation.name))
-                .or_insert_with(|| vec![None; shards.len()]);
-            if let Some(slot) = same.get_mut(place) {
-                *slot = Some(relation);
-            }
-        }
-    }
+    let found = by_key(shards.iter().map(|shard| {
+        let relations = shard.relations.iter();
+        relations.map(|it| ((&*it.schema, &*it.name), it))
+    }));
     let merged = found.into_iter().map(|((schema, name), relations)| {
         let access = access(names, shards, &relations);
         ((schema.to_owned(), name.to_owned()), access)

@@ -154,7 +154,7 @@ impl Type {
 }
 
 /// `pg_class`: anything that a query can read rows from.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct ShardRelation {
     pub(crate) schema: String,
     pub(crate) name: String,
@@ -168,6 +168,13 @@ pub(crate) struct ShardRelation {
     pub(crate) columns: Vec<Column>,
     /// Unique indexes over all rows, that of the primary key first.
     pub(crate) keys: Vec<Key>,
+}
+
+impl ShardRelation {
+    /// The column of this name.
+    pub(crate) fn column(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|column| column.name == name)
+    }
 }
 
 /// `pg_attribute`.
@@ -290,4 +297,91 @@ pub(crate) struct Cast {
 
 fn optional(value: Option<&str>) -> &str {
     value.unwrap_or("none")
+}
+
+/// Facts for the tests of whatever compares them.
+#[cfg(test)]
+pub(crate) mod fixture {
+    use super::*;
+
+    /// A column that is never NULL.
+    pub(crate) fn column(name: &str, data_type: &str) -> Column {
+        Column {
+            name: name.to_owned(),
+            quoted: name.to_owned(),
+            data_type: data_type.to_owned(),
+            base: data_type.to_owned(),
+            base_schema: "pg_catalog".to_owned(),
+            base_name: data_type.to_owned(),
+            base_kind: 'b',
+            element: None,
+            domain: None,
+            modifier: -1,
+            dimensions: 0,
+            not_null: true,
+            generated: None,
+            collation: None,
+        }
+    }
+
+    /// A unique index of these columns.
+    pub(crate) fn key(columns: &[&str]) -> Key {
+        Key {
+            columns: columns.iter().map(|name| (*name).to_owned()).collect(),
+            is_primary: false,
+            is_plain: true,
+        }
+    }
+
+    /// A table.
+    pub(crate) fn relation(name: &str, columns: &[Column]) -> ShardRelation {
+        ShardRelation {
+            schema: "public".to_owned(),
+            name: name.to_owned(),
+            kind: 'r',
+            parent: None,
+            row_security: false,
+            definition: None,
+            columns: columns.to_vec(),
+            keys: Vec::new(),
+        }
+    }
+
+    /// A database with these relations.
+    pub(crate) fn facts(relations: &[ShardRelation]) -> Facts {
+        Facts {
+            version: 150_004,
+            database: Database {
+                encoding: "UTF8".to_owned(),
+                collate: Some("C".to_owned()),
+                ctype: Some("C".to_owned()),
+                provider: "c".to_owned(),
+                locale: None,
+                version: None,
+            },
+            collations: BTreeMap::new(),
+            types: BTreeMap::new(),
+            relations: relations.to_vec(),
+            system_relations: BTreeMap::from([(
+                "pg_catalog".to_owned(),
+                vec!["pg_class".to_owned()],
+            )]),
+            system_functions: vec![SystemFunctions {
+                schema: "pg_catalog".to_owned(),
+                kind: 'a',
+                volatility: 'i',
+                least: 1,
+                most: Some(1),
+                names: vec!["sum".to_owned(), "avg".to_owned()],
+            }],
+            system_types: Vec::new(),
+            functions: Vec::new(),
+            operators: Vec::new(),
+            casts: Vec::new(),
+            classes: BTreeMap::new(),
+            role: ("app".to_owned(), "app".to_owned()),
+            text_search: BTreeMap::new(),
+            search_path: vec!["pg_catalog".to_owned(), "public".to_owned()],
+        }
+    }
 }

@@ -4,29 +4,21 @@
 use serde::Deserialize;
 
 use super::name_list;
-use crate::connect::Session;
-use crate::error::{Error, ErrorKind, Phase, Result};
+use crate::error::{Error, ErrorKind, Result};
 
-/// Whether this role may call `pg_control_system()`; some hosted servers revoke it. A separate
-/// question, because PostgreSQL checks the right before it looks at any `CASE`
-/// (`ExecInitFunc` in `src/backend/executor/execExpr.c`).
-const MAY_ASK: &str =
-    "SELECT pg_catalog.has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE')";
-
-/// What [`Identity`] holds, but for the system identifier.
-const DATABASE: &str = "d.oid, pg_catalog.pg_postmaster_start_time(), pg_catalog.pg_is_in_recovery() \
-     FROM pg_catalog.pg_database AS d WHERE d.datname = pg_catalog.current_database()";
+/// Gives an [`Identity`] as JSON, within a query that runs with search_path = pg_catalog.
+pub(crate) const EXPRESSION: &str = include_str!("identity.sql");
 
 /// What tells one database from all others.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct Identity {
     /// The number that `initdb` gave the cluster of databases, which its copies keep; `None` where
-    /// this role may not ask for it.
-    pub(super) system: Option<String>,
-    pub(super) database: String,
-    /// When this server was started, to the microsecond.
-    pub(super) started: String,
-    pub(super) in_recovery: bool,
+    /// this role may not call `pg_control_system()`, as on some hosted servers.
+    pub(crate) system: Option<String>,
+    pub(crate) database: String,
+    /// When this server was started, in seconds since 1970, to the microsecond.
+    pub(crate) started: String,
+    pub(crate) in_recovery: bool,
 }
 
 impl Identity {
@@ -50,42 +42,11 @@ impl Identity {
     }
 }
 
-/// Reads the identity of one shard's database.
-///
-/// # Errors
-/// What the server says; [`ErrorKind::Decode`] when its answer is not what was asked for.
-pub(crate) async fn read(session: &mut Session) -> Result<Identity> {
-    let may_ask = session.query(MAY_ASK).await?;
-    let system = match may_ask.first().and_then(|row| row.first()) {
-        Some(Some(answer)) if answer == "t" => {
-            "(SELECT system_identifier FROM pg_catalog.pg_control_system())"
-        }
-        _ => "NULL",
-    };
-    let rows = session
-        .query(&format!("SELECT {system}, {DATABASE}"))
-        .await?;
-    match rows.into_iter().next().as_deref() {
-        Some([system, Some(database), Some(started), Some(in_recovery)]) => Ok(Identity {
-            system: system.clone(),
-            database: database.clone(),
-            started: started.clone(),
-            in_recovery: in_recovery == "t",
-        }),
-        _ => Err(Error::new(
-            ErrorKind::Decode,
-            "the identity of the database did not have the expected form",
-        )
-        .with_phase(Phase::Describe)
-        .with_shard(session.shard())),
-    }
-}
-
 /// Refuses shards of which two are one database; `names` are those of the shards.
 ///
 /// # Errors
 /// [`ErrorKind::Config`] with the names of the first such shards.
-pub(crate) fn check(names: &[String], identities: &[Identity]) -> Result<()> {
+pub(crate) fn check(names: &[String], identities: &[&Identity]) -> Result<()> {
     for (shard, identity) in identities.iter().enumerate() {
         let same: Vec<usize> = identities
             .iter()
@@ -164,8 +125,8 @@ mod tests {
         let names: Vec<String> = ["a", "b", "c"].map(str::to_owned).to_vec();
         let one = identity(Some("7"), "5", "10:00", false);
         let other = identity(Some("7"), "6", "10:00", false);
-        check(&names, &[one.clone(), other.clone()]).unwrap();
-        let error = check(&names, &[one.clone(), other, one]).unwrap_err();
+        check(&names, &[&one, &other]).unwrap();
+        let error = check(&names, &[&one, &other, &one]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config);
         assert_eq!(
             error.message(),

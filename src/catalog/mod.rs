@@ -6,11 +6,12 @@
 //! circumstances ─ another: what the database does around a query (settings, policies, rights)
 //! load ────────── reads them, from all shards at once
 //! identity ────── refuses two shards that are one database
-//! compare ─────── makes one catalog of the facts, and notes where shards differ
+//! compare ─────── makes one catalog of the facts, and tells how shards differ
 //! conditions ──── does so with the circumstances
 //! ```
 //! Shards that differ are no error here: each thing has a `difference`, a sentence that says how
-//! the shards differ on it. Whoever uses the thing refuses the query with it.
+//! the shards differ on it. Whoever uses the thing refuses the query with it. The inspection, which
+//! shows all differences, takes them from the same comparison.
 
 #[cfg(feature = "datafusion")]
 mod circumstances;
@@ -30,7 +31,9 @@ use serde::Deserialize;
 
 #[cfg(feature = "datafusion")]
 pub(crate) use self::circumstances::Policy;
-pub(crate) use self::compare::{differences, function_differences, name_list};
+pub(crate) use self::compare::{
+    Aspect, Comparison, PerShard, by_key, differences, name_list, places,
+};
 #[cfg(feature = "datafusion")]
 pub(crate) use self::conditions::{Access, Conditions};
 pub(crate) use self::facts::FunctionName;

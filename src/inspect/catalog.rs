@@ -1,63 +1,48 @@
-//! What the catalog of one database says.
+//! The catalog of one database, as the inspection reads it.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
 use super::shards::Shards;
-use crate::catalog::facts::{Collation, Column, Database, Facts, Type};
+use crate::catalog::facts::{Facts, ShardRelation};
 use crate::catalog::identity::{self, Identity};
-use crate::error::{Error, ErrorKind, Phase, Result};
+use crate::error::Result;
 
-/// The query for what [`Facts`] lack.
+/// The query for [`Details`], but for the identity.
 const QUERY: &str = include_str!("catalog.sql");
 
-/// The facts about one database that are compared.
+/// What one database has.
 #[derive(Debug, Clone)]
 pub(super) struct Catalog {
-    /// `server_version_num`: 150004 is 15.4.
-    pub(super) version: u32,
-    pub(super) database: Database,
+    pub(super) facts: Facts,
+    pub(super) details: Details,
+}
+
+/// What only the inspection asks.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Details {
+    pub(super) identity: Identity,
     /// Settings that queries do not pin.
     pub(super) settings: BTreeMap<String, Option<String>>,
     /// Name to version.
     pub(super) extensions: BTreeMap<String, String>,
-    /// The collations of columns, but for the database's own.
-    pub(super) collations: BTreeMap<String, Collation>,
-    /// Enums, domains, ranges and composite types of users.
-    pub(super) types: BTreeMap<String, Type>,
-    pub(super) relations: Vec<InspectedRelation>,
-    /// The schemas of the search path that exist, in its order.
-    pub(super) search_path: Vec<String>,
-    /// Schema and name of each partition, and those of its table.
-    pub(super) partitions: BTreeMap<(String, String), (String, String)>,
-    /// The role that reads.
-    pub(super) role: String,
+    /// By schema and name: anything that a query can read rows from, but for partitions, sequences,
+    /// and what belongs to an extension.
+    pub(super) relations: BTreeMap<String, BTreeMap<String, RelationDetails>>,
 }
 
-/// `pg_class`: anything that a query can read rows from, but for partitions, sequences, and what
-/// belongs to an extension.
-#[derive(Debug, Clone)]
-pub(super) struct InspectedRelation {
-    pub(super) schema: String,
-    pub(super) name: String,
-    /// `relkind`.
-    pub(super) kind: char,
+/// What only the inspection asks of a relation.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct RelationDetails {
     /// Whether this role may select from it.
     pub(super) readable: bool,
-    pub(super) row_security: bool,
     /// Whether row security hides rows from this role.
     pub(super) hides_rows: bool,
     /// The policies that decide which rows are read, each in one line.
     pub(super) policies: Vec<String>,
     /// About how many rows it has.
     pub(super) estimate: f64,
-    /// The query of a view.
-    pub(super) definition: Option<String>,
-    pub(super) columns: Vec<Column>,
-    /// The columns of unique indexes over all rows, those of the primary key first.
-    pub(super) keys: Vec<Vec<String>>,
-    pub(super) has_primary_key: bool,
     pub(super) foreign_keys: Vec<ForeignKey>,
 }
 
@@ -70,118 +55,92 @@ pub(super) struct ForeignKey {
     pub(super) target: String,
 }
 
-/// What [`QUERY`] gives.
-#[derive(Deserialize)]
-pub(super) struct More {
-    role: String,
-    settings: BTreeMap<String, Option<String>>,
-    extensions: BTreeMap<String, String>,
-    relations: Vec<MoreOfRelation>,
+/// A relation of one shard.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct InspectedRelation<'a> {
+    pub(super) facts: &'a ShardRelation,
+    pub(super) details: &'a RelationDetails,
 }
 
-#[derive(Deserialize)]
-struct MoreOfRelation {
-    schema: String,
-    name: String,
-    readable: bool,
-    hides_rows: bool,
-    policies: Vec<String>,
-    estimate: f64,
-    foreign_keys: Vec<ForeignKey>,
-}
-
-/// Reads the catalog of one shard.
-pub(super) async fn read(shards: &Shards, shard: usize) -> Result<(Identity, Facts, More)> {
-    // A session of its own: it leaves the search path changed.
-    let mut session = shards.open(shard).await?;
-    let identity = identity::read(&mut session).await?;
-    let facts = crate::catalog::read(&mut session).await?;
-    let answer = session.query(QUERY).await?;
-    session.finish().await;
-    let more = serde_json::from_str(first(&answer)).map_err(|error| {
-        Error::new(
-            ErrorKind::Decode,
-            "the catalog did not have the expected form",
-        )
-        .with_phase(Phase::Stream)
-        .with_shard(shards.name(shard))
-        .with_source(error)
-    })?;
-    Ok((identity, facts, more))
-}
-
-/// The facts that are compared.
-pub(super) fn join(facts: Facts, more: More) -> Catalog {
-    let partitions = facts.relations.iter().filter_map(|relation| {
-        let name = (relation.schema.clone(), relation.name.clone());
-        Some((name, relation.parent.clone()?))
-    });
-    let partitions = partitions.collect();
-    let mut relations: BTreeMap<(String, String), _> = facts
-        .relations
-        .into_iter()
-        .map(|relation| {
-            let name = (relation.schema.clone(), relation.name.clone());
-            (name, relation)
+impl Catalog {
+    /// The relations that are inspected.
+    pub(super) fn relations(&self) -> impl Iterator<Item = InspectedRelation<'_>> {
+        self.facts.relations.iter().filter_map(|facts| {
+            let details = self
+                .details
+                .relations
+                .get(&facts.schema)?
+                .get(&facts.name)?;
+            Some(InspectedRelation { facts, details })
         })
-        .collect();
-    // The second query has those that are inspected.
-    let relations = more.relations.into_iter().filter_map(|more| {
-        let MoreOfRelation {
-            schema,
-            name,
-            readable,
-            hides_rows,
-            policies,
-            estimate,
-            foreign_keys,
-        } = more;
-        let facts = relations.remove(&(schema, name))?;
-        Some(InspectedRelation {
-            schema: facts.schema,
-            name: facts.name,
-            kind: facts.kind,
-            readable,
-            row_security: facts.row_security,
-            hides_rows,
-            policies,
-            estimate,
-            definition: facts.definition,
-            columns: facts.columns,
-            has_primary_key: facts.keys.iter().any(|key| key.is_primary),
-            keys: facts.keys.into_iter().map(|key| key.columns).collect(),
-            foreign_keys,
-        })
-    });
-    Catalog {
-        relations: relations.collect(),
-        partitions,
-        role: more.role,
-        version: facts.version,
-        database: facts.database,
-        settings: more.settings,
-        extensions: more.extensions,
-        collations: only(facts.collations, |collation| collation.is_used),
-        // A multirange type comes with its range type.
-        types: only(facts.types, |data_type| data_type.kind != 'm'),
-        // It is everywhere.
-        search_path: facts
-            .search_path
-            .into_iter()
-            .filter(|schema| schema != "pg_catalog")
-            .collect(),
+    }
+
+    /// The schemas of the search path that exist, in its order; but for `pg_catalog`, which is
+    /// everywhere.
+    pub(super) fn search_path(&self) -> impl Iterator<Item = &str> {
+        let schemas = self.facts.search_path.iter().map(String::as_str);
+        schemas.filter(|schema| *schema != "pg_catalog")
+    }
+
+    /// Schema and name of the table of which this is a partition.
+    pub(super) fn parent(&self, schema: &str, name: &str) -> Option<&(String, String)> {
+        let mut relations = self.facts.relations.iter();
+        let partition = relations.find(|it| it.schema == schema && it.name == name)?;
+        partition.parent.as_ref()
     }
 }
 
-fn only<T>(mut things: BTreeMap<String, T>, keep: impl Fn(&T) -> bool) -> BTreeMap<String, T> {
-    things.retain(|_, thing| keep(thing));
-    things
+/// Reads the catalog of one shard.
+pub(super) async fn read(shards: &Shards, shard: usize) -> Result<Catalog> {
+    // A session of its own: it leaves the search path changed.
+    let mut session = shards.open(shard).await?;
+    let query = QUERY.replace("{identity}", identity::EXPRESSION);
+    let (facts, details) = crate::catalog::read(&mut session, &query).await?;
+    session.finish().await;
+    Ok(Catalog { facts, details })
 }
 
-/// The only value of an answer; empty where there is none.
-fn first(rows: &[Vec<Option<String>>]) -> &str {
-    rows.first()
-        .and_then(|row| row.first())
-        .and_then(Option::as_deref)
-        .unwrap_or_default()
+/// Catalogs for tests.
+#[cfg(test)]
+pub(super) mod fixture {
+    use super::*;
+    use crate::catalog::facts::fixture::facts;
+
+    /// A database with these relations, of ten rows each.
+    pub(in crate::inspect) fn catalog(relations: &[ShardRelation]) -> Catalog {
+        let mut details: BTreeMap<String, BTreeMap<String, RelationDetails>> = BTreeMap::new();
+        for relation in relations {
+            let same = details.entry(relation.schema.clone()).or_default();
+            let details = RelationDetails {
+                readable: true,
+                hides_rows: false,
+                policies: Vec::new(),
+                estimate: 10.0,
+                foreign_keys: Vec::new(),
+            };
+            same.insert(relation.name.clone(), details);
+        }
+        Catalog {
+            facts: facts(relations),
+            details: Details {
+                identity: Identity {
+                    system: None,
+                    database: "5".to_owned(),
+                    started: "0".to_owned(),
+                    in_recovery: false,
+                },
+                settings: BTreeMap::new(),
+                extensions: BTreeMap::new(),
+                relations: details,
+            },
+        }
+    }
+
+    impl Catalog {
+        /// The details of a relation in `public`.
+        pub(in crate::inspect) fn details_of(&mut self, name: &str) -> &mut RelationDetails {
+            let schema = self.details.relations.get_mut("public").unwrap();
+            schema.get_mut(name).unwrap()
+        }
+    }
 }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
-use super::compare::Merged;
 use super::meet::meet;
+use super::merged::Merged;
 use super::report::{Rows, count_rows};
 use super::shards::{EXAMPLES, Refusal, Shards, column, number, value};
 use crate::catalog::{differences, name_list};

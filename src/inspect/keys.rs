@@ -7,10 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::ControlFlow;
 
-use super::compare::{Merged, MergedColumn};
 use super::contents::Reading;
 use super::drift::RelationKind;
 use super::meet::meet;
+use super::merged::{Merged, MergedColumn};
 use super::shards::{EXAMPLES, Refusal, Shards, column, number};
 use crate::error::{Error, Result};
 use crate::quote::{identifier, literal};
@@ -552,9 +552,10 @@ fn stem(name: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::facts::fixture::{column as a_column, key, relation};
     use crate::inspect::catalog::ForeignKey;
-    use crate::inspect::compare::merge;
-    use crate::inspect::compare::tests::{catalog, column as a_column, relation};
+    use crate::inspect::catalog::fixture::catalog;
+    use crate::inspect::merged::merge;
 
     #[test]
     fn the_likeliest_key_comes_first() {
@@ -566,10 +567,7 @@ mod tests {
                 a_column("code", "text"),
             ],
         );
-        lineitem.keys = vec![
-            vec!["l_orderkey".to_owned(), "l_linenumber".to_owned()],
-            vec!["code".to_owned()],
-        ];
+        lineitem.keys = vec![key(&["l_orderkey", "l_linenumber"]), key(&["code"])];
         let orders = relation("orders", &[a_column("o_orderkey", "bigint")]);
         let events = relation(
             "events",
@@ -614,14 +612,15 @@ mod tests {
             "events",
             &[a_column("id", "bigint"), a_column("of", "bigint")],
         );
-        events.keys = vec![vec!["id".to_owned()]];
-        events.foreign_keys = vec![ForeignKey {
+        events.keys = vec![key(&["id"])];
+        let mut catalog = catalog(&[events, orders]);
+        catalog.details_of("events").foreign_keys = vec![ForeignKey {
             column: "of".to_owned(),
             schema: "public".to_owned(),
             table: "orders".to_owned(),
             target: "id".to_owned(),
         }];
-        let merged = merge(&[catalog(&[events, orders])]);
+        let merged = merge(&[catalog]);
         let [events, orders] = merged.as_slice() else {
             panic!("{merged:?}")
         };

@@ -34,6 +34,7 @@ mod drift;
 mod judge;
 mod keys;
 mod meet;
+mod merged;
 mod report;
 mod rule;
 mod shards;
@@ -44,15 +45,14 @@ use std::sync::Arc;
 pub use drift::{Drift, DriftKind, RelationKind};
 pub use report::{Origin, Report, Rows, TableReport};
 
-use crate::catalog::function_differences;
 use crate::catalog::identity;
 use crate::cluster::Cluster;
 use crate::config::{Table, TableKind, Topology};
 use crate::error::{Error, ErrorKind, Result};
 use catalog::Catalog;
-use compare::Merged;
 use contents::Reading;
 use judge::{Declared, Judge};
+use merged::Merged;
 use shards::{Shards, Watcher};
 
 /// Above this number of rows tables are sampled, unless told otherwise.
@@ -131,33 +131,22 @@ impl Inspector {
         let shards = Shards::new(self.cluster.clone(), self.watcher.clone());
         shards.tell(|| "reading the catalogs".to_owned());
         let names = shards.names();
-        let (mut identities, mut facts, mut more) = (Vec::new(), Vec::new(), Vec::new());
-        for read in shards.each(catalog::read).await? {
-            identities.push(read.0);
-            facts.push(read.1);
-            more.push(read.2);
-        }
-        identity::check(&names, &identities)?;
-        let functions = function_differences(&names, &facts);
-        let catalogs: Vec<Catalog> = facts
-            .into_iter()
-            .zip(more)
-            .map(|(facts, more)| catalog::join(facts, more))
-            .collect();
-        let tables = compare::merge(&catalogs);
+        let catalogs = shards.each(catalog::read).await?;
+        let identities = catalogs.iter().map(|it| &it.details.identity);
+        identity::check(&names, &identities.collect::<Vec<_>>())?;
+        let tables = merged::merge(&catalogs);
         let mut drift = compare::drift(&names, &catalogs);
-        drift.extend(
-            functions
-                .into_iter()
-                .map(|difference| Drift::new(DriftKind::Function, None, difference)),
-        );
         let declared = declared(&given, &wanted, &tables, &catalogs, &mut drift)?;
         let reading = Reading {
             sample_above: self.sample_above,
             verify: self.verify,
-            transcode: differ(catalogs.iter().map(|catalog| &catalog.database.encoding)),
+            transcode: differ(
+                catalogs
+                    .iter()
+                    .map(|catalog| &catalog.facts.database.encoding),
+            ),
         };
-        let role = catalogs.first().map(|catalog| catalog.role.clone());
+        let role = catalogs.first().map(|catalog| catalog.facts.role.0.clone());
         let role = role.unwrap_or_default();
         let judge = Judge::new(&shards, role, reading, &tables, declared);
         let mut findings = judge.run().await?;
@@ -289,23 +278,19 @@ fn find(
     match schema {
         Some(schema) => position(schema),
         None => {
-            let path = catalogs.iter().flat_map(|catalog| &catalog.search_path);
-            path.map(String::as_str).find_map(position)
+            let mut path = catalogs.iter().flat_map(Catalog::search_path);
+            path.find_map(position)
         }
     }
 }
 
 /// The table of which a declared one is a partition.
 fn partitioned<'a>(table: &Table, catalogs: &'a [Catalog]) -> Option<&'a (String, String)> {
-    catalogs.iter().find_map(|catalog| {
-        let of = |schema: &str| {
-            let name = (schema.to_owned(), table.name().to_owned());
-            catalog.partitions.get(&name)
-        };
-        match table.schema() {
-            Some(schema) => of(schema),
-            None => catalog.search_path.iter().find_map(|schema| of(schema)),
-        }
+    catalogs.iter().find_map(|catalog| match table.schema() {
+        Some(schema) => catalog.parent(schema, table.name()),
+        None => catalog
+            .search_path()
+            .find_map(|schema| catalog.parent(schema, table.name())),
     })
 }
 
@@ -323,7 +308,7 @@ fn qualify(reports: &mut [TableReport], given: &Topology, catalogs: &[Catalog]) 
             .is_some_and(|schemas| schemas.len() == 1);
         let is_visible = catalogs
             .iter()
-            .all(|catalog| catalog.search_path.contains(&report.schema));
+            .all(|catalog| catalog.search_path().any(|schema| schema == report.schema));
         let was_qualified = given.tables().iter().any(|table| {
             table.name() == report.name && table.schema() == Some(report.schema.as_str())
         });
@@ -355,15 +340,16 @@ fn invalid(message: impl Into<String>) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use compare::tests::{catalog, column, relation};
+    use crate::catalog::facts::fixture::{column, relation};
+    use catalog::fixture::catalog;
 
     #[test]
     fn names_without_a_schema_follow_the_search_path() {
         let mut other = relation("t", &[]);
         other.schema = "app".to_owned();
         let mut here = catalog(&[relation("t", &[]), other]);
-        here.search_path = vec!["public".to_owned(), "app".to_owned()];
-        let tables = compare::merge(std::slice::from_ref(&here));
+        here.facts.search_path = vec!["public".to_owned(), "app".to_owned()];
+        let tables = merged::merge(std::slice::from_ref(&here));
         let place = |schema, name| {
             find(schema, name, &tables, std::slice::from_ref(&here))
                 .map(|place| tables[place].label())
@@ -376,7 +362,7 @@ mod tests {
     #[test]
     fn wrong_tables_and_columns_are_refused_with_the_nearest_name() {
         let here = catalog(&[relation("orders", &[column("o_orderkey", "bigint")])]);
-        let tables = compare::merge(std::slice::from_ref(&here));
+        let tables = merged::merge(std::slice::from_ref(&here));
         let given = Topology::from_urls(["postgresql://app@db0/x"]).unwrap();
         let with = |table: &str, key: &str| {
             let wanted = given

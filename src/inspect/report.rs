@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::compare::Merged;
 use super::drift::{Drift, RelationKind, printable};
+use super::merged::Merged;
 use crate::config::{Remarks, TableKind, Topology, pair, quote};
 use crate::error::Result;
 

@@ -3,12 +3,28 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{PerShard, Shards};
+use super::{Comparison, PerShard, by_key};
 use crate::catalog::{
     Cast, Code, Function, FunctionKind, Operator, Origin, TypeCalls, Volatility, facts, type_key,
 };
 
-impl Shards<'_> {
+impl Comparison<'_> {
+    /// How the shards differ on functions of users, a sentence for each name; but for procedures and
+    /// functions of triggers, which no query calls.
+    pub(crate) fn function_differences(&self) -> BTreeSet<String> {
+        let triggers: BTreeSet<(&str, &str)> = self
+            .facts
+            .iter()
+            .flat_map(|facts| &facts.functions)
+            .filter(|it| it.signature.as_deref().is_some_and(is_of_triggers))
+            .map(|it| (&*it.schema, &*it.name))
+            .collect();
+        let functions = self.functions().into_iter().filter(|it| {
+            it.kind != FunctionKind::Procedure && !triggers.contains(&(&*it.schema, &*it.name))
+        });
+        functions.filter_map(|it| it.difference).collect()
+    }
+
     pub(super) fn functions(&self) -> Vec<Function> {
         let mut found: BTreeSet<Properties<'_>> = BTreeSet::new();
         let mut users: BTreeMap<(&str, &str), Vec<Vec<&facts::Function>>> = BTreeMap::new();
@@ -84,20 +100,16 @@ impl Shards<'_> {
 
     /// The casts of users.
     pub(super) fn casts(&self) -> Vec<Cast> {
-        let found = self.by_key(|facts| {
+        let found = by_key(self.facts.iter().map(|facts| {
             let casts = facts.casts.iter();
-            casts.map(|it| ((&it.source, &it.target), it)).collect()
-        });
+            casts.map(|it| ((&it.source, &it.target), it))
+        }));
         let merged = found.into_iter().filter_map(|((source, target), shards)| {
             let facts = shards.iter().copied().flatten().next()?.clone();
             let what = format!("cast from {source} to {target}");
-            let shown: Vec<Option<String>> = shards
-                .iter()
-                .map(|it| it.map(|it| format!("{}.{}", it.function.0, it.function.1)))
-                .collect();
-            let difference = self
-                .missing(&what, &shards)
-                .or_else(|| self.differ(&what, &shown));
+            let difference = self.difference(&what, &shards, |it| {
+                format!("{}.{}", it.function.0, it.function.1)
+            });
             Some(Cast { facts, difference })
         });
         merged.collect()
@@ -106,7 +118,7 @@ impl Shards<'_> {
     /// What values of types call, by the types' keys.
     pub(super) fn type_calls(&self) -> HashMap<String, TypeCalls> {
         let mut found: HashMap<String, TypeCalls> = HashMap::new();
-        for facts in self.facts {
+        for facts in &self.facts {
             for (sql, it) in &facts.types {
                 // Types that differ are refused wherever they are used.
                 found.entry(type_key(sql)).or_insert_with(|| TypeCalls {
@@ -135,7 +147,7 @@ impl Shards<'_> {
         shards: &[Vec<&facts::Function>],
     ) -> Option<String> {
         let label = format!("function {schema}.{name}");
-        let present: PerShard<'_, facts::Function> =
+        let present: PerShard<&facts::Function> =
             shards.iter().map(|it| it.first().copied()).collect();
         if let Some(missing) = self.missing(&label, &present) {
             return Some(missing);
@@ -213,6 +225,12 @@ fn origin(is_member: bool) -> Origin {
         true => Origin::Extension,
         false => Origin::User,
     }
+}
+
+fn is_of_triggers(signature: &str) -> bool {
+    [" returns trigger", " returns event_trigger"]
+        .iter()
+        .any(|end| signature.ends_with(end))
 }
 
 /// What one shard has of the operators of a name.

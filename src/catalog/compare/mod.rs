@@ -1,12 +1,21 @@
-//! Makes one catalog of those of all shards. Plain code: no I/O.
+//! Compares the facts of all shards: what they have in common, as one catalog, and how they differ.
+//! Plain code: no I/O.
+//!
+//! Everybody who has to do with differences takes them from here: of a thing that a query uses, the
+//! planner refuses with the first that could change an answer, and the inspection shows all.
 
+mod differences;
 mod functions;
+mod per_shard;
 mod relations;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+pub(crate) use self::differences::Aspect;
+use self::per_shard::each;
+pub(crate) use self::per_shard::{PerShard, by_key, differences, name_list, places};
 use super::facts::{self, Facts};
-use super::{Catalog, Collation, DataType, FunctionKind, Object, Objects};
+use super::{Catalog, Collation, DataType, Object, Objects};
 use crate::quote::identifier;
 
 /// The key of the database's own collation among those of columns.
@@ -16,105 +25,10 @@ const DEFAULT_COLLATION: &str = "\"default\"";
 /// as it is.
 const ORDERED_AS_UTF8: [&str; 3] = ["UTF8", "LATIN1", "SQL_ASCII"];
 
-/// The catalog that all shards have in common; `names` are those of the shards.
-pub(super) fn compare(names: &[String], facts: &[Facts]) -> Catalog {
-    let shards = Shards { names, facts };
-    let default_collation = shards.default_collation();
-    let search_path = facts.first().map(|facts| facts.search_path.clone());
-    let mut catalog = Catalog::new(search_path.unwrap_or_default(), default_collation);
-    let encodings = shards.each(|facts| facts.database.encoding.clone());
-    if let Some(difference) = shards.differ("encoding of the databases", &encodings) {
-        catalog.difference = Some(difference);
-    }
-    let collations = shards.collations();
-    let types = shards.types();
-    for relation in shards.relations(&collations, &types, &catalog.default_collation) {
-        catalog.relations.add(relation);
-    }
-    for function in shards.functions() {
-        catalog.functions.add(function);
-    }
-    for operator in shards.operators() {
-        catalog.operators.add(operator);
-    }
-    catalog.casts = shards.casts();
-    catalog.type_calls = shards.type_calls();
-    let system_types = facts.iter().flat_map(|facts| &facts.system_types);
-    catalog.system_types = system_types.cloned().collect();
-    let roles = shards.each(|facts| match &facts.role {
-        (current, session) if current == session => current.clone(),
-        (current, session) => format!("{current} (session user {session})"),
-    });
-    catalog.role_difference = shards.differ("role of the sessions", &roles);
-    let paths = shards.each(|facts| facts.search_path.join(", "));
-    catalog.text_search_difference = shards.text_search();
-    catalog.path_difference = shards.differ("search path", &paths);
-    for data_type in types.into_values() {
-        catalog.types.add(data_type);
-    }
-    for collation in collations.into_values() {
-        catalog.collations.add(collation);
-    }
-    shards.mark_unclear(&mut catalog.relations, Meaning::First);
-    shards.mark_unclear(&mut catalog.functions, Meaning::All);
-    shards.mark_unclear(&mut catalog.operators, Meaning::All);
-    shards.mark_unclear(&mut catalog.types, Meaning::First);
-    shards.mark_unclear(&mut catalog.collations, Meaning::First);
-    catalog
-}
-
-/// How the shards differ on functions of users, a sentence for each name; but for procedures and
-/// functions of triggers, which no query calls.
-pub(crate) fn function_differences(names: &[String], facts: &[Facts]) -> BTreeSet<String> {
-    let shards = Shards { names, facts };
-    let triggers: BTreeSet<(&str, &str)> = facts
-        .iter()
-        .flat_map(|facts| &facts.functions)
-        .filter(|it| it.signature.as_deref().is_some_and(is_of_triggers))
-        .map(|it| (&*it.schema, &*it.name))
-        .collect();
-    let functions = shards.functions().into_iter().filter(|it| {
-        it.kind != FunctionKind::Procedure && !triggers.contains(&(&*it.schema, &*it.name))
-    });
-    functions.filter_map(|it| it.difference).collect()
-}
-
-fn is_of_triggers(signature: &str) -> bool {
-    [" returns trigger", " returns event_trigger"]
-        .iter()
-        .any(|end| signature.ends_with(end))
-}
-
-/// Which shards have which value, where not all have the same; shards with `None` have no say.
-pub(crate) fn differences(names: &[String], values: &[Option<String>]) -> Option<String> {
-    let mut groups: Vec<(&str, Vec<usize>)> = Vec::new();
-    for (shard, value) in values.iter().enumerate() {
-        let Some(value) = value else { continue };
-        match groups.iter_mut().find(|(other, _)| other == value) {
-            Some((_, shards)) => shards.push(shard),
-            None => groups.push((value, vec![shard])),
-        }
-    }
-    if groups.len() < 2 {
-        return None;
-    }
-    let shown = groups
-        .iter()
-        .map(|(value, shards)| format!("{value} on {}", name_list(names, shards)));
-    Some(shown.collect::<Vec<_>>().join("; "))
-}
-
-/// `s0, s1 and s2`.
-pub(crate) fn name_list(names: &[String], shards: &[usize]) -> String {
-    let shown: Vec<&str> = shards
-        .iter()
-        .filter_map(|shard| names.get(*shard).map(String::as_str))
-        .collect();
-    match shown.split_last() {
-        Some((last, [])) => (*last).to_owned(),
-        Some((last, others)) => format!("{} and {last}", others.join(", ")),
-        None => String::new(),
-    }
+/// The facts of all shards, side by side.
+pub(crate) struct Comparison<'a> {
+    names: &'a [String],
+    facts: Vec<&'a Facts>,
 }
 
 /// How far a name without a schema reaches along the search path.
@@ -124,65 +38,96 @@ enum Meaning {
     All,
 }
 
-struct Shards<'a> {
-    names: &'a [String],
-    facts: &'a [Facts],
-}
+impl<'a> Comparison<'a> {
+    /// Of the facts of the shards of these names.
+    pub(crate) fn new(names: &'a [String], facts: impl IntoIterator<Item = &'a Facts>) -> Self {
+        Self {
+            names,
+            facts: facts.into_iter().collect(),
+        }
+    }
 
-/// What each shard has of one thing.
-type PerShard<'a, T> = Vec<Option<&'a T>>;
-
-impl<'a> Shards<'a> {
-    fn each(&self, read: impl Fn(&Facts) -> String) -> Vec<Option<String>> {
-        self.facts.iter().map(|facts| Some(read(facts))).collect()
+    /// The catalog that all shards have in common.
+    pub(super) fn catalog(&self) -> Catalog {
+        let default_collation = self.default_collation();
+        let search_path = self.facts.first().map(|facts| facts.search_path.clone());
+        let mut catalog = Catalog::new(search_path.unwrap_or_default(), default_collation);
+        let encodings = self.each(|facts| facts.database.encoding.clone());
+        if let Some(difference) = self.differ("encoding of the databases", &encodings) {
+            catalog.difference = Some(difference);
+        }
+        let collations = self.collations();
+        let types = self.types();
+        for relation in self.relations(&collations, &types, &catalog.default_collation) {
+            catalog.relations.add(relation);
+        }
+        for function in self.functions() {
+            catalog.functions.add(function);
+        }
+        for operator in self.operators() {
+            catalog.operators.add(operator);
+        }
+        catalog.casts = self.casts();
+        catalog.type_calls = self.type_calls();
+        let system_types = self.facts.iter().flat_map(|facts| &facts.system_types);
+        catalog.system_types = system_types.cloned().collect();
+        let roles = self.each(|facts| match &facts.role {
+            (current, session) if current == session => current.clone(),
+            (current, session) => format!("{current} (session user {session})"),
+        });
+        catalog.role_difference = self.differ("role of the sessions", &roles);
+        let paths = self.each(|facts| facts.search_path.join(", "));
+        catalog.text_search_difference = self.text_search();
+        catalog.path_difference = self.differ("search path", &paths);
+        for data_type in types.into_values() {
+            catalog.types.add(data_type);
+        }
+        for collation in collations.into_values() {
+            catalog.collations.add(collation);
+        }
+        self.mark_unclear(&mut catalog.relations, Meaning::First);
+        self.mark_unclear(&mut catalog.functions, Meaning::All);
+        self.mark_unclear(&mut catalog.operators, Meaning::All);
+        self.mark_unclear(&mut catalog.types, Meaning::First);
+        self.mark_unclear(&mut catalog.collations, Meaning::First);
+        catalog
     }
 
     /// Says that values differ, if they do.
-    fn differ(&self, what: &str, values: &[Option<String>]) -> Option<String> {
+    pub(crate) fn differ<S: AsRef<str>>(&self, what: &str, values: &[Option<S>]) -> Option<String> {
         let differences = differences(self.names, values)?;
         Some(format!("{what} differs: {differences}"))
     }
 
-    /// Says where a thing is missing, if it is.
-    fn missing<T>(&self, what: &str, shards: &PerShard<'_, T>) -> Option<String> {
-        let missing: Vec<usize> = (0..shards.len())
-            .filter(|shard| matches!(shards.get(*shard), Some(None)))
-            .collect();
-        match missing.is_empty() {
-            true => None,
-            false => Some(format!(
-                "{what} is missing on {}",
-                name_list(self.names, &missing)
-            )),
-        }
+    fn each(&self, read: impl Fn(&Facts) -> String) -> PerShard<String> {
+        self.facts.iter().map(|facts| Some(read(facts))).collect()
     }
 
-    /// The things of all shards by their key.
-    fn by_key<K: Ord, T: 'a>(
+    /// Says where a thing is missing, if it is.
+    fn missing<T>(&self, what: &str, shards: &PerShard<T>) -> Option<String> {
+        let missing = self.missing_on(&places(shards, Option::is_none))?;
+        Some(format!("{what} is {missing}"))
+    }
+
+    fn missing_on(&self, shards: &[usize]) -> Option<String> {
+        let is_missing = !shards.is_empty();
+        is_missing.then(|| format!("missing on {}", name_list(self.names, shards)))
+    }
+
+    /// How the shards differ on a thing: where it is missing, or else what it is.
+    fn difference<T>(
         &self,
-        things: impl Fn(&'a Facts) -> Vec<(K, &'a T)>,
-    ) -> BTreeMap<K, PerShard<'a, T>> {
-        let mut found: BTreeMap<K, PerShard<'a, T>> = BTreeMap::new();
-        for (shard, facts) in self.facts.iter().enumerate() {
-            for (key, thing) in things(facts) {
-                let shards = found
-                    .entry(key)
-                    .or_insert_with(|| vec![None; self.facts.len()]);
-                if let Some(place) = shards.get_mut(shard) {
-                    *place = Some(thing);
-                }
-            }
-        }
-        found
+        what: &str,
+        shards: &PerShard<&T>,
+        describe: impl Fn(&T) -> String,
+    ) -> Option<String> {
+        self.missing(what, shards)
+            .or_else(|| self.differ(what, &each(shards, describe)))
     }
 
     /// The first configuration or dictionary of text search that is not the same everywhere.
     fn text_search(&self) -> Option<String> {
-        let found = self.by_key(|facts| {
-            let all = facts.text_search.iter();
-            all.map(|(name, definition)| (name.as_str(), definition))
-                .collect()
-        });
+        let found = by_key(self.facts.iter().map(|facts| &facts.text_search));
         found.into_iter().find_map(|(name, shards)| {
             let what = format!("text search: {name}");
             let first = shards.first().copied().flatten();
@@ -211,20 +156,13 @@ impl<'a> Shards<'a> {
 
     /// All other collations, by their name in SQL.
     fn collations(&self) -> BTreeMap<&'a str, Collation> {
-        let found = self.by_key(|facts| {
-            let collations = facts.collations.iter();
-            collations.map(|(sql, it)| (sql.as_str(), it)).collect()
-        });
+        let found = by_key(self.facts.iter().map(|facts| &facts.collations));
         let merged = found.into_iter().filter_map(|(sql, shards)| {
             let first = shards.iter().copied().flatten().next()?;
             let what = format!("collation {sql}");
-            let values: Vec<Option<String>> = shards
-                .iter()
-                .map(|it| it.map(facts::Collation::describe))
-                .collect();
             let mut present = shards
                 .iter()
-                .zip(self.facts)
+                .zip(&self.facts)
                 .filter_map(|(it, facts)| Some(((*it)?, facts)));
             let collation = Collation {
                 schema: first.schema.clone(),
@@ -233,32 +171,24 @@ impl<'a> Shards<'a> {
                 deterministic: present.clone().all(|(it, _)| it.deterministic),
                 bytewise: present
                     .all(|(it, facts)| is_bytewise(facts, &it.provider, it.locale.as_deref())),
-                difference: self
-                    .missing(&what, &shards)
-                    .or_else(|| self.differ(&what, &values)),
+                difference: self.difference(&what, &shards, facts::Collation::describe),
             };
-            Some((sql, collation))
+            Some((sql.as_str(), collation))
         });
         merged.collect()
     }
 
     /// The types of users, by their name in SQL.
     fn types(&self) -> BTreeMap<&'a str, DataType> {
-        let found = self.by_key(|facts| {
+        let found = by_key(self.facts.iter().map(|facts| {
             let types = facts.types.iter();
-            types.map(|(sql, it)| (sql.as_str(), it)).collect()
-        });
+            types.map(|(sql, it)| (sql.as_str(), it))
+        }));
         let own: BTreeMap<&str, Option<String>> = found
             .iter()
             .map(|(sql, shards)| {
                 let what = format!("type {sql}");
-                let values: Vec<Option<String>> = shards
-                    .iter()
-                    .map(|it| it.map(facts::Type::describe))
-                    .collect();
-                let difference = self
-                    .missing(&what, shards)
-                    .or_else(|| self.differ(&what, &values));
+                let difference = self.difference(&what, shards, facts::Type::describe);
                 (*sql, difference)
             })
             .collect();
@@ -334,7 +264,7 @@ impl<'a> Shards<'a> {
 fn difference_within(
     sql: &str,
     own: &BTreeMap<&str, Option<String>>,
-    types: &BTreeMap<&str, PerShard<'_, facts::Type>>,
+    types: &BTreeMap<&str, PerShard<&facts::Type>>,
 ) -> Option<String> {
     let mut seen = BTreeSet::new();
     let mut queue = vec![sql];

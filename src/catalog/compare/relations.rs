@@ -2,22 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{DEFAULT_COLLATION, PerShard, Shards, element_name};
+use super::differences::{Aspect, Relations};
+use super::{Comparison, DEFAULT_COLLATION, by_key, element_name};
 use crate::catalog::{BaseType, Collation, ColumnFacts, DataType, Relation, RelationKind, facts};
 
-impl Shards<'_> {
+impl Comparison<'_> {
+    /// The relations as all shards have them.
     pub(super) fn relations(
         &self,
         collations: &BTreeMap<&str, Collation>,
         types: &BTreeMap<&str, DataType>,
         default_collation: &Collation,
     ) -> Vec<Relation> {
-        let found = self.by_key(|facts| {
+        let found = by_key(self.facts.iter().map(|facts| {
             let relations = facts.relations.iter();
-            relations
-                .map(|it| ((it.schema.as_str(), it.name.as_str()), it))
-                .collect()
-        });
+            relations.map(|it| ((it.schema.as_str(), it.name.as_str()), it))
+        }));
         let collation = |sql: &str| match sql {
             DEFAULT_COLLATION => Some(default_collation),
             sql => collations.get(sql),
@@ -26,7 +26,14 @@ impl Shards<'_> {
             .values()
             .filter_map(|shards| {
                 let mut relation = merge_relation(shards, collation)?;
-                relation.difference = self.relation_difference(shards, collations, types);
+                let label = format!("{}.{}", relation.schema, relation.name);
+                let differences = self.relation_differences(shards).into_iter();
+                let mut refusals = differences.filter_map(|it| Some((it.aspect, it.refusal?)));
+                relation.difference = match refusals.next() {
+                    Some((Aspect::Missing, missing)) => Some(format!("{label} is {missing}")),
+                    Some((_, difference)) => Some(format!("{label}: {difference}")),
+                    None => within(shards, collations, types).map(|it| format!("{label}: {it}")),
+                };
                 Some(relation)
             })
             .collect();
@@ -49,100 +56,31 @@ impl Shards<'_> {
         }));
         relations
     }
+}
 
-    /// How the shards differ on a relation; the first difference that is found.
-    fn relation_difference(
-        &self,
-        shards: &PerShard<'_, facts::ShardRelation>,
-        collations: &BTreeMap<&str, Collation>,
-        types: &BTreeMap<&str, DataType>,
-    ) -> Option<String> {
-        let first = shards.iter().copied().flatten().next()?;
-        let label = format!("{}.{}", first.schema, first.name);
-        if let Some(missing) = self.missing(&label, shards) {
-            return Some(missing);
-        }
-        let all = |read: &dyn Fn(&facts::ShardRelation) -> String| -> Vec<Option<String>> {
-            shards.iter().map(|it| it.map(read)).collect()
+/// How the shards differ on a collation or type that a column has.
+fn within(
+    shards: &Relations<'_>,
+    collations: &BTreeMap<&str, Collation>,
+    types: &BTreeMap<&str, DataType>,
+) -> Option<String> {
+    let first = shards.iter().copied().flatten().next()?;
+    first.columns.iter().find_map(|column| {
+        let collation = column.collation.as_deref();
+        let collation = collation.and_then(|sql| collations.get(sql)?.difference.as_ref());
+        let used = || {
+            let names = [Some(column.base.as_str()), column.domain.as_deref()];
+            let mut names = names.into_iter().flatten();
+            names.find_map(|name| types.get(element_name(name))?.difference.as_ref())
         };
-        let differ = |what: &str, values: Vec<Option<String>>| self.differ(what, &values);
-        let of_relation = differ("kind of relation", all(&|it| kind_name(it.kind).to_owned()))
-            .or_else(|| self.view_difference(shards))
-            .or_else(|| {
-                // Their order too: `SELECT *` gives them in it.
-                differ("list of columns", {
-                    all(&|it| {
-                        let names: Vec<&str> =
-                            it.columns.iter().map(|column| &*column.quoted).collect();
-                        names.join(", ")
-                    })
-                })
-            });
-        let of_column = |(place, column): (usize, &facts::Column)| {
-            let read = |read: &dyn Fn(&facts::Column) -> String| -> Vec<Option<String>> {
-                let columns = shards
-                    .iter()
-                    .map(|it| it.and_then(|it| it.columns.get(place)));
-                columns.map(|column| column.map(read)).collect()
-            };
-            let what = |what: &str| format!("{what} of column {}", column.name);
-            let collation = || {
-                collations
-                    .get(column.collation.as_deref()?)?
-                    .difference
-                    .clone()
-            };
-            let used = || {
-                let mut names = [Some(column.base.as_str()), column.domain.as_deref()]
-                    .into_iter()
-                    .flatten();
-                names.find_map(|name| types.get(element_name(name))?.difference.clone())
-            };
-            differ(&what("type"), read(&|it| it.data_type.clone()))
-                // Domains of one name may hide different base types.
-                .or_else(|| differ(&what("base type"), read(&|it| it.base.clone())))
-                .or_else(|| {
-                    differ(&what("collation"), {
-                        read(&|it| it.collation.clone().unwrap_or_else(|| "none".to_owned()))
-                    })
-                })
-                .or_else(|| Some(format!("column {}: {}", column.name, collation()?)))
-                .or_else(|| Some(format!("column {}: {}", column.name, used()?)))
-        };
-        of_relation
-            .or_else(|| first.columns.iter().enumerate().find_map(of_column))
-            .map(|difference| format!("{label}: {difference}"))
-    }
-
-    /// How the shards differ on the query of a view: on the first line that is not the same.
-    fn view_difference(&self, shards: &PerShard<'_, facts::ShardRelation>) -> Option<String> {
-        let definitions: Vec<&str> = shards
-            .iter()
-            .flatten()
-            .map(|it| it.definition.as_deref().unwrap_or_default())
-            .collect();
-        if definitions.windows(2).all(|pair| pair[0] == pair[1]) {
-            return None;
-        }
-        let all = |read: &dyn Fn(&str) -> String| -> Vec<Option<String>> {
-            definitions.iter().map(|it| Some(read(it))).collect()
-        };
-        let lines = definitions.iter().map(|it| it.split('\n').count()).max()?;
-        let on_a_line = (0..lines).find_map(|place| {
-            let shown = all(&|definition| {
-                let line = definition.split('\n').nth(place).unwrap_or("nothing");
-                line.trim().trim_end_matches(';').to_owned()
-            });
-            self.differ(&format!("line {} of the view's query", place + 1), &shown)
-        });
-        // The spaces around a line may belong to a literal.
-        on_a_line.or_else(|| self.differ("query of the view", &all(&str::to_owned)))
-    }
+        let difference = collation.or_else(used)?;
+        Some(format!("column {}: {difference}", column.name))
+    })
 }
 
 /// What all shards have of a relation.
 fn merge_relation<'a>(
-    shards: &PerShard<'_, facts::ShardRelation>,
+    shards: &Relations<'_>,
     collation: impl Fn(&str) -> Option<&'a Collation>,
 ) -> Option<Relation> {
     let present: Vec<&facts::ShardRelation> = shards.iter().copied().flatten().collect();
@@ -152,8 +90,7 @@ fn merge_relation<'a>(
         .iter()
         .map(|column| {
             let is_not_null = |it: &&facts::ShardRelation| {
-                let mut columns = it.columns.iter();
-                columns.any(|other| other.name == column.name && other.not_null)
+                it.column(&column.name).is_some_and(|other| other.not_null)
             };
             ColumnFacts {
                 name: column.name.clone(),
@@ -256,16 +193,5 @@ fn relation_kind(relation: &facts::ShardRelation) -> RelationKind {
         'f' => RelationKind::Foreign,
         'S' => RelationKind::Sequence,
         _ => RelationKind::Other,
-    }
-}
-
-fn kind_name(relkind: char) -> &'static str {
-    match relkind {
-        'r' | 'p' => "table",
-        'v' => "view",
-        'm' => "materialized view",
-        'f' => "foreign table",
-        'S' => "sequence",
-        _ => "other",
     }
 }

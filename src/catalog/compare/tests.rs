@@ -1,45 +1,6 @@
 use super::*;
+use crate::catalog::facts::fixture::{column, facts, key, relation};
 use crate::catalog::{BaseType, Function, FunctionKind, Origin, RelationKind, Volatility};
-
-fn column(name: &str, data_type: &str) -> facts::Column {
-    facts::Column {
-        name: name.to_owned(),
-        quoted: name.to_owned(),
-        data_type: data_type.to_owned(),
-        base: data_type.to_owned(),
-        base_schema: "pg_catalog".to_owned(),
-        base_name: data_type.to_owned(),
-        base_kind: 'b',
-        element: None,
-        domain: None,
-        modifier: -1,
-        dimensions: 0,
-        not_null: true,
-        generated: None,
-        collation: None,
-    }
-}
-
-fn key(columns: &[&str]) -> facts::Key {
-    facts::Key {
-        columns: columns.iter().map(|name| (*name).to_owned()).collect(),
-        is_primary: false,
-        is_plain: true,
-    }
-}
-
-fn relation(name: &str, columns: &[facts::Column]) -> facts::ShardRelation {
-    facts::ShardRelation {
-        schema: "public".to_owned(),
-        name: name.to_owned(),
-        kind: 'r',
-        parent: None,
-        row_security: false,
-        definition: None,
-        columns: columns.to_vec(),
-        keys: Vec::new(),
-    }
-}
 
 fn function(name: &str, volatility: char, fingerprint: &str) -> facts::Function {
     facts::Function {
@@ -59,43 +20,9 @@ fn function(name: &str, volatility: char, fingerprint: &str) -> facts::Function 
     }
 }
 
-fn facts(relations: &[facts::ShardRelation]) -> Facts {
-    Facts {
-        version: 150_004,
-        database: facts::Database {
-            encoding: "UTF8".to_owned(),
-            collate: Some("C".to_owned()),
-            ctype: Some("C".to_owned()),
-            provider: "c".to_owned(),
-            locale: None,
-            version: None,
-        },
-        collations: BTreeMap::new(),
-        types: BTreeMap::new(),
-        relations: relations.to_vec(),
-        system_relations: BTreeMap::from([("pg_catalog".to_owned(), vec!["pg_class".to_owned()])]),
-        system_functions: vec![facts::SystemFunctions {
-            schema: "pg_catalog".to_owned(),
-            kind: 'a',
-            volatility: 'i',
-            least: 1,
-            most: Some(1),
-            names: vec!["sum".to_owned(), "avg".to_owned()],
-        }],
-        system_types: Vec::new(),
-        functions: Vec::new(),
-        operators: Vec::new(),
-        casts: Vec::new(),
-        classes: BTreeMap::new(),
-        role: ("app".to_owned(), "app".to_owned()),
-        text_search: BTreeMap::new(),
-        search_path: vec!["pg_catalog".to_owned(), "public".to_owned()],
-    }
-}
-
 fn compared(facts: &[Facts]) -> Catalog {
     let names: Vec<String> = (0..facts.len()).map(|shard| format!("s{shard}")).collect();
-    compare(&names, facts)
+    Comparison::new(&names, facts).catalog()
 }
 
 /// How the shards differ on the relation `t`.
@@ -200,6 +127,43 @@ fn only_what_all_shards_promise_is_promised() {
     let catalog = compared(&[facts(&[here]), facts(&[deferred])]);
     let t = catalog.relation(None, "t").unwrap();
     assert_eq!(t.keys, [vec!["a", "b"], vec!["b"]]);
+}
+
+#[test]
+fn what_changes_no_answer_is_a_difference_and_no_refusal() {
+    let here = relation("t", &[column("a", "integer"), column("b", "integer")]);
+    let mut there = here.clone();
+    there.kind = 'p';
+    there.row_security = true;
+    there.keys = vec![key(&["a", "b"]), key(&["b"])];
+    there.columns[0].not_null = false;
+    there.columns[1].generated = Some("(a + 1)".to_owned());
+    let names = ["s0".to_owned(), "s1".to_owned()];
+    let comparison = Comparison::new(&names, []);
+    let all = |shards: &[&facts::ShardRelation]| -> Vec<String> {
+        let shards = shards.iter().map(|it| Some(*it)).collect();
+        let found = comparison.relation_differences(&shards).into_iter();
+        found.map(|it| it.message).collect()
+    };
+    assert_eq!(all(&[&here, &here]), [""; 0]);
+    assert_eq!(
+        all(&[&here, &there]),
+        [
+            "kind of relation differs: table on s0; partitioned table on s1",
+            "row security differs: off on s0; on on s1",
+            "unique keys differs: none on s0; (a, b) (b) on s1",
+            "nullability of column a differs: not null on s0; nullable on s1",
+            "expression of column b differs: none on s0; (a + 1) on s1",
+        ]
+    );
+    assert_eq!(difference(&[&here, &there]), None);
+    there.columns[1].data_type = "bigint".to_owned();
+    let refused = "type of column b differs: integer on s0; bigint on s1";
+    assert!(all(&[&here, &there]).contains(&refused.to_owned()));
+    assert_eq!(
+        difference(&[&here, &there]),
+        Some(format!("public.t: {refused}"))
+    );
 }
 
 #[test]

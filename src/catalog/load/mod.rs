@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind, Phase, Result};
 #[cfg(feature = "datafusion")]
 use {
     super::circumstances::{self, Circumstances},
-    super::{Catalog, compare::compare, conditions::Conditions, settings},
+    super::{Catalog, compare::Comparison, conditions::Conditions, settings},
     crate::config::SessionSettings,
     crate::connect::{Opening, Permit, Pools},
     futures::future::try_join_all,
@@ -46,7 +46,8 @@ pub(crate) async fn load(
         .map(|shard| pools.name(shard).to_string())
         .collect();
     let conditions = Conditions::new(&names, &circumstances);
-    Ok(compare(&names, &facts).with_conditions(conditions))
+    let catalog = Comparison::new(&names, &facts).catalog();
+    Ok(catalog.with_conditions(conditions))
 }
 
 /// Reads the catalog of a shard, and what its database does around a query.
@@ -58,32 +59,30 @@ async fn read_with(
     query: &str,
 ) -> Result<(Facts, Circumstances)> {
     let mut session = pools.session(permit, opening).await?;
-    let answers = ask(&mut session, &format!("{PATH}; {}; {query}", facts::QUERY)).await?;
-    let facts = parse_facts(&session, &answers)?;
-    let circumstances = parse(&session, answers.get(2))?;
+    let found = read(&mut session, query).await?;
     session.finish().await;
-    Ok((facts, circumstances))
+    Ok(found)
 }
 
-/// Reads the catalog of one shard. Leaves the session with the search path `pg_catalog`.
+/// Reads the catalog of one shard, and what another query has to say in one JSON document. Leaves
+/// the session with the search path `pg_catalog`.
 ///
 /// # Errors
 /// What the server says; [`ErrorKind::Decode`] when its answer is not what was asked for.
-pub(crate) async fn read(session: &mut Session) -> Result<Facts> {
-    let answers = ask(session, &format!("{PATH}; {}", facts::QUERY)).await?;
-    parse_facts(session, &answers)
+pub(crate) async fn read<T: DeserializeOwned>(
+    session: &mut Session,
+    query: &str,
+) -> Result<(Facts, T)> {
+    let answers = ask(session, &format!("{PATH}; {}; {query}", facts::QUERY)).await?;
+    let mut facts: Facts = parse(session, answers.get(1))?;
+    facts.search_path = parse(session, answers.first())?;
+    Ok((facts, parse(session, answers.get(2))?))
 }
 
 /// Gives the search path with what PostgreSQL adds to it: `pg_catalog`, unless the path names it in
 /// another place. Names in what is read then come with their schema.
 const PATH: &str = "SELECT pg_catalog.array_to_json(pg_catalog.current_schemas(true)); \
                     SET LOCAL search_path = pg_catalog";
-
-fn parse_facts(session: &Session, answers: &[String]) -> Result<Facts> {
-    let mut facts: Facts = parse(session, answers.get(1))?;
-    facts.search_path = parse(session, answers.first())?;
-    Ok(facts)
-}
 
 fn parse<T: DeserializeOwned>(session: &Session, document: Option<&String>) -> Result<T> {
     let document = document.map_or("", String::as_str);

@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use crate::catalog::circumstances::{self, Circumstances};
+use crate::catalog::identity::{self, Identity};
 use crate::catalog::settings;
 use crate::catalog::{
     Catalog, ColumnFacts, Function, FunctionKind, Origin, RelationKind, Volatility,
@@ -291,6 +292,31 @@ async fn an_error_is_not_kept() {
     );
     server.create_database("late0").unwrap();
     cluster.catalog(cluster.pools().opening()).await.unwrap();
+    cluster.close().await;
+}
+
+#[tokio::test]
+async fn who_may_not_ask_for_the_system_knows_the_database_all_the_same() {
+    let Some(server) = server() else { return };
+    let url = server.create_database("hosted").unwrap();
+    let revoked =
+        "revoke execute on function pg_control_system() from public; create role guest login";
+    server.execute("hosted", revoked).unwrap();
+    let urls = [url.clone(), url.replace("postgres@", "guest@")];
+    let cluster = Cluster::new(Topology::from_urls(urls).expect("a topology")).expect("a cluster");
+    let query = format!("SELECT {}", identity::EXPRESSION);
+    let mut identities = Vec::new();
+    for shard in 0..2 {
+        let mut session = cluster.session(shard).await.unwrap();
+        let (_, identity) = super::read::<Identity>(&mut session, &query).await.unwrap();
+        session.finish().await;
+        identities.push(identity);
+    }
+    let [owner, guest] = identities.as_slice() else {
+        panic!("{identities:?}")
+    };
+    assert!(owner.system.is_some() && guest.system.is_none());
+    assert_eq!(owner.sameness(guest), Some("one database"));
     cluster.close().await;
 }
 

@@ -5,10 +5,10 @@ mod key;
 
 use std::collections::BTreeMap;
 
-use super::compare::Merged;
 use super::contents::{self, Contents, Reading, Verdict};
 use super::drift::{Drift, DriftKind, RelationKind};
 use super::keys::{Key, Sample, Stray};
+use super::merged::Merged;
 use super::report::{Origin, TableReport, Undecided};
 use super::rule::Rule;
 use super::shards::{Refusal, Shards};
