@@ -7,7 +7,9 @@ use super::deadline::Deadline;
 use crate::cluster::Cluster;
 use crate::config::SessionSettings;
 use crate::decode::{DEFAULT_BATCH_BYTES, DEFAULT_BATCH_ROWS};
-use crate::error::{Error, Phase, Result, SqlOrigin};
+#[cfg(feature = "datafusion")]
+use crate::error::{Error, Phase};
+use crate::error::{Result, SqlOrigin};
 use crate::merge::Order;
 use crate::progress::ScanProgress;
 use crate::scan::{self, BatchOptions, Reading};
@@ -71,8 +73,9 @@ impl Options {
         scan::with_values(&statement, &description, &self.parameters)
     }
 
-    /// Says that a value of a parameter may be what a shard did not understand: values stand in the
+    /// Says, of planning, that a value of a parameter may be what a shard did not understand: values stand in the
     /// text that it was given.
+    #[cfg(feature = "datafusion")]
     pub(super) fn about_values(&self, error: Error) -> Error {
         let is_data = error.sql_state().is_some_and(|code| code.starts_with("22"));
         let is_early = error.phase() == Some(Phase::Describe);

@@ -47,7 +47,7 @@ pub(super) fn check(question: &Question<'_>, plan: &Plan) -> Result<()> {
             step,
             is_last,
         };
-        let query = sql::parse(&step.sql.to_string())
+        let query = sql::parse_made(&step.sql.to_string())
             .map_err(|error| wrong(step, &format!("its SQL cannot be read: {error}")))?;
         if step.uses.iter().any(|used| *used >= index) {
             return Err(wrong(step, "it uses a step that does not come before it"));

@@ -36,6 +36,10 @@ use tokens::tokens;
 /// How deep the parser nests. A subquery takes about four levels of it, parentheses one.
 const MOST_NESTED: usize = 300;
 
+/// How deep SQL may nest that the planner has made: views and common table expressions stand in their
+/// places there.
+const MOST_NESTED_MADE: usize = 20 * MOST_NESTED;
+
 /// How deep a tree may be; see [`depth_bound`].
 const MOST_DEEP: usize = 6_000;
 
@@ -46,6 +50,18 @@ const MOST_DEEP: usize = 6_000;
 /// [`ErrorKind::Unsupported`] for a statement that is not a plain query, that the parser cannot
 /// read, or that nests too deep.
 pub(crate) fn parse(text: &str) -> Result<ast::Query> {
+    parse_nested(text, MOST_NESTED)
+}
+
+/// Reads a query that the planner has made.
+///
+/// # Errors
+/// As [`parse`]; it may nest deeper.
+pub(crate) fn parse_made(text: &str) -> Result<ast::Query> {
+    parse_nested(text, MOST_NESTED_MADE)
+}
+
+fn parse_nested(text: &str, most_nested: usize) -> Result<ast::Query> {
     let statement = Statement::parse(text)?;
     let text = statement.text();
     let syntax = |reason| Error::new(ErrorKind::Syntax, reason);
@@ -56,7 +72,7 @@ pub(crate) fn parse(text: &str) -> Result<ast::Query> {
     }
     drop(lexed);
     let plain = Plain::of(text).map_err(syntax)?;
-    let mut query = *read(&plain.text, |parser| parser.parse_query())
+    let mut query = *read(&plain.text, most_nested, |parser| parser.parse_query())
         .map_err(|error| unreadable(&plain, &error))?;
     match VisitMut::visit(&mut query, &mut Checks) {
         ControlFlow::Break(error) => Err(*error),
@@ -69,7 +85,8 @@ pub(crate) fn parse(text: &str) -> Result<ast::Query> {
 /// # Errors
 /// A fault of ours, of kind [`ErrorKind::Internal`], where it cannot be read.
 pub(crate) fn made_expr(sql: &str) -> Result<ast::Expr> {
-    let mut expr = read(sql, |parser| parser.parse_expr()).map_err(|error| fault(sql, &error))?;
+    let mut expr =
+        read(sql, MOST_NESTED, |parser| parser.parse_expr()).map_err(|error| fault(sql, &error))?;
     match VisitMut::visit(&mut expr, &mut Checks) {
         ControlFlow::Break(error) => Err(Error::fault(format!("{}: {sql}", error.message()))),
         ControlFlow::Continue(()) => Ok(expr),
@@ -81,17 +98,19 @@ pub(crate) fn made_expr(sql: &str) -> Result<ast::Expr> {
 /// # Errors
 /// As [`made_expr`].
 pub(crate) fn made_name(sql: &str) -> Result<ast::ObjectName> {
-    read(sql, |parser| parser.parse_object_name(false)).map_err(|error| fault(sql, &error))
+    read(sql, MOST_NESTED, |parser| parser.parse_object_name(false))
+        .map_err(|error| fault(sql, &error))
 }
 
 /// Reads all of a text.
 fn read<T>(
     text: &str,
+    most_nested: usize,
     what: impl FnOnce(&mut Parser<'_>) -> std::result::Result<T, ParserError>,
 ) -> std::result::Result<T, ParserError> {
     let dialect = dialect::Dialected;
     let mut parser = Parser::new(&dialect)
-        .with_recursion_limit(MOST_NESTED)
+        .with_recursion_limit(most_nested)
         .try_with_sql(text)?;
     let found = what(&mut parser)?;
     match *parser.peek_token_ref() == Token::EOF {
