@@ -56,9 +56,9 @@ impl Connection {
         let request = self.request(&format!("SELECT {expression}::text"), &options)?;
         let _run = self.running.begin(request.cancel_handle());
         let mut values = Vec::new();
-        let rows = request.stream().map_err(from_library)?;
-        for batch in rows {
-            for value in batch?.column(0).as_string::<i32>() {
+        let mut rows = request.stream().map_err(from_library)?;
+        while let Some(batch) = rows.next_batch().map_err(from_library)? {
+            for value in batch.column(0).as_string::<i32>() {
                 values.push(value.unwrap_or_default().to_owned());
             }
         }
@@ -68,7 +68,8 @@ impl Connection {
     }
 
     fn request(&self, sql: &str, options: &QueryOptions) -> Result<Request> {
-        Request::new(self.engine.get()?, sql, options, &ScanProgress::new())
+        let cluster = self.engine.get().map_err(from_library)?;
+        Request::new(cluster, sql, options, &ScanProgress::new())
     }
 
     /// Commit and rollback alike: nothing was written.
@@ -185,7 +186,7 @@ impl adbc_core::Connection for Connection {
     type StatementType = Statement;
 
     fn new_statement(&mut self) -> Result<Statement> {
-        self.engine.get()?;
+        self.engine.get().map_err(from_library)?;
         Ok(Statement::new(self.engine.clone(), self.options.clone()))
     }
 
@@ -219,7 +220,7 @@ impl adbc_core::Connection for Connection {
             table_types: table_type.as_deref(),
             column: column_name,
         };
-        let cluster = self.engine.get()?;
+        let cluster = self.engine.get().map_err(from_library)?;
         let tables = match filter.needs_tables() {
             true => {
                 let cancel = merganser::CancelHandle::default();

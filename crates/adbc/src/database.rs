@@ -260,7 +260,7 @@ impl adbc_core::Database for Database {
         &self,
         opts: impl IntoIterator<Item = (OptionConnection, OptionValue)>,
     ) -> Result<Connection> {
-        self.engine.get()?;
+        self.engine.get().map_err(from_library)?;
         let mut connection = Connection::new(self.engine.clone(), self.settings.queries.clone());
         for (key, value) in opts {
             connection.set_option(key, value)?;

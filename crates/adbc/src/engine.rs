@@ -3,10 +3,7 @@
 use std::mem;
 use std::process;
 
-use adbc_core::error::{Result, Status};
-use merganser::blocking;
-
-use crate::error::refusal;
+use merganser::{Error, ErrorKind, Result, blocking};
 
 /// The cluster of a database.
 pub(crate) type Engine = OfProcess<blocking::Cluster>;
@@ -56,13 +53,15 @@ impl<T> OfProcess<T> {
     fn check(&self) -> Result<()> {
         match self.process == process::id() {
             true => Ok(()),
-            false => Err(refusal(
-                Status::InvalidState,
+            false => Err(Error::new(
+                ErrorKind::Usage,
                 format!(
-                    "the database was opened by process {}, and connections do not survive fork()\n\
-                     hint: open the database in the child, or start processes by spawn or forkserver",
+                    "the database was opened by process {}, and connections do not survive fork()",
                     self.process
                 ),
+            )
+            .with_hint(
+                "open the database in the child, or start processes by spawn or forkserver",
             )),
         }
     }
@@ -74,8 +73,8 @@ impl<T> Drop for OfProcess<T> {
     }
 }
 
-fn given_up() -> adbc_core::error::Error {
-    refusal(Status::InvalidState, "the rows have been read already")
+fn given_up() -> Error {
+    Error::new(ErrorKind::Usage, "the rows have been read already")
 }
 
 #[cfg(test)]
@@ -98,7 +97,7 @@ mod tests {
         // As if this process were a child.
         own.process += 1;
         let error = own.get().err().unwrap();
-        assert!(error.message.contains("do not survive fork()"), "{error}");
+        assert!(error.message().contains("do not survive fork()"), "{error}");
         drop(own);
         assert!(!dropped.get());
         drop(OfProcess::new(Told(&dropped)));

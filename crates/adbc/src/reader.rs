@@ -4,15 +4,15 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::vec;
 
-use adbc_core::error::{Result, Status};
+use adbc_core::error::Status;
 use arrow::array::{RecordBatch, RecordBatchReader};
 use arrow::datatypes::SchemaRef;
-use arrow::error::{ArrowError, Result as ArrowResult};
-use merganser::arrow;
+use arrow::error::ArrowError;
 use merganser::blocking::QueryReader;
+use merganser::{Error, ErrorKind, Result, arrow};
 
 use crate::engine::OfProcess;
-use crate::error::{from_library, refusal, status, text};
+use crate::error::{status, text};
 use crate::parameters::Values;
 use crate::request::Request;
 use crate::running::Run;
@@ -21,6 +21,8 @@ use crate::running::Run;
 /// other. Each execution begins when the rows before are read. Dropping it cancels what runs.
 pub(crate) struct Reader {
     schema: SchemaRef,
+    /// What was read ahead.
+    first: Option<RecordBatch>,
     rows: OfProcess<Rows>,
     run: Option<Run>,
 }
@@ -32,36 +34,40 @@ struct Rows {
 }
 
 impl Reader {
-    /// Starts the request with the first of these values.
+    /// Starts the request with the first of these values, and waits for its first batch: until then
+    /// an error arrives whole, later as a text.
     pub(crate) fn start(
         request: Request,
         first: Values,
         rest: vec::IntoIter<Values>,
         run: Run,
     ) -> Result<Self> {
-        let current = request.clone().with_params(first).stream();
-        let current = current.map_err(from_library)?;
-        Ok(Self {
+        let current = request.clone().with_params(first).stream()?;
+        let mut reader = Self {
             schema: current.schema(),
+            first: None,
             rows: OfProcess::new(Rows {
                 current,
                 request,
                 values: rest,
             }),
             run: Some(run),
-        })
+        };
+        reader.first = reader.next_batch()?;
+        Ok(reader)
     }
 
     /// The next batch; `None` after the last, and after an error.
-    pub(crate) fn next_batch(&mut self) -> ArrowResult<Option<RecordBatch>> {
+    pub(crate) fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
+        if let Some(first) = self.first.take() {
+            return Ok(Some(first));
+        }
         if self.rows.is_over() {
             return Ok(None);
         }
         let schema = &self.schema;
-        let next = match self.rows.get_mut() {
-            Ok(rows) => caught(|| rows.next_batch(schema)),
-            Err(error) => Err(ArrowError::from_external_error(error.message.into())),
-        };
+        let rows = self.rows.get_mut();
+        let next = rows.and_then(|rows| caught(|| rows.next_batch(schema)));
         if !matches!(next, Ok(Some(_))) {
             self.rows.give_up();
             self.run = None;
@@ -71,20 +77,19 @@ impl Reader {
 }
 
 impl Rows {
-    fn next_batch(&mut self, schema: &SchemaRef) -> ArrowResult<Option<RecordBatch>> {
+    fn next_batch(&mut self, schema: &SchemaRef) -> Result<Option<RecordBatch>> {
         loop {
-            if let Some(batch) = self.current.next_batch().map_err(|error| told(&error))? {
+            if let Some(batch) = self.current.next_batch()? {
                 return Ok(Some(batch));
             }
             let Some(values) = self.values.next() else {
                 return Ok(None);
             };
-            let next = self.request.clone().with_params(values).stream();
-            self.current = next.map_err(|error| told(&error))?;
+            self.current = self.request.clone().with_params(values).stream()?;
             if self.current.schema() != *schema {
-                return Err(ArrowError::SchemaError(
-                    "the columns of the query changed between two rows of its parameters"
-                        .to_owned(),
+                return Err(Error::new(
+                    ErrorKind::Unsupported,
+                    "the columns of the query changed between two rows of its parameters",
                 ));
             }
         }
@@ -92,10 +97,10 @@ impl Rows {
 }
 
 impl Iterator for Reader {
-    type Item = ArrowResult<RecordBatch>;
+    type Item = Result<RecordBatch, ArrowError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.next_batch().transpose()
+        self.next_batch().map_err(|error| told(&error)).transpose()
     }
 }
 
@@ -106,7 +111,7 @@ impl RecordBatchReader for Reader {
 }
 
 /// Nothing but a text and an errno arrives: EIO where a server, the network or the user ended it.
-fn told(error: &merganser::Error) -> ArrowError {
+fn told(error: &Error) -> ArrowError {
     let text = text(error);
     match status(error) {
         Status::IO | Status::Cancelled | Status::Timeout => {
@@ -119,41 +124,31 @@ fn told(error: &merganser::Error) -> ArrowError {
 }
 
 /// A panic would end the whole process: C calls this.
-fn caught<T>(work: impl FnOnce() -> ArrowResult<T>) -> ArrowResult<T> {
+fn caught<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
         let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-        let error = refusal(
-            Status::Internal,
-            format!(
-                "this is a fault of merganser, please report it: {}",
-                text.unwrap_or_default()
-            ),
-        );
-        Err(ArrowError::from_external_error(error.message.into()))
+        let error = Error::new(ErrorKind::Internal, text.unwrap_or_default());
+        Err(error.with_hint("this is a fault of merganser: please report it with the query"))
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use merganser::ErrorKind;
 
     #[test]
     fn a_panic_is_an_error() {
-        let hook = std::panic::take_hook();
-        std::panic::set_hook(Box::new(|_| {}));
-        let error = caught::<()>(|| panic!("at {}\0", 7)).unwrap_err();
-        std::panic::set_hook(hook);
-        let expected =
-            "External error: this is a fault of merganser, please report it: at 7\u{fffd}";
-        assert_eq!(error.to_string(), expected);
+        let error = caught::<()>(|| panic!("at {}", 7)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Internal);
+        assert_eq!(error.message(), "at 7");
+        assert!(error.hint().unwrap().contains("please report it"));
         assert_eq!(caught(|| Ok(1)).unwrap(), 1);
     }
 
     #[test]
     fn a_text_in_a_stream_holds_everything() {
-        let error = merganser::Error::new(ErrorKind::Connect, "gone\0")
+        let error = Error::new(ErrorKind::Connect, "gone\0")
             .with_shard("s2")
             .with_hint("look");
         let told = told(&error);

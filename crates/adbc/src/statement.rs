@@ -10,7 +10,7 @@ use arrow::datatypes::Schema;
 use merganser::{ScanProgress, arrow};
 
 use crate::engine::Engine;
-use crate::error::refusal;
+use crate::error::{from_library, refusal};
 use crate::options::{self, QueryOptions};
 use crate::parameters::{Values, rows_of};
 use crate::reader::Reader;
@@ -56,7 +56,8 @@ impl Statement {
 
     fn request(&self, progress: &ScanProgress) -> Result<Request> {
         let sql = self.sql.as_deref().ok_or_else(no_sql)?;
-        Request::new(self.engine.get()?, sql, &self.options, progress)
+        let cluster = self.engine.get().map_err(from_library)?;
+        Request::new(cluster, sql, &self.options, progress)
     }
 
     /// A request that is only asked about, with the first values that are bound; without any, NULLs
@@ -80,7 +81,9 @@ impl Statement {
         let mut rows = rows.unwrap_or_else(|| vec![Values::new()]).into_iter();
         let run = self.running.begin(request.cancel_handle());
         match rows.next() {
-            Some(first) => Reader::start(request, first, rows, run).map(Some),
+            Some(first) => Reader::start(request, first, rows, run)
+                .map(Some)
+                .map_err(from_library),
             None => Ok(None),
         }
     }
@@ -198,9 +201,9 @@ impl adbc_core::Statement for Statement {
 
     fn execute_update(&mut self) -> Result<Option<i64>> {
         let mut count = 0;
-        if let Some(reader) = self.start()? {
-            for batch in reader {
-                count += batch?.num_rows();
+        if let Some(mut reader) = self.start()? {
+            while let Some(batch) = reader.next_batch().map_err(from_library)? {
+                count += batch.num_rows();
             }
         }
         Ok(i64::try_from(count).ok())

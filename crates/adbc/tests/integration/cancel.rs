@@ -3,16 +3,20 @@
 use std::thread;
 use std::time::Duration;
 
-use adbc_core::error::Status;
+use adbc_core::error::{Error, Status};
 use adbc_core::{CancelHandle, Statement as _};
+use adbc_driver_manager::ManagedStatement;
 
-use crate::{Scene, error, set, some, support, texts};
+use crate::{Scene, error, set, support, texts};
 
 const SLEEP: &str = "SELECT n, pg_sleep(600) FROM t";
 /// Slow by its rows, since planning refuses most that takes time by itself.
 const LONG: &str = "SELECT count(*) FROM t a, generate_series(1, 1000000000) g WHERE g % 7 = a.n";
 /// Far more rows than fit on the way.
 const ENDLESS: &str = "SELECT n, repeat('x', 1000) FROM generate_series(1, 10000000) n";
+
+/// A call that waits for a query.
+type Wait = fn(&mut ManagedStatement) -> Result<(), Error>;
 
 /// Cancels once so many servers are at work.
 fn cancel_when_active(
@@ -36,27 +40,47 @@ fn another_thread_ends_what_is_executed() {
     let Some(scene) = Scene::numbered(&[1, 1, 1]) else {
         return;
     };
-    let mut statement = scene.statement(LONG);
-    let cancelling = cancel_when_active(statement.get_cancel_handle(), scene.urls.clone(), 3);
-    let cancelled = error(statement.execute_update());
-    cancelling.join().unwrap();
-    assert!(cancelled.message.contains("cancelled"), "{cancelled}");
-    assert!(support::none_active(&scene.urls), "queries still run");
-    // What runs next is not hit.
-    statement.set_sql_query("SELECT count(*) FROM t").unwrap();
-    assert_eq!(texts(statement.execute().unwrap()), some(&[&["3"]]));
+    let waiting: [Wait; 2] = [
+        |statement| statement.execute().map(|_| ()),
+        |statement| statement.execute_update().map(|_| ()),
+    ];
+    for (mut statement, wait) in [
+        (scene.statement(LONG), waiting[0]),
+        (scene.statement(LONG), waiting[1]),
+        (scene.fan_out(SLEEP), waiting[0]),
+        (scene.fan_out(SLEEP), waiting[1]),
+    ] {
+        let cancelling = cancel_when_active(statement.get_cancel_handle(), scene.urls.clone(), 3);
+        let cancelled = error(wait(&mut statement));
+        cancelling.join().unwrap();
+        assert_eq!(cancelled.status, Status::Cancelled, "{cancelled}");
+        assert!(support::none_active(&scene.urls), "queries still run");
+        // What runs next is not hit.
+        statement.set_sql_query("SELECT n FROM t").unwrap();
+        assert_eq!(texts(statement.execute().unwrap()).len(), 3);
+    }
 }
 
 #[test]
 fn another_thread_ends_what_is_read() {
-    let Some(scene) = Scene::numbered(&[1, 1, 1]) else {
+    let Some(scene) = Scene::numbered(&[1, 1]) else {
         return;
     };
-    let mut statement = scene.fan_out(SLEEP);
+    // The first rows come, and then nothing for a long time.
+    let sql = "SELECT n, repeat('x', 1000), pg_sleep(CASE WHEN n < 20000 THEN 0 ELSE 600 END)::text \
+        FROM generate_series(1, 100000) n";
+    let mut statement = scene.fan_out(sql);
     let mut reader = statement.execute().unwrap();
-    let cancelling = cancel_when_active(statement.get_cancel_handle(), scene.urls.clone(), 3);
-    let cancelled = reader.next().unwrap().unwrap_err().to_string();
+    let handle = statement.get_cancel_handle();
+    let cancelling = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(300));
+        handle.try_cancel().unwrap();
+    });
+    let cancelled = reader
+        .find_map(Result::err)
+        .expect("no end without an error");
     cancelling.join().unwrap();
+    let cancelled = cancelled.to_string();
     assert!(cancelled.contains("the query was cancelled"), "{cancelled}");
     assert!(support::none_active(&scene.urls), "queries still run");
     assert!(reader.next().is_none());
@@ -149,11 +173,12 @@ fn a_deadline_ends_a_query_and_says_so() {
     };
     let mut statement = scene.fan_out(SLEEP);
     set(&mut statement, "merganser.timeout_ms", "300").unwrap();
-    let late = statement.execute().unwrap().next().unwrap().unwrap_err();
-    assert!(late.to_string().contains("within 0.3 s"), "{late}");
+    let late = error(statement.execute());
+    assert!(late.message.contains("within 0.3 s"), "{late}");
     assert!(support::none_active(&scene.urls), "queries still run");
     let mut statement = scene.statement(LONG);
     set(&mut statement, "merganser.timeout_ms", "300").unwrap();
     let late = error(statement.execute_update());
+    assert_eq!(late.status, Status::Timeout);
     assert!(late.message.contains("within 0.3 s"), "{late}");
 }

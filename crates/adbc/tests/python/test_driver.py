@@ -139,7 +139,7 @@ def test_dataframes(con):
     with con.cursor() as cursor:
         cursor.execute(sql)
         reader = cursor.fetch_record_batch()
-        assert duckdb.sql("SELECT sum(n) FROM reader").fetchone() == (sum(range(3000)),)
+        assert duckdb.sql("SELECT sum(n) FROM reader").fetchall() == [(sum(range(3000)),)]
 
 
 def test_the_catalog(con):
@@ -167,8 +167,9 @@ def test_errors_are_python_s(con):
         with pytest.raises(dbapi.ProgrammingError) as caught:
             cursor.execute("SELECT frm FROM t")
         assert caught.value.sqlstate == "42703"
+        # The manager gives the keys as bytes, too.
         details = dict(caught.value.details)
-        assert details["kind"] == b"Server" and details["phase"] == b"describe"
+        assert details[b"kind"] == b"Server" and details[b"phase"] == b"describe"
         with pytest.raises(dbapi.NotSupportedError, match="merganser"):
             cursor.adbc_execute_partitions("SELECT n FROM t")
         with pytest.raises(dbapi.Error):
@@ -202,9 +203,9 @@ def test_another_thread_cancels(con, observer):
 
         thread = threading.Thread(target=cancel)
         thread.start()
-        with pytest.raises(Exception, match="cancelled"):
+        with pytest.raises(dbapi.OperationalError, match="cancelled") as caught:
             cursor.execute(SLEEP)
-            cursor.fetchall()
+        assert caught.value.status_code == adbc_driver_manager.AdbcStatusCode.CANCELLED
         thread.join()
     until(lambda: observer() == 0)
 
@@ -223,10 +224,26 @@ def test_ctrl_c_ends_the_query_everywhere(con, observer, mode):
 
         thread = threading.Thread(target=interrupt)
         thread.start()
-        with pytest.raises(KeyboardInterrupt):
+        # What the driver manager makes of Ctrl-C.
+        with pytest.raises(dbapi.OperationalError, match="CANCELLED: the query was cancelled"):
             cursor.execute(sql)
-            cursor.fetchall()
         thread.join()
+    until(lambda: observer() == 0)
+
+
+def test_ctrl_c_ends_a_query_whose_rows_are_read(con, observer):
+    sql = (
+        "SELECT n, repeat('x', 1000), pg_sleep(CASE WHEN n < 20000 THEN 0 ELSE 600 END)::text"
+        " FROM generate_series(1, 100000) n"
+    )
+    with con.cursor() as cursor:
+        cursor.adbc_statement.set_options(**{"merganser.mode": "fan_out"})
+        cursor.execute(sql)
+        timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+        timer.start()
+        with pytest.raises(Exception, match="the query was cancelled"):
+            cursor.fetch_arrow_table()
+        timer.join()
     until(lambda: observer() == 0)
 
 
