@@ -19,6 +19,9 @@ const SHARDS: &str = "merganser.shards";
 const TOPOLOGY: &str = "merganser.topology";
 const CONNECTIONS_PER_SHARD: &str = "merganser.connections_per_shard";
 
+/// More than a PostgreSQL server takes.
+const MOST_CONNECTIONS: u64 = 10_000;
+
 /// The names of a database's options, besides those of its queries.
 const NAMES: [&str; 6] = [
     "uri",
@@ -85,7 +88,9 @@ impl Settings {
             "password" => self.password = text()?,
             SHARDS => self.shards = text()?,
             TOPOLOGY => self.topology = text()?,
-            CONNECTIONS_PER_SHARD => self.connections_per_shard = options::size(name, value)?,
+            CONNECTIONS_PER_SHARD => {
+                self.connections_per_shard = options::size(name, value, MOST_CONNECTIONS)?;
+            }
             _ => {
                 if !self.queries.set(name, value)? {
                     let known = [&NAMES[..], &QueryOptions::NAMES].concat();

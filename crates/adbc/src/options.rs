@@ -18,6 +18,13 @@ const BATCH_ROWS: &str = "merganser.batch_rows";
 const MEMORY: &str = "merganser.memory_bytes";
 const TIMEZONE: &str = "merganser.timezone";
 
+/// PostgreSQL's own limit on a statement's time: almost 25 days.
+const MOST_MILLISECONDS: u64 = i32::MAX as u64;
+/// Merges make room for a whole batch at once.
+const MOST_BATCH_ROWS: u64 = 1_000_000;
+/// More than any machine has.
+const MOST_MEMORY: u64 = 1 << 50;
+
 /// How queries run. A statement begins with its connection's, a connection with its database's.
 #[derive(Clone, Default)]
 pub(crate) struct QueryOptions {
@@ -77,11 +84,11 @@ impl QueryOptions {
                 self.order = choice(name, value, &orders)?;
             }
             TIMEOUT => {
-                let milliseconds = number(name, value)?;
+                let milliseconds = number(name, value, MOST_MILLISECONDS)?;
                 self.timeout = (milliseconds > 0).then(|| Duration::from_millis(milliseconds));
             }
-            BATCH_ROWS => self.batch_rows = size(name, value)?,
-            MEMORY => self.memory = size(name, value)?,
+            BATCH_ROWS => self.batch_rows = size(name, value, MOST_BATCH_ROWS)?,
+            MEMORY => self.memory = size(name, value, MOST_MEMORY)?,
             TIMEZONE => self.timezone = unless_empty(text(name, value)?),
             _ => return Ok(false),
         }
@@ -149,14 +156,16 @@ pub(crate) fn boolean(name: &str, value: &OptionValue) -> Result<bool> {
     bool::try_from(value).map_err(|_| invalid(name, "expected \"true\" or \"false\""))
 }
 
-/// A whole number, as such or as text.
-pub(crate) fn number(name: &str, value: &OptionValue) -> Result<u64> {
+/// A whole number up to this one, as such or as text.
+fn number(name: &str, value: &OptionValue, most: u64) -> Result<u64> {
     let number = match value {
         OptionValue::Int(number) => u64::try_from(*number).ok(),
         OptionValue::String(text) => text.trim().parse().ok(),
         _ => None,
     };
-    number.ok_or_else(|| invalid(name, "expected a whole number that is not negative"))
+    number
+        .filter(|number| *number <= most)
+        .ok_or_else(|| invalid(name, &format!("expected a whole number from 0 to {most}")))
 }
 
 /// The value of an option that is a number.
@@ -186,10 +195,11 @@ pub(crate) fn invalid(name: &str, why: &str) -> Error {
     refusal(Status::InvalidArguments, format!("option {name:?}: {why}"))
 }
 
-/// A number of at least 1; unset by 0.
-pub(crate) fn size(name: &str, value: &OptionValue) -> Result<Option<usize>> {
-    let size = usize::try_from(number(name, value)?)
-        .map_err(|_| invalid(name, "the number is too large"))?;
+/// A number of at least 1 and at most this many; unset by 0.
+pub(crate) fn size(name: &str, value: &OptionValue, most: u64) -> Result<Option<usize>> {
+    let size = number(name, value, most)?;
+    let size = usize::try_from(size)
+        .map_err(|_| invalid(name, "it is more than this machine can count"))?;
     Ok((size > 0).then_some(size))
 }
 
@@ -262,6 +272,9 @@ mod tests {
         for (name, value) in [
             (TIMEOUT, OptionValue::Int(-1)),
             (TIMEOUT, OptionValue::Double(1.0)),
+            (TIMEOUT, OptionValue::Int(i64::MAX)),
+            (BATCH_ROWS, OptionValue::Int(1_000_001)),
+            (MEMORY, OptionValue::Int(i64::MAX)),
             (BATCH_ROWS, "many".into()),
             (MERGE_SQL, OptionValue::Int(1)),
         ] {

@@ -73,6 +73,18 @@ fn rows_come_in_batches_of_the_size_that_is_set() {
         })
         .collect();
     assert_eq!(numbers, (0..2000).collect::<Vec<_>>());
+    // The most that can be set.
+    for (name, value) in [
+        ("merganser.batch_rows", "1000000"),
+        ("merganser.memory_bytes", "1125899906842624"),
+        ("merganser.timeout_ms", "2147483647"),
+    ] {
+        set(&mut statement, name, value).unwrap();
+    }
+    for order in ["", "first_come", "shard"] {
+        set(&mut statement, "merganser.order", order).unwrap();
+        assert_eq!(texts(statement.execute().unwrap()).len(), 2000);
+    }
 }
 
 #[test]

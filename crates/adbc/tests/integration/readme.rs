@@ -5,7 +5,7 @@ use std::fs;
 
 use adbc_core::options::{AdbcVersion, OptionDatabase, OptionValue};
 use adbc_core::{Connection as _, Database as _, Driver as _, LOAD_FLAG_DEFAULT, Optionable};
-use adbc_driver_manager::ManagedDriver;
+use adbc_driver_manager::{ManagedDatabase, ManagedDriver};
 
 use crate::{library, open};
 
@@ -30,11 +30,25 @@ fn its_manifest_is_found_by_name() {
         None,
         AdbcVersion::V110,
         LOAD_FLAG_DEFAULT,
-        paths,
+        paths.clone(),
     )
     .unwrap();
     let shards = (OptionDatabase::from(SHARDS.0), OptionValue::from(SHARDS.1));
     assert!(driver.new_database_with_opts([shards]).is_ok());
+    // The scheme of a URI is that name.
+    let missing = crate::error(ManagedDatabase::from_uri(
+        "merganser:///nowhere/shards.toml",
+        None,
+        AdbcVersion::V110,
+        LOAD_FLAG_DEFAULT,
+        paths,
+    ));
+    assert!(
+        missing
+            .message
+            .contains("/nowhere/shards.toml: file not found"),
+        "{missing}"
+    );
 }
 
 /// The names in the first column of the tables between two lines.
