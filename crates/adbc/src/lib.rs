@@ -20,6 +20,7 @@ mod engine;
 mod error;
 mod export;
 mod info;
+pub mod manifest;
 mod objects;
 mod options;
 mod parameters;

@@ -5,6 +5,7 @@
 mod cancel;
 mod catalog;
 mod faults;
+mod install;
 mod options;
 mod python;
 mod queries;
