@@ -1,4 +1,4 @@
-//! What a cancel handle ends: the query that runs for its owner, if any.
+//! What a cancel handle ends: whatever runs for its owner.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,13 +9,14 @@ use crate::error::refusal;
 
 /// The place where a statement or connection says what it runs. Clones are the same place.
 #[derive(Clone, Default)]
-pub(crate) struct Running(Arc<Mutex<Slot>>);
+pub(crate) struct Running(Arc<Mutex<Slots>>);
 
 #[derive(Default)]
-struct Slot {
-    /// How many there were, so that a query which ends late does not take the place of the next.
+struct Slots {
+    /// How many there were.
     count: u64,
-    handle: Option<merganser::CancelHandle>,
+    /// What runs now, each with its number.
+    handles: Vec<(u64, merganser::CancelHandle)>,
 }
 
 /// A query that runs for as long as this lives.
@@ -25,42 +26,44 @@ pub(crate) struct Run {
 }
 
 impl Running {
-    /// From now on this is what can be cancelled. The query before, if it still runs, ends: its
-    /// owner has one result at a time.
+    /// From now on this, too, is what can be cancelled.
     pub(crate) fn begin(&self, handle: merganser::CancelHandle) -> Run {
-        let mut slot = self.slot();
-        if let Some(before) = slot.handle.replace(handle) {
-            before.cancel();
-        }
-        slot.count += 1;
+        let mut slots = self.slots();
+        slots.count += 1;
+        let number = slots.count;
+        slots.handles.push((number, handle));
         Run {
             running: self.clone(),
-            number: slot.count,
+            number,
         }
     }
 
-    fn slot(&self) -> MutexGuard<'_, Slot> {
+    /// Ends what runs; whether anything did.
+    pub(crate) fn end(&self) -> bool {
+        let slots = self.slots();
+        for (_, handle) in &slots.handles {
+            handle.cancel();
+        }
+        !slots.handles.is_empty()
+    }
+
+    fn slots(&self) -> MutexGuard<'_, Slots> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Run {
     fn drop(&mut self) {
-        let mut slot = self.running.slot();
-        if slot.count == self.number {
-            slot.handle = None;
-        }
+        let mut slots = self.running.slots();
+        slots.handles.retain(|(number, _)| *number != self.number);
     }
 }
 
 impl CancelHandle for Running {
     fn try_cancel(&self) -> Result<()> {
-        match &self.slot().handle {
-            Some(handle) => {
-                handle.cancel();
-                Ok(())
-            }
-            None => Err(refusal(
+        match self.end() {
+            true => Ok(()),
+            false => Err(refusal(
                 Status::InvalidState,
                 "there is no query to cancel: none is running",
             )),
@@ -81,7 +84,6 @@ mod tests {
         );
         let first = running.begin(merganser::CancelHandle::default());
         let second = running.begin(merganser::CancelHandle::default());
-        // It ends after the next has begun, and is not the one that runs.
         drop(first);
         assert!(running.try_cancel().is_ok());
         drop(second);

@@ -79,6 +79,8 @@ impl Statement {
         self.progress = progress;
         let rows = self.bound.take();
         let mut rows = rows.unwrap_or_else(|| vec![Values::new()]).into_iter();
+        // There is one result at a time.
+        self.running.end();
         let run = self.running.begin(request.cancel_handle());
         match rows.next() {
             Some(first) => Reader::start(request, first, rows, run)

@@ -110,6 +110,10 @@ fn executing_again_ends_the_result_before() {
     let mut statement = scene.fan_out(ENDLESS);
     let mut before = statement.execute().unwrap();
     assert!(before.next().unwrap().is_ok());
+    // What is only asked ends nothing.
+    assert_eq!(statement.get_parameter_schema().unwrap().fields().len(), 0);
+    assert_eq!(statement.execute_schema().unwrap().fields().len(), 2);
+    assert!(before.next().unwrap().is_ok());
     statement.set_sql_query("SELECT n FROM t").unwrap();
     assert_eq!(texts(statement.execute().unwrap()).len(), 2);
     assert!(support::none_active(&scene.urls), "queries still run");
