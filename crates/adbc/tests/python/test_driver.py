@@ -6,6 +6,7 @@ shards s0 and s1 with `t(n)`, sharded by `n`, of the numbers 0 to 999 and 1000 t
 
 import datetime
 import decimal
+import faulthandler
 import os
 import pathlib
 import re
@@ -27,6 +28,9 @@ URI = f"merganser://{TOPOLOGY}"
 README = pathlib.Path(__file__).parents[2] / "README.md"
 
 SLEEP = "SELECT n, pg_sleep(600) FROM t"
+
+# What hangs says where.
+faulthandler.dump_traceback_later(300, exit=True)
 
 
 @pytest.fixture(scope="session", autouse=True)
