@@ -119,6 +119,22 @@ impl Cluster {
         self.0.wait(self.0.cluster.tables())
     }
 
+    /// As [`tables`](Self::tables), until the handle is cancelled: then an error of kind
+    /// [`ErrorKind::Cancelled`]. For this a new handle is made: `CancelHandle::default()`.
+    ///
+    /// # Errors
+    /// As [`tables`](Self::tables).
+    #[cfg(feature = "datafusion")]
+    pub fn tables_until(&self, cancel: &CancelHandle) -> Result<Vec<TableInfo>> {
+        self.0.wait(async {
+            tokio::select! {
+                biased;
+                error = cancel.cancelled() => Err(error),
+                tables = self.0.cluster.tables() => tables,
+            }
+        })
+    }
+
     /// Waits until queries that were dropped are cancelled on their servers, and closes all
     /// connections. Queries on any clone of this cluster fail from then on.
     ///
@@ -174,6 +190,14 @@ impl FanOut {
     /// As [`FanOut::describe`](crate::FanOut::describe); [`ErrorKind::Usage`] in async code.
     pub fn describe(self) -> Result<SchemaRef> {
         self.engine.wait(self.fan_out.describe())
+    }
+
+    /// The parameters `$1`, `$2`, ... as fields.
+    ///
+    /// # Errors
+    /// As [`FanOut::parameters`](crate::FanOut::parameters); [`ErrorKind::Usage`] in async code.
+    pub fn parameters(self) -> Result<SchemaRef> {
+        self.engine.wait(self.fan_out.parameters())
     }
 
     /// The SQL text as the first shard would run it, with the values in place of `$1`, `$2`, ...
@@ -247,6 +271,14 @@ impl Query {
     /// As [`Query::describe`](crate::Query::describe); [`ErrorKind::Usage`] in async code.
     pub fn describe(self) -> Result<SchemaRef> {
         self.engine.wait(self.query.describe())
+    }
+
+    /// The parameters `$1`, `$2`, ... as fields.
+    ///
+    /// # Errors
+    /// As [`Query::parameters`](crate::Query::parameters); [`ErrorKind::Usage`] in async code.
+    pub fn parameters(self) -> Result<SchemaRef> {
+        self.engine.wait(self.query.parameters())
     }
 
     /// How the query would run, without running it.

@@ -44,7 +44,7 @@ impl CancelHandle {
     }
 
     /// Waits until the query is cancelled.
-    pub(super) async fn cancelled(&self) -> Error {
+    pub(crate) async fn cancelled(&self) -> Error {
         let token = self.token().clone();
         token.cancelled().await;
         Error::new(ErrorKind::Cancelled, "the query was cancelled")

@@ -218,6 +218,17 @@ impl FanOut {
         self.options.deadline().within(mogrified).await
     }
 
+    /// The parameters: a field for each of `$1`, `$2`, ..., with that name and in this order. Its type
+    /// is the Arrow type of a column that has the parameter's type, which the first shard finds out.
+    /// No values are needed, and the query does not run.
+    ///
+    /// # Errors
+    /// As [`stream`](Self::stream), before the first row, but of the first shard alone.
+    pub async fn parameters(self) -> Result<SchemaRef> {
+        let parameters = self.options.parameters(&self.cluster, &self.sql);
+        self.options.deadline().within(parameters).await
+    }
+
     /// Starts the query; the rows as they come, in bounded memory.
     ///
     /// Every shard is asked for its columns first; only when all agree does the query run.

@@ -1,6 +1,9 @@
 //! What a fan-out and a planned query have in common.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use arrow::datatypes::{Schema, SchemaRef};
 
 use super::CancelHandle;
 use super::deadline::Deadline;
@@ -12,9 +15,9 @@ use crate::error::{Error, Phase};
 use crate::error::{Result, SqlOrigin};
 use crate::merge::Order;
 use crate::progress::ScanProgress;
-use crate::scan::{self, BatchOptions, Reading};
+use crate::scan::{self, BatchOptions, Description, Reading};
 use crate::statement::Statement;
-use crate::types::{TypeOptions, Unrepresentable};
+use crate::types::{Column, TypeOptions, Unrepresentable};
 
 /// The memory budget unless set otherwise: 1 GiB.
 pub const DEFAULT_MEMORY: usize = 1 << 30;
@@ -64,13 +67,26 @@ impl Options {
     /// The SQL text as the first shard would run it, with the values in place.
     pub(super) async fn mogrify(&self, cluster: &Cluster, sql: &str) -> Result<String> {
         let statement = Statement::parse(sql)?;
+        let description = self.describe(cluster, &statement).await?;
+        scan::with_values(&statement, &description, &self.parameters)
+    }
+
+    /// The statement's parameters, as the first shard describes them.
+    pub(super) async fn parameters(&self, cluster: &Cluster, sql: &str) -> Result<SchemaRef> {
+        let statement = Statement::parse(sql)?;
+        let description = self.describe(cluster, &statement).await?;
+        statement.check_parameters(description.parameters.len())?;
+        let fields = description.parameters.iter().map(Column::to_field);
+        Ok(Arc::new(Schema::new(fields.collect::<Vec<_>>())))
+    }
+
+    async fn describe(&self, cluster: &Cluster, statement: &Statement) -> Result<Description> {
         let opening = cluster.opening(self.session.as_ref())?;
         let mut session = cluster.session_with(0, &opening).await?;
         let reading = Reading::Options(self.types);
-        let description =
-            scan::describe(&mut session, &statement, SqlOrigin::User, reading).await?;
+        let description = scan::describe(&mut session, statement, SqlOrigin::User, reading).await?;
         session.finish().await;
-        scan::with_values(&statement, &description, &self.parameters)
+        Ok(description)
     }
 
     /// Says, of planning, that a value of a parameter may be what a shard did not understand: values stand in the

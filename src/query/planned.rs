@@ -165,6 +165,15 @@ impl Query {
         self.request.options.deadline().within(mogrified).await
     }
 
+    /// As [`FanOut::parameters`](crate::FanOut::parameters).
+    ///
+    /// # Errors
+    /// As [`FanOut::parameters`](crate::FanOut::parameters).
+    pub async fn parameters(self) -> Result<SchemaRef> {
+        let parameters = self.options.parameters(&self.cluster, &self.sql);
+        self.options.deadline().within(parameters).await
+    }
+
     /// How the query would run, without running it. One shard is asked for its columns, and what
     /// else only a server knows.
     ///

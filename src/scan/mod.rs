@@ -28,8 +28,10 @@ pub(crate) use sql_type::{SqlType, sql_types};
 pub(crate) struct Description {
     /// The columns of its result.
     pub(crate) columns: Vec<Column>,
+    /// The parameters: `$1`, `$2` and so on, as columns would be read that have their types.
+    pub(crate) parameters: Vec<Column>,
     /// For each parameter, its type as SQL for a cast.
-    parameters: Vec<String>,
+    casts: Vec<String>,
     /// The types of the columns before it was decided how they are read.
     #[cfg_attr(not(feature = "datafusion"), allow(dead_code))]
     pub(crate) raw_types: Vec<PgType>,
@@ -129,12 +131,22 @@ pub(crate) async fn describe(
         columns.push(Column::new(&column.name, reading.apply(raw_type.clone())));
         raw_types.push(raw_type);
     }
-    let parameters = described.parameters.iter();
+    let mut parameters = Vec::new();
+    let mut casts = Vec::new();
+    for (index, oid) in described.parameters.iter().enumerate() {
+        let oid_type = types.get(*oid)?;
+        casts.push(cast_target(&oid_type));
+        // A parameter has no modifier, and an array no number of dimensions.
+        let raw_type = PgType::from_catalog(&oid_type, -1, 0, &types.modifiers);
+        parameters.push(Column::new(
+            format!("${}", index + 1),
+            reading.apply(raw_type),
+        ));
+    }
     Ok(Description {
         columns,
-        parameters: parameters
-            .map(|oid| types.get(*oid).map(|oid_type| cast_target(&oid_type)))
-            .collect::<Result<_>>()?,
+        parameters,
+        casts,
         raw_types,
         references: described.columns.iter().map(Reference::of).collect(),
     })
@@ -267,7 +279,7 @@ pub(crate) fn with_values(
     description: &Description,
     values: &[Option<String>],
 ) -> Result<String> {
-    let expected = description.parameters.len();
+    let expected = description.casts.len();
     statement.check_parameters(expected)?;
     if expected != values.len() {
         return Err(Error::new(
@@ -282,7 +294,7 @@ pub(crate) fn with_values(
         ));
     }
     let literals = description
-        .parameters
+        .casts
         .iter()
         .zip(values)
         .enumerate()
@@ -377,7 +389,7 @@ pub(crate) fn agree(shards: &[(String, Description)]) -> Result<Vec<Column>> {
                 ));
             }
         }
-        for (index, (left, right)) in first.parameters.iter().zip(&other.parameters).enumerate() {
+        for (index, (left, right)) in first.casts.iter().zip(&other.casts).enumerate() {
             if left != right {
                 differences.push(format!(
                     "parameter ${}: {first_name:?} takes {left}, {name:?} takes {right}",

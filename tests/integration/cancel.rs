@@ -138,6 +138,7 @@ async fn what_is_cancelled_before_it_begins_does_not_begin() {
         query.clone().plan().await.err(),
         query.clone().describe().await.err(),
         query.clone().mogrify().await.err(),
+        query.clone().parameters().await.err(),
         query.collect().await.err(),
     ] {
         assert_eq!(error.unwrap().kind(), ErrorKind::Cancelled);

@@ -520,3 +520,36 @@ async fn batches_are_bounded_in_rows_and_bytes() {
         100_000_000
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parameters_are_told_without_values() {
+    let Some(cluster) = numbered(&[1, 1]) else {
+        return;
+    };
+    let sql = "select n from t where n = any($2) and $1::numeric(4,1) > 0 and $3 like 'a%'";
+    // A parameter has no modifier, whatever it is cast to.
+    let expected = [
+        ("$1", "Decimal128(38, 20)"),
+        ("$2", "List(Int32)"),
+        ("$3", "Utf8"),
+    ];
+    for schema in [
+        cluster.fan_out(sql).parameters().await.unwrap(),
+        cluster.query(sql).parameters().await.unwrap(),
+    ] {
+        let fields = schema.fields().iter();
+        let found: Vec<_> = fields
+            .map(|field| (field.name().as_str(), field.data_type().to_string()))
+            .collect();
+        assert_eq!(found.len(), expected.len());
+        for ((name, data_type), (expected_name, expected_type)) in found.iter().zip(expected) {
+            assert_eq!(*name, expected_name);
+            assert!(data_type.starts_with(expected_type), "{data_type}");
+        }
+    }
+    let none = cluster.fan_out("select 1").parameters().await.unwrap();
+    assert!(none.fields().is_empty());
+    let error = cluster.fan_out("select frm").parameters().await;
+    assert_eq!(error.unwrap_err().sql_state(), Some("42703"));
+    cluster.close().await;
+}

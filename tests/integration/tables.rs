@@ -1,7 +1,7 @@
 //! What a cluster tells of its tables.
 
 use merganser::config::{Shard, TableKind};
-use merganser::{Cluster, ErrorKind, Topology};
+use merganser::{CancelHandle, Cluster, ErrorKind, Topology, blocking};
 
 use crate::support;
 
@@ -92,4 +92,19 @@ async fn a_table_that_the_shards_do_not_have_is_an_error_that_names_it() {
     assert!(error.message().contains("schema \"app\""), "{error}");
     assert!(error.hint().unwrap().contains("inspect"), "{error:?}");
     shards.close().await;
+}
+
+#[test]
+fn reading_the_catalogs_can_be_cancelled() {
+    let Some(urls) = support::shards(2) else {
+        return;
+    };
+    let shards = Topology::from_urls(urls.clone()).unwrap();
+    let shards = blocking::Cluster::new(shards).unwrap();
+    let cancel = CancelHandle::default();
+    assert!(shards.tables_until(&cancel).unwrap().is_empty());
+    cancel.cancel();
+    let error = shards.tables_until(&cancel).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Cancelled);
+    assert!(support::none_active(&urls), "queries still run");
 }
