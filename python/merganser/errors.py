@@ -3,10 +3,10 @@
 Every exception that the package raises about a database is an :class:`Error` and tells
 
 ``kind``
-    who has to act: ``"config"``, ``"usage"``, ``"syntax"`` (the caller), ``"unsupported"``,
-    ``"limit"`` (the query), ``"connect"``, ``"server"``, ``"decode"`` (a server), ``"export"``,
-    ``"timeout"``, ``"cancelled"`` (the machine), ``"execute"``, ``"internal"`` (Merganser),
-    ``"mismatch"`` (a verification found a difference)
+    who has to act: ``"config"``, ``"usage"``, ``"interface"``, ``"syntax"`` (the caller),
+    ``"unsupported"``, ``"limit"``, ``"data"`` (the query), ``"connect"``, ``"server"``,
+    ``"decode"`` (a server), ``"export"``, ``"timeout"``, ``"cancelled"`` (the machine),
+    ``"execute"``, ``"internal"`` (Merganser), ``"mismatch"`` (a verification found a difference)
 ``shard``
     the name of the shard that failed first; ``None`` where no single shard is at fault
 ``phase``
@@ -35,7 +35,7 @@ __all__ = [
     "QueryCancelled",
     "QueryTimeout",
     "Warning",
-    "from_kind",
+    "from_native",
 ]
 
 
@@ -51,19 +51,20 @@ class Error(Exception):
     phase: str | None
     sqlstate: str | None
     hint: str | None
+    _kind = "usage"
 
     def __init__(
         self,
         message: str = "",
         *,
-        kind: str = "usage",
+        kind: str | None = None,
         shard: str | None = None,
         phase: str | None = None,
         sqlstate: str | None = None,
         hint: str | None = None,
     ) -> None:
         super().__init__(message)
-        self.kind = kind
+        self.kind = kind or self._kind
         self.shard = shard
         self.phase = phase
         self.sqlstate = sqlstate
@@ -75,6 +76,8 @@ class Error(Exception):
 class InterfaceError(Error):
     """The package is used in a way that makes no sense: on a closed cursor, after a fork."""
 
+    _kind = "interface"
+
 
 class DatabaseError(Error):
     """An error of a database, of a query or of what it delivered."""
@@ -82,6 +85,8 @@ class DatabaseError(Error):
 
 class DataError(DatabaseError):
     """A value is at fault: a division by zero, or a date that the Python type does not have."""
+
+    _kind = "data"
 
 
 class OperationalError(DatabaseError):
@@ -103,6 +108,8 @@ class ProgrammingError(DatabaseError):
 class NotSupportedError(DatabaseError):
     """The query is refused, because its answer would not be exact, or the call has no meaning here."""
 
+    _kind = "unsupported"
+
 
 class QueryCancelled(OperationalError):
     """The query was stopped before its end."""
@@ -116,12 +123,13 @@ class Mismatch(DatabaseError):
     """A verification found an answer that differs from that of the one PostgreSQL."""
 
 
-def from_kind(
+def from_native(
     kind: str,
     message: str,
+    *,
+    sqlstate: str | None = None,
     shard: str | None = None,
     phase: str | None = None,
-    sqlstate: str | None = None,
     hint: str | None = None,
 ) -> Error:
     """The exception for an error of the library: its class follows the kind, and the SQLSTATE
@@ -144,9 +152,11 @@ _BY_KIND: dict[str, type[Error]] = {
     "cancelled": QueryCancelled,
     "config": ProgrammingError,
     "connect": OperationalError,
+    "data": DataError,
     "decode": DataError,
     "execute": InternalError,
     "export": OperationalError,
+    "interface": InterfaceError,
     "internal": InternalError,
     "limit": OperationalError,
     "mismatch": Mismatch,
