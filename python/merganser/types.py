@@ -1,0 +1,93 @@
+"""Python types of the package's own: ranges, and the types of columns as PEP 249 tells them apart."""
+
+from __future__ import annotations
+
+import functools
+from collections import namedtuple
+from typing import Any, NamedTuple
+
+__all__ = ["BINARY", "DATETIME", "NUMBER", "ROWID", "STRING", "Range"]
+
+
+class Range(NamedTuple):
+    """A range of PostgreSQL, as a row holds it, and as a parameter.
+
+    A bound of ``None`` is no bound. The empty range has no bounds at all.
+    """
+
+    lower: Any = None
+    upper: Any = None
+    bounds: str = "[)"
+    """Whether the bounds belong to it: ``[`` and ``]`` do, ``(`` and ``)`` do not; ``""`` if it is
+    empty."""
+    empty: bool = False
+
+    @property
+    def lower_inc(self) -> bool:
+        """Whether the lower bound belongs to the range."""
+        return not self.empty and self.lower is not None and self.bounds[0] == "["
+
+    @property
+    def upper_inc(self) -> bool:
+        """Whether the upper bound belongs to the range."""
+        return not self.empty and self.upper is not None and self.bounds[1] == "]"
+
+    def __contains__(self, value: object) -> bool:
+        """Whether a value lies in the range."""
+        if self.empty or value is None:
+            return False
+        item: Any = value
+        if self.lower is not None and (item < self.lower or item == self.lower and not self.lower_inc):
+            return False
+        return self.upper is None or item < self.upper or item == self.upper and self.upper_inc
+
+    def __bool__(self) -> bool:
+        """Whether the range holds anything."""
+        return not self.empty
+
+
+class TypeObject:
+    """A kind of column of PEP 249: it equals the type code of every column of that kind."""
+
+    def __init__(self, name: str, types: frozenset[str]) -> None:
+        self._name = name
+        self._types = types
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, str):
+            return other.partition("(")[0] in self._types
+        return self is other
+
+    def __hash__(self) -> int:
+        return hash(self._name)
+
+    def __repr__(self) -> str:
+        return f"merganser.{self._name}"
+
+
+BINARY = TypeObject("BINARY", frozenset({"bytea", "geometry", "geography"}))
+DATETIME = TypeObject(
+    "DATETIME",
+    frozenset({"date", "time", "timetz", "timestamp", "timestamptz", "interval"}),
+)
+NUMBER = TypeObject(
+    "NUMBER",
+    frozenset({"int2", "int4", "int8", "oid", "xid", "cid", "xid8", "float4", "float8", "numeric"}),
+)
+ROWID = TypeObject("ROWID", frozenset({"oid"}))
+STRING = TypeObject("STRING", frozenset({"text", "varchar", "bpchar", "name", "\"char\"", "citext", "enum"}))
+
+
+@functools.lru_cache(maxsize=1024)
+def row_type(name: str, fields: tuple[str, ...]) -> type[tuple[Any, ...]]:
+    """A named tuple of these fields, whose instances can be pickled although no module holds it.
+
+    Names that Python cannot have are ``_1``, ``_2``, .., as ``collections.namedtuple`` renames them.
+    """
+    made = namedtuple(name, fields, rename=True)  # type: ignore[misc]
+    made.__reduce__ = lambda row: (_row, (name, fields, tuple(row)))  # type: ignore[method-assign]
+    return made
+
+
+def _row(name: str, fields: tuple[str, ...], values: tuple[Any, ...]) -> tuple[Any, ...]:
+    return row_type(name, fields)(*values)
