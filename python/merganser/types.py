@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
+import decimal
 import functools
+import json
+import math
 from collections import namedtuple
 from typing import Any, NamedTuple
 
@@ -91,3 +95,21 @@ def row_type(name: str, fields: tuple[str, ...]) -> type[tuple[Any, ...]]:
 
 def _row(name: str, fields: tuple[str, ...], values: tuple[Any, ...]) -> tuple[Any, ...]:
     return row_type(name, fields)(*values)
+
+
+EPOCH = datetime.datetime(1970, 1, 1)
+EPOCH_UTC = EPOCH.replace(tzinfo=datetime.timezone.utc)
+
+
+def _exact_number(text: str) -> float | decimal.Decimal:
+    """A float where it holds the number of a JSON text to its last digit, else a Decimal."""
+    number = float(text)
+    # Fifteen digits always survive the way to a float and back, unless it over- or underflows.
+    if len(text) <= 15 and "e" not in text and "E" not in text:
+        return number
+    exact = decimal.Decimal(text)
+    return number if math.isfinite(number) and decimal.Decimal(repr(number)) == exact else exact
+
+
+parse_json = json.JSONDecoder(parse_float=_exact_number).decode
+"""What a row holds of a ``json`` or ``jsonb``; no digit of a number is lost."""
