@@ -10,7 +10,22 @@ import math
 from collections import namedtuple
 from typing import Any, NamedTuple
 
-__all__ = ["BINARY", "DATETIME", "NUMBER", "ROWID", "STRING", "Range"]
+__all__ = [
+    "BINARY",
+    "DATETIME",
+    "NUMBER",
+    "ROWID",
+    "STRING",
+    "Binary",
+    "Column",
+    "Date",
+    "DateFromTicks",
+    "Range",
+    "Time",
+    "TimeFromTicks",
+    "Timestamp",
+    "TimestampFromTicks",
+]
 
 
 class Range(NamedTuple):
@@ -113,3 +128,66 @@ def _exact_number(text: str) -> float | decimal.Decimal:
 
 parse_json = json.JSONDecoder(parse_float=_exact_number).decode
 """What a row holds of a ``json`` or ``jsonb``; no digit of a number is lost."""
+
+
+class Column(NamedTuple):
+    """A column of a result, as PEP 249 describes it."""
+
+    name: str
+    type_code: str
+    """PostgreSQL's name of the type; it compares equal to one of STRING, NUMBER, .."""
+    display_size: int | None
+    internal_size: int | None
+    """Bytes of a value, where all have the same."""
+    precision: int | None
+    scale: int | None
+    null_ok: bool | None
+
+    @classmethod
+    def of(cls, name: str, pg_type: str) -> Column:
+        """The column of this name and PostgreSQL type, such as ``numeric(15,2)``."""
+        type_name, _, modifiers = pg_type.partition("(")
+        precision = scale = None
+        if type_name == "numeric" and modifiers.endswith(")"):
+            precision, scale = map(int, modifiers[:-1].split(","))
+        return cls(name, type_name, None, _SIZES.get(type_name), precision, scale, None)
+
+
+_SIZES = {
+    "bool": 1,
+    "int2": 2,
+    "int4": 4,
+    "int8": 8,
+    "oid": 4,
+    "xid8": 8,
+    "float4": 4,
+    "float8": 8,
+    "uuid": 16,
+    "date": 4,
+    "time": 8,
+    "timetz": 12,
+    "timestamp": 8,
+    "timestamptz": 8,
+    "interval": 16,
+}
+
+# The constructors of PEP 249.
+Date = datetime.date
+Time = datetime.time
+Timestamp = datetime.datetime
+Binary = bytes
+
+
+def DateFromTicks(ticks: float) -> datetime.date:
+    """The day, here, of these seconds since 1970."""
+    return Date.fromtimestamp(ticks)
+
+
+def TimeFromTicks(ticks: float) -> datetime.time:
+    """The time of day, here, of these seconds since 1970."""
+    return Timestamp.fromtimestamp(ticks).time()
+
+
+def TimestampFromTicks(ticks: float) -> datetime.datetime:
+    """The instant of these seconds since 1970, in this machine's time zone."""
+    return Timestamp.fromtimestamp(ticks).astimezone()
