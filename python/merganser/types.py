@@ -7,6 +7,7 @@ import decimal
 import functools
 import json
 import math
+import re
 from collections import namedtuple
 from typing import Any, NamedTuple
 
@@ -74,7 +75,7 @@ class TypeObject:
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, str):
-            return other.partition("(")[0] in self._types
+            return other in self._types
         return self is other
 
     def __hash__(self) -> int:
@@ -146,13 +147,17 @@ class Column(NamedTuple):
     @classmethod
     def of(cls, name: str, pg_type: str) -> Column:
         """The column of this name and PostgreSQL type, such as ``numeric(15,2)``."""
-        type_name, _, modifiers = pg_type.partition("(")
+        type_code = _MODIFIERS.sub("", pg_type)
+        modifiers = _MODIFIERS.search(pg_type)
         precision = scale = None
-        if type_name == "numeric" and modifiers.endswith(")"):
-            precision, scale = map(int, modifiers[:-1].split(","))
-        return cls(name, type_name, None, _SIZES.get(type_name), precision, scale, None)
+        if type_code == "numeric" and modifiers is not None:
+            precision, scale = map(int, modifiers[1].split(","))
+        return cls(name, type_code, None, _SIZES.get(type_code), precision, scale, None)
 
 
+_MODIFIERS = re.compile(r" ?\(([^)]*)\)")
+
+# Bytes of a value, of the types whose values all have the same.
 _SIZES = {
     "bool": 1,
     "int2": 2,
