@@ -11,9 +11,7 @@ use merganser::arrow::array::{
     Array, ArrowPrimitiveType, AsArray, PrimitiveArray, RecordBatch, StructArray,
 };
 use merganser::arrow::buffer::NullBuffer;
-use merganser::arrow::datatypes::{
-    self as arrow_types, DataType, Field, Fields, IntervalUnit, Schema, TimeUnit,
-};
+use merganser::arrow::datatypes::{self as arrow_types, Field, Fields, Schema};
 use merganser::text::TextFormatter;
 use merganser::types::{self, EXTENSION_NAME, POSTGRES_TYPE};
 use pyo3::IntoPyObjectExt as _;
@@ -208,9 +206,8 @@ impl<'a, 'py: 'a> Scope<'a, 'py> {
             DataType::Time32(TimeUnit::Second) => {
                 self.each::<Time32SecondType>(array, move |value| self.time(value.into(), 1))
             }
-            DataType::Time32(_) => self.each::<Time32MillisecondType>(array, move |value| {
-                self.time(value.into(), 1_000)
-            }),
+            DataType::Time32(_) => self
+                .each::<Time32MillisecondType>(array, move |value| self.time(value.into(), 1_000)),
             DataType::Time64(TimeUnit::Nanosecond) => self
                 .each::<Time64NanosecondType>(array, move |value| self.time(value, 1_000_000_000)),
             DataType::Time64(_) => {
@@ -242,15 +239,12 @@ impl<'a, 'py: 'a> Scope<'a, 'py> {
                 .each::<IntervalMonthDayNanoType>(array, move |value| {
                     self.interval(value.months, value.days, value.nanoseconds, 1_000_000_000)
                 }),
-            DataType::Interval(IntervalUnit::DayTime) => {
-                self.each::<IntervalDayTimeType>(array, move |value| {
+            DataType::Interval(IntervalUnit::DayTime) => self
+                .each::<IntervalDayTimeType>(array, move |value| {
                     self.interval(0, value.days, value.milliseconds.into(), 1_000)
-                })
-            }
-            DataType::Interval(IntervalUnit::YearMonth) => self
-                .each::<IntervalYearMonthType>(array, move |months| {
-                    self.interval(months, 0, 0, 1)
                 }),
+            DataType::Interval(IntervalUnit::YearMonth) => self
+                .each::<IntervalYearMonthType>(array, move |months| self.interval(months, 0, 0, 1)),
             DataType::Dictionary(..) => self.dictionary(field, array)?,
             DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
                 self.list(item, array)?
@@ -284,7 +278,7 @@ impl<'a, 'py: 'a> Scope<'a, 'py> {
         let printed = self.printer(field, array)?;
         Ok(Box::new(move |row| {
             let value = values.value(row);
-            let number = match value.is_finite() {
+            let number: f64 = match value.is_finite() {
                 true => printed(row, &mut |text| text.parse().unwrap_or(value.into())),
                 false => value.into(),
             };
@@ -328,12 +322,7 @@ impl<'a, 'py: 'a> Scope<'a, 'py> {
     }
 
     /// What a function of Python makes of texts.
-    fn parsed(
-        self,
-        parse: &'a Py<PyAny>,
-        what: &'static str,
-        text: Text<'a>,
-    ) -> Convert<'a, 'py> {
+    fn parsed(self, parse: &'a Py<PyAny>, what: &'static str, text: Text<'a>) -> Convert<'a, 'py> {
         let parse = parse.bind(self.py);
         Box::new(move |row| {
             parse.call1((text(row),)).map_err(|error| {
@@ -361,7 +350,10 @@ impl<'a, 'py: 'a> Scope<'a, 'py> {
         if !(1..=LAST_ORDINAL).contains(&ordinal) {
             return Err(self.out_of_range("a date"));
         }
-        self.makers.date_from_ordinal.bind(self.py).call1((ordinal,))
+        self.makers
+            .date_from_ordinal
+            .bind(self.py)
+            .call1((ordinal,))
     }
 
     fn time(self, value: i64, per_second: i64) -> PyResult<Bound<'py, PyAny>> {
@@ -522,7 +514,8 @@ impl<'a, 'py: 'a> Scope<'a, 'py> {
     }
 
     fn out_of_range(self, what: &str) -> PyErr {
-        let message = format!("{what} outside of the years 1 to 9999, which are all that Python has");
+        let message =
+            format!("{what} outside of the years 1 to 9999, which are all that Python has");
         self.data_error(&message, "::text", None)
     }
 
