@@ -218,12 +218,12 @@ def _count(number: int, noun: str) -> str:
 # What PostgreSQL's scan.l reads as one token, as far as it may hold a dollar sign.
 _TOKEN = re.compile(
     r"""
-      [eE]'(?:[^'\\]|\\.|'')*'
-    | '(?:[^']|'')*'
-    | "(?:[^"]|"")*"
+      [eE]'(?:[^'\\]|\\.|'')*(?:'|\Z)
+    | '(?:[^']|'')*(?:'|\Z)
+    | "(?:[^"]|"")*(?:"|\Z)
     | --[^\r\n]*
     | (?P<comment>/\*)
-    | \$(?P<tag>(?:[^\W\d]\w*)?)\$.*?\$(?P=tag)\$
+    | \$(?P<tag>(?:[^\W\d]\w*)?)\$.*?(?:\$(?P=tag)\$|\Z)
     | [^\W\d][\w$]*
     | \$(?P<number>\d+)
     """,
@@ -386,6 +386,8 @@ def _adapter_of(value: Any) -> Callable[[Any], tuple[str | None, str | None]]:
         return _numpy_scalar
     if module == "pandas" and type(value).__name__ == "NAType":
         return lambda _: (None, None)
+    if hasattr(value, "columns"):
+        raise ParameterError(f"{_name(value)} is a table", hint="pass one column: value['name']")
     if any(hasattr(value, name) for name in ("tolist", "to_list", "to_pylist", "__arrow_c_array__")):
         return _column
     # The first that fits: datetime comes before date, of which it is a subclass.
@@ -408,7 +410,8 @@ def _cure(value: Any) -> str:
 def _name(value: Any) -> str:
     name = type(value).__qualname__
     module = type(value).__module__
-    return f"a {name}" if module == "builtins" else f"a {module}.{name}"
+    name = name if module == "builtins" else f"{module}.{name}"
+    return f"an {name}" if name[0] in "aeiou" else f"a {name}"
 
 
 def _numpy_scalar(value: Any) -> tuple[str | None, str | None]:
@@ -428,16 +431,12 @@ def _numpy_scalar(value: Any) -> tuple[str | None, str | None]:
 
 def _column(value: Any) -> tuple[str | None, str | None]:
     """The array of a column: of numpy, of pandas or of Arrow."""
-    if getattr(value, "ndim", 1) > 1 and not type(value).__module__.startswith("numpy"):
-        raise ParameterError(
-            f"{_name(value)} is a table", hint="pass one column of it: value['column']"
-        )
     native = _native_array_literal(value)
     if native is not None:
         text, element = native
         return text, f"{element}[]"
     if type(value).__module__.startswith("numpy") and value.dtype.kind in "mM":
-        return _list([adapt_item for adapt_item in map(_numpy_item, value)])
+        return _list([_numpy_item(item) for item in value])
     for name in ("to_pylist", "to_list", "tolist"):
         if convert := getattr(value, name, None):
             items = convert()
