@@ -81,7 +81,7 @@ class Cursor:
         self._make_row: RowMaker | None = None
         self._description: list[Column] | None = None
         self._rowcount = -1
-        self._decimals = False
+        self._decimals = self._nan_is_null = False
         self._more: Iterator[tuple[str, Params]] | None = None
         self._closed = False
         self._ended = "nothing was executed"
@@ -302,7 +302,8 @@ class Cursor:
         numbered, texts = pyformat(sql, params)
         options = {**self._options, **options}
         # Text holds each number with the scale that PostgreSQL gave it. Arrow gets decimals.
-        self._decimals = "numeric" not in options
+        self._decimals = "numeric" not in options and options.get("unrepresentable") != "text"
+        self._nan_is_null = options.get("unrepresentable") == "null"
         options.setdefault("numeric", "text")
         native = self.connection._native_fan_out if fan_out else self.connection._native
         self._query = native(numbered, texts, **options)
@@ -327,7 +328,7 @@ class Cursor:
     def _hand_over(self) -> Reader:
         reader = self._result()
         if self._decimals:
-            reader.read_decimals()
+            reader = reader.with_decimals(self._nan_is_null)
         self._reader = None
         self._ended = "the rows were handed over as Arrow"
         return reader

@@ -431,10 +431,6 @@ def _numpy_scalar(value: Any) -> tuple[str | None, str | None]:
 
 def _column(value: Any) -> tuple[str | None, str | None]:
     """The array of a column: of numpy, of pandas or of Arrow."""
-    native = _native_array_literal(value)
-    if native is not None:
-        text, element = native
-        return text, f"{element}[]"
     if type(value).__module__.startswith("numpy") and value.dtype.kind in "mM":
         return _list([_numpy_item(item) for item in value])
     for name in ("to_pylist", "to_list", "tolist"):
@@ -449,13 +445,6 @@ def _numpy_item(value: Any) -> Any:
     """A time of numpy as Python's, or ``None`` for NaT."""
     _numpy_scalar(value)
     return value.astype(f"{value.dtype.kind}8[us]").item()
-
-
-def _native_array_literal(value: Any) -> tuple[str, str] | None:
-    from . import _merganser
-
-    array_literal = getattr(_merganser, "array_literal", None)
-    return None if array_literal is None else array_literal(value)
 
 
 def _list(value: list[Any]) -> tuple[str, str | None]:

@@ -82,6 +82,10 @@ impl Exported {
         }
     }
 
+    pub(crate) fn into_parts(self) -> (VecDeque<RecordBatch>, Option<ToCome>) {
+        (self.here, self.to_come)
+    }
+
     fn read(&mut self) -> Result<Option<RecordBatch>, ArrowError> {
         if let Some(batch) = self.here.pop_front() {
             return Ok(Some(batch));

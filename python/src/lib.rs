@@ -5,7 +5,7 @@
 //! wait      without the GIL, with an ear for signals
 //! cluster   connect; Engine: a cluster and the queries of it that run
 //! query     a query as it was asked; options: its keyword arguments
-//! reader    the rows of one run: rows: as Python's objects; capsule: as Arrow's C interface
+//! reader    the rows of one run: rows: as Python's objects; capsule, decimals: as Arrow
 //! error     exceptions; logging; schema; inspect: tables and reports as dictionaries
 //! ```
 //! What users see is in `merganser/*.py`; `merganser/_merganser.pyi` has the types of what is here.
@@ -15,6 +15,7 @@
 
 mod capsule;
 mod cluster;
+mod decimals;
 mod error;
 mod inspect;
 mod logging;

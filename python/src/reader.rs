@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
 use futures::TryStreamExt;
+use futures::future::ready;
 use merganser::arrow::array::RecordBatch;
 use merganser::arrow::datatypes::SchemaRef;
 use merganser::{CancelHandle, QueryStream};
@@ -13,7 +14,8 @@ use pyo3::types::{PyCapsule, PyList};
 
 use crate::capsule::{self, Exported, ToCome};
 use crate::cluster::{Engine, forked};
-use crate::error::{Failure, interface};
+use crate::decimals::Decimals;
+use crate::error::{Failure, interface, raised};
 use crate::rows::RowMaker;
 use crate::runs::Run;
 use crate::runtime::Local;
@@ -270,6 +272,35 @@ impl Reader {
             unread.at = end;
         }
         Ok(rows)
+    }
+
+    /// The rows that are left, as a reader of their own, with decimals where numbers are text.
+    #[pyo3(signature = (nan_is_null=false))]
+    fn with_decimals(&self, py: Python<'_>, nan_is_null: bool) -> PyResult<Self> {
+        let decimals = Decimals::new(&self.schema, nan_is_null);
+        let mut unread = self.lock(py)?;
+        self.closed.store(true, Ordering::Release);
+        let (here, mut to_come) = unread.take(&self.schema).into_parts();
+        let here = here
+            .iter()
+            .map(|batch| decimals.convert(batch).map_err(|error| raised(py, &error)))
+            .collect::<PyResult<_>>()?;
+        if let Some(stream) = to_come.as_mut().and_then(|rest| rest.stream.get_mut()) {
+            let none = QueryStream::new(self.schema.clone(), futures::stream::empty());
+            let batches = std::mem::replace(stream, none);
+            let schema = decimals.schema();
+            let convert = decimals.clone();
+            let batches = batches.and_then(move |batch| ready(convert.convert(&batch)));
+            *stream = QueryStream::new(schema, batches);
+        }
+        Ok(Self::new(
+            decimals.schema(),
+            here,
+            to_come,
+            self.types.clone(),
+            self.engine.clone(),
+            self.cancel.clone(),
+        ))
     }
 
     /// The next batch that has rows, or what is left of the one that rows were read of; `None` at the

@@ -19,6 +19,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 
+use crate::decimals::is_numeric;
 use crate::error::raised;
 
 /// What turns the columns of one schema into Python objects; made once per result.
@@ -166,10 +167,10 @@ impl<'a, 'py: 'a> Scope<'a, 'py> {
             if extension == Some(types::JSON_EXTENSION) {
                 return Ok(self.parsed(&self.makers.parse_json, "JSON", text));
             }
+            if is_numeric(field) {
+                return Ok(self.parsed(&self.makers.decimal, "a decimal number", text));
+            }
             return Ok(match pg_type {
-                Some(name) if is_numeric(name) => {
-                    self.parsed(&self.makers.decimal, "a decimal number", text)
-                }
                 Some("timetz") => self.parsed(&self.makers.time_from_text, "a time of day", text),
                 _ => Box::new(move |row| Ok(PyString::new(py, text(row)).into_any())),
             });
@@ -598,11 +599,6 @@ fn items_of(array: &dyn Array) -> (&dyn Array, Box<dyn Fn(usize) -> Range<usize>
         start..start + size
     };
     (list.values().as_ref(), Box::new(bounds))
-}
-
-/// Whether this is what SQL calls a `numeric`.
-fn is_numeric(name: &str) -> bool {
-    name == "numeric" || name.starts_with("numeric(") && name.ends_with(')')
 }
 
 /// 1970-01-01 counted from 0001-01-01, which is 1: `date.toordinal` of Python.
