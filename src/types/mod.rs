@@ -98,7 +98,8 @@ pub const CATALOG_VECTOR_EXTENSION: &str = "merganser.catalog_vector";
 /// a dimension of it.
 pub const ARRAY_EXTENSION: &str = "merganser.array";
 /// The key of a field's metadata that names the PostgreSQL type of a column that is read as its
-/// text.
+/// text, where that is not a text already: `numeric` as text, `timetz`, and any type that has no
+/// Arrow type.
 pub const POSTGRES_TYPE: &str = "merganser.postgres_type";
 
 /// Whether the values of a text field are numbers: a `numeric` that is read as its text.
