@@ -433,6 +433,9 @@ def _column(value: Any) -> tuple[str | None, str | None]:
     """The array of a column: of numpy, of pandas or of Arrow."""
     if type(value).__module__.startswith("numpy") and value.dtype.kind in "mM":
         return _list([_numpy_item(item) for item in value])
+    if type(value).__module__.startswith("pandas") and hasattr(value, "notna"):
+        # pandas says NaN for what is missing.
+        value = value.astype(object).where(value.notna(), None)
     for name in ("to_pylist", "to_list", "tolist"):
         if convert := getattr(value, name, None):
             items = convert()
