@@ -41,6 +41,7 @@ from merganser import (
     threadsafety,
 )
 from merganser import _connection, cursor as _cursor
+from merganser.params import pyformat
 
 if TYPE_CHECKING:
     import pyarrow
@@ -133,11 +134,12 @@ class Cursor(_cursor.Cursor):
         """The schema of a query, without running it."""
         import pyarrow
 
-        return pyarrow.schema(self._described(operation, parameters))
+        sql, texts = pyformat(operation, parameters)
+        return pyarrow.schema(self.connection._native(sql, texts, **self._options).describe())
 
     def adbc_prepare(self, operation: str) -> None:
         """Asks a shard whether the query is one; its parameters have no schema of Arrow."""
-        self._described(operation, None)
+        self.adbc_execute_schema(operation)
 
     def adbc_ingest(self, *_: Any, **__: Any) -> NoReturn:
         """Raises: nothing is written."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ._merganser import Reader
 from .errors import NotSupportedError
 
 if TYPE_CHECKING:
@@ -33,7 +34,20 @@ def record_batches(stream: ArrowStream) -> _pyarrow.RecordBatchReader:
 
 def polars(stream: ArrowStream) -> _polars.DataFrame:
     """The rows as a dataframe of Polars."""
-    return _library("polars").DataFrame(stream)
+    polars = _library("polars")
+    for name, pg_type, arrow_type in stream.columns if isinstance(stream, Reader) else []:
+        # Polars panics on them, and what a user catches does not catch that.
+        if "Interval(" in arrow_type:
+            raise NotSupportedError(
+                f"column {name!r}: Polars has no type for an interval of months, days and time",
+                hint='con.sql(.., interval="text"), or EXTRACT(epoch FROM ..) in the query',
+            )
+        if "Decimal256(" in arrow_type:
+            raise NotSupportedError(
+                f"column {name!r}: Polars has no decimals of more than 38 digits, as {pg_type} has",
+                hint="cast it in the query: to numeric(38,..), float8 or text",
+            )
+    return polars.DataFrame(stream)
 
 
 def pandas(stream: ArrowStream, dtype_backend: str | None = None) -> _pandas.DataFrame:
