@@ -171,6 +171,7 @@ _BY_KIND: dict[str, type[Error]] = {
 _BY_SQLSTATE_CLASS: dict[str, type[Error]] = {
     "08": OperationalError,
     "0A": NotSupportedError,
+    "10": ProgrammingError,
     "20": ProgrammingError,
     "21": ProgrammingError,
     "22": DataError,

@@ -75,7 +75,8 @@ impl Schema {
     }
 }
 
-/// A type of PostgreSQL whose values are read as this field: the usual one, where there are several.
+/// A type of PostgreSQL whose values are read as this field, as the library names types: the usual one,
+/// where there are several.
 fn pg_type(field: &Field) -> String {
     if let Some(name) = field.metadata().get(POSTGRES_TYPE) {
         return name.clone();
@@ -88,24 +89,24 @@ fn pg_type(field: &Field) -> String {
         (Some(VECTOR_EXTENSION), _) => "vector",
         (Some(RANGE_EXTENSION), _) => "anyrange",
         (Some(MULTIRANGE_EXTENSION), _) => "anymultirange",
-        (_, DataType::Boolean) => "boolean",
-        (_, DataType::Int16) => "smallint",
-        (_, DataType::Int32) => "integer",
-        (_, DataType::Int64) => "bigint",
+        (_, DataType::Boolean) => "bool",
+        (_, DataType::Int16) => "int2",
+        (_, DataType::Int32) => "int4",
+        (_, DataType::Int64) => "int8",
         (_, DataType::UInt32) => "oid",
         (_, DataType::UInt64) => "xid8",
-        (_, DataType::Float32) => "real",
-        (_, DataType::Float64) => "double precision",
+        (_, DataType::Float32) => "float4",
+        (_, DataType::Float64) => "float8",
         (_, DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale)) => {
             return format!("numeric({precision},{scale})");
         }
         (_, DataType::Binary) => "bytea",
         (_, DataType::Date32) => "date",
-        (_, DataType::Time64(_)) => "time without time zone",
-        (_, DataType::Timestamp(TimeUnit::Microsecond, None)) => "timestamp without time zone",
-        (_, DataType::Timestamp(TimeUnit::Microsecond, Some(_))) => "timestamp with time zone",
+        (_, DataType::Time64(_)) => "time",
+        (_, DataType::Timestamp(TimeUnit::Microsecond, None)) => "timestamp",
+        (_, DataType::Timestamp(TimeUnit::Microsecond, Some(_))) => "timestamptz",
         (_, DataType::Interval(IntervalUnit::MonthDayNano)) => "interval",
-        (_, DataType::Dictionary(..)) => "anyenum",
+        (_, DataType::Dictionary(..)) => "enum",
         (_, DataType::Map(..)) => "hstore",
         (_, DataType::Struct(_)) => "record",
         (_, DataType::List(item) | DataType::FixedSizeList(item, _)) => {
