@@ -36,7 +36,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from . import _frames
-from .errors import InterfaceError, NotSupportedError, ProgrammingError
+from .errors import InterfaceError, ProgrammingError
 from .params import pyformat
 from .rows import RowFactory, RowMaker, known_factory, tuple_row
 from .types import Column
@@ -152,12 +152,6 @@ class Cursor:
             numbered, texts = pyformat(sql, params)
             native = self.connection._native_fan_out
             return native(numbered, texts, **{**self._options, **options}).mogrify()
-
-    def callproc(self, procname: str, parameters: Sequence[Any] = ()) -> None:
-        """Raises: a procedure may write, and what it does cannot be merged."""
-        raise NotSupportedError(
-            "Merganser calls no procedures", hint="a function can be read from: SELECT f(%s)"
-        )
 
     def setinputsizes(self, sizes: Sequence[Any]) -> None:
         """Does nothing, as PEP 249 allows."""
