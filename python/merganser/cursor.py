@@ -31,7 +31,7 @@ NULL is ``None``. A value that its class cannot hold (an infinite date, a year a
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -85,7 +85,7 @@ class Cursor:
         self._more: Iterator[tuple[str, Params]] | None = None
         self._closed = False
         self._ended = "nothing was executed"
-        self._alone = _Alone(self)
+        self._alone = Alone(self._check_open)
         connection._cursors.add(self)
 
     # --- executing --------------------------------------------------------------------------------
@@ -347,23 +347,23 @@ class Cursor:
         self._ended = why
 
 
-class _Alone:
-    """For one call, nothing else may use the cursor, and it has to be open."""
+class Alone:
+    """For one call, nothing else may use a cursor, and it has to be open."""
 
-    __slots__ = ("_busy", "_cursor")
+    __slots__ = ("_busy", "_check_open")
 
-    def __init__(self, cursor: Cursor) -> None:
-        self._cursor = cursor
+    def __init__(self, check_open: Callable[[], None]) -> None:
+        self._check_open = check_open
         self._busy = threading.Lock()
 
     def __enter__(self) -> None:
         if not self._busy.acquire(blocking=False):
             raise InterfaceError(
                 "another thread is using this cursor",
-                hint="let each thread make a cursor of its own: con.cursor()",
+                hint="let each thread make a cursor of its own",
             )
         try:
-            self._cursor._check_open()
+            self._check_open()
         except BaseException:
             self._busy.release()
             raise

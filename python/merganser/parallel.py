@@ -14,14 +14,14 @@ from each. ``merganser.connect`` answers as one database would.
 from __future__ import annotations
 
 import itertools
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from . import errors
-from .cursor import Cursor
+from .cursor import Alone, Cursor
 from .errors import InterfaceError, NotSupportedError, ProgrammingError
 from .rows import RowFactory
 
@@ -149,11 +149,15 @@ class ParallelConnection:
 
         Connections that were given stay open; those that came from a given pool go back to it.
         """
+        if self._closed:
+            return
         self._closed = True
-        for cursor in self._open_cursors:
-            cursor.close()
+        # All of it, also where some of it fails.
+        with ExitStack() as closing:
+            closing.callback(self._backend.close)
+            for cursor in self._open_cursors:
+                closing.callback(cursor.close)
         self._open_cursors = []
-        self._backend.close()
 
     @property
     def closed(self) -> bool:
@@ -448,7 +452,7 @@ class _ThreadsCursor:
         self._unread: list[int] = []
         self._failure: BaseException | None = None
         self._executed = False
-        self._busy = threading.Lock()
+        self._alone = Alone(self._check_open)
 
     def execute(self, sql: Any, args: Any = None) -> _ThreadsCursor:
         """Runs the query on every connection."""
@@ -462,7 +466,7 @@ class _ThreadsCursor:
 
     def mogrify(self, sql: Any, *args: Any) -> Any:
         """The SQL with the values in place, as the first connection's driver writes it."""
-        with self._alone():
+        with self._alone:
             return self._on(0, lambda cursor: cursor.mogrify(sql, *args))
 
     @property
@@ -543,7 +547,7 @@ class _ThreadsCursor:
         self.close()
 
     def _run(self, execute: Callable[[Any], Any]) -> _ThreadsCursor:
-        with self._alone():
+        with self._alone:
             self._executed, self._failure, self._unread = False, None, []
             try:
                 _in_parallel(
@@ -578,50 +582,22 @@ class _ThreadsCursor:
         cursor = self.cursors[index]
         return _in_parallel([(self._lanes[index], lambda: work(cursor))])[0]
 
-    def _alone(self) -> _Held:
-        return _Held(self)
+    def _check_open(self) -> None:
+        if self.closed:
+            raise InterfaceError("the cursor is closed", hint="make another with cursor()")
 
-    def _fetching(self) -> _Held:
-        held = _Held(self, fetching=True)
-        return held
-
-
-class _Held:
-    """For one call, nothing else may use the cursor; a failure of a fetch ends the result."""
-
-    def __init__(self, cursor: _ThreadsCursor, fetching: bool = False) -> None:
-        self._cursor = cursor
-        self._is_fetching = fetching
-
-    def __enter__(self) -> None:
-        cursor = self._cursor
-        if not cursor._busy.acquire(blocking=False):
-            raise InterfaceError(
-                "another thread is using this cursor", hint="let each thread make a cursor of its own"
-            )
-        try:
-            if cursor.closed:
-                raise InterfaceError("the cursor is closed", hint="make another with cursor()")
-            if self._is_fetching:
-                self._check_result()
-        except BaseException:
-            cursor._busy.release()
-            raise
-
-    def _check_result(self) -> None:
-        if self._cursor._failure is not None:
-            raise self._cursor._failure
-        if not self._cursor._executed:
-            raise ProgrammingError(
-                "there is no result to fetch from", hint="execute a query first"
-            )
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._is_fetching and exc is not None:
-            self._cursor._failure = exc
-        self._cursor._busy.release()
+    @contextmanager
+    def _fetching(self) -> Iterator[None]:
+        """What fails ends the result: the rows that came before are no answer."""
+        with self._alone:
+            if self._failure is not None:
+                raise self._failure
+            if not self._executed:
+                raise ProgrammingError(
+                    "there is no result to fetch from", hint="execute a query first"
+                )
+            try:
+                yield
+            except BaseException as error:
+                self._failure = error
+                raise
