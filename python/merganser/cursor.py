@@ -32,8 +32,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from . import _frames
 from .errors import InterfaceError, ProgrammingError
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     import pandas
     import polars
     import pyarrow
-    from typing_extensions import Self
 
     from ._connection import Connection
     from ._merganser import NativeQuery, Reader
@@ -60,8 +60,8 @@ class Cursor:
 
     Rows are read as they are fetched: in memory are those that were fetched, and a few batches.
     The ways to fetch may be mixed, each row is given once, in order. Where a shard fails, the call
-    that meets the failure raises, and so does every fetch after it until something else is executed:
-    the rows that came before are no answer.
+    that meets the failure raises, and so does every fetch after it until something else is
+    executed: the rows that came before are no answer.
 
     A cursor is for one thread at a time; a connection may have any number of cursors.
     """
@@ -82,7 +82,7 @@ class Cursor:
         self._description: list[Column] | None = None
         self._rowcount = -1
         self._decimals = self._nan_is_null = False
-        self._more: Iterator[tuple[str, Params]] | None = None
+        self._more: Iterator[Callable[[], None]] | None = None
         self._closed = False
         self._ended = "nothing was executed"
         self._alone = Alone(self._check_open)
@@ -90,7 +90,7 @@ class Cursor:
 
     # --- executing --------------------------------------------------------------------------------
 
-    def execute(self, sql: str, params: Params | None = None, **options: Any) -> Self:
+    def execute(self, operation: str, parameters: Params | None = None, **options: Any) -> Self:
         """Runs a query; ``%s`` and ``%(name)s`` stand for values, see :mod:`merganser.params`.
 
         What was executed before is given up. The answer is that of one PostgreSQL with all rows,
@@ -98,13 +98,13 @@ class Cursor:
         ``options`` are those of ``con.sql``, for this query.
         """
         with self._alone:
-            self._start(sql, params, options)
+            self._start(operation, parameters, options)
         return self
 
     def execute_fan_out(
         self,
-        sql: str,
-        params: Params | None = None,
+        operation: str,
+        parameters: Params | None = None,
         *,
         merge_sql: str | None = None,
         **options: Any,
@@ -114,42 +114,38 @@ class Cursor:
         if merge_sql is not None:
             options["merge_sql"] = merge_sql
         with self._alone:
-            self._start(sql, params, options, fan_out=True)
+            self._start(operation, parameters, options, fan_out=True)
         return self
 
-    def executemany(self, sql: str, seq_of_params: Iterable[Params], **options: Any) -> Self:
+    def executemany(
+        self, operation: str, seq_of_parameters: Iterable[Params], **options: Any
+    ) -> Self:
         """Runs a query once for each of the parameters; ``nextset`` goes on to the next result.
 
         Merganser only reads, so this is not for ``INSERT``. For many keys, one query with
         ``= ANY(%s)`` and a list is far faster.
         """
-        runs = iter([(sql, params) for params in seq_of_params])
+        runs = (partial(self._start, operation, each, options) for each in seq_of_parameters)
         with self._alone:
-            self._end("executemany had no parameters, so that nothing was executed")
-            for sql, params in runs:
-                self._start(sql, params, options)
-                self._more = runs
-                break
+            if not self._run_next(runs):
+                self._end("executemany had no parameters, so that nothing was executed")
         return self
 
     def nextset(self) -> bool | None:
         """Goes on to the next result of ``executemany``; ``None`` if there is none."""
         with self._alone:
-            more = self._more or iter(())
-            for sql, params in more:
-                self._start(sql, params, {})
-                self._more = more
+            if self._more is not None and self._run_next(self._more):
                 return True
             self._end("there are no more results")
             return None
 
-    def mogrify(self, sql: str, params: Params | None = None, **options: Any) -> str:
-        """The SQL with the values in place, as it would run on the first shard; nothing is executed.
+    def mogrify(self, operation: str, parameters: Params | None = None, **options: Any) -> str:
+        """The SQL with the values in place, as it would run on the first shard; nothing runs.
 
         PostgreSQL is asked for the types of the values.
         """
         with self._alone:
-            numbered, texts = pyformat(sql, params)
+            numbered, texts = pyformat(operation, parameters)
             native = self.connection._native_fan_out
             return native(numbered, texts, **{**self._options, **options}).mogrify()
 
@@ -271,7 +267,9 @@ class Cursor:
         self.close()
 
     def __repr__(self) -> str:
-        state = "closed" if self.closed else self._ended if self._reader is None else "with a result"
+        state = (
+            "closed" if self.closed else self._ended if self._reader is None else "with a result"
+        )
         return f"<{type(self).__module__}.{type(self).__qualname__}: {state}>"
 
     # --- within -----------------------------------------------------------------------------------
@@ -281,7 +279,8 @@ class Cursor:
             raise InterfaceError("the cursor is closed", hint="make another: con.cursor()")
         if self.connection.closed:
             raise InterfaceError(
-                "the connection of this cursor is closed", hint="connect again: merganser.connect(..)"
+                "the connection of this cursor is closed",
+                hint="connect again: merganser.connect(..)",
             )
 
     def _start(
@@ -309,6 +308,13 @@ class Cursor:
         except BaseException:
             self._end("what was executed last failed")
             raise
+
+    def _run_next(self, runs: Iterator[Callable[[], None]]) -> bool:
+        for run in runs:
+            run()
+            self._more = runs
+            return True
+        return False
 
     def _fetch(self, limit: int | None) -> list[Any]:
         reader = self._result()

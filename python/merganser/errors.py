@@ -106,7 +106,7 @@ class ProgrammingError(DatabaseError):
 
 
 class NotSupportedError(DatabaseError):
-    """The query is refused, because its answer would not be exact, or the call has no meaning here."""
+    """The query is refused as its answer would not be exact, or the call has no meaning here."""
 
     _kind = "unsupported"
 
@@ -137,9 +137,7 @@ def from_native(
     error_class = _of_sqlstate(sqlstate) if kind == "server" and sqlstate else None
     if error_class is None:
         error_class = _BY_KIND.get(kind, DatabaseError)
-    return error_class(
-        message, kind=kind, shard=shard, phase=phase, sqlstate=sqlstate, hint=hint
-    )
+    return error_class(message, kind=kind, shard=shard, phase=phase, sqlstate=sqlstate, hint=hint)
 
 
 def _of_sqlstate(sqlstate: str) -> type[Error] | None:

@@ -17,22 +17,21 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
+from functools import partial
+from operator import methodcaller
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 from . import errors
 from .cursor import Alone, Cursor
 from .errors import InterfaceError, NotSupportedError, ProgrammingError
 from .rows import RowFactory
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
 __all__ = ["ParallelConnection"]
 
 
 class ParallelConnection:
-    """Runs every query on all of the connections, in parallel; gives the union of their rows, in the
+    """Runs every query on all connections, in parallel, and gives the union of their rows, in the
     order of the connections.
 
     ``connections`` are, all of one kind:
@@ -139,9 +138,10 @@ class ParallelConnection:
                 hint="putconn takes one pool for each connection, in their order",
             )
         self.close()
-        pairs = zip(self._names, pools, self._given, strict=True)
+        triples = zip(self._names, pools, self._given, strict=True)
         _all_or_error(
-            "give back", [(name, lambda p=pool, g=given: p.putconn(g.it)) for name, pool, given in pairs]
+            "go back to their pools",
+            [(name, partial(pool.putconn, given.it)) for name, pool, given in triples],
         )
 
     def close(self) -> None:
@@ -194,7 +194,7 @@ class ParallelConnection:
         raise ProgrammingError("there is no open cursor", hint="call cursor() and execute() first")
 
 
-# --- what was given -----------------------------------------------------------------------------------
+# --- what was given -------------------------------------------------------------------------------
 
 
 class _Given:
@@ -261,7 +261,7 @@ def _names(names: Sequence[str] | None, count: int) -> list[str]:
     return list(names)
 
 
-# --- through Merganser --------------------------------------------------------------------------------
+# --- through Merganser ----------------------------------------------------------------------------
 
 
 class _FanOutCursor(Cursor):
@@ -277,7 +277,7 @@ class _Native:
         strangers = [name for name, it in zip(names, given, strict=True) if not it.is_postgres]
         if strangers:
             raise ProgrammingError(
-                f"{', '.join(strangers)}: no connection of PostgreSQL, so that Merganser cannot open it"
+                f"{', '.join(strangers)}: no connection of PostgreSQL, so Merganser cannot open it"
             )
         from . import _connection
 
@@ -310,7 +310,7 @@ class _Native:
         self._connection.close()
 
 
-# --- through the cursors of any driver ----------------------------------------------------------------
+# --- through the cursors of any driver ------------------------------------------------------------
 
 
 class _Threads:
@@ -364,7 +364,7 @@ class _Lane:
             if callable(stop := getattr(self.connection, name, None)):
                 try:
                     stop()
-                except Exception:  # noqa: BLE001 - what is interrupted is given up anyway
+                except Exception:
                     continue
                 return
 
@@ -394,7 +394,7 @@ def _all_or_error(what: str, works: list[tuple[str, Callable[[], Any]]]) -> None
     for name, work in works:
         try:
             work()
-        except Exception as error:  # noqa: BLE001 - raised below
+        except Exception as error:
             failures.append((name, error))
     _raise_failures(failures, what)
 
@@ -445,7 +445,7 @@ class _ThreadsCursor:
     def __init__(self, lanes: list[_Lane], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._lanes = lanes
         self.cursors = _in_parallel(
-            [(lane, lambda c=lane.connection: c.cursor(*args, **kwargs)) for lane in lanes]
+            [(lane, partial(lane.connection.cursor, *args, **kwargs)) for lane in lanes]
         )
         self.arraysize = 1
         self.closed = False
@@ -457,17 +457,17 @@ class _ThreadsCursor:
     def execute(self, sql: Any, args: Any = None) -> _ThreadsCursor:
         """Runs the query on every connection."""
         parameters = () if args is None else (args,)
-        return self._run(lambda cursor: cursor.execute(sql, *parameters))
+        return self._run(methodcaller("execute", sql, *parameters))
 
     def executemany(self, sql: Any, seq_of_args: Iterable[Any]) -> _ThreadsCursor:
         """Runs the query with each of the arguments on every connection."""
         seq_of_args = list(seq_of_args)
-        return self._run(lambda cursor: cursor.executemany(sql, seq_of_args))
+        return self._run(methodcaller("executemany", sql, seq_of_args))
 
     def mogrify(self, sql: Any, *args: Any) -> Any:
         """The SQL with the values in place, as the first connection's driver writes it."""
         with self._alone:
-            return self._on(0, lambda cursor: cursor.mogrify(sql, *args))
+            return self._on(0, methodcaller("mogrify", sql, *args))
 
     @property
     def description(self) -> Any:
@@ -484,7 +484,7 @@ class _ThreadsCursor:
         """The next row; ``None`` when all connections have given theirs."""
         with self._fetching():
             while self._unread:
-                row = self._on(self._unread[0], lambda cursor: cursor.fetchone())
+                row = self._on(self._unread[0], methodcaller("fetchone"))
                 if row is not None:
                     return row
                 del self._unread[0]
@@ -497,7 +497,7 @@ class _ThreadsCursor:
         with self._fetching():
             while self._unread and len(rows) < wanted:
                 missing = wanted - len(rows)
-                some = self._on(self._unread[0], lambda cursor, n=missing: cursor.fetchmany(n))
+                some = self._on(self._unread[0], methodcaller("fetchmany", missing))
                 rows += some
                 # PEP 249: fewer rows than wanted are the last, but not every driver keeps to it.
                 if not some:
@@ -552,7 +552,7 @@ class _ThreadsCursor:
             try:
                 _in_parallel(
                     [
-                        (lane, lambda c=cursor: execute(c))
+                        (lane, partial(execute, cursor))
                         for lane, cursor in zip(self._lanes, self.cursors, strict=True)
                     ]
                 )
@@ -580,7 +580,7 @@ class _ThreadsCursor:
 
     def _on(self, index: int, work: Callable[[Any], Any]) -> Any:
         cursor = self.cursors[index]
-        return _in_parallel([(self._lanes[index], lambda: work(cursor))])[0]
+        return _in_parallel([(self._lanes[index], partial(work, cursor))])[0]
 
     def _check_open(self) -> None:
         if self.closed:

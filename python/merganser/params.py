@@ -51,11 +51,13 @@ class ParameterError(ProgrammingError, TypeError):
     """A parameter cannot be given to PostgreSQL: wrong in its type, number or name."""
 
 
-def pyformat(sql: str, params: Sequence[Any] | Mapping[str, Any] | None) -> tuple[str, list[str | None]]:
+def pyformat(
+    sql: str, params: Sequence[Any] | Mapping[str, Any] | None
+) -> tuple[str, list[str | None]]:
     """SQL with ``%s`` and ``%(name)s`` as SQL with ``$1``, and the texts of its values.
 
-    As in psycopg 3: where parameters are given, and be it an empty list, ``%%`` is a percent sign and
-    every other ``%`` has to be a placeholder, also within strings and comments; where none are
+    As in psycopg 3: where parameters are given, and be it an empty list, ``%%`` is a percent sign
+    and every other ``%`` has to be a placeholder, also within strings and comments; where none are
     given (``None``), the SQL is left alone. A name may occur several times.
     """
     _check_sql(sql)
@@ -125,7 +127,7 @@ def _placeholders(values: Sequence[Any]) -> tuple[list[str], list[str | None]]:
     return placeholders, texts
 
 
-# --- %s ---------------------------------------------------------------------------------------------
+# --- %s -------------------------------------------------------------------------------------------
 
 _PLACEHOLDER = re.compile(r"%(?:\(([^)]*)\)(.)|(.)|$)", re.DOTALL)
 
@@ -179,7 +181,7 @@ def _values_of(
         missing = sorted({repr(key) for key in keys if key not in params})
         if missing:
             raise ParameterError(f"no value for the placeholder {', '.join(missing)}")
-        return [params[key] for key in dict.fromkeys(keys)]  # type: ignore[index]
+        return [params[key] for key in dict.fromkeys(keys)]
     if isinstance(params, Mapping):
         if not keys:
             return []
@@ -188,8 +190,11 @@ def _values_of(
     if len(values) != len(keys):
         dollar = not keys and any(True for _ in _numbers(sql))
         raise ParameterError(
-            f"the query has {_count(len(keys), 'placeholder')}, and {_count(len(values), 'value')} came",
-            hint="a cursor's placeholders are %s and %(name)s; $1 is for con.sql" if dollar else None,
+            f"the query has {_count(len(keys), 'placeholder')}, "
+            f"and {_count(len(values), 'value')} came",
+            hint="a cursor's placeholders are %s and %(name)s; $1 is for con.sql"
+            if dollar
+            else None,
         )
     return values
 
@@ -213,7 +218,7 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-# --- $1 ---------------------------------------------------------------------------------------------
+# --- $1 -------------------------------------------------------------------------------------------
 
 # What PostgreSQL's scan.l reads as one token, as far as it may hold a dollar sign.
 _TOKEN = re.compile(
@@ -251,7 +256,7 @@ def _end_of_comment(sql: str, position: int) -> int:
     return len(sql) if depth else position
 
 
-# --- values -----------------------------------------------------------------------------------------
+# --- values ---------------------------------------------------------------------------------------
 
 
 def _str(value: str) -> tuple[str, None]:
@@ -337,7 +342,8 @@ def _range(value: Range) -> tuple[str, None]:
     if value.empty:
         return "empty", None
     lower, upper = (
-        "" if bound is None else _quoted(_scalar_text(bound)) for bound in (value.lower, value.upper)
+        "" if bound is None else _quoted(_scalar_text(bound))
+        for bound in (value.lower, value.upper)
     )
     return f"{value.bounds[0]}{lower},{upper}{value.bounds[1]}", None
 
@@ -388,7 +394,9 @@ def _adapter_of(value: Any) -> Callable[[Any], tuple[str | None, str | None]]:
         return lambda _: (None, None)
     if hasattr(value, "columns"):
         raise ParameterError(f"{_name(value)} is a table", hint="pass one column: value['name']")
-    if any(hasattr(value, name) for name in ("tolist", "to_list", "to_pylist", "__arrow_c_array__")):
+    if any(
+        hasattr(value, name) for name in ("tolist", "to_list", "to_pylist", "__arrow_c_array__")
+    ):
         return _column
     # The first that fits: datetime comes before date, of which it is a subclass.
     for known, adapter in _ADAPTERS.items():
@@ -426,7 +434,7 @@ def _numpy_scalar(value: Any) -> tuple[str | None, str | None]:
     return adapt(micros.item())
 
 
-# --- lists ------------------------------------------------------------------------------------------
+# --- lists ----------------------------------------------------------------------------------------
 
 
 def _column(value: Any) -> tuple[str | None, str | None]:
@@ -441,7 +449,9 @@ def _column(value: Any) -> tuple[str | None, str | None]:
             items = convert()
             if isinstance(items, list):
                 return _list(items)
-    raise ParameterError(f"cannot pass {_name(value)} to PostgreSQL", hint="pass a list: list(value)")
+    raise ParameterError(
+        f"cannot pass {_name(value)} to PostgreSQL", hint="pass a list: list(value)"
+    )
 
 
 def _numpy_item(value: Any) -> Any:

@@ -1,7 +1,7 @@
 """The tests that PEP 249's readers agree on: dbapi-compliance, Stuart Bishop's dbapi20.py.
 
-They create and fill the tables that they read through the driver. Merganser only reads: here a cursor
-hands such statements to psycopg, on the shards, and answers all others itself.
+They create and fill the tables that they read through the driver. Merganser only reads: here a
+cursor hands such statements to psycopg, on the shards, and answers all others itself.
 """
 
 import types
@@ -19,24 +19,24 @@ TABLES = {"dbapi20test_booze": "name", "dbapi20test_barflys": "name"}
 class FillingCursor(merganser.Cursor):
     """A cursor that creates tables on every shard, and inserts into one."""
 
-    def execute(self, sql, params=None):
-        word = sql.split()[0].lower()
+    def execute(self, operation, parameters=None):
+        word = operation.split()[0].lower()
         if word not in ("create", "drop", "insert"):
-            return super().execute(sql, params)
+            return super().execute(operation, parameters)
         with self._alone:
             self._end("the last statement gave no rows")
         for url in self.connection.urls if word != "insert" else self.connection.urls[1:2]:
             with psycopg.connect(url) as shard:
                 try:
-                    shard.execute(sql, params)
+                    shard.execute(operation, parameters)
                 except psycopg.Error as error:
                     raise merganser.ProgrammingError(str(error)) from error
         self.connection.refresh()
         return self
 
-    def executemany(self, sql, seq_of_params):
-        for params in seq_of_params:
-            self.execute(sql, params)
+    def executemany(self, operation, seq_of_parameters):
+        for parameters in seq_of_parameters:
+            self.execute(operation, parameters)
 
 
 class FillingConnection(merganser.Connection):

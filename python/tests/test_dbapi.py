@@ -31,7 +31,7 @@ def test_the_module_says_what_it_is():
     assert merganser.paramstyle == "pyformat"
 
 
-# --- fetching ---------------------------------------------------------------------------------------
+# --- fetching -------------------------------------------------------------------------------------
 
 
 def test_the_ways_to_fetch_may_be_mixed_and_no_row_is_lost(con):
@@ -104,11 +104,13 @@ def test_a_fan_out_by_name(con):
     cursor = con.cursor()
     counts = cursor.execute_fan_out("select count(*) from items", order="shard").fetchall()
     assert counts == [(100,)] * 3
-    cursor.execute_fan_out("select count(*) as n from items", merge_sql="select sum(n) as n from shards")
+    cursor.execute_fan_out(
+        "select count(*) as n from items", merge_sql="select sum(n) as n from shards"
+    )
     assert cursor.fetchone()[0] == 300
 
 
-# --- description ------------------------------------------------------------------------------------
+# --- description ----------------------------------------------------------------------------------
 
 
 def test_description(con):
@@ -124,10 +126,19 @@ def test_description(con):
         ("b", "bytea", None, None, None, None, None),
     ]
     assert cursor.description[0].name == "id"
-    kinds = [merganser.NUMBER, merganser.STRING, merganser.NUMBER, merganser.DATETIME, merganser.NUMBER, merganser.BINARY]
+    kinds = [
+        merganser.NUMBER,
+        merganser.STRING,
+        merganser.NUMBER,
+        merganser.DATETIME,
+        merganser.NUMBER,
+        merganser.BINARY,
+    ]
     for column, kind in zip(cursor.description, kinds, strict=True):
         assert column.type_code == kind
-        for other in {merganser.NUMBER, merganser.STRING, merganser.DATETIME, merganser.BINARY} - {kind}:
+        for other in {merganser.NUMBER, merganser.STRING, merganser.DATETIME, merganser.BINARY} - {
+            kind
+        }:
             assert column.type_code != other
     cursor.close()
 
@@ -154,7 +165,13 @@ def test_description(con):
 def test_type_objects(con, execute, expression, kinds):
     cursor = getattr(con.cursor(), execute)(f"select {expression}")
     code = cursor.description[0].type_code
-    every = {merganser.NUMBER, merganser.STRING, merganser.DATETIME, merganser.BINARY, merganser.ROWID}
+    every = {
+        merganser.NUMBER,
+        merganser.STRING,
+        merganser.DATETIME,
+        merganser.BINARY,
+        merganser.ROWID,
+    }
     assert {kind for kind in every if code == kind} == kinds
 
 
@@ -164,7 +181,7 @@ def test_type_objects_are_themselves():
     assert "NUMBER" in repr(merganser.NUMBER)
 
 
-# --- row factories ----------------------------------------------------------------------------------
+# --- row factories --------------------------------------------------------------------------------
 
 SQL = "select id, name from items where id = 5"
 
@@ -186,7 +203,10 @@ def test_row_factories(con):
     assert pickle.loads(pickle.dumps(named)) == named
     assert row(scalar_row) == 5
     assert row(class_row(Item)) == Item(5, "item 5")
-    assert row(lambda cursor: lambda values: (len(cursor.description), values)) == (2, (5, "item 5"))
+    assert row(lambda cursor: lambda values: (len(cursor.description), values)) == (
+        2,
+        (5, "item 5"),
+    )
 
 
 @pytest.mark.parametrize("fetch", ["fetchone", "fetchmany", "fetchall", "__next__"])
@@ -202,8 +222,16 @@ def test_factories_of_psycopg_mean_ours(con):
     def row(factory):
         return con.cursor(row_factory=factory).execute(SQL).fetchone()
 
-    assert row(psycopg_rows.dict_row) == row(psycopg2.extras.RealDictCursor) == {"id": 5, "name": "item 5"}
-    assert row(psycopg_rows.namedtuple_row).name == row(psycopg2.extras.NamedTupleCursor).name == "item 5"
+    assert (
+        row(psycopg_rows.dict_row)
+        == row(psycopg2.extras.RealDictCursor)
+        == {"id": 5, "name": "item 5"}
+    )
+    assert (
+        row(psycopg_rows.namedtuple_row).name
+        == row(psycopg2.extras.NamedTupleCursor).name
+        == "item 5"
+    )
     assert row(psycopg_rows.tuple_row) == (5, "item 5")
     both = row(psycopg2.extras.DictCursor)
     assert both == (5, "item 5") and both["name"] == both[1] == both.get("name") == "item 5"
@@ -217,18 +245,22 @@ def test_factories_of_psycopg_mean_ours(con):
 
 def test_a_dict_has_room_for_one_column_of_a_name(con):
     cursor = con.cursor(row_factory=dict_row)
-    with pytest.raises(merganser.ProgrammingError, match="several columns are called 'x'") as raised:
+    with pytest.raises(
+        merganser.ProgrammingError, match="several columns are called 'x'"
+    ) as raised:
         cursor.execute("select 1 as x, 2 as x")
     assert "AS" in raised.value.hint
     with pytest.raises(merganser.ProgrammingError, match="last failed"):
         cursor.fetchone()
-    row = con.cursor(row_factory=namedtuple_row).execute('select 1 as x, 2 as x, 3 as "?"').fetchone()
+    row = (
+        con.cursor(row_factory=namedtuple_row).execute('select 1 as x, 2 as x, 3 as "?"').fetchone()
+    )
     assert row._fields == ("x", "_1", "_2")
     with pytest.raises(merganser.ProgrammingError, match="no column"):
         con.cursor(row_factory=scalar_row).execute("select from items")
 
 
-# --- Arrow --------------------------------------------------------------------------------------------
+# --- Arrow ----------------------------------------------------------------------------------------
 
 
 def test_results_as_arrow(con):
@@ -275,7 +307,14 @@ def test_decimals_of_arrow_are_exact(con, expression, value):
 
 @pytest.mark.parametrize(
     "expression",
-    ["0.000000000000000000001", "1000000000000000000", "1e40", "'NaN'", "'-Infinity'", "repeat('9', 500)"],
+    [
+        "0.000000000000000000001",
+        "1000000000000000000",
+        "1e40",
+        "'NaN'",
+        "'-Infinity'",
+        "repeat('9', 500)",
+    ],
 )
 def test_numbers_without_a_place_in_arrow_are_errors(con, expression):
     cursor = con.cursor().execute(f"select ({expression})::numeric as x")
@@ -289,7 +328,7 @@ def test_nan_may_be_null_in_arrow(con):
     assert cursor.fetch_arrow_table()["x"].to_pylist() == [None]
 
 
-# --- errors -----------------------------------------------------------------------------------------
+# --- errors ---------------------------------------------------------------------------------------
 
 
 def test_errors_tell_all(con):
@@ -334,7 +373,13 @@ def test_in_with_a_tuple_says_any(con):
 
 def test_nothing_was_executed(con):
     cursor = con.cursor()
-    for fetch in (cursor.fetchone, cursor.fetchmany, cursor.fetchall, cursor.fetch_arrow_table, cursor.__next__):
+    for fetch in (
+        cursor.fetchone,
+        cursor.fetchmany,
+        cursor.fetchall,
+        cursor.fetch_arrow_table,
+        cursor.__next__,
+    ):
         with pytest.raises(merganser.ProgrammingError, match="nothing was executed"):
             fetch()
     with pytest.raises(merganser.ProgrammingError, match="-1 rows"):
@@ -390,7 +435,7 @@ def test_context_managers_close(con):
     assert cursor.closed
 
 
-# --- transactions -----------------------------------------------------------------------------------
+# --- transactions ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("end", ["commit", "rollback"])
@@ -411,7 +456,7 @@ def test_autocommit_is_on_and_cannot_be_off(con):
         con.autocommit = False
 
 
-# --- threads, memory, cancelling --------------------------------------------------------------------
+# --- threads, memory, cancelling ------------------------------------------------------------------
 
 
 def test_two_threads_on_one_cursor(con):
@@ -442,7 +487,12 @@ def test_many_cursors_in_many_threads(con):
     found = []
 
     def work(number):
-        found.append((number, con.cursor().execute("select name from items where id = %s", [number]).fetchall()))
+        found.append(
+            (
+                number,
+                con.cursor().execute("select name from items where id = %s", [number]).fetchall(),
+            )
+        )
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(16)]
     for thread in threads:
@@ -499,7 +549,7 @@ def test_timeout(con):
         con.cursor(timeout=0.3).execute_fan_out("select pg_sleep(60)").fetchall()
 
 
-# --- the rest of PEP 249 ----------------------------------------------------------------------------
+# --- the rest of PEP 249 --------------------------------------------------------------------------
 
 
 def test_what_does_nothing(con):
@@ -532,7 +582,7 @@ def test_constructors():
     assert merganser.TimeFromTicks(0.5).microsecond == 500000
 
 
-# --- errors.py --------------------------------------------------------------------------------------
+# --- errors.py ------------------------------------------------------------------------------------
 
 
 def test_the_tree_of_exceptions():
@@ -594,7 +644,13 @@ def test_every_sqlstate_is_of_the_class_that_psycopg_has_for_it():
 def test_every_kind_has_its_class(kind, cls):
     error = errors.from_native(kind, "m", shard="s1", phase="stream", hint="h")
     assert type(error).__name__ == cls
-    assert (error.kind, error.shard, error.phase, error.sqlstate, error.hint) == (kind, "s1", "stream", None, "h")
+    assert (error.kind, error.shard, error.phase, error.sqlstate, error.hint) == (
+        kind,
+        "s1",
+        "stream",
+        None,
+        "h",
+    )
     assert error.__notes__ == ["hint: h"]
 
 

@@ -57,7 +57,7 @@ def pdb(request, urls):
         close()
 
 
-# --- as the seed's documentation has it -----------------------------------------------------------------
+# --- as the seed's documentation has it -----------------------------------------------------------
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_as_with_the_class_that_it_replaces(urls, my_shrd_tbl):
         pool.closeall()
 
 
-# --- over PostgreSQL, whatever was given ----------------------------------------------------------------
+# --- over PostgreSQL, whatever was given ----------------------------------------------------------
 
 
 def test_the_union_in_the_order_of_the_connections(pdb):
@@ -132,7 +132,13 @@ def test_rows_of_nulls_and_empty_rows_are_rows(pdb):
 def test_the_ways_to_fetch_may_be_mixed(pdb):
     cursor = pdb.cursor()
     cursor.execute(IN_ORDER)
-    rows = [cursor.fetchone(), *cursor.fetchmany(150), *cursor.fetchmany(), next(cursor), *cursor.fetchmany(10)]
+    rows = [
+        cursor.fetchone(),
+        *cursor.fetchmany(150),
+        *cursor.fetchmany(),
+        next(cursor),
+        *cursor.fetchmany(10),
+    ]
     rows += list(cursor)
     assert [tuple(row) for row in rows] == UNION
     cursor.arraysize = 120
@@ -208,7 +214,14 @@ def test_closed(pdb):
     for use in (cursor.fetchone, cursor.fetchall, lambda: cursor.execute("select 1")):
         with pytest.raises(merganser.InterfaceError, match="closed"):
             use()
-    for use in (pdb.cursor, pdb.commit, pdb.rollback, pdb.fetchone, lambda: pdb.execute("select 1"), pdb.__enter__):
+    for use in (
+        pdb.cursor,
+        pdb.commit,
+        pdb.rollback,
+        pdb.fetchone,
+        lambda: pdb.execute("select 1"),
+        pdb.__enter__,
+    ):
         with pytest.raises(merganser.InterfaceError, match="closed"):
             use()
 
@@ -222,7 +235,9 @@ def test_a_closed_cursor(pdb):
 
 
 def test_nothing_was_executed(pdb):
-    with pytest.raises(merganser.ProgrammingError, match="execute a query first|nothing was executed|no result"):
+    with pytest.raises(
+        merganser.ProgrammingError, match="execute a query first|nothing was executed|no result"
+    ):
         pdb.cursor().fetchone()
 
 
@@ -262,7 +277,7 @@ def test_all_connections_work_at_the_same_time(pdb, backends):
     thread.join()
 
 
-# --- over Merganser's own connections ------------------------------------------------------------------
+# --- over Merganser's own connections -------------------------------------------------------------
 
 
 def test_every_way_to_say_dict(urls):
@@ -292,7 +307,10 @@ def test_mogrify(pdb):
     cursor = pdb.cursor()
     if isinstance(getattr(cursor, "cursors", [None])[0], psycopg.Cursor):
         pytest.skip("psycopg's own cursors have no mogrify")
-    for text in (cursor.mogrify("select %s, %s", ("it's", 5)), pdb.mogrify("select %s, %s", ("it's", 5))):
+    for text in (
+        cursor.mogrify("select %s, %s", ("it's", 5)),
+        pdb.mogrify("select %s, %s", ("it's", 5)),
+    ):
         text = text.decode() if isinstance(text, bytes) else text
         assert "it''s" in text and "5" in text
 
@@ -342,7 +360,7 @@ def test_a_closed_connection_has_no_string(urls):
         ParallelConnection([connection])
 
 
-# --- what cannot be a connection ------------------------------------------------------------------------
+# --- what cannot be a connection ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -370,7 +388,7 @@ def test_a_mixture_is_refused(urls):
     other.close()
 
 
-# --- over any driver ------------------------------------------------------------------------------------
+# --- over any driver ------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -418,7 +436,10 @@ def test_the_rows_of_a_driver_are_its_own(lites):
 def test_all_failures_are_named(lites):
     lites[0].execute("drop table t")
     lites[2].execute("drop table t")
-    with ParallelConnection(lites, names=["a", "b", "c"]) as pdb, pytest.raises(merganser.OperationalError) as raised:
+    with (
+        ParallelConnection(lites, names=["a", "b", "c"]) as pdb,
+        pytest.raises(merganser.OperationalError) as raised,
+    ):
         pdb.execute("select * from t")
     error = raised.value
     assert str(error) == (
@@ -435,8 +456,12 @@ def test_all_failures_are_named(lites):
 
 def test_columns_have_to_agree(lites):
     lites[1].execute("alter table t rename column note to remark")
-    with ParallelConnection(lites) as pdb, pytest.raises(
-        merganser.ProgrammingError, match="connection 1 has the columns id, remark, but connection 0 has id, note"
+    with (
+        ParallelConnection(lites) as pdb,
+        pytest.raises(
+            merganser.ProgrammingError,
+            match="connection 1 has the columns id, remark, but connection 0 has id, note",
+        ),
     ):
         pdb.execute("select * from t")
 
@@ -492,7 +517,11 @@ class FakeConnection:
 
 
 def test_any_connection_will_do():
-    fakes = [FakeConnection([{"a": 1}, {"a": None}]), FakeConnection([]), FakeConnection([{"a": 3}])]
+    fakes = [
+        FakeConnection([{"a": 1}, {"a": None}]),
+        FakeConnection([]),
+        FakeConnection([{"a": 3}]),
+    ]
     pdb = ParallelConnection(fakes)
     cursor = pdb.cursor("x", flavour="y")
     cursor.execute("hello", 42)
@@ -509,7 +538,9 @@ def test_any_connection_will_do():
 def test_every_commit_is_tried_and_every_failure_told():
     fakes = [FakeConnection([], ["commit"]), FakeConnection([]), FakeConnection([], ["commit"])]
     pdb = ParallelConnection(fakes)
-    with pytest.raises(merganser.DatabaseError, match="connection 0: RuntimeError: commit failed; connection 2"):
+    with pytest.raises(
+        merganser.DatabaseError, match="connection 0: RuntimeError: commit failed; connection 2"
+    ):
         pdb.commit()
     assert [fake.calls for fake in fakes] == [["commit"]] * 3
     pdb.close()
@@ -573,7 +604,9 @@ def test_an_interrupted_query_is_ended_on_every_connection(urls, no_backend_left
     connections = [psycopg2.connect(url) for url in urls]
     with ParallelConnection(connections, native=False) as pdb:
         cursor = pdb.cursor()
-        previous = signal.signal(signal.SIGALRM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        previous = signal.signal(
+            signal.SIGALRM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+        )
         try:
             signal.setitimer(signal.ITIMER_REAL, 0.5)
             with pytest.raises(KeyboardInterrupt):

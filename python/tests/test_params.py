@@ -18,7 +18,7 @@ import merganser
 from merganser import Range
 from merganser.params import ParameterError, adapt, numbered, pyformat, to_text
 
-# --- placeholders -------------------------------------------------------------------------------------
+# --- placeholders ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,9 @@ def test_wrong_placeholders_are_errors_with_a_cure(sql, params, message, hint):
         pyformat(sql, params)
     assert message in str(raised.value)
     assert hint is None or hint in raised.value.hint
-    assert isinstance(raised.value, TypeError) and isinstance(raised.value, merganser.ProgrammingError)
+    assert isinstance(raised.value, TypeError) and isinstance(
+        raised.value, merganser.ProgrammingError
+    )
 
 
 @pytest.mark.parametrize(
@@ -90,7 +92,10 @@ def test_wrong_placeholders_are_errors_with_a_cure(sql, params, message, hint):
         ("select 'it''s $1', $1", "select 'it''s $1', ($1::int4)"),
         ("select 1 -- $1\n, $1", "select 1 -- $1\n, ($1::int4)"),
         ("select /* $1 /* $1 */ $1 */ $1", "select /* $1 /* $1 */ $1 */ ($1::int4)"),
-        ("select $$ $1 $$, $a$ $1 $b$ $1 $a$, $1", "select $$ $1 $$, $a$ $1 $b$ $1 $a$, ($1::int4)"),
+        (
+            "select $$ $1 $$, $a$ $1 $b$ $1 $a$, $1",
+            "select $$ $1 $$, $a$ $1 $b$ $1 $a$, ($1::int4)",
+        ),
         ("select a$1, é$1", None),
         ("select nameE'\\', $1", "select nameE'\\', ($1::int4)"),
         ("select $0, $9", None),
@@ -109,7 +114,7 @@ def test_numbered_parameters_are_a_list():
         numbered("select $1", {"a": 1})
 
 
-# --- values -------------------------------------------------------------------------------------------
+# --- values ---------------------------------------------------------------------------------------
 
 CEST = timezone(timedelta(hours=2))
 
@@ -204,7 +209,11 @@ def test_text_and_type(value, text, sql_type):
         ([1, [2]], "a list", None),
         ([(1, 2)], "a tuple", None),
         (pandas.DataFrame({"a": [1]}), "is a table", "one column"),
-        (time(1, tzinfo=__import__("zoneinfo").ZoneInfo("Europe/Berlin")), "depends on a day", "fixed offset"),
+        (
+            time(1, tzinfo=__import__("zoneinfo").ZoneInfo("Europe/Berlin")),
+            "depends on a day",
+            "fixed offset",
+        ),
     ],
 )
 def test_what_is_no_parameter_is_an_error_with_a_cure(value, message, hint):
@@ -235,7 +244,7 @@ def test_an_error_tells_which_parameter():
         pyformat("select %s, %s", [1, (1, 2)])
 
 
-# --- as the server reads them --------------------------------------------------------------------------
+# --- as the server reads them ---------------------------------------------------------------------
 
 VALUES = [
     True,
@@ -292,24 +301,38 @@ def test_an_array_of_dimensions_comes_back(con):
 
 
 def test_strings_take_the_type_of_what_stands_beside_them(con):
-    row = con.cursor().execute(
-        "select date '2024-01-01' = %s, 5 = %s, array['a', 'b'] = %s, %s::jsonb",
-        ["2024-01-01", "5", ["a", "b"], '{"a": 1}'],
-    ).fetchone()
+    row = (
+        con.cursor()
+        .execute(
+            "select date '2024-01-01' = %s, 5 = %s, array['a', 'b'] = %s, %s::jsonb",
+            ["2024-01-01", "5", ["a", "b"], '{"a": 1}'],
+        )
+        .fetchone()
+    )
     assert row == (True, True, True, {"a": 1})
 
 
 def test_types_decide_what_is_compared(con):
     """Without the types a datetime would be cut to a date, and a Decimal to an integer or an error."""
-    row = con.cursor().execute(
-        "select date '2024-01-01' < %s, 2 < %s, 2000000000 < %s, date '2024-01-03' - %s",
-        [datetime.datetime(2024, 1, 1, 12), Decimal("2.5"), 2**40, 2],
-    ).fetchone()
+    row = (
+        con.cursor()
+        .execute(
+            "select date '2024-01-01' < %s, 2 < %s, 2000000000 < %s, date '2024-01-03' - %s",
+            [datetime.datetime(2024, 1, 1, 12), Decimal("2.5"), 2**40, 2],
+        )
+        .fetchone()
+    )
     assert row == (True, True, True, date(2024, 1, 1))
 
 
 def test_ranges_come_back(con):
-    for value in [Range(1, 5), Range(None, 5, "()"), Range(1), Range(None, None, "()"), Range(empty=True, bounds="")]:
+    for value in [
+        Range(1, 5),
+        Range(None, 5, "()"),
+        Range(1),
+        Range(None, None, "()"),
+        Range(empty=True, bounds=""),
+    ]:
         assert con.cursor().execute("select %s::int4range", [value]).fetchone() == (value,)
     value = Range(datetime.datetime(2024, 1, 1), None, "[)")
     assert con.cursor().execute("select %s::tsrange", [value]).fetchone() == (value,)
@@ -332,7 +355,11 @@ KEYS = [3, 5, 299, 1000]
     ids=lambda keys: f"{type(keys).__module__}.{type(keys).__name__}",
 )
 def test_columns_are_array_parameters(con, keys):
-    rows = con.cursor().execute("select id from items where id = any(%s) order by id", [keys]).fetchall()
+    rows = (
+        con.cursor()
+        .execute("select id from items where id = any(%s) order by id", [keys])
+        .fetchall()
+    )
     assert rows == [(3,), (5,), (299,)]
     rows = con.sql("select id from items where id = any($1) order by id", [keys]).arrow()
     assert rows["id"].to_pylist() == [3, 5, 299]
@@ -379,4 +406,6 @@ def test_a_million_values(con):
 def test_decimal_contexts_do_not_matter(con):
     with decimal.localcontext() as context:
         context.prec = 3
-        assert con.cursor().execute("select %s", [Decimal("1.23456")]).fetchone() == (Decimal("1.23456"),)
+        assert con.cursor().execute("select %s", [Decimal("1.23456")]).fetchone() == (
+            Decimal("1.23456"),
+        )

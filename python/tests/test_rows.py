@@ -39,7 +39,7 @@ def psycopg_row_of(one_url):
         yield of
 
 
-# --- as psycopg 3 -------------------------------------------------------------------------------------
+# --- as psycopg 3 ---------------------------------------------------------------------------------
 
 SAME = [
     "true", "false", "null::bool",
@@ -96,16 +96,27 @@ def repr_of(value):
         ("numrange(1.5, null, '()')", lambda r: Range(r.lower, r.upper, r.bounds)),
         ("numrange(null, null)", lambda r: Range(r.lower, r.upper, r.bounds)),
         ("tsrange('2024-01-01', '2024-01-02', '[]')", lambda r: Range(r.lower, r.upper, r.bounds)),
-        ("daterange('2024-01-01', '2024-01-02', '[]')", lambda r: Range(r.lower, r.upper, r.bounds)),
+        (
+            "daterange('2024-01-01', '2024-01-02', '[]')",
+            lambda r: Range(r.lower, r.upper, r.bounds),
+        ),
         ("'empty'::int4range", lambda r: Range(None, None, "", r.isempty)),
-        ("array[int4range(1, 5), null]", lambda rs: [Range(rs[0].lower, rs[0].upper, rs[0].bounds), None]),
-        ("'{[1,3),[5,7)}'::int4multirange", lambda rs: [Range(r.lower, r.upper, r.bounds) for r in rs]),
+        (
+            "array[int4range(1, 5), null]",
+            lambda rs: [Range(rs[0].lower, rs[0].upper, rs[0].bounds), None],
+        ),
+        (
+            "'{[1,3),[5,7)}'::int4multirange",
+            lambda rs: [Range(r.lower, r.upper, r.bounds) for r in rs],
+        ),
         ("'{}'::nummultirange", list),
         ("'10.0.0.1/8'::inet", str),
         ("'10.0.0.0/8'::cidr", str),
     ],
 )
-def test_a_value_is_that_of_psycopg_in_a_class_of_ours(row_of, psycopg_row_of, expression, theirs_to_ours):
+def test_a_value_is_that_of_psycopg_in_a_class_of_ours(
+    row_of, psycopg_row_of, expression, theirs_to_ours
+):
     ours = row_of(expression)
     expected = theirs_to_ours(psycopg_row_of(expression))
     assert ours == expected
@@ -124,7 +135,7 @@ def test_not_a_number(row_of, expression, expected):
     assert repr(row_of(expression)) == expected
 
 
-# --- otherwise than psycopg 3, and why ----------------------------------------------------------------
+# --- otherwise than psycopg 3, and why ------------------------------------------------------------
 
 
 def test_timestamptz_is_in_utc(row_of):
@@ -182,7 +193,9 @@ def test_dimensions_are_those_that_a_column_declares(con):
         ([["a", "b"], ["c", "d"]],),
         (None,),
     ]
-    with pytest.raises(merganser.DataError, match="an array of 2 dimensions in a column of 1") as raised:
+    with pytest.raises(
+        merganser.DataError, match="an array of 2 dimensions in a column of 1"
+    ) as raised:
         con.cursor().execute("select '{{1,2},{3,4}}'::int8[]").fetchall()
     assert "::text" in raised.value.hint
 
@@ -191,7 +204,7 @@ def test_interval_in_an_array_and_days_stay_days(row_of):
     assert row_of("array[interval '1 day', interval '24 hours']") == [timedelta(days=1)] * 2
 
 
-# --- what Python cannot hold ------------------------------------------------------------------------------
+# --- what Python cannot hold ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -243,10 +256,12 @@ def test_options_for_what_cannot_be_held(row_of):
 
 def test_a_json_that_is_nested_too_deep_is_an_error(topology):
     with merganser.connect(topology) as con, pytest.raises(merganser.DataError, match="JSON"):
-        con.cursor().execute("select (repeat('[', 5000) || repeat(']', 5000))::json as x").fetchall()
+        con.cursor().execute(
+            "select (repeat('[', 5000) || repeat(']', 5000))::json as x"
+        ).fetchall()
 
 
-# --- columns and batches --------------------------------------------------------------------------------
+# --- columns and batches --------------------------------------------------------------------------
 
 
 def test_every_type_from_a_table(con, one_url):
@@ -308,7 +323,7 @@ def test_rows_are_made_by_several_threads_at_once(con):
     assert found == [expected] * 4
 
 
-# --- Range ----------------------------------------------------------------------------------------------
+# --- Range ----------------------------------------------------------------------------------------
 
 
 def test_a_range_knows_what_it_holds():
@@ -327,7 +342,9 @@ def test_a_range_knows_what_it_holds():
 
 
 def test_equal_objects_are_what_they_seem(row_of):
-    assert row_of("'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'::uuid") == uuid.UUID("a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11")
+    assert row_of("'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'::uuid") == uuid.UUID(
+        "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"
+    )
     assert row_of("time '01:02:03.000004'") == time(1, 2, 3, 4)
     assert row_of("date '2024-02-29'") == date(2024, 2, 29)
     assert math.copysign(1, row_of("'-0'::float8")) == -1

@@ -3,22 +3,22 @@
 //! How a column becomes objects is decided once per batch, so the loop over rows does not look at
 //! types. `merganser/cursor.py` tells users which class each type becomes.
 
-use std::cell::RefCell;
-use std::fmt::Display;
+mod nested;
+mod times;
+
+use std::cell::{RefCell, RefMut};
 use std::ops::Range;
 
-use merganser::arrow::array::{
-    Array, ArrowPrimitiveType, AsArray, PrimitiveArray, RecordBatch, StructArray,
-};
+use merganser::arrow::array::{Array, ArrowPrimitiveType, AsArray, PrimitiveArray, RecordBatch};
 use merganser::arrow::buffer::NullBuffer;
 use merganser::arrow::datatypes::{self as arrow_types, Field, Fields, Schema};
 use merganser::text::TextFormatter;
 use merganser::types::{self, EXTENSION_NAME, POSTGRES_TYPE};
 use pyo3::IntoPyObjectExt as _;
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 
+use self::times::MILLIS_PER_DAY;
 use crate::decimals::is_numeric;
 use crate::error::raised;
 
@@ -45,6 +45,8 @@ impl RowMaker {
         rows: Range<usize>,
         to: &Bound<'py, PyList>,
     ) -> PyResult<()> {
+        // So that one row of a large batch costs no more than it has to.
+        let batch = batch.slice(rows.start, rows.len());
         let columns = self
             .fields
             .iter()
@@ -59,7 +61,7 @@ impl RowMaker {
             })
             .collect::<PyResult<Vec<_>>>()?;
         let mut values = Vec::with_capacity(columns.len());
-        for row in rows {
+        for row in 0..batch.num_rows() {
             for column in &columns {
                 values.push(column.value(row)?);
             }
@@ -96,7 +98,7 @@ impl Makers {
         };
         Ok(Self {
             decimal: find("decimal", "Decimal")?,
-            uuid: find("uuid", "UUID")?,
+            uuid: find("merganser.types", "uuid_of")?,
             parse_json: find("merganser.types", "parse_json")?,
             date_from_ordinal: find("datetime", "date.fromordinal")?,
             time: find("datetime", "time")?,
@@ -276,11 +278,11 @@ impl<'a, 'py: 'a> Scope<'a, 'py> {
     /// The double that is nearest to what PostgreSQL prints: 0.1 of a float4 is 0.1.
     fn float4(self, field: &'a Field, array: &'a dyn Array) -> PyResult<Convert<'a, 'py>> {
         let values = array.as_primitive::<arrow_types::Float32Type>();
-        let printed = self.printer(field, array)?;
+        let printer = self.printer(field, array)?;
         Ok(Box::new(move |row| {
             let value = values.value(row);
             let number: f64 = match value.is_finite() {
-                true => printed(row, &mut |text| text.parse().unwrap_or(value.into())),
+                true => printer.print(row).parse().unwrap_or(value.into()),
                 false => value.into(),
             };
             number.into_bound_py_any(self.py)
@@ -289,37 +291,32 @@ impl<'a, 'py: 'a> Scope<'a, 'py> {
 
     fn decimal(self, field: &'a Field, array: &'a dyn Array) -> PyResult<Convert<'a, 'py>> {
         let decimal = self.makers.decimal.bind(self.py);
-        let printed = self.printer(field, array)?;
+        let printer = self.printer(field, array)?;
         Ok(Box::new(move |row| {
-            let text = printed(row, &mut |text| PyString::new(self.py, text));
-            decimal.call1((text,))
+            decimal.call1((printer.print(row).as_str(),))
         }))
     }
 
     /// What PostgreSQL prints for the value.
     fn text(self, field: &'a Field, array: &'a dyn Array) -> PyResult<Convert<'a, 'py>> {
-        let printed = self.printer(field, array)?;
+        let printer = self.printer(field, array)?;
         Ok(Box::new(move |row| {
-            Ok(printed(row, &mut |text| PyString::new(self.py, text)).into_any())
+            Ok(PyString::new(self.py, &printer.print(row)).into_any())
         }))
     }
 
-    /// A function that hands what PostgreSQL prints for a row to a function.
-    #[allow(clippy::type_complexity)]
-    fn printer<T: 'a>(
-        self,
-        field: &'a Field,
-        array: &'a dyn Array,
-    ) -> PyResult<impl Fn(usize, &mut dyn FnMut(&str) -> T) -> T + 'a> {
-        let formatter =
-            TextFormatter::try_new(field, array).map_err(|error| raised(self.py, &error))?;
-        let buffer = RefCell::new(String::new());
-        Ok(move |row, take: &mut dyn FnMut(&str) -> T| {
-            let mut buffer = buffer.borrow_mut();
-            buffer.clear();
-            formatter.write(row, &mut buffer);
-            take(&buffer)
+    fn printer(self, field: &'a Field, array: &'a dyn Array) -> PyResult<Printer<'a>> {
+        let formatter = TextFormatter::try_new(field, array);
+        Ok(Printer {
+            formatter: formatter.map_err(|error| raised(self.py, &error))?,
+            buffer: RefCell::default(),
         })
+    }
+
+    fn uuid(self, array: &'a dyn Array) -> Convert<'a, 'py> {
+        let values = array.as_fixed_size_binary();
+        let uuid = self.makers.uuid.bind(self.py);
+        Box::new(move |row| uuid.call1((PyBytes::new(self.py, values.value(row)),)))
     }
 
     /// What a function of Python makes of texts.
@@ -328,103 +325,9 @@ impl<'a, 'py: 'a> Scope<'a, 'py> {
         Box::new(move |row| {
             parse.call1((text(row),)).map_err(|error| {
                 let message = format!("a value that Python does not read as {what}");
-                self.data_error(&message, "::text", Some(error))
+                self.data_error(&message, Some(error))
             })
         })
-    }
-
-    fn uuid(self, array: &'a dyn Array) -> Convert<'a, 'py> {
-        let values = array.as_fixed_size_binary();
-        let uuid = self.makers.uuid.bind(self.py);
-        Box::new(move |row| {
-            let arguments = PyDict::new(self.py);
-            arguments.set_item(
-                intern!(self.py, "bytes"),
-                PyBytes::new(self.py, values.value(row)),
-            )?;
-            uuid.call((), Some(&arguments))
-        })
-    }
-
-    fn date(self, days: i64) -> PyResult<Bound<'py, PyAny>> {
-        let ordinal = days + ORDINAL_OF_EPOCH;
-        if !(1..=LAST_ORDINAL).contains(&ordinal) {
-            return Err(self.out_of_range("a date"));
-        }
-        self.makers
-            .date_from_ordinal
-            .bind(self.py)
-            .call1((ordinal,))
-    }
-
-    fn time(self, value: i64, per_second: i64) -> PyResult<Bound<'py, PyAny>> {
-        let micros = self.micros(value, per_second)?;
-        if !(0..MICROS_PER_DAY).contains(&micros) {
-            return Err(self.data_error("a time outside of 00:00 to 24:00", "::text", None));
-        }
-        let (seconds, micros) = (micros / 1_000_000, micros % 1_000_000);
-        let clock = (seconds / 3600, seconds / 60 % 60, seconds % 60, micros);
-        self.makers.time.bind(self.py).call1(clock)
-    }
-
-    fn timestamp(
-        self,
-        epoch: &Bound<'py, PyAny>,
-        value: i64,
-        per_second: i64,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let micros = self.micros(value, per_second)?;
-        let (days, micros) = (
-            micros.div_euclid(MICROS_PER_DAY),
-            micros.rem_euclid(MICROS_PER_DAY),
-        );
-        if !(1..=LAST_ORDINAL).contains(&(days + ORDINAL_OF_EPOCH)) {
-            return Err(self.out_of_range("a timestamp"));
-        }
-        epoch.add(self.timedelta(days, micros)?)
-    }
-
-    fn interval(
-        self,
-        months: i32,
-        days: i32,
-        time: i64,
-        per_second: i64,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        if months != 0 {
-            return Err(self.data_error(
-                "an interval with months, which have no fixed length and no place in a timedelta",
-                "::text",
-                None,
-            ));
-        }
-        let micros = self.micros(time, per_second)?;
-        self.timedelta(days.into(), micros).map_err(|error| {
-            self.data_error("an interval longer than a timedelta", "::text", Some(error))
-        })
-    }
-
-    fn timedelta(self, days: i64, micros: i64) -> PyResult<Bound<'py, PyAny>> {
-        let (seconds, micros) = (micros / 1_000_000, micros % 1_000_000);
-        let timedelta = self.makers.timedelta.bind(self.py);
-        timedelta.call1((days, seconds, micros))
-    }
-
-    fn micros(self, value: i64, per_second: i64) -> PyResult<i64> {
-        let finer = per_second / 1_000_000;
-        if finer > 1 {
-            return match value % finer {
-                0 => Ok(value / finer),
-                _ => Err(self.data_error(
-                    "a time with nanoseconds, where Python's times end at microseconds",
-                    "",
-                    None,
-                )),
-            };
-        }
-        value
-            .checked_mul(1_000_000 / per_second)
-            .ok_or_else(|| self.out_of_range("a timestamp"))
     }
 
     /// Each label is made once.
@@ -435,102 +338,25 @@ impl<'a, 'py: 'a> Scope<'a, 'py> {
             return Ok(Box::new(move |_| Ok(self.py.None().into_bound(self.py))));
         }
         let values = self.column(field, dictionary.values().as_ref())?;
-        let values = (0..dictionary.values().len())
-            .map(|row| values.value(row))
-            .collect::<PyResult<Vec<_>>>()?;
+        let made = RefCell::new(vec![None; dictionary.values().len()]);
         let keys = dictionary.normalized_keys();
-        Ok(Box::new(move |row| Ok(values[keys[row]].clone())))
-    }
-
-    fn list(self, item: &'a Field, array: &'a dyn Array) -> PyResult<Convert<'a, 'py>> {
-        let (values, bounds) = items_of(array);
-        let items = self.column(item, values)?;
         Ok(Box::new(move |row| {
-            let list = PyList::empty(self.py);
-            for item in bounds(row) {
-                list.append(items.value(item)?)?;
-            }
-            Ok(list.into_any())
-        }))
-    }
-
-    fn composite(self, array: &'a StructArray) -> PyResult<Convert<'a, 'py>> {
-        let names = PyTuple::new(self.py, array.fields().iter().map(|field| field.name()))?;
-        let row_type = self.makers.row_type.bind(self.py);
-        let row_type = row_type.call1((intern!(self.py, "Composite"), names))?;
-        let fields = self.children(array)?;
-        Ok(Box::new(move |row| {
-            let values = fields
-                .iter()
-                .map(|field| field.value(row))
-                .collect::<PyResult<Vec<_>>>()?;
-            row_type.call1(PyTuple::new(self.py, values)?)
-        }))
-    }
-
-    fn children(self, array: &'a StructArray) -> PyResult<Vec<Column<'a, 'py>>> {
-        let fields = array.fields().iter().zip(array.columns());
-        fields
-            .map(|(field, child)| self.column(field, child.as_ref()))
-            .collect()
-    }
-
-    fn range(self, array: &'a StructArray) -> PyResult<Convert<'a, 'py>> {
-        let range = self.makers.range.bind(self.py);
-        let children = self.children(array)?;
-        let [lower, upper, lower_inclusive, upper_inclusive, empty] =
-            <[Column<'_, '_>; 5]>::try_from(children).map_err(|children| {
-                let message = format!("a range of {} fields instead of 5", children.len());
-                self.data_error(&message, "::text", None)
-            })?;
-        Ok(Box::new(move |row| {
-            if empty.value(row)?.is_truthy()? {
-                return range.call1((self.py.None(), self.py.None(), intern!(self.py, ""), true));
-            }
-            let bounds = match (
-                lower_inclusive.value(row)?.is_truthy()?,
-                upper_inclusive.value(row)?.is_truthy()?,
-            ) {
-                (true, true) => intern!(self.py, "[]"),
-                (true, false) => intern!(self.py, "[)"),
-                (false, true) => intern!(self.py, "(]"),
-                (false, false) => intern!(self.py, "()"),
+            let place = &mut made.borrow_mut()[keys[row]];
+            let value = match place.take() {
+                Some(value) => value,
+                None => values.value(keys[row])?,
             };
-            range.call1((lower.value(row)?, upper.value(row)?, bounds, false))
+            Ok(place.insert(value).clone())
         }))
     }
 
-    fn map(self, array: &'a dyn Array) -> PyResult<Convert<'a, 'py>> {
-        let map = array.as_map();
-        let offsets = map.value_offsets();
-        let [keys, values] = <[Column<'_, '_>; 2]>::try_from(self.children(map.entries())?)
-            .map_err(|_| self.data_error("a map without keys and values", "::text", None))?;
-        Ok(Box::new(move |row| {
-            let dict = PyDict::new(self.py);
-            for item in offsets[row] as usize..offsets[row + 1] as usize {
-                dict.set_item(keys.value(item)?, values.value(item)?)?;
-            }
-            Ok(dict.into_any())
-        }))
-    }
-
-    fn out_of_range(self, what: &str) -> PyErr {
-        let message =
-            format!("{what} outside of the years 1 to 9999, which are all that Python has");
-        self.data_error(&message, "::text", None)
-    }
-
-    /// `cast` is what the query can do about it.
-    fn data_error(self, what: impl Display, cast: &str, source: Option<PyErr>) -> PyErr {
-        let message = format!("column {:?}: {what}", self.column);
+    fn data_error(self, what: &str, source: Option<PyErr>) -> PyErr {
         let column = self.column;
-        let cure = match cast {
-            "" => "take the rows as Arrow instead, with fetch_arrow_table()".to_owned(),
-            _ => format!(
-                "cast the column in the query, \"{column}\"{cast}, or take the rows as Arrow, \
-                 with fetch_arrow_table()"
-            ),
-        };
+        let message = format!("column {column:?}: {what}");
+        let cure = format!(
+            "cast the column in the query, \"{column}\"::text, or take the rows as Arrow, with \
+             fetch_arrow_table()"
+        );
         let made = || -> PyResult<Bound<'_, PyAny>> {
             let more = PyDict::new(self.py);
             more.set_item("hint", cure)?;
@@ -547,6 +373,21 @@ impl<'a, 'py: 'a> Scope<'a, 'py> {
             }
             Err(error) => error,
         }
+    }
+}
+
+/// Prints values as PostgreSQL does, each into the same buffer.
+struct Printer<'a> {
+    formatter: TextFormatter<'a>,
+    buffer: RefCell<String>,
+}
+
+impl Printer<'_> {
+    fn print(&self, row: usize) -> RefMut<'_, String> {
+        let mut buffer = self.buffer.borrow_mut();
+        buffer.clear();
+        self.formatter.write(row, &mut buffer);
+        buffer
     }
 }
 
@@ -579,31 +420,3 @@ fn bytes_of<'a>(array: &'a dyn Array) -> Option<Box<dyn Fn(usize) -> &'a [u8] + 
     let values = array.as_binary_view_opt()?;
     Some(Box::new(|row| values.value(row)))
 }
-
-/// The items of a list array of any kind, and which of them a row has.
-fn items_of(array: &dyn Array) -> (&dyn Array, Box<dyn Fn(usize) -> Range<usize> + '_>) {
-    if let Some(list) = array.as_list_opt::<i32>() {
-        let offsets = list.value_offsets();
-        let bounds = |row| offsets[row] as usize..offsets[row + 1] as usize;
-        return (list.values().as_ref(), Box::new(bounds));
-    }
-    if let Some(list) = array.as_list_opt::<i64>() {
-        let offsets = list.value_offsets();
-        let bounds = |row| offsets[row] as usize..offsets[row + 1] as usize;
-        return (list.values().as_ref(), Box::new(bounds));
-    }
-    let list = array.as_fixed_size_list();
-    let size = list.value_length() as usize;
-    let bounds = move |row| {
-        let start = list.value_offset(row) as usize;
-        start..start + size
-    };
-    (list.values().as_ref(), Box::new(bounds))
-}
-
-/// 1970-01-01 counted from 0001-01-01, which is 1: `date.toordinal` of Python.
-const ORDINAL_OF_EPOCH: i64 = 719_163;
-/// 9999-12-31.
-const LAST_ORDINAL: i64 = 3_652_059;
-const MICROS_PER_DAY: i64 = 86_400_000_000;
-const MILLIS_PER_DAY: i64 = 86_400_000;
