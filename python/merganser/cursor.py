@@ -294,10 +294,13 @@ class Cursor:
         self._end("what was executed last failed")
         numbered, texts = pyformat(sql, params)
         options = {**self._options, **options}
-        # Text holds each number with the scale that PostgreSQL gave it. Arrow gets decimals.
-        self._decimals = "numeric" not in options and options.get("unrepresentable") != "text"
+        # Text holds each number with the scale that PostgreSQL gave it; Arrow gets decimals of it. A
+        # query over the rows of the shards has to compute with numbers.
+        as_text = "numeric" not in options and "merge_sql" not in options
+        if as_text:
+            options["numeric"] = "text"
+        self._decimals = as_text and options.get("unrepresentable") != "text"
         self._nan_is_null = options.get("unrepresentable") == "null"
-        options.setdefault("numeric", "text")
         native = self.connection._native_fan_out if fan_out else self.connection._native
         self._query = native(numbered, texts, **options)
         reader = self._query.stream()

@@ -108,6 +108,14 @@ def test_a_fan_out_by_name(con):
         "select count(*) as n from items", merge_sql="select sum(n) as n from shards"
     )
     assert cursor.fetchone()[0] == 300
+    # As numbers, of which 97 is not the greatest.
+    cursor.execute_fan_out(
+        "select amount * 1.0 as x from items", merge_sql="select max(x) as x from shards"
+    )
+    assert cursor.fetchone() == (Decimal("373.75"),)
+    assert cursor.execute_fan_out(
+        "select amount * 1.0 as x from items", merge_sql="select max(x) as x from shards"
+    ).fetch_arrow_table()["x"].to_pylist() == [Decimal("373.75")]
 
 
 # --- description ----------------------------------------------------------------------------------
