@@ -150,36 +150,38 @@ def admin() -> Iterator[Callable[[str], psycopg.Connection]]:
 
 
 @pytest.fixture
-def backends(urls: list[str], admin: Callable[[str], psycopg.Connection]) -> Callable[[], int]:
-    """How many servers' processes run a statement with the mark ``/* marked */``."""
+def marked(urls: list[str], admin: Callable[[str], psycopg.Connection]) -> Callable[[], list[object]]:
+    """What servers' processes do that run a statement with the mark ``/* marked */``."""
     watching = admin(urls[0])
 
-    def count() -> int:
-        row = watching.execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' "
+    def look() -> list[object]:
+        return watching.execute(
+            "SELECT datname, pid, wait_event, clock_timestamp() - query_start, query "
+            "FROM pg_stat_activity WHERE state = 'active' "
             "AND query LIKE '%/* marked *' || '/%' AND pid <> pg_backend_pid()"
-        ).fetchone()
-        assert row is not None
-        return int(row[0])
+        ).fetchall()
 
-    return count
+    return look
 
 
 @pytest.fixture
-def no_backend_left(backends: Callable[[], int]) -> Callable[[], None]:
+def backends(marked: Callable[[], list[object]]) -> Callable[[], int]:
+    """How many of them there are."""
+    return lambda: len(marked())
+
+
+@pytest.fixture
+def no_backend_left(marked: Callable[[], list[object]]) -> Callable[[], None]:
     """Waits until no marked statement runs any more."""
-
-    def wait() -> None:
-        wait_until(lambda: backends() == 0, "a marked statement still runs")
-
-    return wait
+    return lambda: wait_until(lambda: not marked(), lambda: f"still running: {marked()}")
 
 
-def wait_until(holds: Callable[[], bool], otherwise: str) -> None:
+def wait_until(holds: Callable[[], bool], otherwise: str | Callable[[], str]) -> None:
     """Waits for something that will happen soon; generously, machines may be busy."""
     deadline = time.monotonic() + 30
     while not holds():
-        assert time.monotonic() < deadline, otherwise
+        if time.monotonic() > deadline:
+            pytest.fail(otherwise if isinstance(otherwise, str) else otherwise())
         time.sleep(0.02)
 
 
