@@ -14,11 +14,14 @@ from each. ``merganser.connect`` answers as one database would.
 from __future__ import annotations
 
 import itertools
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from operator import methodcaller
+from queue import SimpleQueue
+from threading import Thread
 from types import TracebackType
 from typing import Any, Self
 
@@ -326,12 +329,21 @@ class _Threads:
                 "connection strings cannot stand beside connections of another driver",
                 hint="give connections, or strings, but not both",
             )
-        self._given = given
-        self._connections = [it.it.getconn() if it.is_pool else it.it for it in given]
-        self._lanes = [
-            _Lane(name, connection)
-            for name, connection in zip(names, self._connections, strict=True)
-        ]
+        self._lanes: list[_Lane] = []
+        self._borrowed: list[tuple[Any, Any]] = []
+        try:
+            for name, it in zip(names, given, strict=True):
+                self._lanes.append(_Lane(name, self._connection(it)))
+        except BaseException:
+            self.close()
+            raise
+
+    def _connection(self, given: _Given) -> Any:
+        if not given.is_pool:
+            return given.it
+        connection = given.it.getconn()
+        self._borrowed.append((given.it, connection))
+        return connection
 
     def cursor(self, *args: Any, **kwargs: Any) -> _ThreadsCursor:
         return _ThreadsCursor(self._lanes, args, kwargs)
@@ -340,11 +352,12 @@ class _Threads:
         _in_parallel([(lane, getattr(lane.connection, how)) for lane in self._lanes])
 
     def close(self) -> None:
-        for lane in self._lanes:
-            lane.close()
-        for it, connection in zip(self._given, self._connections, strict=True):
-            if it.is_pool:
-                it.it.putconn(connection)
+        with ExitStack() as closing:
+            for pool, connection in self._borrowed:
+                closing.callback(pool.putconn, connection)
+            for lane in self._lanes:
+                closing.callback(lane.close)
+        self._borrowed = []
 
 
 class _Lane:
@@ -353,10 +366,15 @@ class _Lane:
     def __init__(self, name: str, connection: Any) -> None:
         self.name = name
         self.connection = connection
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"merganser {name}")
+        self._works: _Works = SimpleQueue()
+        # A daemon, so that no query keeps an interpreter from its end.
+        Thread(target=_do_works, args=[self._works], name=f"merganser {name}", daemon=True).start()
+        self._finish = weakref.finalize(self, self._works.put, None)
 
     def do(self, work: Callable[[], Any]) -> Future[Any]:
-        return self._thread.submit(work)
+        future: Future[Any] = Future()
+        self._works.put((future, work))
+        return future
 
     def interrupt(self) -> None:
         """Ends what the connection runs, if its driver can do that."""
@@ -369,7 +387,25 @@ class _Lane:
                 return
 
     def close(self) -> None:
-        self._thread.shutdown()
+        self._finish()
+
+
+_Works = SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None]
+
+
+def _do_works(works: _Works) -> None:
+    """What a lane's thread does until there is nothing more to come.
+
+    It knows the queue alone, so that it does not keep a lane that everybody has forgotten.
+    """
+    while (item := works.get()) is not None:
+        future, work = item
+        if future.set_running_or_notify_cancel():
+            try:
+                future.set_result(work())
+            except BaseException as error:
+                future.set_exception(error)
+        del item, future, work
 
 
 def _in_parallel(works: list[tuple[_Lane, Callable[[], Any]]]) -> list[Any]:

@@ -1,6 +1,9 @@
 """ParallelConnection: many connections as one, over PostgreSQL and over any driver of PEP 249."""
 
+import gc
 import sqlite3
+import subprocess
+import sys
 import threading
 from contextlib import suppress
 from types import SimpleNamespace
@@ -583,6 +586,57 @@ def test_pools_get_their_connections_back():
         assert pdb.fetchall() == [1, 2]
         assert not pools[0].back
     assert [pool.back for pool in pools] == [[pool.connection] for pool in pools]
+
+
+def test_a_pool_that_has_no_more_does_not_cost_the_others_theirs():
+    first, second = Pool(FakeConnection([])), Pool(FakeConnection([]))
+
+    def exhausted():
+        raise RuntimeError("exhausted")
+
+    second.getconn = exhausted
+    with pytest.raises(RuntimeError, match="exhausted"):
+        ParallelConnection([first, second])
+    assert first.back == [first.connection]
+
+
+def test_threads_end_with_what_they_were_for():
+    def lanes():
+        return [
+            thread for thread in threading.enumerate() if thread.name.startswith("merganser conn")
+        ]
+
+    wait_until(lambda: not lanes(), "threads of earlier tests are still there")
+    pdb = ParallelConnection([FakeConnection([1]), FakeConnection([2])])
+    pdb.execute("hello")
+    assert len(lanes()) == 2
+    pdb.close()
+    wait_until(lambda: not lanes(), "threads of a closed connection are still there")
+    forgotten = ParallelConnection([FakeConnection([1]), FakeConnection([2])])
+    forgotten.execute("hello")
+    del forgotten
+    gc.collect()
+    wait_until(lambda: not lanes(), "threads of a forgotten connection are still there")
+
+
+def test_no_query_keeps_an_interpreter_from_its_end(urls, admin):
+    script = f"""
+import threading, time
+import psycopg2
+from merganser import ParallelConnection
+
+pdb = ParallelConnection([psycopg2.connect(url) for url in {urls!r}], native=False)
+cursor = pdb.cursor()
+work = lambda: cursor.execute("select pg_sleep(300) /* marked */")
+threading.Thread(target=work, daemon=True).start()
+time.sleep(1)
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+    # A server that sleeps finds out later that its client is gone.
+    admin(urls[0]).execute(
+        "select pg_terminate_backend(pid) from pg_stat_activity "
+        "where query like '%pg_sleep(300)%' and pid <> pg_backend_pid()"
+    )
 
 
 def test_putconn():
