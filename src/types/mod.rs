@@ -26,7 +26,7 @@
 //! | `uuid` | `FixedSizeBinary(16)` | extension `arrow.uuid` |
 //! | `date` | `Date32` | days since 1970-01-01; `infinity` is unrepresentable |
 //! | `time` | `Time64(µs)` | microseconds since midnight; `24:00` is unrepresentable |
-//! | `timetz` | `Utf8` | |
+//! | `timetz` | `Utf8` | its name in the field's metadata, [`POSTGRES_TYPE`] |
 //! | `timestamp` | `Timestamp(µs)` | microseconds since 1970-01-01 00:00, no zone; `infinity` and years beyond 294246 are unrepresentable |
 //! | `timestamptz` | `Timestamp(µs, "UTC")` | an instant; likewise |
 //! | `interval` | `Interval(MonthDayNano)` | [`IntervalAs`] changes it; more than 292 years of time part, and `infinity`, are unrepresentable |
