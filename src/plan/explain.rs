@@ -8,6 +8,7 @@ use super::thread::with_deep_stack;
 use super::{Arm, Exactness, Merge, Place, Plan, Sql, Step, sql};
 use crate::config::{Finish, Topology};
 use crate::progress::StepProgress;
+use crate::types::Column;
 
 /// What a plan says of servers and bounds, beside its steps.
 #[derive(Debug, Clone, Default)]
@@ -46,6 +47,11 @@ impl Plan {
     /// How near the answer is to that of one PostgreSQL.
     pub fn exactness(&self) -> Exactness {
         self.exactness
+    }
+
+    /// The columns of the answer.
+    pub fn columns(&self) -> &[Column] {
+        &self.columns
     }
 
     /// Why no cheaper arm was taken: a sentence for each reason.

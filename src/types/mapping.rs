@@ -81,7 +81,8 @@ impl PgType {
             Shape::Multirange { .. } => MULTIRANGE_EXTENSION,
             Shape::Vector { .. } => VECTOR_EXTENSION,
             Shape::Array { lower_bound: 0, .. } => CATALOG_VECTOR_EXTENSION,
-            Shape::Cast | Shape::NumericText { .. } => {
+            // Without their names these would be text like any other.
+            Shape::Cast | Shape::NumericText { .. } | Shape::TimeTz => {
                 return field.with_metadata([(POSTGRES_TYPE.to_owned(), self.name.clone())].into());
             }
             _ => return field,

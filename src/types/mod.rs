@@ -26,7 +26,7 @@
 //! | `uuid` | `FixedSizeBinary(16)` | extension `arrow.uuid` |
 //! | `date` | `Date32` | days since 1970-01-01; `infinity` is unrepresentable |
 //! | `time` | `Time64(µs)` | microseconds since midnight; `24:00` is unrepresentable |
-//! | `timetz` | `Utf8` | |
+//! | `timetz` | `Utf8` | its name in the field's metadata, [`POSTGRES_TYPE`] |
 //! | `timestamp` | `Timestamp(µs)` | microseconds since 1970-01-01 00:00, no zone; `infinity` and years beyond 294246 are unrepresentable |
 //! | `timestamptz` | `Timestamp(µs, "UTC")` | an instant; likewise |
 //! | `interval` | `Interval(MonthDayNano)` | [`IntervalAs`] changes it; more than 292 years of time part, and `infinity`, are unrepresentable |
@@ -98,7 +98,8 @@ pub const CATALOG_VECTOR_EXTENSION: &str = "merganser.catalog_vector";
 /// a dimension of it.
 pub const ARRAY_EXTENSION: &str = "merganser.array";
 /// The key of a field's metadata that names the PostgreSQL type of a column that is read as its
-/// text.
+/// text, where that is not a text already: `numeric` as text, `timetz`, and any type that has no
+/// Arrow type.
 pub const POSTGRES_TYPE: &str = "merganser.postgres_type";
 
 /// Whether the values of a text field are numbers: a `numeric` that is read as its text.

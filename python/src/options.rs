@@ -1,0 +1,295 @@
+//! The options of a query, as keyword arguments.
+
+use std::time::Duration;
+
+use merganser::config::{SessionSettings, parse_duration};
+use merganser::export::Format;
+use merganser::types::{IntervalAs, NumericAs, TypeOptions, Unrepresentable};
+use merganser::{Error, FanOut, MergeMode, Order, Query};
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString};
+
+use crate::cluster::LONGEST;
+use crate::error::{config, raised};
+
+/// What a query is told beside its text and values.
+#[derive(Clone, Default)]
+pub(crate) struct RunOptions {
+    pub(crate) is_fan_out: bool,
+    merge_sql: Option<String>,
+    timeout: Option<Duration>,
+    order: Option<Order>,
+    merge: Option<MergeMode>,
+    numeric: Option<NumericAs>,
+    interval: Option<IntervalAs>,
+    unrepresentable: Option<Unrepresentable>,
+    /// The file that the rows are for, if they are for one.
+    format: Option<Format>,
+    batch_rows: Option<usize>,
+    batch_bytes: Option<usize>,
+    memory: Option<usize>,
+    finish_rows: Option<u64>,
+    finish_bytes: Option<u64>,
+    session: Option<SessionSettings>,
+}
+
+/// Options of every query, and those of planned ones alone.
+const COMMON: [&str; 9] = [
+    "timeout",
+    "order",
+    "numeric",
+    "interval",
+    "unrepresentable",
+    "batch_rows",
+    "batch_bytes",
+    "memory",
+    "session",
+];
+const PLANNED: [&str; 3] = ["merge", "finish_rows", "finish_bytes"];
+
+/// What builders of both kinds have; their methods are alike, their types are not.
+macro_rules! set_common {
+    ($options:expr, $query:expr) => {{
+        let (options, mut query) = ($options, $query.with_types($options.types()));
+        if let Some(timeout) = options.timeout {
+            query = query.with_timeout(timeout);
+        }
+        if let Some(order) = options.order {
+            query = query.with_order(order);
+        }
+        if let Some(rows) = options.batch_rows {
+            query = query.with_batch_rows(rows);
+        }
+        if let Some(bytes) = options.batch_bytes {
+            query = query.with_batch_bytes(bytes);
+        }
+        if let Some(bytes) = options.memory {
+            query = query.with_memory(bytes);
+        }
+        if let Some(session) = &options.session {
+            query = query.with_session(session.clone());
+        }
+        query
+    }};
+}
+
+impl RunOptions {
+    /// Reads those of a planned query.
+    pub(crate) fn planned(py: Python<'_>, options: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+        let mut known = COMMON.to_vec();
+        known.extend(PLANNED);
+        Self::read(py, options, &known)
+    }
+
+    /// Reads those of a fan-out.
+    pub(crate) fn fan_out(
+        py: Python<'_>,
+        merge_sql: Option<String>,
+        options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Self> {
+        Ok(Self {
+            is_fan_out: true,
+            merge_sql,
+            ..Self::read(py, options, &COMMON)?
+        })
+    }
+
+    /// The same, for rows that go into such a file.
+    pub(crate) fn written_as(&self, format: Format) -> Self {
+        Self {
+            format: Some(format),
+            ..self.clone()
+        }
+    }
+
+    /// Whether rows of the shards are merged by SQL of the user.
+    pub(crate) fn is_merged(&self) -> bool {
+        self.merge_sql.is_some()
+    }
+
+    /// How types with more than one mapping are read. CSV and tables show what psql shows, and JSON
+    /// the digits of every numeric, as `merganser query` writes them; what is asked for holds
+    /// everywhere. A merge needs numbers that it can add up.
+    fn types(&self) -> TypeOptions {
+        let (numeric, unrepresentable) = match self.format.filter(|_| !self.is_merged()) {
+            Some(Format::Table | Format::Csv) => (NumericAs::Text, Unrepresentable::Text),
+            Some(Format::Json | Format::Ndjson) => (NumericAs::Text, Unrepresentable::Error),
+            _ => (NumericAs::Auto, Unrepresentable::Error),
+        };
+        let asked = self.unrepresentable;
+        let numeric = match self.numeric.unwrap_or(numeric) {
+            NumericAs::Text if asked.is_some_and(|asked| asked != Unrepresentable::Text) => {
+                NumericAs::FiniteText
+            }
+            other => other,
+        };
+        TypeOptions {
+            numeric,
+            unrepresentable: asked.unwrap_or(unrepresentable),
+            interval: self.interval.unwrap_or_default(),
+        }
+    }
+
+    pub(crate) fn set_planned(&self, query: Query, params: &[Option<String>]) -> Query {
+        let mut query = set_common!(self, query.with_params(params.iter().cloned()));
+        if let Some(merge) = self.merge {
+            query = query.with_merge(merge);
+        }
+        if let Some(rows) = self.finish_rows {
+            query = query.with_finish_rows(rows);
+        }
+        if let Some(bytes) = self.finish_bytes {
+            query = query.with_finish_bytes(bytes);
+        }
+        query
+    }
+
+    pub(crate) fn set_fan_out(&self, fan_out: FanOut, params: &[Option<String>]) -> FanOut {
+        let mut fan_out = set_common!(self, fan_out.with_params(params.iter().cloned()));
+        if let Some(sql) = &self.merge_sql {
+            fan_out = fan_out.reaggregate(sql);
+        }
+        fan_out
+    }
+
+    fn read(py: Python<'_>, given: Option<&Bound<'_, PyDict>>, known: &[&str]) -> PyResult<Self> {
+        let mut options = Self::default();
+        let given = given.into_iter().flat_map(|given| given.iter());
+        for (name, value) in given {
+            let name: String = name.extract()?;
+            if !known.contains(&name.as_str()) {
+                return Err(PyTypeError::new_err(format!(
+                    "no option {name:?}; there are: {}",
+                    known.join(", ")
+                )));
+            }
+            if !value.is_none() {
+                options.set(py, &name, &value)?;
+            }
+        }
+        Ok(options)
+    }
+
+    fn set(&mut self, py: Python<'_>, name: &str, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        match name {
+            "timeout" => self.timeout = Some(duration(name, value)?),
+            "order" => self.order = Some(one_of(py, name, value, &ORDERS)?),
+            "merge" => self.merge = Some(one_of(py, name, value, &MERGES)?),
+            "numeric" => self.numeric = Some(parsed(py, name, value)?),
+            "interval" => self.interval = Some(parsed(py, name, value)?),
+            "unrepresentable" => self.unrepresentable = Some(parsed(py, name, value)?),
+            "batch_rows" => self.batch_rows = Some(positive(py, name, value)?),
+            "batch_bytes" => self.batch_bytes = Some(positive(py, name, value)?),
+            "memory" => self.memory = Some(positive(py, name, value)?),
+            "finish_rows" => self.finish_rows = Some(count(name, value)?),
+            "finish_bytes" => self.finish_bytes = Some(count(name, value)?),
+            "session" => {
+                let settings = value.cast::<PyDict>().map_err(|_| {
+                    PyTypeError::new_err(
+                        "session is a dictionary of settings: {\"timezone\": \"Europe/Berlin\"}",
+                    )
+                })?;
+                self.session = Some(session_settings(py, settings)?);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+const ORDERS: [(&str, Order); 2] = [("shard", Order::Shard), ("first_come", Order::FirstCome)];
+const MERGES: [(&str, MergeMode); 2] = [("auto", MergeMode::Auto), ("gather", MergeMode::Gather)];
+
+/// Settings of sessions, by the names of a topology's `[session]` or of PostgreSQL.
+pub(crate) fn session_settings(
+    py: Python<'_>,
+    settings: &Bound<'_, PyDict>,
+) -> PyResult<SessionSettings> {
+    let mut session = SessionSettings::default();
+    for (name, value) in settings.iter() {
+        let name: String = name.extract()?;
+        session = match name.as_str() {
+            "timezone" | "TimeZone" => session.with_timezone(text(&name, &value)?),
+            "search_path" => session.with_search_path(text(&name, &value)?),
+            "statement_timeout" => {
+                session.with_statement_timeout(server_duration(py, &name, &value)?)
+            }
+            "lock_timeout" => session.with_lock_timeout(server_duration(py, &name, &value)?),
+            "connect_timeout" => session.with_connect_timeout(server_duration(py, &name, &value)?),
+            _ => {
+                let value = text(&name, &value)?;
+                session.with_setting(name, value)
+            }
+        };
+    }
+    Ok(session)
+}
+
+/// A number of seconds, or a text such as `5min`.
+fn server_duration(py: Python<'_>, name: &str, value: &Bound<'_, PyAny>) -> PyResult<Duration> {
+    match value.extract::<String>() {
+        Ok(text) => parse_duration(&text).map_err(|error| raised(py, &error)),
+        Err(_) => duration(name, value),
+    }
+}
+
+/// A number of seconds.
+fn duration(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Duration> {
+    let wrong = || PyTypeError::new_err(format!("{name} is a number of seconds, at least 0"));
+    if value.is_instance_of::<PyString>() {
+        return Err(wrong());
+    }
+    let seconds: f64 = value.extract().map_err(|_| wrong())?;
+    if seconds > LONGEST.as_secs_f64() {
+        return Ok(LONGEST);
+    }
+    Duration::try_from_secs_f64(seconds).map_err(|_| wrong())
+}
+
+fn positive(py: Python<'_>, name: &str, value: &Bound<'_, PyAny>) -> PyResult<usize> {
+    let number = usize::try_from(count(name, value)?).unwrap_or(usize::MAX);
+    match number {
+        0 => Err(config(py, &format!("{name} is at least 1"), None)),
+        number => Ok(number),
+    }
+}
+
+fn count(name: &str, value: &Bound<'_, PyAny>) -> PyResult<u64> {
+    value
+        .extract()
+        .map_err(|_| PyTypeError::new_err(format!("{name} is a whole number, at least 0")))
+}
+
+fn text(name: &str, value: &Bound<'_, PyAny>) -> PyResult<String> {
+    value
+        .extract()
+        .map_err(|_| PyTypeError::new_err(format!("{name} is a text")))
+}
+
+fn parsed<T: std::str::FromStr<Err = Error>>(
+    py: Python<'_>,
+    name: &str,
+    value: &Bound<'_, PyAny>,
+) -> PyResult<T> {
+    let value = text(name, value)?;
+    value.parse().map_err(|error| raised(py, &error))
+}
+
+fn one_of<T: Copy>(
+    py: Python<'_>,
+    name: &str,
+    value: &Bound<'_, PyAny>,
+    known: &[(&str, T)],
+) -> PyResult<T> {
+    let value = text(name, value)?;
+    let found = known.iter().find(|(known, _)| *known == value);
+    found.map(|(_, found)| *found).ok_or_else(|| {
+        let known: Vec<_> = known.iter().map(|(name, _)| *name).collect();
+        config(
+            py,
+            &format!("{name} is not {value:?}"),
+            Some(&format!("it is one of: {}", known.join(", "))),
+        )
+    })
+}

@@ -1,0 +1,355 @@
+//! A query as it was asked: it runs anew each time somebody wants its rows.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use futures::TryStreamExt;
+use merganser::arrow::array::{RecordBatch, RecordBatchReader as _};
+use merganser::arrow::datatypes::SchemaRef;
+use merganser::export::{
+    self, Compression, Destination, DuplicateColumns, ExportOptions, Format, Progress,
+};
+use merganser::{CancelHandle, Error, FanOut, Query, QueryStream, ScanProgress, ShardState};
+use pyo3::prelude::*;
+use pyo3::types::{PyCapsule, PyDict, PyList};
+
+use crate::capsule;
+use crate::cluster::Engine;
+use crate::error::{Failure, raised};
+use crate::options::RunOptions;
+use crate::reader::Reader;
+use crate::runs::{Run, Runs};
+use crate::runtime::lock;
+use crate::schema::{Schema, Types, types_of};
+use crate::wait::{wait, wait_and_look};
+
+/// SQL with its values and options. Each method that wants something of the servers runs it anew.
+#[pyclass(frozen, module = "merganser._merganser")]
+pub(crate) struct NativeQuery {
+    engine: Arc<Engine>,
+    sql: String,
+    params: Vec<Option<String>>,
+    options: RunOptions,
+    runs: Runs,
+    /// What [`NativeQuery::__arrow_c_schema__`] has promised.
+    promised: Mutex<Option<SchemaRef>>,
+}
+
+/// One run, not begun yet.
+pub(crate) enum Statement {
+    Planned(Query),
+    FanOut(FanOut),
+}
+
+impl Statement {
+    fn cancel_handle(&self) -> CancelHandle {
+        match self {
+            Self::Planned(query) => query.cancel_handle(),
+            Self::FanOut(fan_out) => fan_out.cancel_handle(),
+        }
+    }
+
+    fn with_progress(self, progress: ScanProgress) -> Self {
+        match self {
+            Self::Planned(query) => Self::Planned(query.with_progress(progress)),
+            Self::FanOut(fan_out) => Self::FanOut(fan_out.with_progress(progress)),
+        }
+    }
+
+    async fn stream(self) -> Result<(QueryStream, Types), Error> {
+        match self {
+            Self::Planned(query) => {
+                let (rows, analysis) = query.stream_analyzed().await?;
+                Ok((rows, types_of(analysis.plan().columns())))
+            }
+            Self::FanOut(fan_out) => Ok((fan_out.stream().await?, None)),
+        }
+    }
+
+    /// Schema and types, without running the query.
+    async fn describe(self, is_merged: bool) -> Result<(SchemaRef, Types), Error> {
+        match self {
+            Self::Planned(query) => {
+                let plan = query.clone().plan().await?;
+                let fields = plan.columns().iter().map(|column| column.to_field());
+                let schema = merganser::arrow::datatypes::Schema::new(fields.collect::<Vec<_>>());
+                Ok((Arc::new(schema), types_of(plan.columns())))
+            }
+            // Only the merge knows what comes out of it; no row of it is read.
+            Self::FanOut(fan_out) if is_merged => Ok((fan_out.stream().await?.schema(), None)),
+            Self::FanOut(fan_out) => Ok((fan_out.describe().await?, None)),
+        }
+    }
+}
+
+impl NativeQuery {
+    pub(crate) fn new(
+        engine: Arc<Engine>,
+        sql: String,
+        params: Vec<Option<String>>,
+        options: RunOptions,
+    ) -> Self {
+        Self {
+            engine,
+            sql,
+            params,
+            options,
+            runs: Runs::default(),
+            promised: Mutex::new(None),
+        }
+    }
+
+    /// A run of it, which can be ended from elsewhere as long as the guards live.
+    fn begin(&self, py: Python<'_>, options: &RunOptions) -> PyResult<(Statement, (Run, Run))> {
+        let statement = self
+            .engine
+            .statement(py, &self.sql, &self.params, options)?;
+        let cancel = statement.cancel_handle();
+        let runs = (
+            self.runs.begin(cancel.clone()),
+            self.engine.runs().begin(cancel),
+        );
+        Ok((statement, runs))
+    }
+
+    fn start(&self, py: Python<'_>) -> PyResult<Reader> {
+        let (statement, runs) = self.begin(py, &self.options)?;
+        let cancel = statement.cancel_handle();
+        let (stream, types) = wait(py, statement.stream())?;
+        let engine = self.engine.clone();
+        Ok(Reader::running(stream, runs, types, engine, cancel))
+    }
+
+    /// The planned query, for what only such a one has.
+    fn planned(&self, py: Python<'_>, what: &str) -> PyResult<(Query, (Run, Run))> {
+        match self.begin(py, &self.options)? {
+            (Statement::Planned(query), runs) => Ok((query, runs)),
+            (Statement::FanOut(_), _) => Err(Failure::new(
+                "unsupported",
+                &format!("a fan-out has no {what}: its text runs on every shard as it is"),
+                Some("con.sql(..) plans a query"),
+            )
+            .raise(py)),
+        }
+    }
+}
+
+#[pymethods]
+impl NativeQuery {
+    #[getter]
+    fn sql(&self) -> &str {
+        &self.sql
+    }
+
+    #[getter]
+    fn is_fan_out(&self) -> bool {
+        self.options.is_fan_out
+    }
+
+    /// Names and types of the columns, without running the query.
+    fn describe(&self, py: Python<'_>) -> PyResult<Schema> {
+        let (statement, _runs) = self.begin(py, &self.options)?;
+        let described = statement.describe(self.options.is_merged());
+        let (schema, types) = wait(py, described)?;
+        Ok(Schema::new(schema, types))
+    }
+
+    /// Runs the query; the rows as they come.
+    fn stream(&self, py: Python<'_>) -> PyResult<Reader> {
+        self.start(py)
+    }
+
+    /// Runs the query to its end. `progress` is called now and then with what each shard does.
+    #[pyo3(signature = (progress=None))]
+    fn collect(&self, py: Python<'_>, progress: Option<&Bound<'_, PyAny>>) -> PyResult<Reader> {
+        let (statement, _runs) = self.begin(py, &self.options)?;
+        let seen = ScanProgress::new();
+        let statement = statement.with_progress(seen.clone());
+        let collected = async {
+            let (stream, types) = statement.stream().await?;
+            let schema = stream.schema();
+            let batches: Vec<RecordBatch> = stream.collect().await?;
+            Ok::<_, Error>((schema, batches, types))
+        };
+        let collected = wait_and_look(py, collected, |py| tell(py, progress, &seen))?;
+        let (schema, batches, types) = collected.map_err(|error| raised(py, &error))?;
+        tell(py, progress, &seen)?;
+        Ok(Reader::finished(
+            schema,
+            batches,
+            types,
+            self.engine.clone(),
+        ))
+    }
+
+    /// How the query runs, as text and as JSON; with `analyze` it is run for that, and the figures of
+    /// each step are in it.
+    #[pyo3(signature = (analyze=false))]
+    fn explain(&self, py: Python<'_>, analyze: bool) -> PyResult<(String, String)> {
+        let (query, _runs) = self.planned(py, "plan")?;
+        if analyze {
+            let analysis = wait(py, query.analyze())?;
+            return Ok(py.detach(|| (analysis.to_string(), analysis.to_json())));
+        }
+        let plan = wait(py, query.explain())?;
+        Ok(py.detach(|| (plan.to_string(), plan.to_json())))
+    }
+
+    /// The text with its values in place.
+    fn mogrify(&self, py: Python<'_>) -> PyResult<String> {
+        let (statement, _runs) = self.begin(py, &self.options)?;
+        match statement {
+            Statement::Planned(query) => wait(py, query.mogrify()),
+            Statement::FanOut(fan_out) => wait(py, fan_out.mogrify()),
+        }
+    }
+
+    /// Runs the query into a file, which is there when all of it is written, and not before; rows and
+    /// bytes.
+    #[pyo3(signature = (path, format=None, compression=None, row_group_rows=None, duplicate_columns=None, progress=None))]
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments in Python")]
+    fn write(
+        &self,
+        py: Python<'_>,
+        path: PathBuf,
+        format: Option<&str>,
+        compression: Option<&str>,
+        row_group_rows: Option<usize>,
+        duplicate_columns: Option<&str>,
+        progress: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<(u64, u64)> {
+        let (format, options) = written_as(
+            &path,
+            format,
+            compression,
+            row_group_rows,
+            duplicate_columns,
+        )
+        .map_err(|error| raised(py, &error))?;
+        let (statement, _runs) = self.begin(py, &self.options.written_as(format))?;
+        let seen = ScanProgress::new();
+        let statement = statement.with_progress(seen.clone());
+        let written = async {
+            let destination = Destination::Path(path);
+            // On a thread of its own: to open a FIFO is to wait for its reader.
+            let opened = tokio::task::spawn_blocking(move || destination.open()).await;
+            let output = opened.map_err(|panic| {
+                Error::new(merganser::ErrorKind::Export, "a thread failed").with_source(panic)
+            })??;
+            let (rows, _) = statement.stream().await?;
+            export::write(rows, output, format, &options, &Progress::default()).await
+        };
+        let written = wait_and_look(py, written, |py| tell(py, progress, &seen))?;
+        let summary = written.map_err(|error| raised(py, &error))?;
+        tell(py, progress, &seen)?;
+        Ok((summary.rows, summary.bytes))
+    }
+
+    /// Runs the query here and on one PostgreSQL that holds all rows, and compares.
+    fn verify<'py>(&self, py: Python<'py>, url: &str) -> PyResult<Bound<'py, PyDict>> {
+        let (query, _runs) = self.planned(py, "answer to verify")?;
+        let verifier = query.verifier(url).map_err(|error| raised(py, &error))?;
+        wait(py, async {
+            let rows = verifier.check(query.stream().await?).await?;
+            rows.try_for_each(async |_| Ok(())).await
+        })?;
+        let found = PyDict::new(py);
+        if let Some(verified) = verifier.verified() {
+            found.set_item("rows", verified.rows)?;
+            found.set_item("order_keys", verified.order_keys)?;
+            found.set_item("order_keys_compared", verified.order_keys_compared)?;
+            found.set_item("float_order", verified.float_order)?;
+            found.set_item("text", verified.to_string())?;
+        }
+        Ok(found)
+    }
+
+    /// Ends every run of this query that is under way, from any thread.
+    fn cancel(&self) {
+        self.runs.cancel_all();
+    }
+
+    fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
+        let (statement, _runs) = self.begin(py, &self.options)?;
+        let described = statement.describe(self.options.is_merged());
+        let (schema, _) = wait(py, described)?;
+        *lock(&self.promised) = Some(schema.clone());
+        capsule::schema(py, &schema)
+    }
+
+    /// Runs the query. What fails before the first rows have come fails here.
+    #[pyo3(signature = (requested_schema=None))]
+    fn __arrow_c_stream__<'py>(
+        &self,
+        py: Python<'py>,
+        requested_schema: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyCapsule>> {
+        // To give another schema is left to the receiver, as Arrow allows.
+        let _ = requested_schema;
+        let rows = self.start(py)?.into_exported(py)?;
+        let promised = lock(&self.promised).clone();
+        // A consumer reads the memory of rows as the schema says that it asked for before.
+        if promised.is_some_and(|promised| promised != rows.schema()) {
+            return Err(Failure::new(
+                "mismatch",
+                "the columns of the query are others than when its schema was read",
+                Some("make the query anew: con.sql(..)"),
+            )
+            .raise(py));
+        }
+        capsule::stream(py, rows)
+    }
+}
+
+/// How the file is to be written.
+fn written_as(
+    path: &std::path::Path,
+    format: Option<&str>,
+    compression: Option<&str>,
+    row_group_rows: Option<usize>,
+    duplicate_columns: Option<&str>,
+) -> Result<(Format, ExportOptions), Error> {
+    let format = match format {
+        Some(format) => format.parse()?,
+        None => Format::from_path(path)?,
+    };
+    let mut options = ExportOptions::new();
+    if let Some(compression) = compression {
+        options = options.with_compression(compression.parse::<Compression>()?);
+    }
+    if let Some(rows) = row_group_rows {
+        options = options.with_row_group_rows(rows);
+    }
+    if let Some(duplicates) = duplicate_columns {
+        options = options.with_duplicate_columns(duplicates.parse::<DuplicateColumns>()?);
+    }
+    options.check(format)?;
+    Ok((format, options))
+}
+
+/// Calls back with name, state, rows, bytes and seconds of each shard.
+fn tell(py: Python<'_>, progress: Option<&Bound<'_, PyAny>>, seen: &ScanProgress) -> PyResult<()> {
+    let Some(progress) = progress else {
+        return Ok(());
+    };
+    let shards = PyList::empty(py);
+    for shard in seen.shards() {
+        let state = match shard.state {
+            ShardState::Connecting => "connecting",
+            ShardState::Executing => "executing",
+            ShardState::Streaming => "streaming",
+            ShardState::Done => "done",
+            ShardState::Failed => "failed",
+            _ => "waiting",
+        };
+        shards.append((
+            shard.shard,
+            state,
+            shard.rows,
+            shard.bytes,
+            shard.elapsed.as_secs_f64(),
+        ))?;
+    }
+    progress.call1((shards,))?;
+    Ok(())
+}

@@ -1,0 +1,105 @@
+//! How a thread of Python waits: without the GIL, and with an ear for signals.
+
+use std::pin::{Pin, pin};
+use std::time::Duration;
+
+use merganser::Error;
+use pyo3::prelude::*;
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+
+use crate::error::raised;
+use crate::runtime;
+
+/// How long a signal or a look at the progress may have to wait.
+const TICK: Duration = Duration::from_millis(50);
+
+/// Waits for work to be done.
+///
+/// The GIL is free meanwhile. Again and again signals are handled; if a handler raises, as that of
+/// Ctrl-C does, or `look` fails, the work is dropped, which cancels it on every shard.
+pub(crate) fn wait_and_look<T: Send>(
+    py: Python<'_>,
+    work: impl Future<Output = T> + Send,
+    look: impl FnMut(Python<'_>) -> PyResult<()>,
+) -> PyResult<T> {
+    let handle = runtime::handle()?;
+    // For whatever is dropped here.
+    let _entered = handle.enter();
+    wait_in(&handle, py, pin!(work), look)
+}
+
+/// The same without anything to look at.
+pub(crate) fn wait<T: Send>(
+    py: Python<'_>,
+    work: impl Future<Output = Result<T, Error>> + Send,
+) -> PyResult<T> {
+    wait_and_look(py, work, |_| Ok(()))?.map_err(|error| raised(py, &error))
+}
+
+/// Waits on a thread of which it is not known whether it holds the GIL, and which need not be one of
+/// Python's: a consumer of a stream in C.
+///
+/// On the thread that made the stream the GIL is let go and signals are heard. Everywhere else that
+/// would need the GIL, which the thread that waits for this one may hold.
+///
+/// # Errors
+/// [`Interrupted`] when a handler of a signal has raised.
+pub(crate) fn wait_for_consumer<T: Send>(
+    work: impl Future<Output = T> + Send,
+    made_here: bool,
+) -> Result<T, Interrupted> {
+    let handle = runtime::handle().map_err(|_| Interrupted)?;
+    let _entered = handle.enter();
+    let mut work = pin!(work);
+    if made_here {
+        // `None`: the interpreter is ending.
+        let attached = Python::try_attach(|py| {
+            wait_in(&handle, py, work.as_mut(), |_| Ok(())).map_err(|_| {
+                raise_signal_again(py);
+                Interrupted
+            })
+        });
+        if let Some(done) = attached {
+            return done;
+        }
+    }
+    Ok(handle.block_on(work))
+}
+
+/// A handler of a signal has raised while a stream was read.
+pub(crate) struct Interrupted;
+
+fn wait_in<T: Send, F: Future<Output = T> + Send>(
+    handle: &Handle,
+    py: Python<'_>,
+    mut work: Pin<&mut F>,
+    mut look: impl FnMut(Python<'_>) -> PyResult<()>,
+) -> PyResult<T> {
+    loop {
+        let waited = py.detach(|| handle.block_on(async { timeout(TICK, &mut work).await }));
+        if let Ok(done) = waited {
+            return Ok(done);
+        }
+        hear_signals(py)?;
+        look(py)?;
+    }
+}
+
+/// Runs the handlers of signals that have come, if this is Python's main thread.
+fn hear_signals(py: Python<'_>) -> PyResult<()> {
+    // The interpreter notices some signals only where it runs code of its own.
+    py.run(c"pass", None, None)?;
+    py.check_signals()
+}
+
+/// The exception of a handler cannot be raised through the C interface of a stream: the signal comes
+/// once more when Python goes on.
+fn raise_signal_again(py: Python<'_>) {
+    let again = py
+        .import("_thread")
+        .and_then(|thread| thread.call_method0("interrupt_main"));
+    if let Err(error) = again {
+        error.write_unraisable(py, None);
+    }
+}
