@@ -170,8 +170,11 @@ impl Query {
     /// # Errors
     /// As [`FanOut::parameters`](crate::FanOut::parameters).
     pub async fn parameters(self) -> Result<SchemaRef> {
-        let parameters = self.options.parameters(&self.cluster, &self.sql);
-        self.options.deadline().within(parameters).await
+        let parameters = self
+            .request
+            .options
+            .parameters(&self.request.cluster, &self.request.sql);
+        self.request.options.deadline().within(parameters).await
     }
 
     /// How the query would run, without running it. One shard is asked for its columns, and what
