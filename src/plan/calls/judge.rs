@@ -5,42 +5,15 @@ use std::collections::HashMap;
 
 use super::system::{self, Class};
 use super::text;
+use super::verdict::{Judges, READS, Verdict, Why, why};
 use crate::catalog::{
     Cast, Catalog, Code, Function, FunctionKind, FunctionName, Operator, Origin, Volatility,
     type_key,
 };
 
-/// Why something may not be used, or nothing.
-pub(in crate::plan) type Verdict = Result<(), Why>;
-
-/// Why something may not be used: a noun phrase, and what to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::plan) struct Why {
-    pub(in crate::plan) what: String,
-    pub(in crate::plan) hint: &'static str,
-}
-
-impl Why {
-    pub(super) fn new(what: String, hint: &'static str) -> Self {
-        Self { what, hint }
-    }
-
-    /// It is called by something else.
-    pub(super) fn within(self, caller: &str) -> Self {
-        Self {
-            what: format!("{caller}, which calls {}", self.what),
-            hint: self.hint,
-        }
-    }
-}
-
-pub(super) const READS: &str = "write what it reads as a part of the query";
-pub(super) const ASK: &str = "ask a shard for it: --fan-out";
 const DECLARE: &str =
     "declare it IMMUTABLE if it reads no table, or write what it does into the query";
 const SAME: &str = "make it the same on all shards";
-const UNKNOWN: &str = "--fan-out (Cluster::fan_out) sends the text to every shard as it is; please report the function";
-const CLOCK: &str = "give it the time as an argument";
 const REFRESH: &str = "a function made after the first query is seen after `Cluster::refresh`";
 
 /// Judges what the catalog has, and remembers.
@@ -104,17 +77,6 @@ impl<'a> Judge<'a> {
             true => Err(unknown_function(name)),
             false => self.in_text(name, &same),
         }
-    }
-
-    /// Functions of a name in a text that is not ours to change: the clock cannot be stopped for it.
-    pub(super) fn in_text(&self, name: &str, functions: &[&Function]) -> Verdict {
-        for function in functions {
-            match self.function(function)? {
-                Class::Plain => {}
-                class => return Err(why(name, class)),
-            }
-        }
-        Ok(())
     }
 
     /// Refuses text search where the shards make other words of a text.
@@ -229,34 +191,8 @@ impl<'a> Judge<'a> {
 
     /// The operators that a symbol in a statement may mean.
     pub(in crate::plan) fn operator(&self, schema: Option<&str>, symbol: &str) -> Verdict {
-        self.operators(symbol, self.catalog.operators(schema, symbol))
-    }
-
-    pub(super) fn operators<'b>(
-        &self,
-        symbol: &str,
-        mut operators: impl Iterator<Item = &'b Operator>,
-    ) -> Verdict {
-        operators.try_for_each(|operator| {
-            let label = format!("the operator {symbol}");
-            if let Some(difference) = &operator.difference {
-                return Err(Why::new(format!("{label}: {difference}"), SAME));
-            }
-            self.named(&operator.function)
-                .map_err(|why| why.within(&label))
-        })
-    }
-
-    /// The casts of users to a type, by its name in SQL or in `pg_type`.
-    pub(super) fn cast_to(&self, sql: &str) -> Verdict {
-        let element = &*type_key(sql);
-        let mut casts = self.catalog.casts.iter().filter(|cast| {
-            let facts = &cast.facts;
-            type_key(&facts.target) == element
-                || facts.target_name == element
-                || facts.target_name == alias(element)
-        });
-        casts.try_for_each(|cast| self.cast(cast))
+        let operators: Vec<&Operator> = self.catalog.operators(schema, symbol).collect();
+        self.operators(symbol, &operators)
     }
 
     fn cast(&self, cast: &Cast) -> Verdict {
@@ -267,28 +203,6 @@ impl<'a> Judge<'a> {
         }
         self.named(&facts.function)
             .map_err(|why| why.within(&label))
-    }
-
-    /// Casts that PostgreSQL may apply to any expression, since both types are its own.
-    pub(in crate::plan) fn casts_of_anything(&self) -> Verdict {
-        let casts = self.catalog.casts.iter();
-        casts
-            .filter(|cast| cast.facts.is_implicit && !cast.facts.has_own_type)
-            .try_for_each(|cast| self.cast(cast))
-    }
-
-    /// A type, by its name in SQL: what its values call, and the casts that they may meet.
-    pub(in crate::plan) fn data_type(&self, sql: &str) -> Verdict {
-        let sql = &*type_key(sql);
-        if let Some(known) = self.types.borrow().get(sql) {
-            return known.clone();
-        }
-        self.types.borrow_mut().insert(sql.to_owned(), Ok(()));
-        let verdict = self.data_type_afresh(sql);
-        self.types
-            .borrow_mut()
-            .insert(sql.to_owned(), verdict.clone());
-        verdict
     }
 
     fn data_type_afresh(&self, sql: &str) -> Verdict {
@@ -322,6 +236,64 @@ impl<'a> Judge<'a> {
     }
 }
 
+impl Judges for Judge<'_> {
+    fn catalog(&self) -> &Catalog {
+        self.catalog
+    }
+
+    fn in_text(&self, name: &str, functions: &[&Function]) -> Verdict {
+        for function in functions {
+            match self.function(function)? {
+                Class::Plain => {}
+                class => return Err(why(name, class)),
+            }
+        }
+        Ok(())
+    }
+
+    fn operators(&self, symbol: &str, operators: &[&Operator]) -> Verdict {
+        operators.iter().try_for_each(|operator| {
+            let label = format!("the operator {symbol}");
+            if let Some(difference) = &operator.difference {
+                return Err(Why::new(format!("{label}: {difference}"), SAME));
+            }
+            self.named(&operator.function)
+                .map_err(|why| why.within(&label))
+        })
+    }
+
+    fn cast_to(&self, sql: &str) -> Verdict {
+        let element = &*type_key(sql);
+        let mut casts = self.catalog.casts.iter().filter(|cast| {
+            let facts = &cast.facts;
+            type_key(&facts.target) == element
+                || facts.target_name == element
+                || facts.target_name == alias(element)
+        });
+        casts.try_for_each(|cast| self.cast(cast))
+    }
+
+    fn casts_of_anything(&self) -> Verdict {
+        let casts = self.catalog.casts.iter();
+        casts
+            .filter(|cast| cast.facts.is_implicit && !cast.facts.has_own_type)
+            .try_for_each(|cast| self.cast(cast))
+    }
+
+    fn data_type(&self, sql: &str) -> Verdict {
+        let sql = &*type_key(sql);
+        if let Some(known) = self.types.borrow().get(sql) {
+            return known.clone();
+        }
+        self.types.borrow_mut().insert(sql.to_owned(), Ok(()));
+        let verdict = self.data_type_afresh(sql);
+        self.types
+            .borrow_mut()
+            .insert(sql.to_owned(), verdict.clone());
+        verdict
+    }
+}
+
 fn label(function: &Function) -> String {
     match function.kind {
         FunctionKind::Aggregate => format!("the aggregate {}", function.name),
@@ -335,42 +307,6 @@ fn fitting<'a>(all: &[&'a Function], count: Option<usize>) -> Vec<&'a Function> 
         // PostgreSQL has found one: the arguments are written in a way that is not understood here.
         true => all.to_vec(),
         false => fitting,
-    }
-}
-
-/// Why a function of such a class may not be called.
-pub(super) fn why(name: &str, class: Class) -> Why {
-    match class {
-        Class::Reads => Why::new(
-            format!(
-                "the function {name}, which reads tables itself: each shard would read its own \
-                 rows only"
-            ),
-            READS,
-        ),
-        Class::Server => Why::new(
-            format!(
-                "the function {name}, which tells of the server or the session, not of the data"
-            ),
-            ASK,
-        ),
-        Class::Clock => Why::new(
-            format!(
-                "the function {name}, which reads the clock where it cannot be stopped for all shards"
-            ),
-            CLOCK,
-        ),
-        Class::Chance => Why::new(
-            format!("the function {name}, which gives something else each time"),
-            "write what it does into the query",
-        ),
-        Class::Plain | Class::Unknown => Why::new(
-            format!(
-                "the function {name}, which is not declared IMMUTABLE and not known to read no \
-                 table and to be the same on every server"
-            ),
-            UNKNOWN,
-        ),
     }
 }
 

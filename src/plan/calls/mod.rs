@@ -37,5 +37,6 @@ mod objects;
 mod statement;
 pub(super) mod system;
 mod text;
+mod verdict;
 
 pub(super) use self::statement::check;

@@ -12,7 +12,7 @@ use datafusion::sql::sqlparser::ast::{
     BinaryOperator, DataType, Expr, GroupByExpr, Query, SelectItem, SetExpr, Visit, Visitor,
 };
 
-use super::judge::{ASK, Verdict, Why};
+use super::verdict::{ASK, Verdict, Why};
 use crate::catalog::type_key;
 use crate::plan::functions;
 use crate::plan::rewrite::{self, bare, string};

@@ -8,9 +8,10 @@ use datafusion::sql::sqlparser::ast::{
     FunctionArgExpr, ObjectName, Query, TableAlias, TableFactor, UnaryOperator, Visit, Visitor,
 };
 
-use super::judge::{ASK, Judge, Verdict, Why};
+use super::judge::Judge;
 use super::objects::{self, is_oid, number_of_object, written};
 use super::system;
+use super::verdict::{ASK, Judges, Verdict, Why};
 use crate::catalog::{Catalog, type_key};
 use crate::config::{Finish, PINNED, Topology};
 use crate::error::Result;

@@ -4,7 +4,7 @@
 //! It is read word by word, and every word is taken for the worst that it may mean, in any schema:
 //! the function's own search path counts, not the session's.
 
-use super::judge::{ASK, Judge, READS, Verdict, Why};
+use super::verdict::{ASK, Judges, READS, Verdict, Why, why};
 use super::{objects, system};
 use crate::catalog::{Function, Origin};
 use crate::plan::instant;
@@ -22,7 +22,7 @@ const BEFORE_COMMANDS: [&str; 5] = ["atomic", "begin", "else", "loop", "then"];
 
 /// Whether what a text computes depends on its parameters alone. A reason that begins with a comma
 /// is one of the text itself.
-pub(super) fn check(judge: &Judge<'_>, sql: &str) -> Verdict {
+pub(super) fn check(judge: &dyn Judges, sql: &str) -> Verdict {
     let lexed = tokens(sql)
         .map_err(|reason| Why::new(format!(", whose text is not understood: {reason}"), READS))?;
     let all: Vec<Token<'_>> = lexed.into_iter().map(|lexed| lexed.token).collect();
@@ -32,7 +32,7 @@ pub(super) fn check(judge: &Judge<'_>, sql: &str) -> Verdict {
 }
 
 struct Text<'a> {
-    judge: &'a Judge<'a>,
+    judge: &'a dyn Judges,
     all: &'a [Token<'a>],
 }
 
@@ -96,7 +96,7 @@ impl Text<'_> {
         let is_server = system::is_role(word) && word != "user"
             || ["current_catalog", "current_schema"].contains(&word);
         if is_server && !is_call {
-            return Err(super::judge::why(word, system::Class::Server));
+            return Err(why(word, system::Class::Server));
         }
         match word {
             "like" | "ilike" | "similar" => ["~~", "!~~", "~~*", "!~~*", "~", "!~"]
@@ -112,8 +112,8 @@ impl Text<'_> {
     }
 
     fn operator(&self, symbol: &str) -> Verdict {
-        let operators = self.judge.catalog.operators_anywhere(symbol);
-        self.judge.operators(symbol, operators)
+        let operators = self.judge.catalog().operators_anywhere(symbol);
+        self.judge.operators(symbol, &operators.collect::<Vec<_>>())
     }
 
     /// A word that a relation is called, where one may be read.
@@ -136,7 +136,7 @@ impl Text<'_> {
         if !may_be_read {
             return Ok(());
         }
-        match self.judge.catalog.relations_anywhere(word).next() {
+        match self.judge.catalog().relations_anywhere(word).next() {
             None => Ok(()),
             Some(found) => Err(Why::new(
                 format!(
@@ -204,7 +204,7 @@ impl Text<'_> {
     }
 
     fn types(&self, word: &str) -> Verdict {
-        let catalog = self.judge.catalog;
+        let catalog = self.judge.catalog();
         catalog.types_anywhere(word).try_for_each(|it| {
             self.judge
                 .data_type(&it.sql)
@@ -235,7 +235,7 @@ impl Text<'_> {
     ) -> Verdict {
         let all: Vec<&Function> = self
             .judge
-            .catalog
+            .catalog()
             .functions_anywhere(name)
             .filter(|it| it.takes(count) && is_meant(it))
             // PostgreSQL's own, of two arguments, is a difference of times.
@@ -296,6 +296,7 @@ mod tests {
     use super::*;
     use crate::catalog::{Catalog, Code, Collation, FunctionKind, Operator, Volatility};
     use crate::catalog::{Relation, RelationKind, TypeCalls};
+    use crate::plan::calls::judge::Judge;
 
     fn function(
         name: &str,

@@ -17,6 +17,7 @@
 //!
 //! It errs on one side: what it cannot tell, it lets pass. The oracle is what tells the rest.
 
+mod blocks;
 mod parts;
 mod reads;
 mod shards;

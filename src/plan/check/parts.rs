@@ -9,8 +9,11 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::Checked;
+use super::blocks::{
+    Finality, Limit, Role, factors, finality, has_aggregate, has_grouping_sets, is_grouping,
+    unguarded,
+};
 use super::reads::Facts;
-use super::shards::{Finality, Limit, factors, finality, has_aggregate, has_grouping_sets};
 use crate::error::Result;
 use crate::plan::naming::{as_column, folded, parts};
 use crate::plan::rewrite::{self, bare};
@@ -23,58 +26,6 @@ pub(super) struct Given {
     parts: Option<Vec<Role>>,
     /// Where they are the first rows of each shard: as many as these.
     first: Option<Limit>,
-}
-
-/// What a column of a part of a group is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
-    /// A value that the rows of the part have in common.
-    Key,
-    /// What is added up: a count, a sum.
-    Sum,
-    Min,
-    Max,
-    And,
-    Or,
-    BitAnd,
-    BitOr,
-    BitXor,
-    /// Anything else.
-    Other,
-}
-
-impl Role {
-    /// What an aggregate that a shard has computed is to the whole.
-    pub(super) fn of(aggregate: &str) -> Self {
-        match aggregate {
-            "count" | "sum" | "regr_count" | "regr_sxx" | "regr_syy" | "regr_sxy" => Self::Sum,
-            "min" => Self::Min,
-            "max" => Self::Max,
-            "bool_and" | "every" => Self::And,
-            "bool_or" => Self::Or,
-            "bit_and" => Self::BitAnd,
-            "bit_or" => Self::BitOr,
-            "bit_xor" => Self::BitXor,
-            _ => Self::Other,
-        }
-    }
-
-    /// Whether an aggregate puts such parts together.
-    pub(super) fn is_merged_by(self, aggregate: &str) -> bool {
-        match self {
-            Self::Key | Self::Other => true,
-            // The parts one by one, from which moments are computed.
-            _ if aggregate == "array_agg" => true,
-            Self::Sum => aggregate == "sum",
-            Self::Min => aggregate == "min",
-            Self::Max => aggregate == "max",
-            Self::And => ["bool_and", "every"].contains(&aggregate),
-            Self::Or => aggregate == "bool_or",
-            Self::BitAnd => aggregate == "bit_and",
-            Self::BitOr => aggregate == "bit_or",
-            Self::BitXor => aggregate == "bit_xor",
-        }
-    }
 }
 
 impl Checked<'_> {
@@ -145,13 +96,6 @@ impl Checked<'_> {
     }
 }
 
-fn is_grouping(condition: &Expr) -> bool {
-    rewrite::any(
-        condition,
-        |expr| matches!(expr, Expr::Function(function) if functions::name(function) == "grouping"),
-    )
-}
-
 fn contains_aggregate(expr: &Expr, question: &Question<'_>) -> bool {
     let mut found = false;
     rewrite::own_expressions(expr, |expr| {
@@ -159,23 +103,6 @@ fn contains_aggregate(expr: &Expr, question: &Question<'_>) -> bool {
             if functions::is_aggregate(function, question.catalog));
     });
     found
-}
-
-/// An expression without casts, parentheses, and the CASE that says for which grouping set it is.
-pub(super) fn unguarded(expr: &Expr) -> &Expr {
-    match expr {
-        Expr::Nested(inner) | Expr::Cast { expr: inner, .. } => unguarded(inner),
-        Expr::Case {
-            operand: None,
-            conditions,
-            else_result: None,
-            ..
-        } => match &conditions[..] {
-            [only] if is_grouping(&only.condition) => unguarded(&only.result),
-            _ => expr,
-        },
-        other => other,
-    }
 }
 
 impl Checked<'_> {
