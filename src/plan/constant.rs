@@ -2,8 +2,11 @@
 
 use std::ops::RangeInclusive;
 
-use datafusion::sql::sqlparser::ast::{CastKind, DataType, Expr, UnaryOperator, Value};
+use datafusion::sql::sqlparser::ast::{
+    ArrayElemTypeDef, CastKind, DataType, Expr, ObjectName, ObjectNamePart, UnaryOperator, Value,
+};
 
+use super::naming::{ident, parts};
 use super::rewrite::bare;
 
 /// What a shard key is compared with.
@@ -57,6 +60,123 @@ pub(super) fn typed(constant: &Expr, key_type: &str) -> Option<Constant> {
     quoted(literal)?;
     Some(Constant::Value(bare(literal).to_string()))
 }
+
+/// The elements of an array of one dimension that is a constant, each a constant itself: of `ARRAY[1, 2]`,
+/// `'{1,2}'` or `'{1,2}'::int8[]`. `None` for any other expression, and for what only PostgreSQL reads
+/// or rejects.
+pub(super) fn elements(array: &Expr) -> Option<Vec<Expr>> {
+    match bare(array) {
+        Expr::Array(array) => {
+            let is_flat = |element: &Expr| !matches!(bare(element), Expr::Array(_));
+            array.elem.iter().all(is_flat).then(|| array.elem.clone())
+        }
+        Expr::Value(_) => literal_elements(&quoted(array)?),
+        // An array of another type may hold other values than its text says.
+        Expr::Cast {
+            kind: CastKind::DoubleColon | CastKind::Cast,
+            expr,
+            data_type,
+            ..
+        } => {
+            let element_type = element_type(data_type)?;
+            let cast = |element: Expr| match &element {
+                Expr::Value(value) if matches!(value.value, Value::Null) => element,
+                _ => Expr::Cast {
+                    kind: CastKind::DoubleColon,
+                    expr: Box::new(element),
+                    data_type: element_type.clone(),
+                    array: false,
+                    format: None,
+                },
+            };
+            let elements = match bare(expr) {
+                Expr::Array(_) => elements(expr)?,
+                literal => literal_elements(&quoted(literal)?)?,
+            };
+            Some(elements.into_iter().map(cast).collect())
+        }
+        _ => None,
+    }
+}
+
+/// The type of the elements of an array type: of `int8[]`, and of what `pg_type` calls `_int8`.
+fn element_type(data_type: &DataType) -> Option<DataType> {
+    match data_type {
+        DataType::Array(
+            ArrayElemTypeDef::SquareBracket(element, _) | ArrayElemTypeDef::Parenthesis(element),
+        ) => Some((**element).clone()),
+        DataType::Custom(name, modifiers) if modifiers.is_empty() => {
+            let name = parts(name).pop()?;
+            let element = ident(name.strip_prefix('_')?);
+            let element = ObjectName(vec![ObjectNamePart::Identifier(element)]);
+            Some(DataType::Custom(element, Vec::new()))
+        }
+        _ => None,
+    }
+}
+
+/// The elements of an array's text (`array_in` in `src/backend/utils/adt/arrayfuncs.c`), as literals:
+/// of one dimension, without its bounds.
+fn literal_elements(text: &str) -> Option<Vec<Expr>> {
+    let inside = text.trim_matches(SPACES).strip_prefix('{')?;
+    let mut chars = inside.strip_suffix('}')?.chars().peekable();
+    let mut elements = Vec::new();
+    if chars.clone().all(|c| SPACES.contains(&c)) {
+        return Some(elements);
+    }
+    loop {
+        let mut element = String::new();
+        let mut is_quoted = false;
+        // How much of it is not space at its end.
+        let mut kept = 0;
+        while chars.next_if(|c| SPACES.contains(c)).is_some() {}
+        if chars.next_if_eq(&'"').is_some() {
+            is_quoted = true;
+            loop {
+                match chars.next()? {
+                    '"' => break,
+                    '\\' => element.push(chars.next()?),
+                    c => element.push(c),
+                }
+            }
+            kept = element.len();
+            while chars.next_if(|c| SPACES.contains(c)).is_some() {}
+        } else {
+            while let Some(c) = chars.next_if(|c| *c != ',') {
+                match c {
+                    '{' | '}' | '"' => return None,
+                    '\\' => {
+                        element.push(chars.next()?);
+                        kept = element.len();
+                        continue;
+                    }
+                    c => element.push(c),
+                }
+                if !SPACES.contains(&c) {
+                    kept = element.len();
+                }
+            }
+        }
+        element.truncate(kept);
+        elements.push(match (is_quoted, element.as_str()) {
+            (false, "") => return None,
+            (false, word) if word.eq_ignore_ascii_case("null") => Expr::value(Value::Null),
+            // The printed form of the other string literal takes some quotes for escaped ones.
+            _ if element.contains(['\'', '\\']) => {
+                Expr::value(Value::EscapedStringLiteral(element))
+            }
+            _ => Expr::value(Value::SingleQuotedString(element)),
+        });
+        match chars.next() {
+            None => return Some(elements),
+            Some(',') => {}
+            Some(_) => return None,
+        }
+    }
+}
+
+/// What PostgreSQL takes for spaces between elements.
+const SPACES: [char; 6] = [' ', '\t', '\n', '\r', '\x0b', '\x0c'];
 
 /// The values of a type of whole numbers.
 fn range_of(type_name: &str) -> Option<RangeInclusive<i128>> {
@@ -185,6 +305,37 @@ mod tests {
                 panic!("{constant}");
             };
             assert_eq!(typed(expr, key_type), expected, "{constant}");
+        }
+    }
+
+    #[test]
+    fn elements_are_read_as_postgresql_reads_them() {
+        let read = |text: &str| {
+            let elements = literal_elements(text)?;
+            let printed = elements.iter().map(ToString::to_string);
+            Some(printed.collect::<Vec<_>>().join(" "))
+        };
+        for (text, expected) in [
+            ("{}", Some("")),
+            (" { } ", Some("")),
+            ("{1,2}", Some("'1' '2'")),
+            ("{ 1 , 2\t}", Some("'1' '2'")),
+            ("{NULL,null,\"NULL\"}", Some("NULL NULL 'NULL'")),
+            ("{a b,\"c, d\"}", Some("'a b' 'c, d'")),
+            ("{\"\",x}", Some("'' 'x'")),
+            ("{a\\,b,\"q\\\"q\",\\ }", Some("'a,b' 'q\"q' ' '")),
+            ("{it's}", Some("E'it\\'s'")),
+            // Errors, other dimensions, and what is left to PostgreSQL.
+            ("1,2", None),
+            ("{1,}", None),
+            ("{,1}", None),
+            ("{1,2", None),
+            ("{{1},{2}}", None),
+            ("[0:1]={1,2}", None),
+            ("{a\"b\"}", None),
+            ("{\"a\"b}", None),
+        ] {
+            assert_eq!(read(text).as_deref(), expected, "{text}");
         }
     }
 }

@@ -12,7 +12,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::Stop;
-use super::constant::{Constant, typed};
+use super::constant::{Constant, elements, typed};
 use super::from_item::{self, FromItem, Outer, Sharding, Source};
 use super::locality::{self, ColumnName, Equalities};
 use super::naming::{self, as_column};
@@ -31,6 +31,9 @@ pub(super) struct Router<'a> {
 /// The shards on which a colocation group has the keys that a column may be equal to, by column and
 /// group: other groups have the same keys on other shards.
 type Pins = HashMap<(ColumnName, String), BTreeSet<usize>>;
+
+/// Of more keys no shard is asked where they lie: they lie on all.
+const MOST_KEYS: usize = 10_000;
 
 impl<'a> Router<'a> {
     pub(super) fn new(
@@ -394,6 +397,12 @@ fn constants(condition: &Expr, class: &[ColumnName]) -> Option<Vec<Expr>> {
             list,
             negated: false,
         } if is_key(expr) => Some(list.clone()),
+        Expr::AnyOp {
+            left,
+            compare_op: BinaryOperator::Eq,
+            right,
+            ..
+        } if is_key(left) => elements(right).filter(|found| found.len() <= MOST_KEYS),
         _ => None,
     }
     // A comparison with another column is no constant; `typed` says so.

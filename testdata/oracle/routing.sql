@@ -62,6 +62,30 @@ select id from sale where id = any (array[5, 6, 7]);
 
 select id from sale where id = any ('{5,6,7,5}'::int8[]);
 
+select id from sale where id = any ('{ 5 , NULL,"7" }');
+
+select id from sale where id = any ('{5,6}'::int2[]) and kind is not null;
+
+select id from sale where id = any ('{}');
+
+select id from sale where id = any (null::int8[]);
+
+select id from sale where id = any ('{{5,6},{7,8}}'::int8[]);
+
+select id from sale where id = any ('[3:4]={5,6}'::int8[]);
+
+select id from sale where id = any (array[array[5, 6], array[7, 8]]);
+
+select id from sale where not id = any ('{5,6}') and id < 9;
+
+select id from sale where id <> any ('{5,5}') and id < 9;
+
+select id from sale where id = all ('{5,5}');
+
+select count(*) from sale where id = any ('{5,6}'::numeric[]);
+
+select count(*) from sale s join item i on i.sale_id = s.id where i.sale_id = any (array[1, 2, 3]);
+
 select id from sale where id = (select 33);
 
 select id from sale where id = (select max(id) from region);

@@ -12,3 +12,9 @@ SELECT (SELECT o_totalprice FROM orders WHERE o_orderkey = 1), (SELECT o_totalpr
 
 -- one of two conditions
 SELECT o_orderkey FROM orders WHERE o_orderkey = 1 OR o_totalprice > 500000
+
+-- elements of an array on two of four shards
+SELECT o_orderkey FROM orders WHERE o_orderkey = ANY ('{1,2,5,NULL}')
+
+-- none of them
+SELECT o_orderkey FROM orders WHERE o_orderkey = ANY (ARRAY[]::int8[])

@@ -194,7 +194,12 @@ fn a_kill_ends_busy_backends_too() {
     };
     server.kill_hard().expect("a kill");
     assert!(busy.join().unwrap());
-    assert!(!is_alive(pid));
+    // The system takes its time to end what was killed.
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while is_alive(pid) {
+        assert!(Instant::now() < deadline, "the backend goes on");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 #[test]

@@ -26,6 +26,7 @@ mod tests;
 
 use datafusion::sql::sqlparser::ast::{Query, SelectItem, SetExpr};
 
+use self::blocks::Limit;
 use self::parts::Given;
 use self::reads::{Facts, Reader};
 use super::locality::{is_limited, order_keys};
@@ -184,7 +185,7 @@ fn answer(user: &Query, plan: &Plan, last: Option<&Query>) -> Result<()> {
         }
         Merge::Aggregate { .. } => false,
     };
-    match is_limited(user) && !merge_limits && !is_limited(last) {
+    match Limit::of(user).is_some() && !merge_limits && !is_limited(last) {
         true => Err(wrong(step, "the LIMIT of the statement is in none of it")),
         false => Ok(()),
     }

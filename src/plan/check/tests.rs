@@ -472,6 +472,10 @@ fn nothing_of_the_statement_is_dropped() {
     let all = || vec![both("SELECT t.k FROM t")];
     fails("select k from t order by 1", 1, all(), "ORDER BY");
     fails("select k from t limit 3", 1, all(), "LIMIT");
+    fails("select k from t offset 3", 1, all(), "LIMIT");
+    for none in ["limit null::int8", "limit all", "limit null offset null"] {
+        holds(&format!("select k from t {none}"), 1, all());
+    }
     fails("select k, d from t", 2, all(), "1 columns where 2");
     let mut steps = all();
     steps[0].place = Place::Shards(vec![0, 0]);
