@@ -1,7 +1,21 @@
 from collections.abc import Callable
-from types import CapsuleType, TracebackType
+from types import TracebackType
 from typing import Any, Self, final
 
+from typing_extensions import CapsuleType
+
+__all__ = [
+    "Batch",
+    "Cluster",
+    "NativeQuery",
+    "Reader",
+    "Schema",
+    "__version__",
+    "connect",
+    "next_log_record",
+    "shut_down",
+    "start_logging",
+]
 __version__: str
 
 _Shard = tuple[str, str, int, int, float]
