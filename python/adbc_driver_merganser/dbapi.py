@@ -113,7 +113,9 @@ class Cursor(_cursor.Cursor):
     """A cursor of :mod:`merganser.cursor`, with what ADBC's cursors have beyond it."""
 
     def execute(self, operation: str, parameters: Any = None, **options: Any) -> Self:
-        """Runs a query; the placeholders are ``%s`` and ``%(name)s``."""
+        """Runs a query; the placeholders are ``%s`` and ``%(name)s``. ``params`` is another name of
+        ``parameters``."""
+        parameters = options.pop("params", parameters)
         return super().execute(operation, parameters, **options)
 
     def executescript(self, operation: str) -> NoReturn:
@@ -185,7 +187,7 @@ class Connection(_connection.Connection, _Base):
         assert isinstance(made, Cursor)
         return made
 
-    def execute(
+    def execute(  # type: ignore[override]  # the names are ADBC's
         self,
         operation: str,
         parameters: Any = None,

@@ -1,7 +1,21 @@
 from collections.abc import Callable
-from types import CapsuleType, TracebackType
+from types import TracebackType
 from typing import Any, Self, final
 
+from typing_extensions import CapsuleType
+
+__all__ = [
+    "Batch",
+    "Cluster",
+    "NativeQuery",
+    "Reader",
+    "Schema",
+    "__version__",
+    "connect",
+    "next_log_record",
+    "shut_down",
+    "start_logging",
+]
 __version__: str
 
 _Shard = tuple[str, str, int, int, float]
@@ -95,6 +109,7 @@ class Reader:
     @property
     def closed(self) -> bool: ...
     def fetch_rows(self, limit: int | None = None) -> list[tuple[Any, ...]]: ...
+    def load(self) -> None: ...
     def with_decimals(self, nan_is_null: bool = False) -> Reader: ...
     def next_batch(self) -> Batch | None: ...
     def cancel(self) -> None: ...

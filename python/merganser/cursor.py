@@ -223,7 +223,7 @@ class Cursor:
     def fetch_arrow_table(self) -> pyarrow.Table:
         """The rows that are left as a table of pyarrow."""
         with self._alone:
-            return _frames.table(self._hand_over())
+            return _frames.table(self._hand_over(whole=True))
 
     fetchallarrow = fetch_arrow_table
 
@@ -235,12 +235,12 @@ class Cursor:
     def fetch_df(self) -> pandas.DataFrame:
         """The rows that are left as a dataframe of pandas."""
         with self._alone:
-            return _frames.pandas(self._hand_over())
+            return _frames.pandas(self._hand_over(whole=True))
 
     def fetch_polars(self) -> polars.DataFrame:
         """The rows that are left as a dataframe of Polars."""
         with self._alone:
-            return _frames.polars(self._hand_over())
+            return _frames.polars(self._hand_over(whole=True))
 
     # --- its end ----------------------------------------------------------------------------------
 
@@ -328,10 +328,18 @@ class Cursor:
             return rows
         return list(map(self._make_row, rows))  # type: ignore[arg-type]
 
-    def _hand_over(self) -> Reader:
+    def _hand_over(self, *, whole: bool = False) -> Reader:
+        """What gives the rows that are left to a library of Arrow.
+
+        As a whole they are read here, with our exceptions and Ctrl-C; a library that waits for the
+        next batch has only texts of errors.
+        """
         reader = self._result()
         if self._decimals:
-            reader = reader.with_decimals(self._nan_is_null)
+            reader = self._reader = reader.with_decimals(self._nan_is_null)
+            self._decimals = False
+        if whole:
+            reader.load()
         self._reader = None
         self._ended = "the rows were handed over as Arrow"
         return reader

@@ -239,7 +239,12 @@ def _is_psycopg(it: Any) -> bool:
 
 def _connection_string(connection: Any) -> str:
     info = getattr(connection, "info", None)
-    if info is None or connection.closed:
+    if info is None:
+        raise ProgrammingError(
+            f"a {type(connection).__qualname__} has no connection string",
+            hint="give connection strings, or connections and pools that are not asynchronous",
+        )
+    if connection.closed:
         raise InterfaceError(
             "the connection string of a closed connection cannot be had",
             hint="give open connections, or connection strings",

@@ -19,7 +19,7 @@ use pyo3::types::PyCapsule;
 use crate::error::Failure;
 use crate::runs::Run;
 use crate::runtime::Local;
-use crate::wait::{Interrupted, wait_for_consumer};
+use crate::wait::{Interrupted, main_thread, wait_for_consumer};
 
 /// What `__arrow_c_schema__` gives.
 pub(crate) fn schema<'py>(py: Python<'py>, schema: &Schema) -> PyResult<Bound<'py, PyCapsule>> {
@@ -41,7 +41,8 @@ pub(crate) fn array<'py>(
 }
 
 /// What `__arrow_c_stream__` gives.
-pub(crate) fn stream<'py>(py: Python<'py>, rows: Exported) -> PyResult<Bound<'py, PyCapsule>> {
+pub(crate) fn stream<'py>(py: Python<'py>, mut rows: Exported) -> PyResult<Bound<'py, PyCapsule>> {
+    rows.main_thread = main_thread(py)?;
     let stream = FFI_ArrowArrayStream::new(Box::new(rows));
     PyCapsule::new_with_value(py, stream, c"arrow_array_stream")
 }
@@ -57,8 +58,8 @@ pub(crate) struct Exported {
     schema: SchemaRef,
     here: VecDeque<RecordBatch>,
     to_come: Option<ToCome>,
-    /// The only thread on which the GIL may be taken while waiting.
-    made_on: ThreadId,
+    /// Python's main thread, on which signals are heard while waiting, if the capsule was made on it.
+    main_thread: Option<ThreadId>,
 }
 
 /// The part of a running query that was not read yet.
@@ -78,7 +79,7 @@ impl Exported {
             schema,
             here,
             to_come,
-            made_on: thread::current().id(),
+            main_thread: None,
         }
     }
 
@@ -98,8 +99,8 @@ impl Exported {
                 "the stream was opened by another process".to_owned(),
             ));
         };
-        let made_here = thread::current().id() == self.made_on;
-        let next = match wait_for_consumer(stream.try_next(), made_here) {
+        let on_main_thread = self.main_thread == Some(thread::current().id());
+        let next = match wait_for_consumer(stream.try_next(), on_main_thread) {
             Ok(Ok(Some(batch))) => return Ok(Some(batch)),
             Ok(Ok(None)) => Ok(None),
             Ok(Err(error)) => Err(external(Failure::from(&error).text_for_c())),

@@ -45,6 +45,14 @@ impl Failure {
         }
     }
 
+    /// What an exception of `merganser.errors` tells about a value; `None` for any other.
+    pub(crate) fn of(py: Python<'_>, error: &PyErr) -> Option<Self> {
+        let exception = error.value(py);
+        let kind: String = exception.getattr("kind").ok()?.extract().ok()?;
+        let hint: Option<String> = exception.getattr("hint").ok()?.extract().ok()?;
+        (kind == "data").then(|| Self::new("data", &exception.to_string(), hint.as_deref()))
+    }
+
     /// The exception; of which class, `merganser.errors` knows.
     pub(crate) fn raise(&self, py: Python<'_>) -> PyErr {
         self.exception(py)

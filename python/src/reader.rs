@@ -20,7 +20,7 @@ use crate::rows::RowMaker;
 use crate::runs::Run;
 use crate::runtime::Local;
 use crate::schema::{Schema, Types};
-use crate::wait::wait_and_look;
+use crate::wait::{hear_signals_in_time, wait_and_look};
 
 /// The rows of one run, read once: row by row, batch by batch, or handed over to another library.
 ///
@@ -266,12 +266,28 @@ impl Reader {
             }
             let Some(maker) = &unread.maker else { break };
             let end = batch.num_rows().min(unread.at.saturating_add(wanted));
-            maker.append(py, batch, unread.at..end, &rows)?;
+            let made = maker.append(py, batch, unread.at..end, &rows);
+            if let Err(error) = made.and_then(|()| hear_signals_in_time(py)) {
+                // The rows that were made so far are lost with it: going on would hide that.
+                unread.give_up();
+                unread.failure = Some(Failure::of(py, &error).unwrap_or_else(interrupted));
+                return Err(error);
+            }
             wanted -= end - unread.at;
             unread.given += (end - unread.at) as u64;
             unread.at = end;
         }
         Ok(rows)
+    }
+
+    /// Reads all rows that are left into memory, so that whoever takes them over never waits and meets
+    /// no error.
+    fn load(&self, py: Python<'_>) -> PyResult<()> {
+        let mut unread = self.lock(py)?;
+        while let Some(batch) = self.next(py, &mut unread)? {
+            unread.here.push_back(batch);
+        }
+        Ok(())
     }
 
     /// The rows that are left, as a reader of their own, with decimals where numbers are text.

@@ -1,7 +1,9 @@
 //! How a thread of Python waits: without the GIL, and with an ear for signals.
 
+use std::cell::Cell;
 use std::pin::{Pin, pin};
-use std::time::Duration;
+use std::thread::{self, ThreadId};
+use std::time::{Duration, Instant};
 
 use merganser::Error;
 use pyo3::prelude::*;
@@ -40,19 +42,19 @@ pub(crate) fn wait<T: Send>(
 /// Waits on a thread of which it is not known whether it holds the GIL, and which need not be one of
 /// Python's: a consumer of a stream in C.
 ///
-/// On the thread that made the stream the GIL is let go and signals are heard. Everywhere else that
-/// would need the GIL, which the thread that waits for this one may hold.
+/// On Python's main thread the GIL is let go, and signals are heard. Anywhere else there are none to
+/// hear, and the GIL may be held by the thread that waits for this one.
 ///
 /// # Errors
 /// [`Interrupted`] when a handler of a signal has raised.
 pub(crate) fn wait_for_consumer<T: Send>(
     work: impl Future<Output = T> + Send,
-    made_here: bool,
+    on_main_thread: bool,
 ) -> Result<T, Interrupted> {
     let handle = runtime::handle().map_err(|_| Interrupted)?;
     let _entered = handle.enter();
     let mut work = pin!(work);
-    if made_here {
+    if on_main_thread {
         // `None`: the interpreter is ending.
         let attached = Python::try_attach(|py| {
             wait_in(&handle, py, work.as_mut(), |_| Ok(())).map_err(|_| {
@@ -67,6 +69,14 @@ pub(crate) fn wait_for_consumer<T: Send>(
     Ok(handle.block_on(work))
 }
 
+/// The calling thread, if it is Python's main thread, the only one that handles signals.
+pub(crate) fn main_thread(py: Python<'_>) -> PyResult<Option<ThreadId>> {
+    let threading = py.import("threading")?;
+    let main = threading.call_method0("main_thread")?.getattr("ident")?;
+    let is_main = main.eq(threading.call_method0("get_ident")?)?;
+    Ok(is_main.then(|| thread::current().id()))
+}
+
 /// A handler of a signal has raised while a stream was read.
 pub(crate) struct Interrupted;
 
@@ -77,6 +87,8 @@ fn wait_in<T: Send, F: Future<Output = T> + Send>(
     mut look: impl FnMut(Python<'_>) -> PyResult<()>,
 ) -> PyResult<T> {
     loop {
+        // Also where the work is done at once, as that of one batch of many may be.
+        hear_signals_in_time(py)?;
         let waited = py.detach(|| handle.block_on(async { timeout(TICK, &mut work).await }));
         if let Ok(done) = waited {
             return Ok(done);
@@ -86,8 +98,22 @@ fn wait_in<T: Send, F: Future<Output = T> + Send>(
     }
 }
 
+/// Hears signals, unless this thread has just done so: for what is called often.
+pub(crate) fn hear_signals_in_time(py: Python<'_>) -> PyResult<()> {
+    if HEARD.get().is_none_or(|at| at.elapsed() >= TICK) {
+        hear_signals(py)?;
+    }
+    Ok(())
+}
+
+thread_local! {
+    /// When this thread has heard signals.
+    static HEARD: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
 /// Runs the handlers of signals that have come, if this is Python's main thread.
 fn hear_signals(py: Python<'_>) -> PyResult<()> {
+    HEARD.set(Some(Instant::now()));
     // The interpreter notices some signals only where it runs code of its own.
     py.run(c"pass", None, None)?;
     py.check_signals()

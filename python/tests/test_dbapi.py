@@ -3,6 +3,7 @@
 import copy
 import gc
 import pickle
+import signal
 import threading
 import time
 import weakref
@@ -23,6 +24,8 @@ import merganser
 from merganser import class_row, dict_row, errors, namedtuple_row, scalar_row, tuple_row
 
 IN_ORDER = "select id, name, amount from items order by id"
+# Servers make the rows of a join as they are asked for; those of a function they would write down.
+ENDLESS = "/* marked */ from items a, items b, items c, items d, items e"
 
 
 def test_the_module_says_what_it_is():
@@ -363,6 +366,60 @@ def test_an_error_comes_again_until_something_else_is_executed(con):
     assert cursor.execute("select 1").fetchone() == (1,)
 
 
+def test_an_error_in_making_rows_ends_the_result(con):
+    """The batches before it were taken, so that going on would lose their rows."""
+    sql = "select case when id = 150 then interval '1 month' else interval '1 day' end as x, id from items order by id"
+    cursor = con.cursor().execute(sql, batch_rows=10)
+    assert len(cursor.fetchmany(100)) == 100
+    for fetch in (cursor.fetchall, cursor.fetchone, cursor.fetchall):
+        with pytest.raises(
+            merganser.DataError, match='column "x": an interval with months'
+        ) as raised:
+            fetch()
+        assert "::text" in raised.value.hint
+
+
+class Interrupt(Exception):
+    pass
+
+
+@pytest.fixture
+def interrupt_after():
+    """A signal in some time, whose handler raises, as that of Ctrl-C does."""
+
+    def raise_it(*_):
+        raise Interrupt
+
+    previous = signal.signal(signal.SIGALRM, raise_it)
+    yield lambda seconds: signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, previous)
+
+
+@pytest.mark.parametrize("fetch", ["fetchall", "fetch_arrow_table", "fetch_polars"])
+def test_rows_that_come_without_a_pause_do_not_keep_signals_waiting(
+    con, fetch, interrupt_after, no_backend_left
+):
+    cursor = con.cursor().execute_fan_out(f"select a.id, b.id as b {ENDLESS}")
+    interrupt_after(1)
+    with pytest.raises(Interrupt):
+        getattr(cursor, fetch)()
+    with pytest.raises(merganser.QueryCancelled, match="a signal interrupted"):
+        getattr(cursor, fetch)()
+    no_backend_left()
+
+
+@pytest.mark.parametrize("fetch", ["fetchall", "fetch_arrow_table", "fetch_polars", "fetch_df"])
+def test_an_error_in_the_middle_of_the_rows_is_ours(con, fetch):
+    cursor = con.cursor().execute_fan_out(
+        "select 1 / (a.id + b.id - 598) as x, a.amount * 2 as y from items a, items b", batch_rows=10
+    )
+    for _ in range(2):
+        with pytest.raises(merganser.DataError, match="division by zero") as raised:
+            getattr(cursor, fetch)()
+        assert (raised.value.shard, raised.value.sqlstate) == ("s2", "22012")
+
+
 def test_a_failed_execute_leaves_no_result(con):
     cursor = con.cursor().execute("select 1")
     with pytest.raises(merganser.ProgrammingError):
@@ -514,10 +571,6 @@ def test_several_cursors_at_once(con):
     cursors = [con.cursor().execute(IN_ORDER, batch_rows=5) for _ in range(3)]
     for expected in range(300):
         assert [cursor.fetchone()[0] for cursor in cursors] == [expected] * 3
-
-
-# Servers make the rows of a join as they are asked for; those of a function they would write down first.
-ENDLESS = "/* marked */ from items a, items b, items c, items d, items e"
 
 
 def test_a_cursor_streams(con, backends, no_backend_left):

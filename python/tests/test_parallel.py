@@ -363,6 +363,20 @@ def test_a_closed_connection_has_no_string(urls):
         ParallelConnection([connection])
 
 
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
+def test_an_asynchronous_pool_is_refused(urls):
+    class AsyncPool(psycopg_pool.ConnectionPool):
+        async def getconn(self):
+            raise AssertionError
+
+        async def putconn(self, connection):
+            raise AssertionError
+
+    pool = AsyncPool(urls[0], min_size=0, max_size=1, open=False)
+    with pytest.raises(merganser.ProgrammingError, match="a coroutine has no connection string"):
+        ParallelConnection([pool])
+
+
 # --- what cannot be a connection ------------------------------------------------------------------
 
 
