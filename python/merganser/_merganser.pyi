@@ -1,4 +1,6 @@
 from collections.abc import Callable
+from os import PathLike
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, final
 
@@ -15,6 +17,7 @@ __all__ = [
     "next_log_record",
     "shut_down",
     "start_logging",
+    "write_adbc_manifest",
 ]
 __version__: str
 
@@ -31,6 +34,7 @@ def connect(
 def shut_down() -> None: ...
 def start_logging() -> bool: ...
 def next_log_record(seconds: float) -> tuple[int, str, str] | None: ...
+def write_adbc_manifest(place: str, library: str | PathLike[str]) -> Path: ...
 
 @final
 class Cluster:

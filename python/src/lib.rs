@@ -6,6 +6,7 @@
 //! cluster   connect; Engine: a cluster and the queries of it that run
 //! query     a query as it was asked; options: its keyword arguments
 //! reader    the rows of one run: rows: as Python's objects; capsule, decimals: as Arrow
+//! adbc      the ADBC driver, whose symbols this library exports too
 //! error     exceptions; logging; schema; inspect: tables and reports as dictionaries
 //! ```
 //! What users see is in `merganser/*.py`; `merganser/_merganser.pyi` has the types of what is here.
@@ -13,6 +14,7 @@
 // PyO3 makes public what Python sees.
 #![allow(unreachable_pub, missing_docs)]
 
+mod adbc;
 mod capsule;
 mod cluster;
 mod decimals;
@@ -34,6 +36,8 @@ use pyo3::prelude::*;
 mod _merganser {
     use super::*;
 
+    #[pymodule_export]
+    use super::adbc::write_adbc_manifest;
     #[pymodule_export]
     use super::cluster::{Cluster, connect, shut_down};
     #[pymodule_export]
