@@ -13,13 +13,31 @@ if TYPE_CHECKING:
     import polars as _polars
     import pyarrow as _pyarrow
 
-__all__ = ["ArrowStream", "pandas", "polars", "record_batches", "table"]
+__all__ = ["ArrowStream", "Stream", "pandas", "polars", "record_batches", "table"]
 
 
 class ArrowStream(Protocol):
     """Anything of the PyCapsule interface of Arrow that has rows."""
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object: ...
+
+
+class Stream:
+    """The rows of a reader for whoever takes Arrow, once, and nothing but that.
+
+    Polars takes what can be iterated for a list of tables, of which it wants the first.
+    """
+
+    __slots__ = ("_reader",)
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    def __arrow_c_schema__(self) -> object:
+        return self._reader.__arrow_c_schema__()
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return self._reader.__arrow_c_stream__(requested_schema)
 
 
 def table(stream: ArrowStream) -> _pyarrow.Table:

@@ -215,10 +215,10 @@ class Cursor:
             raise StopIteration
         return rows[0]
 
-    def fetch_arrow(self) -> Reader:
+    def fetch_arrow(self) -> _frames.Stream:
         """The rows that are left as an object with ``__arrow_c_stream__``, which is read once."""
         with self._alone:
-            return self._hand_over()
+            return _frames.Stream(self._hand_over())
 
     def fetch_arrow_table(self) -> pyarrow.Table:
         """The rows that are left as a table of pyarrow."""

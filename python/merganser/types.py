@@ -209,7 +209,7 @@ def TimestampFromTicks(ticks: float) -> datetime.datetime:
 def uuid_of(value: bytes) -> uuid.UUID:
     """The UUID of sixteen bytes.
 
-    Its class would first find out in which of six ways it is given, and takes three times as long.
+    Its class would first find out in which of six ways it is given: a quarter of the time.
     """
     made = object.__new__(uuid.UUID)
     object.__setattr__(made, "int", int.from_bytes(value, "big"))

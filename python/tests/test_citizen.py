@@ -78,7 +78,7 @@ def test_ctrl_c_between_rows(con, call, interrupt, no_backend_left):
     no_backend_left()
 
 
-@pytest.mark.parametrize("library", ["polars.DataFrame", "pyarrow.table", "duckdb.from_arrow"])
+@pytest.mark.parametrize("library", ["polars.DataFrame", "pyarrow.table"])
 def test_ctrl_c_within_another_library_s_import(library, urls, no_backend_left, backends):
     """As in a script: the library reads the stream of rows, and holds the GIL or not."""
     script = f"""
@@ -86,29 +86,26 @@ import {library.split(".")[0]}, merganser
 con = merganser.connect(shards={urls!r})
 q = con.fan_out({TRICKLE!r}, batch_rows=10)
 try:
-    result = {library}(q)
-    if hasattr(result, "fetchall"):
-        result.fetchall()
+    {library}(q)
 except KeyboardInterrupt:
     print("interrupted")
-except BaseException as error:
+except Exception as error:
+    # The signal is raised once more when Python goes on.
     try:
         for _ in range(1000):
             pass
     except KeyboardInterrupt:
         print("interrupted")
-    else:
-        # DuckDB hears the signal itself, or has an exception of its own for what the export raised.
-        if "interrupted" not in str(error) and "KeyboardInterrupt" not in str(error):
-            raise
-        print("interrupted")
 print(con.fan_out("SELECT 1").rows())
 """
-    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-    wait_until(lambda: backends() >= 3, "the query did not begin")
-    time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=30)
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            wait_until(lambda: backends() >= 3, "the query did not begin")
+            time.sleep(0.5)
+            process.send_signal(signal.SIGINT)
+            out, _ = process.communicate(timeout=30)
+        finally:
+            process.kill()
     assert "interrupted" in out
     assert "[(1,), (1,), (1,)]" in out
     assert process.returncode == 0
