@@ -269,6 +269,7 @@ fn make(question: &Question<'_>) -> std::result::Result<Plan, Stop> {
         text = None;
     }
     let reads_session = settings::reads(&bound.query);
+    let own = text.map(|_| bound.query.clone());
     let lowered = arms::lower(question, bound, text)?;
     let is_apart = matches!(question.topology.finish(), Finish::Server(_));
     if reads_session && is_apart && lowered.steps.iter().any(|step| step.place == Place::Finish) {
@@ -291,7 +292,7 @@ fn make(question: &Question<'_>) -> std::result::Result<Plan, Stop> {
         decimals: lowered.decimals,
         surroundings: Surroundings::default(),
     };
-    check::check(question, &plan)?;
+    check::check(question, &plan, own.as_ref())?;
     Ok(plan)
 }
 

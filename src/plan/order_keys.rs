@@ -19,7 +19,11 @@ pub(crate) struct OrderKeys {
 /// The keys by which a statement whose answer has these columns is ordered; none if it cannot be
 /// read.
 pub(crate) async fn order_keys(text: String, names: Vec<String>) -> OrderKeys {
-    let keys = on_deep_stack(move || Ok(of_query(&sql::parse(&text)?, &names)));
+    let keys = on_deep_stack(move || {
+        let mut query = sql::parse(&text)?;
+        sql::unwrap_parentheses(&mut query);
+        Ok(of_query(&query, &names))
+    });
     keys.await.unwrap_or_default()
 }
 

@@ -78,3 +78,14 @@ with s as (select kind, paid from sale where id < 300) select kind, count(*) fro
 
 -- error: 42P01
 with a as (select * from b), b as (select 1) select * from a;
+
+-- Names that tables have too, and what nobody reads.
+with region as (select id from sale) select region.id, count(*) from region join item on sale_id = id group by region.id;
+
+with sale as (select id as qty, qty as id from sale) select id, count(*) from sale group by id;
+
+with x as (select id from sale limit 3), y as (select id from x) select count(*) from item;
+
+with x as (select count(*) as id from sale), y as (select id from x) select sale_id from item;
+
+with x as (select count(*) from sale) select sale_id from item where sale_id in (with x as (select id from region) select id from x);

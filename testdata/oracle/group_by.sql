@@ -215,3 +215,21 @@ select row(kind, paid), count(*) from sale group by row(kind, paid);
 
 -- arm: single
 select region_id, count(*) from customer group by region_id;
+
+-- The key of the other side of USING.
+select r.id, count(*) from sale join region r using (id) group by r.id;
+
+select distinct r.id from sale join region r using (id);
+
+select r.id, count(*) over (partition by r.id) from sale s natural join (select id from region) r;
+
+select r.id, count(*) from sale s join region r on (r.id, 1) = (s.id, 1) group by r.id;
+
+select x.id from (select distinct r.id from sale join region r using (id)) x;
+
+-- Names of the output that are columns too.
+select distinct 1 as id, id as n from sale;
+
+select count(*) as id from sale group by id;
+
+select 1 as id, count(*) over (partition by id) from sale;

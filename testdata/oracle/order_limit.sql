@@ -210,3 +210,50 @@ select n from visit order by started desc, n limit 20;
 select n, fee from visit order by fee desc, n limit 20;
 
 select n, span from visit order by span nulls first, n limit 250;
+
+-- Parentheses around a whole query: what is written behind them belongs to it.
+(select id from sale order by id desc) limit 3;
+
+(select id from sale order by id desc);
+
+(select id from sale limit 300000) order by id desc;
+
+(select id from sale order by id desc) offset 3;
+
+((select id from sale) order by id desc) limit 3;
+
+(with x as (select id from sale) select id from x order by id desc) limit 2;
+
+with x as (select id from sale) (select id from x order by id desc limit 3);
+
+(select id from sale union select sale_id from item order by 1 desc) limit 4;
+
+(select customer_id, count(*) from sale group by customer_id order by 2 desc, 1) limit 3;
+
+select x.id from ((select id, qty from sale order by id desc) limit 3) x order by 1;
+
+select id from region where id in ((select id from sale order by id desc) limit 30);
+
+select array((select id from sale where id < 30 order by id desc));
+
+-- The order by a name that the select list has otherwise.
+select id as a from sale order by sale.id limit 5;
+
+select s.id as a from sale s order by id limit 5;
+
+select distinct id as a from sale order by sale.id limit 5;
+
+select id, count(*) from sale group by sale.id order by sale.id limit 5;
+
+select upper(code), id from sale order by upper(sale.code), sale.id limit 9;
+
+-- No limit at all.
+select id from sale order by sale.id offset 0;
+
+select id from sale order by id limit all offset 0;
+
+select id from sale order by id limit null offset 0;
+
+select qty + 1 from sale order by id limit null;
+
+select distinct id from sale order by id offset 0;

@@ -112,3 +112,12 @@ select exists (select id from region except select customer_id from sale);
 select id from sale where false union all select id from region where id = 1;
 
 select d, f8 from zoo where k < 40 union select d, f8 from zoo where k > 200 and f8 <> 0;
+
+-- Sets below and beside those that keep every row.
+select kind::text from sale union select code from region union all select 'x';
+
+select status from sale intersect select code from region union all select 'x';
+
+select status from sale except select code from region union all select status from sale where id < 9;
+
+select qty from sale union all (select quantity from item intersect select id from region);

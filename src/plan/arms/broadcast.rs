@@ -1,7 +1,7 @@
 //! Subqueries that shards cannot evaluate, but that blocks over sharded tables need: each is planned
 //! on its own, and its rows are read in its place.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use datafusion::sql::sqlparser::ast::{Expr, Query, Select, SetExpr, TableFactor};
 
@@ -76,7 +76,12 @@ impl Planner<'_> {
             }
         });
         let mut replacements = HashMap::new();
+        // What is inside a derived table that has become a step is planned with it.
+        let mut inside = HashSet::new();
         for (derived, mut select) in candidates {
+            if derived.iter().any(|(alias, _)| inside.contains(alias)) {
+                continue;
+            }
             // Would it help?
             let mut sources = Vec::new();
             for (alias, _) in &derived {
@@ -106,6 +111,7 @@ impl Planner<'_> {
                 if !columns_can_move(&columns) || self.names_foreign_cte(&subquery) {
                     continue;
                 }
+                rewrite::factors(&subquery, |factor| inside.extend(factor_alias(factor)));
                 let index = self.plan_query(subquery.clone(), None, false)?;
                 let names = self.enter(index, columns, subquery)?;
                 let own: Vec<_> = self

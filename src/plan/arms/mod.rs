@@ -31,7 +31,7 @@ mod steps;
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 
-use datafusion::sql::sqlparser::ast::{Query, Select};
+use datafusion::sql::sqlparser::ast::{Query, Select, TableFactor};
 
 use self::collation::has_other_collations;
 use self::limit::take_limit;
@@ -262,8 +262,11 @@ impl Planner<'_> {
     /// A server that finishes but is no shard has no tables: replicated ones are brought too.
     fn bring_replicated(&mut self, query: &mut Query) -> Result<()> {
         let mut aliases = Vec::new();
-        rewrite::each_factor(query, |factor| {
-            aliases.extend(factor_alias(factor));
+        // SQL of ours has aliases of its own inside, for what is no table.
+        let is_table =
+            |factor: &TableFactor| matches!(factor, TableFactor::Table { args: None, .. });
+        rewrite::factors(query, |factor| {
+            aliases.extend(factor_alias(factor).filter(|_| is_table(factor)));
         });
         for alias in aliases {
             let Some(Source::Table(base)) = self.relations.get(&alias).map(|r| r.source.clone())
@@ -272,7 +275,7 @@ impl Planner<'_> {
             };
             let name = self.table_step(&alias, &base, Vec::new(), Place::AnyShard, false)?;
             rewrite::each_factor(query, |factor| {
-                if factor_alias(factor).as_deref() == Some(&*alias) {
+                if is_table(factor) && factor_alias(factor).as_deref() == Some(&*alias) {
                     *factor = step_factor(&name, Some(&alias));
                 }
             });

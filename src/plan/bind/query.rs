@@ -11,11 +11,12 @@ use super::{Binder, Output, with};
 use crate::error::Result;
 use crate::plan::from_item::FromColumn;
 use crate::plan::naming::{folded, item_name};
-use crate::plan::{build, refused, thread};
+use crate::plan::{build, refused, sql, thread};
 
 impl Binder<'_> {
     pub(super) fn query(&mut self, query: &mut Query) -> Result<Output> {
         thread::check()?;
+        sql::unwrap_parentheses(query);
         let ctes = self.ctes.len();
         if let Some(with) = query.with.take() {
             let runs = with::runs(&with.cte_tables, query);

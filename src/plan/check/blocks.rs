@@ -10,8 +10,8 @@ use datafusion::sql::sqlparser::ast::{
 use crate::catalog::Catalog;
 use crate::config::TableKind;
 use crate::plan::locality::{factor_alias, is_limited, resolve_key};
-use crate::plan::naming::{as_column, parts};
-use crate::plan::rewrite;
+use crate::plan::naming::{as_column, folded, parts};
+use crate::plan::rewrite::{self, bare};
 use crate::plan::{Question, functions};
 
 /// What a column of a part of a group is.
@@ -89,7 +89,11 @@ pub(super) fn finality(select: &Select, question: &Question<'_>, windows: bool) 
     };
     let mut sets: Vec<Vec<Expr>> = Vec::new();
     match group_sets(select) {
-        Some(keys) => sets.extend(keys),
+        // A name of the output counts, or a column of that name.
+        Some(keys) => sets.extend(keys.into_iter().map(|set| {
+            let resolved = set.iter().map(|key| resolve_key(key, &select.projection));
+            resolved.collect()
+        })),
         None => return Finality::Perhaps,
     }
     match &select.distinct {
@@ -123,10 +127,7 @@ pub(super) fn finality(select: &Select, question: &Question<'_>, windows: bool) 
                 SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. }
             )
         });
-        !has_wildcard
-            && !set
-                .iter()
-                .any(|key| can_be_key(&resolve_key(key, &select.projection)))
+        !has_wildcard && !set.iter().any(can_be_key)
     };
     match sets.iter().any(is_never) {
         true => Finality::Never,
@@ -268,13 +269,18 @@ impl Aliases {
         }
         let mut equal = Vec::new();
         rewrite::own_expressions(select, |expr| {
-            if let Expr::BinaryOp {
-                left,
-                op: BinaryOperator::Eq,
-                right,
-            } = expr
-            {
-                equal.extend([left, right].into_iter().filter_map(|side| as_column(side)));
+            let is_equality = matches!(
+                expr,
+                Expr::BinaryOp {
+                    op: BinaryOperator::Eq,
+                    ..
+                } | Expr::IsNotDistinctFrom(..)
+                    | Expr::InList { .. }
+                    | Expr::AnyOp { .. }
+            );
+            if is_equality {
+                // Rows may be compared too: every column in it counts.
+                rewrite::own_expressions(expr, |side| equal.extend(as_column(side)));
             }
         });
         Self { known, equal }
@@ -312,9 +318,18 @@ impl Limit {
             return None;
         }
         let is_null = |expr: &Expr| matches!(unguarded(expr), Expr::Value(value) if value.value == Value::Null);
+        let is_zero = |expr: &Expr| {
+            matches!(unguarded(expr), Expr::Value(value)
+            if matches!(&value.value, Value::Number(number, _) | Value::SingleQuotedString(number)
+                if number == "0"))
+        };
+        let is_all =
+            |expr: &Expr| matches!(bare(expr), Expr::Identifier(name) if folded(name) == "all");
+        // A parameter has become a literal with its type.
         let number = |expr: &Expr| match unguarded(expr) {
             Expr::Value(value) => match &value.value {
                 Value::Number(number, _) => number.parse().ok(),
+                Value::SingleQuotedString(number) => number.trim().parse().ok(),
                 _ => None,
             },
             _ => None,
@@ -331,10 +346,10 @@ impl Limit {
         }) = &query.limit_clause
         {
             // NULL is no limit.
-            let rows = rows.as_ref().filter(|rows| !is_null(rows));
+            let rows = rows.as_ref().filter(|rows| !is_null(rows) && !is_all(rows));
             let offset = offset.as_ref().map(|offset| &offset.value);
             let offset = offset.filter(|offset| !is_null(offset));
-            if rows.is_none() && offset.is_none() && query.fetch.is_none() {
+            if rows.is_none() && offset.is_none_or(is_zero) && query.fetch.is_none() {
                 return None;
             }
             limit.rows = rows.and_then(number);

@@ -29,8 +29,8 @@ use datafusion::sql::sqlparser::ast::{Query, SelectItem, SetExpr};
 use self::blocks::Limit;
 use self::parts::Given;
 use self::reads::{Facts, Reader};
-use super::locality::{is_limited, order_keys};
-use super::{Merge, Place, Plan, Question, Step, sql};
+use super::locality::order_keys;
+use super::{Merge, Place, Plan, Question, Sql, Step, rewrite, sql};
 use crate::config::Finish;
 use crate::error::{Error, Result};
 
@@ -38,7 +38,9 @@ use crate::error::{Error, Result};
 ///
 /// # Errors
 /// [`ErrorKind::Internal`](crate::ErrorKind::Internal): a fault of the planner.
-pub(super) fn check(question: &Question<'_>, plan: &Plan) -> Result<()> {
+///
+/// `bound` is the statement with its names bound, for a step that has the user's own text.
+pub(super) fn check(question: &Question<'_>, plan: &Plan, bound: Option<&Query>) -> Result<()> {
     let mut given: Vec<Given> = Vec::with_capacity(plan.steps.len());
     let mut last = None;
     for (index, step) in plan.steps.iter().enumerate() {
@@ -49,8 +51,12 @@ pub(super) fn check(question: &Question<'_>, plan: &Plan) -> Result<()> {
             step,
             is_last,
         };
-        let query = sql::parse_made(&step.sql.to_string())
-            .map_err(|error| wrong(step, &format!("its SQL cannot be read: {error}")))?;
+        let mut query = match bound {
+            Some(bound) if step.sql == Sql::verbatim(question.sql) => bound.clone(),
+            _ => sql::parse_made(&step.sql.to_string())
+                .map_err(|error| wrong(step, &format!("its SQL cannot be read: {error}")))?,
+        };
+        rewrite::each_query(&mut query, sql::unwrap_parentheses);
         if step.uses.iter().any(|used| *used >= index) {
             return Err(wrong(step, "it uses a step that does not come before it"));
         }
@@ -66,7 +72,8 @@ pub(super) fn check(question: &Question<'_>, plan: &Plan) -> Result<()> {
         given.push(checked.given(&query, &facts));
         last = Some(query);
     }
-    let user = sql::parse(question.sql)?;
+    let mut user = sql::parse(question.sql)?;
+    sql::unwrap_parentheses(&mut user);
     answer(&user, plan, last.as_ref())
 }
 
@@ -185,7 +192,7 @@ fn answer(user: &Query, plan: &Plan, last: Option<&Query>) -> Result<()> {
         }
         Merge::Aggregate { .. } => false,
     };
-    match Limit::of(user).is_some() && !merge_limits && !is_limited(last) {
+    match Limit::of(user).is_some() && !merge_limits && Limit::of(last).is_none() {
         true => Err(wrong(step, "the LIMIT of the statement is in none of it")),
         false => Ok(()),
     }

@@ -1,7 +1,9 @@
 //! Groups that have rows on several shards: a step gives parts of them, and whoever reads it puts the
 //! parts together.
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
+use std::ptr;
 
 use datafusion::sql::sqlparser::ast::{
     DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
@@ -129,6 +131,7 @@ impl Checked<'_> {
             used,
             // The rows of the step may be read as a set themselves.
             is_set: vec![false],
+            sets: HashSet::new(),
             wrong: None,
         };
         let _ = query.visit(&mut consumer);
@@ -145,8 +148,11 @@ struct Used<'a> {
 struct Consumer<'a> {
     checked: &'a Checked<'a>,
     used: Vec<Used<'a>>,
-    /// For each query around: whether only which rows it has matters, and not how often.
+    /// For each expression and query around: whether only which rows the query in it has matters, and
+    /// not how often.
     is_set: Vec<bool>,
+    /// SELECTs and queries, by their place in memory, of which that is so.
+    sets: HashSet<*const ()>,
     wrong: Option<String>,
 }
 
@@ -178,8 +184,9 @@ impl Visitor for Consumer<'_> {
 
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
         let around = self.is_set.last().copied().unwrap_or(false);
-        let is_set = around || is_set_operation(&query.body);
-        self.is_set.push(is_set);
+        let is_operand = self.sets.contains(&ptr::from_ref(query).cast());
+        self.mark(&query.body, around || is_operand);
+        self.is_set.push(false);
         match self.first_rows(query) {
             Some(what) => {
                 self.wrong = Some(what);
@@ -195,7 +202,7 @@ impl Visitor for Consumer<'_> {
     }
 
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
-        let is_set = self.is_set.last().copied().unwrap_or(false);
+        let is_set = self.sets.contains(&ptr::from_ref(select).cast());
         match self.block(select, is_set) {
             Some(what) => {
                 self.wrong = Some(what);
@@ -206,13 +213,31 @@ impl Visitor for Consumer<'_> {
     }
 }
 
-/// Whether every SELECT of a body is an operand of a set operation without ALL.
-fn is_set_operation(body: &SetExpr) -> bool {
-    matches!(body, SetExpr::SetOperation { set_quantifier, .. }
-        if !matches!(set_quantifier, SetQuantifier::All))
-}
-
 impl Consumer<'_> {
+    /// Notes of which parts of a body only the set of rows matters: operands of UNION, INTERSECT and
+    /// EXCEPT without ALL, however deep.
+    fn mark(&mut self, body: &SetExpr, is_set: bool) {
+        match body {
+            SetExpr::SetOperation {
+                left,
+                right,
+                set_quantifier,
+                ..
+            } => {
+                let is_set = is_set || !matches!(set_quantifier, SetQuantifier::All);
+                self.mark(left, is_set);
+                self.mark(right, is_set);
+            }
+            SetExpr::Select(select) if is_set => {
+                self.sets.insert(ptr::from_ref(&**select).cast());
+            }
+            SetExpr::Query(query) if is_set => {
+                self.sets.insert(ptr::from_ref(&**query).cast());
+            }
+            _ => {}
+        }
+    }
+
     /// What is wrong with a query that reads the first rows of each shard.
     fn first_rows(&self, query: &Query) -> Option<String> {
         let SetExpr::Select(select) = &*query.body else {

@@ -124,7 +124,7 @@ fn checked(sql: &str, width: usize, steps: Vec<Step>) -> Result<()> {
             decimals: false,
             surroundings: Surroundings::default(),
         };
-        check(&question, &plan)
+        check(&question, &plan, None)
     })
 }
 
@@ -214,6 +214,7 @@ fn every_name_means_something() {
                     decimals: false,
                     surroundings: Surroundings::default(),
                 },
+                None,
             )
         }
     });

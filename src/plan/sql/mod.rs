@@ -13,6 +13,7 @@ mod depth;
 mod dialect;
 mod faithful;
 mod names;
+mod parentheses;
 mod plain;
 mod shape;
 #[cfg(test)]
@@ -30,6 +31,7 @@ use crate::statement::Statement;
 use depth::depth_bound;
 pub(crate) use faithful::prints_faithfully;
 pub(crate) use names::{identifier_name, output_name};
+pub(in crate::plan) use parentheses::unwrap_parentheses;
 use plain::Plain;
 use tokens::tokens;
 
