@@ -99,10 +99,12 @@ pub(crate) fn forked(py: Python<'_>, process: u32) -> PyErr {
 
 /// Called when the interpreter ends: no query goes on on a server that nobody waits for any more.
 #[pyfunction]
-pub(crate) fn shut_down(py: Python<'_>) -> PyResult<()> {
+pub(crate) fn shut_down(py: Python<'_>) {
+    let Some(handle) = runtime::running() else {
+        return;
+    };
     let engines: Vec<_> = lock(&ENGINES).iter().filter_map(Weak::upgrade).collect();
     let clusters: Vec<_> = engines.iter().filter_map(|engine| engine.shut()).collect();
-    let handle = runtime::handle()?;
     py.detach(|| {
         handle.block_on(async {
             let _ = timeout(ENDING_TIMEOUT, async {
@@ -114,7 +116,6 @@ pub(crate) fn shut_down(py: Python<'_>) -> PyResult<()> {
             .await;
         });
     });
-    Ok(())
 }
 
 /// All shards of a topology, with a pool of connections for each.

@@ -39,9 +39,10 @@ pub(crate) const ENDING_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) fn handle() -> PyResult<Handle> {
     let mut started = lock(&STARTED);
     match &*started {
-        // The child of a fork has none of its parent's threads.
         Some(known) if known.process == process::id() => Ok(known.runtime.handle().clone()),
+        // The child of a fork has none of its parent's threads, and ends nothing that is its parent's.
         _ => {
+            std::mem::forget(std::mem::take(&mut *lock(&ENDINGS)));
             let runtime: &'static Runtime = Box::leak(Box::new(start()?));
             *started = Some(Started {
                 process: process::id(),
@@ -68,7 +69,7 @@ fn start() -> PyResult<Runtime> {
 }
 
 /// The runtime of this process, if it has one.
-fn running() -> Option<Handle> {
+pub(crate) fn running() -> Option<Handle> {
     let started = lock(&STARTED);
     let known = started.as_ref()?;
     (known.process == process::id()).then(|| known.runtime.handle().clone())
