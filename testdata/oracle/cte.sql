@@ -54,6 +54,21 @@ with big as (select sale_id from item group by sale_id having sum(amount) > 700)
 
 with big as (select sale_id from item group by sale_id having sum(amount) > 700) select count(*) from sale s where not exists (select from big where big.sale_id = s.id);
 
+-- one step, under three aliases
+with t as (select customer_id as c, kind, sum(price) as total from sale group by 1, 2)
+select a.c, a.kind, a.total, b.total, c.total from t a join t b on a.c = b.c and a.kind < b.kind
+left join t c on c.c = a.c + 1 and c.kind = a.kind where a.total > 10;
+
+with t as (select s.customer_id as c, count(*) as n from sale s join item i on i.sale_id = s.id group by 1)
+select a.c, a.n, (select count(*) from t where t.n > a.n) from t a where a.n = (select max(n) from t) or a.n = (select min(s.n) from t s);
+
+-- equal but for a row as a whole, and a column that is called as a table is
+with a as (select max(s.price) as s from sale s), b as (select max(t.price) as s from sale t), c as (select count(t) as s from sale t) select a.s, b.s, c.s from a, b, c;
+
+-- a NaN, which a merge of decimals cannot hold
+with t as (select customer_id % 7 as c, sum((case when id = 7 then 'NaN' else price end)::numeric(12,2)) as total, count(*) as n from sale group by 1)
+select c, total, n from t where n > 1 union all select null, max(total), sum(n) from t;
+
 with d as (select distinct day from sale) select c.month, count(*), count(d.day) from calendar c left join d using (day) group by c.month order by c.month;
 
 with w as (select id, kind, row_number() over (partition by kind order by id) as n from sale) select * from w where n <= 3;

@@ -120,7 +120,7 @@ impl Planner<'_> {
             true => self.direct(query, &block.select, &parts, &columns),
             false => None,
         };
-        let merge = match exact_keys && parts.can_premerge() {
+        let merge = match exact_keys && self.can_premerge(&parts) {
             true => parts.premerge(&columns),
             false => Merge::all(),
         };

@@ -36,6 +36,14 @@ impl Planner<'_> {
         self.question.decimals
     }
 
+    /// Whether DataFusion can merge the partials before they go on.
+    pub(super) fn can_premerge(&self, parts: &Parts) -> bool {
+        !parts.partials.is_empty()
+            && parts.sets.is_empty()
+            && parts.partials.iter().all(|partial| partial.merge.is_some())
+            && (!parts.has_decimals() || self.tries_arrow())
+    }
+
     /// The merge that gives the answer itself: every column is a key or a partial aggregate as it
     /// is, and nothing comes after.
     pub(super) fn direct(
@@ -54,15 +62,8 @@ impl Planner<'_> {
         {
             return None;
         }
-        if parts
-            .partials
-            .iter()
-            .any(|partial| matches!(partial.expr, Expr::Cast { .. }))
-        {
-            if !self.question.decimals {
-                return None;
-            }
-            self.decimals.set(true);
+        if parts.has_decimals() && !self.tries_arrow() {
+            return None;
         }
         let mut items = Vec::new();
         for item in &replaced.projection {
@@ -106,14 +107,10 @@ impl Planner<'_> {
 }
 
 impl Parts {
-    /// Whether DataFusion can merge the partials before they go on.
-    pub(super) fn can_premerge(&self) -> bool {
-        !self.partials.is_empty()
-            && self.sets.is_empty()
-            && self.partials.iter().all(|partial| {
-                // A decimal may be NaN, which Arrow cannot hold but PostgreSQL sums.
-                partial.merge.is_some() && !matches!(partial.expr, Expr::Cast { .. })
-            })
+    /// Whether a partial is a decimal: it may be NaN, which Arrow cannot hold but PostgreSQL sums.
+    fn has_decimals(&self) -> bool {
+        let mut partials = self.partials.iter();
+        partials.any(|partial| matches!(partial.expr, Expr::Cast { .. }))
     }
 
     pub(super) fn premerge(&self, names: &[StepColumn]) -> Merge {

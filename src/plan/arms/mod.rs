@@ -15,6 +15,7 @@ mod collation;
 mod combine;
 mod exists;
 mod filters;
+mod form;
 mod gather;
 mod limit;
 mod literals;
@@ -92,6 +93,7 @@ pub(super) fn lower(question: &Question<'_>, bound: Bound, text: Option<&str>) -
         joined: 0,
         outer: Vec::new(),
         tried: HashSet::new(),
+        forms: HashMap::new(),
     };
     planner.statement(query, text)?;
     Ok(Lowered {
@@ -130,6 +132,8 @@ struct Planner<'a> {
     tried: HashSet<String>,
     /// Whether any text may have another collation than the default.
     other_collations: bool,
+    /// What the SQL of steps says.
+    forms: HashMap<Sql, String>,
 }
 
 impl Planner<'_> {

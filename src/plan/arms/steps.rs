@@ -1,12 +1,13 @@
 //! Steps, and their rows as relations that queries read.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use datafusion::sql::sqlparser::ast::{
     Distinct, Expr, Ident, ObjectName, ObjectNamePart, Query, SelectItem, SetExpr,
     TableAliasColumnDef, TableFactor, Value, Values,
 };
 
+use super::form::form;
 use super::{Planner, Result};
 use crate::plan::from_item::{Base, FromColumn, FromItem, Source};
 use crate::plan::naming::{self, ident};
@@ -14,7 +15,7 @@ use crate::plan::{Merge, Place, Sql, Step, StepColumn, build, rewrite};
 use crate::types::Column;
 
 impl Planner<'_> {
-    /// Enters a step; an equal one is used again, unless the statement is volatile.
+    /// Enters a step; one that says the same is used again, unless the statement is volatile.
     pub(super) fn push(
         &mut self,
         sql: Sql,
@@ -23,16 +24,16 @@ impl Planner<'_> {
         merge: Merge,
         columns: Vec<StepColumn>,
     ) -> usize {
-        let same = self.steps.iter().position(|step| {
-            self.reuses
-                && step.sql == sql
-                && step.place == place
-                && step.merge == merge
-                && step.columns == columns
-                && !columns.is_empty()
-        });
-        if let Some(index) = same {
-            return index;
+        if self.reuses && !columns.is_empty() {
+            let alike =
+                |step: &Step| step.place == place && step.merge == merge && step.columns == columns;
+            let wanted = says(&mut self.forms, &sql);
+            let known = self.steps.iter().position(|step| {
+                alike(step) && (step.sql == sql || says(&mut self.forms, &step.sql) == wanted)
+            });
+            if let Some(index) = known {
+                return index;
+            }
         }
         self.steps.push(Step {
             name: format!("{}{}", self.prefix, self.steps.len() + 1),
@@ -233,6 +234,14 @@ impl Planner<'_> {
             }
         }
     }
+}
+
+/// What a text says; no other text says it where an alias may mean something else.
+fn says(forms: &mut HashMap<Sql, String>, sql: &Sql) -> String {
+    let known = forms.entry(sql.clone());
+    known
+        .or_insert_with_key(|sql| form(sql).unwrap_or_else(|| sql.to_string()))
+        .clone()
 }
 
 /// Whether values can be handed to another server: those of a row without a type cannot.

@@ -7,6 +7,7 @@
 //! ```
 //! Each server that any step needs has one transaction, and with it one snapshot, for all of them.
 
+mod joins;
 mod route;
 mod start;
 
@@ -149,6 +150,8 @@ impl Execution<'_> {
             Merge::Aggregate { .. } => Unrepresentable::Error,
             _ => Unrepresentable::Text,
         };
+        let joins = self.joins(step);
+        self.set_joins(index, &joins, "off").await?;
         let sent = self.sent(step, &first, columns, &[])?;
         let shard_schema = schema_of(&sent.columns);
         let (shards, returns) = self.scan(index, step, &sent, unrepresentable, true)?;
@@ -177,6 +180,8 @@ impl Execution<'_> {
                 site.session = Some(session);
             }
         }
+        // Steps behind it may run in the same session.
+        self.set_joins(index, &joins, "DEFAULT").await?;
         Ok(builder.finish())
     }
 
@@ -204,6 +209,7 @@ impl Execution<'_> {
             _ => described.len(),
         };
         let fitted = fitted(columns, &described, visible)?;
+        self.set_joins(index, &self.joins(step), "off").await?;
         let sent = self.sent(step, &first, fitted.columns, &fitted.casts)?;
         let (shards, _) = self.scan(index, step, &sent, user.unrepresentable, false)?;
         self.give_back_all().await;

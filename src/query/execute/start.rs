@@ -20,18 +20,29 @@ pub(in crate::query) async fn start(
     deadline: &Deadline,
 ) -> Result<(QueryStream, Analysis)> {
     let mut planning = query.planning;
+    match begin(query, planning, deadline).await {
+        // PostgreSQL can do what the merge cannot.
+        Err(error) if planning.decimals && error.is_unrepresentable() => {
+            planning.decimals = false;
+            plan_and_run(query, planning, deadline).await
+        }
+        begun => begun,
+    }
+}
+
+/// Runs the query as far as a value that no decimal holds may come up: a merge sees all rows before
+/// it gives its first.
+async fn begin(
+    query: &Request,
+    planning: PlanOptions,
+    deadline: &Deadline,
+) -> Result<(QueryStream, Analysis)> {
     let (mut rows, analysis) = plan_and_run(query, planning, deadline).await?;
     if !analysis.plan.decimals {
         return Ok((rows, analysis));
     }
-    // A value that no decimal holds comes up before the first row where a merge sees all rows first.
-    // PostgreSQL can then do what the merge cannot.
     match rows.next().await {
-        Some(Err(error)) if error.is_unrepresentable() => {
-            drop(rows);
-            planning.decimals = false;
-            plan_and_run(query, planning, deadline).await
-        }
+        Some(Err(error)) if error.is_unrepresentable() => Err(error),
         first => {
             let schema = rows.schema();
             let rows = stream::iter(first).chain(rows);

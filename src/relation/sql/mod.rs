@@ -20,6 +20,11 @@ pub(crate) struct StepRelation {
 }
 
 impl StepRelation {
+    /// How many there are.
+    pub(crate) fn rows(&self) -> u64 {
+        self.rows
+    }
+
     /// Writes `name(columns) AS (query)`; without its rows it is a relation of the same columns,
     /// with the same types.
     pub(crate) fn write_sql(&self, with_rows: bool, sql: &mut String) {

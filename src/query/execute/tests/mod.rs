@@ -2,6 +2,7 @@
 
 mod answers;
 mod failures;
+mod joins;
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};

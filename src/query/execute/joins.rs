@@ -1,0 +1,74 @@
+//! How PostgreSQL joins the rows of earlier steps: not in nested loops where they are many.
+//!
+//! Of rows that are written into a statement PostgreSQL knows how many there are, and nothing else.
+//! Behind a GROUP BY or a condition it takes them for one row, for which a nested loop is as good as any
+//! join; then thousands come, each with a loop over thousands. Hash and merge joins take time in
+//! proportion to what they join, and where neither will do PostgreSQL takes a nested loop all the
+//! same (`src/backend/optimizer/path/costsize.c`). It is only how the rows are found, and no answer
+//! depends on it.
+
+use super::{Execution, fault};
+use crate::error::Result;
+use crate::plan::{Place, Step};
+use crate::relation::StepRelation;
+
+/// Rows of which each may meet each other within a fraction of a second. So few are better looked up by
+/// index in a large table than joined to all of it.
+const FEW_ROWS: u64 = 1000;
+
+/// What is turned off: also compiling, which the cost that PostgreSQL gives to a nested loop that it
+/// should not take would start.
+const SETTINGS: [&str; 2] = ["enable_nestloop", "jit"];
+
+/// Settings could be read by this name only: system views and functions that do are refused.
+const READER: &str = "current_setting";
+
+impl Execution<'_> {
+    /// The settings that are turned off while a step runs: those that the user has not set.
+    ///
+    /// Only where one server has all rows. Shards join those of earlier steps to tables of their own,
+    /// by index, and know these.
+    pub(super) fn joins(&self, step: &Step) -> Vec<&'static str> {
+        let relations = step
+            .uses
+            .iter()
+            .filter_map(|used| self.relations.get(*used));
+        let rows: u64 = relations.flatten().map(StepRelation::rows).sum();
+        let is_on_shards = matches!(step.place, Place::Shards(_));
+        let reads_settings = || step.sql.to_string().to_lowercase().contains(READER);
+        if is_on_shards || rows <= FEW_ROWS || reads_settings() {
+            return Vec::new();
+        }
+        let of_cluster = self.query.cluster.topology().session();
+        let of_query = self.query.options.session.as_ref();
+        let is_set = |name: &str| {
+            let mut all = of_query.into_iter().chain([of_cluster]);
+            all.any(|session| session.settings().contains_key(name))
+        };
+        let settings = SETTINGS.into_iter();
+        settings.filter(|name| !is_set(name)).collect()
+    }
+
+    /// Gives settings a value on the servers that run a step.
+    pub(super) async fn set_joins(
+        &mut self,
+        index: usize,
+        settings: &[&str],
+        value: &str,
+    ) -> Result<()> {
+        if settings.is_empty() {
+            return Ok(());
+        }
+        let statements = settings
+            .iter()
+            .map(|name| format!("SET LOCAL {name} TO {value}"));
+        let sql = statements.collect::<Vec<_>>().join("; ");
+        for server in self.route.runs(index) {
+            let site = self.sites.get_mut(server);
+            let session = site.and_then(|site| site.session.as_mut());
+            let session = session.ok_or_else(|| fault("a step has no session"))?;
+            session.query(&sql).await?;
+        }
+        Ok(())
+    }
+}
