@@ -69,6 +69,32 @@ impl QueryStream {
         self.try_collect().await
     }
 
+    /// What is made of these rows, in a stream that still ends when this one has to: by its deadline or
+    /// its [`CancelHandle`](crate::CancelHandle), also while nobody asks for the next batch.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use arrow::datatypes::Schema;
+    /// # use futures::{StreamExt, stream};
+    /// # use merganser::{QueryStream, arrow};
+    /// let rows = QueryStream::new(Arc::new(Schema::empty()), stream::empty());
+    /// let schema = rows.schema();
+    /// let counted = rows.transform(schema, |rows| {
+    ///     rows.inspect(|batch| eprintln!("{:?}", batch.as_ref().map(|batch| batch.num_rows())))
+    /// });
+    /// # drop(counted);
+    /// ```
+    pub fn transform<S>(self, schema: SchemaRef, transform: impl FnOnce(Self) -> S) -> Self
+    where
+        S: Stream<Item = Result<RecordBatch>> + Send + 'static,
+    {
+        let interrupt = self.interrupt.clone();
+        Self {
+            interrupt,
+            ..Self::new(schema, transform(self))
+        }
+    }
+
     /// The same rows, unless the interrupt comes before their end: then its error, whether or not
     /// rows are there, and the query is cancelled even if nobody asks for the next batch.
     ///
@@ -141,4 +167,38 @@ impl std::fmt::Debug for QueryStream {
 /// Locks, also after a panic: a stream that panicked is not asked again.
 fn lock(batches: &Mutex<Option<Batches>>) -> std::sync::MutexGuard<'_, Option<Batches>> {
     batches.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::Schema;
+    use futures::stream;
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[tokio::test]
+    async fn what_is_made_of_a_stream_ends_when_that_has_to() {
+        let schema = Arc::new(Schema::empty());
+        let batch = RecordBatch::new_empty(schema.clone());
+        let rows = QueryStream::new(
+            schema.clone(),
+            stream::repeat_with(move || Ok(batch.clone())),
+        );
+        let (end, ended) = oneshot::channel::<()>();
+        let interrupt = async {
+            let _ = ended.await;
+            Arc::new(Error::new(ErrorKind::Timeout, "late"))
+        };
+        let rows = rows.interrupted_by(interrupt.boxed().shared());
+        let mut made = rows.transform(schema, |rows| rows.map(|batch| batch));
+        made.next().await.unwrap().unwrap();
+        let interruption = made.interruption();
+        end.send(()).unwrap();
+        assert_eq!(interruption.await.kind(), ErrorKind::Timeout);
+        let error = made.next().await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+        assert!(made.next().await.is_none());
+    }
 }

@@ -28,13 +28,13 @@ pub(crate) use self::describe::{Described, DescribedColumn};
 #[cfg(feature = "datafusion")]
 pub(crate) use self::pool::Permit;
 pub(crate) use self::pool::{Opening, Pools, Session};
-use self::socket::{Address, Socket};
+use self::socket::{Address, CancelSocket, Socket};
 pub(crate) use self::tap::CopyEvent;
 use self::tap::{Tap, TapHandle};
 use crate::config::{ConnectParams, Endpoint, Host, SslMode, TargetSessionAttrs};
 use crate::error::{Error, ErrorKind, Phase, Result};
 
-/// How long to try to open the connection that a cancel request goes over.
+/// How long a cancel request may take, until its server has closed the connection that it went over.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
 /// What `pg_stat_activity` shows unless the connection string says otherwise.
 const APPLICATION_NAME: &str = "merganser";
@@ -79,7 +79,7 @@ impl Canceller {
         let cancel = async {
             let (socket, _) = self.route.open(self.route.tls.is_some()).await?;
             self.token
-                .cancel_query_raw(socket, NoTls)
+                .cancel_query_raw(CancelSocket(socket), NoTls)
                 .await
                 .map_err(|error| driver_error(error, Phase::Connect))
         };

@@ -47,15 +47,17 @@ pub(super) fn rename(stream: QueryStream, schema: SchemaRef) -> QueryStream {
         return stream;
     }
     let names = Arc::clone(&schema);
-    let batches = stream.map(move |batch| {
-        let batch = batch?;
-        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        let columns = batch.columns().to_vec();
-        RecordBatch::try_new_with_options(Arc::clone(&names), columns, &options).map_err(|source| {
-            Error::new(ErrorKind::Export, "cannot rename the columns").with_source(source)
+    stream.transform(schema, |stream| {
+        stream.map(move |batch| {
+            let batch = batch?;
+            let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+            let columns = batch.columns().to_vec();
+            let renamed = RecordBatch::try_new_with_options(Arc::clone(&names), columns, &options);
+            renamed.map_err(|source| {
+                Error::new(ErrorKind::Export, "cannot rename the columns").with_source(source)
+            })
         })
-    });
-    QueryStream::new(schema, batches)
+    })
 }
 
 fn refused(name: &str, format: Format) -> Error {

@@ -4,7 +4,8 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread;
 
 use tempfile::TempPath;
 
@@ -53,11 +54,12 @@ impl Destination {
     /// it is complete; a symbolic link is followed, as the `>` of a shell does. Anything else (FIFO,
     /// terminal, `/dev/null`) is written in place, because a rename would replace the device.
     ///
-    /// Opening a FIFO waits until someone reads it.
+    /// Nobody has to read a FIFO yet: what is written waits for its reader, and the deadline of the
+    /// query goes on meanwhile.
     ///
     /// # Errors
     /// [`ErrorKind::Export`] when the path is a directory, its directory does not exist, or may not
-    /// be written to.
+    /// be written to. That a FIFO may not be written to is found when its first bytes are.
     pub fn open(&self) -> Result<Output> {
         match self {
             Self::Stdout => open_stdout(),
@@ -286,6 +288,58 @@ impl std::fmt::Debug for Target {
     }
 }
 
+/// A FIFO, which opens when somebody reads it. A thread waits for that, so that a query that ends
+/// before is not held up; whoever writes waits for the thread.
+enum Fifo {
+    Opening(mpsc::Receiver<io::Result<File>>),
+    Open(File),
+}
+
+impl Fifo {
+    fn open(path: PathBuf) -> io::Result<Self> {
+        // With room for the file, which is closed where nobody writes to it any more: its reader
+        // then sees the end.
+        let (sender, receiver) = mpsc::sync_channel(1);
+        let open = move || {
+            let _ = sender.send(OpenOptions::new().write(true).open(path));
+        };
+        thread::Builder::new().spawn(open)?;
+        Ok(Self::Opening(receiver))
+    }
+
+    fn file(&mut self) -> io::Result<&mut File> {
+        if let Self::Opening(file) = self {
+            *self = Self::Open(file.recv().map_err(io::Error::other)??);
+        }
+        match self {
+            Self::Open(file) => Ok(file),
+            Self::Opening(_) => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+}
+
+impl Write for Fifo {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file()?.write(bytes)
+    }
+
+    /// Also of no bytes at all: the reader waits for their end.
+    fn flush(&mut self) -> io::Result<()> {
+        self.file()?.flush()
+    }
+}
+
+#[cfg(unix)]
+fn is_fifo(existing: &fs::Metadata) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    existing.file_type().is_fifo()
+}
+
+#[cfg(not(unix))]
+fn is_fifo(_: &fs::Metadata) -> bool {
+    false
+}
+
 fn open_stdout() -> Result<Output> {
     let name = "standard output";
     let open = || -> io::Result<Box<dyn Write + Send>> {
@@ -331,6 +385,10 @@ fn open_path(shown: &Path) -> Result<Output> {
                 io::ErrorKind::IsADirectory.into(),
                 Some("give the path of a file, not of a directory".to_owned()),
             ));
+        }
+        if is_fifo(existing) {
+            let fifo = Fifo::open(path).map_err(|error| fail(error, None))?;
+            return Ok(Output::new(name, Target::InPlace(Box::new(fifo)), None));
         }
         // A link in /dev or /proc stands for an open file: what is renamed over it replaces the link.
         let in_place = !existing.is_file() || is_device_link(&path);
@@ -425,6 +483,7 @@ fn hint(error: &io::Error) -> Option<&'static str> {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             Some("free some space on the disk, or write to another one")
         }
+        io::ErrorKind::PermissionDenied => Some("choose a path that you may write to"),
         io::ErrorKind::FileTooLarge => Some("raise the limit of the file size (ulimit -f)"),
         _ => None,
     }

@@ -235,6 +235,34 @@ async fn prepare(url: &str, name: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_is_cancelled_ends_behind_a_pooler() {
+    let Some(names) = databases() else { return };
+    let Some(mut pooler) = Pooler::start("transaction", 3) else {
+        return;
+    };
+    let server = support::server().unwrap();
+    let servers: Vec<_> = names.iter().map(|name| server.url(name)).collect();
+    for round in 0..5 {
+        // Each as a program that is interrupted, and closes its connections before it ends.
+        let cluster = Cluster::new(topology(&pooler.urls(&names))).unwrap();
+        let query = cluster.fan_out("select pg_sleep(600)");
+        let handle = query.cancel_handle();
+        let running = tokio::spawn(query.collect());
+        while support::active(&servers) < servers.len() {
+            assert!(!running.is_finished(), "{:?}", running.await);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        handle.cancel();
+        let error = running.await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Cancelled, "{error:?}");
+        cluster.close().await;
+        assert!(support::none_active(&servers), "{round}: queries still run");
+        let ended = pooler.process.try_wait().unwrap();
+        assert_eq!(ended, None, "{round}: pgbouncer has ended");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_pool_in_statement_mode_is_refused_with_the_cure() {
     let Some(names) = databases() else { return };
     let Some(pooler) = Pooler::start("statement", 2) else {

@@ -106,17 +106,18 @@ impl Display {
     }
 
     /// Clears the display when the first rows are there: they go to the same terminal.
-    pub(crate) fn until_first_rows(&self, mut rows: QueryStream) -> QueryStream {
+    pub(crate) fn until_first_rows(&self, rows: QueryStream) -> QueryStream {
         let screen = self.screen.clone();
         let schema = rows.schema();
-        let batches = stream::poll_fn(move |context| {
-            let next = rows.poll_next_unpin(context);
-            if next.is_ready() {
-                screen.clear();
-            }
-            next
-        });
-        QueryStream::new(schema, batches)
+        rows.transform(schema, |mut rows| {
+            stream::poll_fn(move |context| {
+                let next = rows.poll_next_unpin(context);
+                if next.is_ready() {
+                    screen.clear();
+                }
+                next
+            })
+        })
     }
 }
 

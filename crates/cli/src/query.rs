@@ -216,7 +216,7 @@ impl Job {
         verifier: Option<&Verifier>,
         display: &Display,
     ) -> Result<(Summary, Option<Box<dyn fmt::Display>>), Error> {
-        // On a thread of its own: to open a FIFO is to wait for its reader.
+        // On a thread of its own: a device, or a file of another machine, may take its time.
         let destination = self.destination.clone();
         let output = blocking(move || destination.open()).await?;
         let (mut rows, analysis) = query.stream(self.args.analyze).await?;

@@ -103,22 +103,24 @@ impl Verifier {
         same_columns(&*self.reference.clone().describe().await?, &schema)?;
         let found = Rows::new(schema.clone(), self.memory);
         let verifier = self.clone();
-        let batches = stream::try_unfold(Some((rows, found)), move |state| {
-            let verifier = verifier.clone();
-            async move {
-                let Some((mut rows, mut found)) = state else {
-                    return Ok(None);
-                };
-                match rows.next().await.transpose()? {
-                    Some(batch) => {
-                        found.push(&batch)?;
-                        Ok(Some((batch, Some((rows, found)))))
+        let compared = |rows: QueryStream| {
+            stream::try_unfold(Some((rows, found)), move |state| {
+                let verifier = verifier.clone();
+                async move {
+                    let Some((mut rows, mut found)) = state else {
+                        return Ok(None);
+                    };
+                    match rows.next().await.transpose()? {
+                        Some(batch) => {
+                            found.push(&batch)?;
+                            Ok(Some((batch, Some((rows, found)))))
+                        }
+                        None => verifier.compare(found).await.map(|()| None),
                     }
-                    None => verifier.compare(found).await.map(|()| None),
                 }
-            }
-        });
-        Ok(QueryStream::new(schema, batches))
+            })
+        };
+        Ok(rows.transform(schema, compared))
     }
 
     /// What came of it; `None` before a stream has ended, and if it ended in an error.
