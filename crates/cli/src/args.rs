@@ -432,7 +432,7 @@ Exit codes:
   3    Refused: the answer would not be exact, or a bound on rows, bytes or memory was met
   4    A shard cannot be reached, or does not let us in
   5    The time of --timeout is over
-  130  Interrupted by Ctrl-C (143 by SIGTERM): queries cancelled, no file left behind
+  130  Interrupted by Ctrl-C (143 by SIGTERM, 129 by SIGHUP): queries cancelled, no file left behind
 ";
 
 const QUERY_HELP: &str = "\
