@@ -143,7 +143,9 @@ impl FanOut {
     /// spills to disk beyond. 1 GiB unless set.
     ///
     /// An eighth of it is for batches that wait for their reader; under [`Order::Shard`] all of it,
-    /// and shards whose turn has not come wait when it is full.
+    /// and shards whose turn has not come wait when it is full. A row that is longer than a quarter of
+    /// it, and than 1 MiB, is refused ([`ErrorKind::Limit`](crate::ErrorKind::Limit)), because it is
+    /// held several times over while it becomes output; several shards with such rows hold one each.
     pub fn with_memory(mut self, bytes: usize) -> Self {
         self.options.memory = bytes;
         self

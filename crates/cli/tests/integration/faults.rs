@@ -239,6 +239,29 @@ fn a_value_that_does_not_fit() {
 }
 
 #[test]
+fn a_row_that_does_not_fit_into_memory() {
+    let Some(scene) = Scene::new(2) else { return };
+    let memory = ["--memory", "16MiB", "-o"];
+    for output in ["a.csv", "a.parquet"] {
+        // In one value, in many, and behind rows that do fit.
+        for sql in [
+            "SELECT repeat('x', 6000000) AS a",
+            "SELECT repeat('x', 3000000) AS a, repeat('x', 3000000) AS b",
+            "SELECT repeat('x', 100 * n * n) AS a FROM generate_series(1, 300) n",
+        ] {
+            let error = scene.failure_of(3, &[&memory[..], &[output, sql]].concat());
+            assert_contains(&error, "a row is longer than 4194304 bytes");
+            assert_contains(&error, "hint: give the query more memory (--memory");
+            scene.wait_until_active(0);
+        }
+        let sql = "SELECT repeat('x', 4000000) AS a FROM generate_series(1, 10)";
+        let done = scene.query(&[&memory[..], &[output, sql]].concat()).run();
+        assert_eq!(done.code, 0, "{}", done.stderr);
+        fs::remove_file(scene.path(output)).unwrap();
+    }
+}
+
+#[test]
 fn a_failure_leaves_the_file_that_was_there() {
     let Some(scene) = Scene::new(1) else { return };
     fs::write(scene.path("a.csv"), "old").unwrap();
