@@ -28,6 +28,7 @@ pub struct QueryStream {
     /// `None` after the end.
     batches: Arc<Mutex<Option<Batches>>>,
     interrupt: Option<Interrupt>,
+    failure: Option<Interrupt>,
     ended: bool,
     /// Drops the batches once the interrupt comes, also while nobody asks for one.
     _watcher: Option<AbortOnDropHandle<()>>,
@@ -48,6 +49,7 @@ impl QueryStream {
             schema,
             batches: Arc::new(Mutex::new(Some(batches.boxed()))),
             interrupt: None,
+            failure: None,
             ended: false,
             _watcher: None,
         }
@@ -88,9 +90,10 @@ impl QueryStream {
     where
         S: Stream<Item = Result<RecordBatch>> + Send + 'static,
     {
-        let interrupt = self.interrupt.clone();
+        let (interrupt, failure) = (self.interrupt.clone(), self.failure.clone());
         Self {
             interrupt,
+            failure,
             ..Self::new(schema, transform(self))
         }
     }
@@ -102,7 +105,9 @@ impl QueryStream {
     /// Outside a tokio runtime.
     pub(crate) fn interrupted_by(self, interrupt: Interrupt) -> Self {
         let (schema, interrupting) = (self.schema(), interrupt.clone());
+        let failure = self.failure.clone();
         let mut stream = Self::new(schema, self);
+        stream.failure = failure;
         // Not held: with the stream its batches go, at once.
         let batches = Arc::downgrade(&stream.batches);
         let watcher = tokio::spawn(async move {
@@ -115,15 +120,33 @@ impl QueryStream {
         stream
     }
 
-    /// Waits for what ends this stream early; for ever if nothing does.
+    /// The same rows, of which this tells when they fail: whoever asks for them hears of it anyway, but
+    /// not whoever is busy with the last batch.
+    pub(crate) fn failing_with(self, failure: Interrupt) -> Self {
+        Self {
+            failure: Some(failure),
+            ..self
+        }
+    }
+
+    /// Waits for what ends this stream early, also while nobody asks for a batch; for ever if nothing
+    /// does.
     pub(crate) fn interruption(&self) -> impl Future<Output = Error> + Send + 'static {
-        let interrupt = self.interrupt.clone();
+        let (interrupt, failure) = (self.interrupt.clone(), self.failure.clone());
         async move {
-            match interrupt {
-                Some(interrupt) => interrupt.await.copy(),
-                None => std::future::pending().await,
+            tokio::select! {
+                biased;
+                error = happens(interrupt) => error,
+                error = happens(failure) => error,
             }
         }
+    }
+}
+
+async fn happens(interrupt: Option<Interrupt>) -> Error {
+    match interrupt {
+        Some(interrupt) => interrupt.await.copy(),
+        None => std::future::pending().await,
     }
 }
 

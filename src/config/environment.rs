@@ -47,8 +47,8 @@ impl Environment {
         self
     }
 
-    /// Sets the home directory, in which `.pgpass`, `.pg_service.conf` and `.postgresql/root.crt`
-    /// are looked for.
+    /// Sets the home directory, in which `.pgpass`, `.pg_service.conf` and, in `.postgresql`,
+    /// `root.crt`, `root.crl`, `postgresql.crt` and `postgresql.key` are looked for.
     #[must_use]
     pub fn with_home(mut self, directory: impl Into<PathBuf>) -> Self {
         self.home = Some(directory.into());

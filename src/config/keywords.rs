@@ -91,16 +91,16 @@ pub(super) static KEYWORDS: [Keyword; 53] = [
         Some("PGSSLMINPROTOCOLVERSION"),
         Only(&["TLSv1.2", "TLSv1.1", "TLSv1"]),
     ),
-    keyword("sslcert", Some("PGSSLCERT"), Only(&[])),
+    keyword("sslcert", Some("PGSSLCERT"), Used),
     keyword(
         "sslcertmode",
         Some("PGSSLCERTMODE"),
         Only(&["allow", "disable"]),
     ),
     keyword("sslcompression", Some("PGSSLCOMPRESSION"), Ignored),
-    keyword("sslcrl", Some("PGSSLCRL"), Only(&[])),
-    keyword("sslcrldir", Some("PGSSLCRLDIR"), Only(&[])),
-    keyword("sslkey", Some("PGSSLKEY"), Only(&[])),
+    keyword("sslcrl", Some("PGSSLCRL"), Used),
+    keyword("sslcrldir", Some("PGSSLCRLDIR"), Used),
+    keyword("sslkey", Some("PGSSLKEY"), Used),
     keyword("sslkeylogfile", None, Ignored),
     keyword("sslmode", Some("PGSSLMODE"), Used),
     keyword(
@@ -227,9 +227,8 @@ mod tests {
             check(name, value).unwrap();
         }
         for (name, value) in [
-            ("sslcert", "c"),
-            ("sslkey", "c"),
-            ("sslcrl", "c"),
+            ("sslcertmode", "require"),
+            ("sslpassword", "secret"),
             ("channel_binding", "require"),
             ("require_auth", "scram-sha-256"),
             ("sslnegotiation", "direct"),

@@ -26,7 +26,9 @@ use std::path::Path;
 pub use connection_string::ConnectionString;
 pub use duration::parse_duration;
 pub use environment::Environment;
-pub(crate) use params::{ConnectParams, Endpoint, Host, SslMode, SslRootCert, TargetSessionAttrs};
+pub(crate) use params::{
+    ClientCert, ConnectParams, Endpoint, Host, SslMode, SslRootCert, TargetSessionAttrs,
+};
 pub use secret::Secret;
 pub use session::SessionSettings;
 pub(crate) use session::{PINNED, UNLIMITED};

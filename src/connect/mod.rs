@@ -5,9 +5,11 @@
 //! [`tap`], by which COPY data reaches the decoder without passing through it, and statements are
 //! described without names.
 
+mod client_cert;
 mod describe;
 mod hint;
 mod pool;
+mod revocation;
 mod socket;
 mod tap;
 mod tls;

@@ -400,6 +400,12 @@ impl Drop for Session {
 /// that a query took outlive it otherwise.
 const END: &str = "ROLLBACK; SELECT pg_catalog.pg_advisory_unlock_all()";
 
+/// Lets a server notice within seconds that we were killed, and end what it does for us; PostgreSQL
+/// has that since version 14, on Linux first. An interval that somebody has set stays as it is.
+const NOTICE_THE_END: &str = "SELECT pg_catalog.set_config('client_connection_check_interval', '2s', true) \
+     WHERE pg_catalog.current_setting('client_connection_check_interval', true) = '0' \
+     AND pg_catalog.version() LIKE '%linux%'";
+
 /// `BEGIN` and the settings that every query finds, as one text of several statements.
 ///
 /// `SET LOCAL` ends with the transaction, so that a pooler in transaction mode may stand between.
@@ -435,6 +441,7 @@ fn begin_sql(settings: &SessionSettings) -> Result<String> {
              WHERE pg_catalog.current_setting('{name}', true) IS NOT NULL"
         );
     }
+    let _ = write!(sql, "; {NOTICE_THE_END}");
     // A list of schemas, in which quotes and commas have their meaning: set_config reads it as
     // SET does not.
     if let Some(path) = settings.search_path() {
@@ -465,6 +472,7 @@ mod tests {
             "SET LOCAL statement_timeout = E'1500ms'",
             "SET LOCAL work_mem = E'64MB'",
             "set_config('transaction_timeout', '0', true) WHERE",
+            "set_config('client_connection_check_interval', '2s', true) WHERE",
             "set_config('search_path', E'a, \"B c\"', true)",
         ] {
             assert!(sql.contains(part), "{sql}");

@@ -1,8 +1,9 @@
-//! TLS: asking the server for it, and whom to trust.
+//! TLS: asking the server for it, whom to trust, and who we are.
 
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{VerifierBuilderError, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -15,6 +16,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::socket::Socket;
+use super::{client_cert, revocation};
 use crate::config::{ConnectParams, SslMode, SslRootCert};
 use crate::error::{Error, ErrorKind, Phase, Result};
 
@@ -56,7 +58,7 @@ pub(crate) async fn negotiate(
         .map_err(|error| {
             tls_error("the TLS handshake failed")
                 .with_source(error)
-                .with_hint("check sslmode and sslrootcert, and the host name against the server's certificate")
+                .with_hint("check sslmode and sslrootcert, the host name against the server's certificate, and what sslcrl or ~/.postgresql/root.crl says of it")
         })?;
     Ok(Some(Socket::Tls(Box::new(stream))))
 }
@@ -73,7 +75,9 @@ pub(crate) fn client_config(params: &ConnectParams) -> Result<Arc<ClientConfig>>
         .with_safe_default_protocol_versions()
         .map_err(|error| tls_error("TLS cannot be set up").with_source(error))?;
     let trust = match (params.ssl_mode, &params.ssl_root_cert) {
-        (SslMode::VerifyCa | SslMode::VerifyFull, Some(roots)) => Some(Trust::read(roots)?),
+        (SslMode::VerifyCa | SslMode::VerifyFull, Some(roots)) => {
+            Some(Trust::read(roots, params, &provider)?)
+        }
         (SslMode::VerifyCa | SslMode::VerifyFull, None) => {
             return Err(tls_error("no root certificates to verify the server with")
                 .with_hint("set sslrootcert"));
@@ -88,57 +92,56 @@ pub(crate) fn client_config(params: &ConnectParams) -> Result<Arc<ClientConfig>>
             verify_name: params.ssl_mode == SslMode::VerifyFull,
             algorithms,
             provider,
-        }))
-        .with_no_client_auth();
+        }));
+    let config = match &params.ssl_client_cert {
+        Some(files) => client_cert::authenticate(config, files)?,
+        None => config.with_no_client_auth(),
+    };
     Ok(Arc::new(config))
 }
 
 /// Whom to trust.
 #[derive(Debug)]
 struct Trust {
-    roots: RootCertStore,
-    /// The certificates of the file as they are.
+    /// Verifies chain, revocation and name, in this order.
+    verifier: Arc<WebPkiServerVerifier>,
+    /// The certificates of the file as they are, which a server may show as its own; none where
+    /// certificates can be revoked, because nothing says whether these are.
     certificates: Vec<CertificateDer<'static>>,
 }
 
 impl Trust {
-    fn read(source: &SslRootCert) -> Result<Self> {
-        let mut trust = Self {
-            roots: RootCertStore::empty(),
-            certificates: Vec::new(),
-        };
-        match source {
-            SslRootCert::File(path) => {
-                let unreadable = |error: rustls::pki_types::pem::Error| {
-                    Error::new(
-                        ErrorKind::Config,
-                        format!("cannot read the root certificates in {}", path.display()),
-                    )
-                    .with_source(error)
-                    .with_hint("sslrootcert has to be a PEM file")
-                };
-                for certificate in CertificateDer::pem_file_iter(path).map_err(unreadable)? {
-                    let certificate = certificate.map_err(unreadable)?;
-                    trust.roots.add(certificate.clone()).map_err(|error| {
-                        Error::new(
-                            ErrorKind::Config,
-                            format!("a certificate in {} cannot be used", path.display()),
-                        )
-                        .with_source(error)
-                    })?;
-                    trust.certificates.push(certificate);
-                }
-            }
-            SslRootCert::System => {
-                let found = rustls_native_certs::load_native_certs().certs;
-                trust.roots.add_parsable_certificates(found);
-            }
+    fn read(
+        source: &SslRootCert,
+        params: &ConnectParams,
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<Self> {
+        let (roots, mut certificates) = read_roots(source)?;
+        let crls = revocation::read(params.ssl_crl.as_deref(), params.ssl_crl_dir.as_deref())?;
+        if !crls.is_empty() {
+            certificates.clear();
         }
-        match trust.roots.is_empty() {
-            false => Ok(trust),
-            true => Err(Error::new(ErrorKind::Config, "no root certificates found")
-                .with_hint("set sslrootcert to a PEM file with the authority of the server")),
-        }
+        // As libpq has OpenSSL do it: the whole chain, by lists that are neither missing nor old.
+        let verifier =
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+                .with_crls(crls)
+                .enforce_revocation_expiration()
+                .build();
+        let verifier = verifier.map_err(|error| {
+            let said = match &error {
+                VerifierBuilderError::InvalidCrl(_) => "a list of revoked certificates",
+                _ => "the root certificates",
+            };
+            Error::new(ErrorKind::Config, format!("cannot use {said}"))
+                .with_source(error)
+                .with_hint(
+                    "a list is made with `openssl ca -gencrl`, as version 2 (crl_extensions)",
+                )
+        })?;
+        Ok(Self {
+            verifier,
+            certificates,
+        })
     }
 
     /// Whether the server shows a certificate that is itself among the trusted ones, and an
@@ -151,6 +154,51 @@ impl Trust {
                 if format!("{:?}", other.0) == "CaUsedAsEndEntity"
         ) && self.certificates.contains(end_entity)
     }
+}
+
+/// The certificates of `sslrootcert`, and as they stand in the file.
+fn read_roots(source: &SslRootCert) -> Result<(RootCertStore, Vec<CertificateDer<'static>>)> {
+    let (mut roots, mut certificates) = (RootCertStore::empty(), Vec::new());
+    match source {
+        SslRootCert::File(path) => {
+            let unreadable = |error: rustls::pki_types::pem::Error| {
+                Error::new(
+                    ErrorKind::Config,
+                    format!("cannot read the root certificates in {}", path.display()),
+                )
+                .with_source(error)
+                .with_hint("sslrootcert has to be a PEM file")
+            };
+            for certificate in CertificateDer::pem_file_iter(path).map_err(unreadable)? {
+                let certificate = certificate.map_err(unreadable)?;
+                roots.add(certificate.clone()).map_err(|error| {
+                    Error::new(
+                        ErrorKind::Config,
+                        format!("a certificate in {} cannot be used", path.display()),
+                    )
+                    .with_source(error)
+                })?;
+                certificates.push(certificate);
+            }
+        }
+        SslRootCert::System => {
+            let found = rustls_native_certs::load_native_certs().certs;
+            roots.add_parsable_certificates(found);
+        }
+    }
+    match roots.is_empty() {
+        false => Ok((roots, certificates)),
+        true => Err(Error::new(ErrorKind::Config, "no root certificates found")
+            .with_hint("set sslrootcert to a PEM file with the authority of the server")),
+    }
+}
+
+fn is_about_the_name(error: &rustls::Error) -> bool {
+    use CertificateError::{NotValidForName, NotValidForNameContext};
+    matches!(
+        error,
+        rustls::Error::InvalidCertificate(NotValidForName | NotValidForNameContext { .. })
+    )
 }
 
 /// Verifies what `sslmode` says: chain and name (`verify-full`), the chain (`verify-ca`), or nothing
@@ -169,29 +217,33 @@ impl ServerCertVerifier for Verifier {
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
+        ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         let Some(trust) = &self.trust else {
             return Ok(ServerCertVerified::assertion());
         };
-        let certificate = ParsedCertificate::try_from(end_entity)?;
-        let chain = rustls::client::verify_server_cert_signed_by_trust_anchor(
-            &certificate,
-            &trust.roots,
+        let verdict = trust.verifier.verify_server_cert(
+            end_entity,
             intermediates,
+            server_name,
+            ocsp_response,
             now,
-            self.algorithms.all,
         );
-        if let Err(error) = chain
-            && !trust.names(end_entity, &error)
-        {
-            return Err(error);
+        match verdict {
+            Err(error) if trust.names(end_entity, &error) => {
+                if self.verify_name {
+                    let certificate = ParsedCertificate::try_from(end_entity)?;
+                    rustls::client::verify_server_name(&certificate, server_name)?;
+                }
+                Ok(ServerCertVerified::assertion())
+            }
+            // The name is looked at last.
+            Err(error) if is_about_the_name(&error) && !self.verify_name => {
+                Ok(ServerCertVerified::assertion())
+            }
+            verdict => verdict,
         }
-        if self.verify_name {
-            rustls::client::verify_server_name(&certificate, server_name)?;
-        }
-        Ok(ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(

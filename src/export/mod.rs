@@ -444,7 +444,8 @@ pub async fn write(
 /// Returns the number of rows.
 ///
 /// # Errors
-/// Those of the stream, unchanged, its deadline among them also while the writer is at work; else
+/// Those of the stream, unchanged; its deadline, and that one of its shards fails, also while the
+/// writer is at work; else
 /// [`ErrorKind::Export`] for those of `open` and of the writer, and for a panic in it.
 ///
 /// # Cancel safety
@@ -459,8 +460,9 @@ where
     let interruption = stream.interruption();
     tokio::select! {
         biased;
-        error = interruption => Err(error),
+        // What is written is written, and an error of the stream itself has its source.
         written = drive(stream, open, progress) => written,
+        error = interruption => Err(error),
     }
 }
 

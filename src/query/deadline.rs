@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
+use tokio::sync::SetOnce;
 use tokio::time::{Instant, sleep_until};
 
 use super::CancelHandle;
@@ -21,6 +22,8 @@ pub(super) struct Deadline {
     progress: ScanProgress,
     /// What is going on before any shard runs the query.
     part: Arc<Mutex<Option<Part>>>,
+    /// The first error among the rows.
+    failure: Arc<SetOnce<Arc<Error>>>,
 }
 
 /// A part of a query, and what to say if it does not end in time.
@@ -38,7 +41,14 @@ impl Deadline {
             cancel,
             progress,
             part: Arc::default(),
+            failure: Arc::default(),
         }
+    }
+
+    /// The rows of a shard have failed, and with them the query, whatever becomes of the others.
+    pub(super) fn failed(&self, error: &Error) {
+        // Only the first in time counts.
+        let _ = self.failure.set(Arc::new(error.copy()));
     }
 
     /// The work, or an error in place of what is not done in time.
@@ -51,9 +61,13 @@ impl Deadline {
         }
     }
 
-    /// The stream, with an error in place of what does not come in time.
+    /// The stream, with an error in place of what does not come in time, and told at once of what has
+    /// [`failed`](Self::failed).
     pub(super) fn bound(self, stream: QueryStream) -> QueryStream {
+        let failure = self.failure.clone();
+        let failed = async move { failure.wait().await.clone() };
         let over = async move { Arc::new(self.over().await) };
+        let stream = stream.failing_with(failed.boxed().shared());
         stream.interrupted_by(over.boxed().shared())
     }
 

@@ -9,6 +9,7 @@ use arrow::record_batch::RecordBatchWriter;
 use futures::FutureExt;
 use futures::stream::StreamExt;
 
+use super::deadline::Deadline;
 use super::options::Options;
 use super::{CancelHandle, settle};
 use crate::cluster::Cluster;
@@ -142,7 +143,9 @@ impl FanOut {
     /// spills to disk beyond. 1 GiB unless set.
     ///
     /// An eighth of it is for batches that wait for their reader; under [`Order::Shard`] all of it,
-    /// and shards whose turn has not come wait when it is full.
+    /// and shards whose turn has not come wait when it is full. A row that is longer than a quarter of
+    /// it, and than 1 MiB, is refused ([`ErrorKind::Limit`](crate::ErrorKind::Limit)), because it is
+    /// held several times over while it becomes output; several shards with such rows hold one each.
     pub fn with_memory(mut self, bytes: usize) -> Self {
         self.options.memory = bytes;
         self
@@ -248,7 +251,7 @@ impl FanOut {
     ///   [`CancelHandle::cancel`].
     pub async fn stream(self) -> Result<QueryStream> {
         let deadline = self.options.deadline();
-        let rows = deadline.within(self.start().boxed()).await?;
+        let rows = deadline.within(self.start(&deadline).boxed()).await?;
         Ok(deadline.bound(rows))
     }
 
@@ -264,13 +267,12 @@ impl FanOut {
             return self.stream().await?.collect().await;
         }
         let order = self.options.order.unwrap_or_default();
-        self.options
-            .deadline()
-            .within(async {
-                let streams = self.scan().boxed().await?;
-                merge::collect(streams, order).await
-            })
-            .await
+        let deadline = self.options.deadline();
+        let collected = async {
+            let streams = self.scan(&deadline).boxed().await?;
+            merge::collect(streams, order).await
+        };
+        deadline.within(collected).await
     }
 
     /// Runs the query to its end into a writer, which is opened with the schema once that is
@@ -293,8 +295,8 @@ impl FanOut {
         export::pump(stream, open, &export::Progress::default()).await
     }
 
-    async fn start(&self) -> Result<QueryStream> {
-        let streams = self.scan().await?;
+    async fn start(&self, deadline: &Deadline) -> Result<QueryStream> {
+        let streams = self.scan(deadline).await?;
         #[cfg(feature = "datafusion")]
         if let Some(sql) = &self.merge_sql {
             return self.merge(streams, sql).await;
@@ -317,7 +319,7 @@ impl FanOut {
     }
 
     /// The rows of each shard, ready to be read.
-    async fn scan(&self) -> Result<Vec<QueryStream>> {
+    async fn scan(&self, deadline: &Deadline) -> Result<Vec<QueryStream>> {
         let prepared = self.prepare().await?;
         let options = self.options.batches(self.options.types.unrepresentable);
         let statement = &prepared.statement;
@@ -330,8 +332,12 @@ impl FanOut {
                 let columns = prepared.columns.clone();
                 let rows = scan::rows(session, sql, columns, &options, counters, None);
                 let schema = rows.schema();
-                let rows =
-                    rows.map(|batch| batch.map_err(|error| error.with_sql_origin(SqlOrigin::User)));
+                let deadline = deadline.clone();
+                let rows = rows.map(move |batch| {
+                    batch
+                        .map_err(|error| error.with_sql_origin(SqlOrigin::User))
+                        .inspect_err(|error| deadline.failed(error))
+                });
                 Ok(QueryStream::new(schema, rows))
             })
             .collect()

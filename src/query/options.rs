@@ -21,6 +21,11 @@ use crate::types::{Column, TypeOptions, Unrepresentable};
 
 /// The memory budget unless set otherwise: 1 GiB.
 pub const DEFAULT_MEMORY: usize = 1 << 30;
+/// How much of the budget one row may take. It is held as it came, as a value of its batch, and once
+/// or twice in a form of the output.
+const ROW_SHARE: usize = 4;
+/// A row that is never too long: 1 MiB.
+const SHORT_ROW: usize = 1 << 20;
 /// How much of the budget batches that wait for their reader may take.
 const QUEUE_SHARE: usize = 8;
 
@@ -108,6 +113,7 @@ impl Options {
         BatchOptions {
             rows: self.batch_rows,
             bytes: self.batch_bytes,
+            longest_row: (self.memory / ROW_SHARE).max(SHORT_ROW),
             unrepresentable,
         }
     }

@@ -20,6 +20,8 @@ use crate::types::{Column, Unrepresentable};
 pub(crate) struct BatchOptions {
     pub(crate) rows: usize,
     pub(crate) bytes: usize,
+    /// The most bytes of one row, about: it is held whole before it is decoded.
+    pub(crate) longest_row: usize,
     pub(crate) unrepresentable: Unrepresentable,
 }
 
@@ -52,6 +54,8 @@ pub(crate) fn rows(
         chunk: Vec::new(),
         taken: 0,
         counted: 0,
+        begun: 0,
+        longest_row: options.longest_row,
     };
     let batches = stream::try_unfold(Step::Start(Box::new(scan), copy_sql.into()), Step::next);
     let batches = batches.map(move |batch| {
@@ -89,6 +93,9 @@ struct Scan {
     taken: usize,
     /// Rows that the counters know of.
     counted: u64,
+    /// Bytes decoded since then: of the row that has begun, and of a chunk at most before it.
+    begun: usize,
+    longest_row: usize,
 }
 
 impl Step {
@@ -144,8 +151,16 @@ impl Scan {
     async fn next_batch(&mut self, copy: &mut Copy) -> Result<Option<RecordBatch>> {
         loop {
             while self.taken < self.chunk.len() {
-                self.taken += self.decoder.decode(&self.chunk[self.taken..])?;
+                let taken = self.decoder.decode(&self.chunk[self.taken..])?;
+                self.taken += taken;
                 let rows = self.decoder.rows();
+                self.begun = match rows > self.counted {
+                    true => 0,
+                    false => self.begun + taken,
+                };
+                if self.begun > self.longest_row {
+                    return Err(self.row_too_long());
+                }
                 self.counters.add(rows - self.counted, 0);
                 self.counted = rows;
                 if self.taken < self.chunk.len()
@@ -180,6 +195,20 @@ impl Scan {
                 None => return self.failure(copy).await,
             }
         }
+    }
+
+    fn row_too_long(&self) -> Error {
+        Error::new(
+            ErrorKind::Limit,
+            format!(
+                "a row is longer than {} bytes, which is what the memory of the query is enough for",
+                self.longest_row
+            ),
+        )
+        .with_hint(
+            "give the query more memory (--memory on the command line), or read less of a long \
+             value: substr(column, 1, 1000000)",
+        )
     }
 
     /// The reason why the data ended early.

@@ -1,10 +1,16 @@
 //! Ending queries from another task or thread, against real servers.
 
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use arrow::array::RecordBatch;
+use arrow::error::ArrowError;
+use arrow::record_batch::RecordBatchWriter;
 use futures::StreamExt;
-use merganser::{CancelHandle, Cluster, Cursor, Error, ErrorKind, Topology, blocking};
+use merganser::{
+    CancelHandle, Cluster, Cursor, Error, ErrorKind, Order, Topology, arrow, blocking,
+};
 
 use crate::support;
 
@@ -165,4 +171,52 @@ async fn a_deadline_frees_the_servers_of_a_stream_that_nobody_polls() {
     // Rows are there still, and are no answer any more.
     let error = rows.next().await.unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout);
+}
+
+/// A writer that is at its first batch until somebody lets it go.
+struct Held(mpsc::Receiver<()>);
+
+impl RecordBatchWriter for Held {
+    fn write(&mut self, _: &RecordBatch) -> Result<(), ArrowError> {
+        let _ = self.0.recv();
+        Ok(())
+    }
+
+    fn close(self) -> Result<(), ArrowError> {
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shard_that_fails_is_noticed_while_the_writer_is_busy() {
+    let Some(urls) = support::numbered(&[1, 1, 1]) else {
+        return;
+    };
+    let cluster = Cluster::new(topology(&urls)).unwrap();
+    // The last shard has no row for long, and each of the others more than fit on the way.
+    let sql = "select g, repeat('x', 1000) from t, generate_series(1, 100000000) g \
+        where n < 2 or pg_sleep(600) is not null";
+    for order in [Order::Shard, Order::FirstCome] {
+        let (release, held) = mpsc::channel();
+        let query = cluster.fan_out(sql).with_order(order);
+        let written = tokio::spawn(query.with_memory(16 << 20).write(|_| Ok(Held(held))));
+        while support::active(&urls) < urls.len() {
+            assert!(!written.is_finished());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        // Until all that waits for the writer is full.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let name = urls[2].rsplit('/').next().unwrap();
+        let kill = format!(
+            "select pg_terminate_backend(pid) from pg_stat_activity \
+             where datname = '{name}' and state = 'active'"
+        );
+        support::server().unwrap().query("postgres", &kill).unwrap();
+        let noticed = tokio::time::timeout(Duration::from_secs(30), written).await;
+        let error = noticed.expect("it is noticed").unwrap().unwrap_err();
+        assert_eq!(error.shard(), Some("s2"), "{error:?}");
+        assert_eq!(error.sql_state(), Some("57P01"), "{error:?}");
+        assert!(support::none_active(&urls), "queries still run");
+        drop(release);
+    }
 }

@@ -197,6 +197,8 @@ pub(crate) struct Query {
     #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = parse_timeout, help_heading = "Limits")]
     pub(crate) timeout: Option<Duration>,
     /// The memory for rows on their way and for the merge, such as 1GiB or 256MB
+    ///
+    /// A row that is longer than a quarter of it, and than 1 MiB, is refused.
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes, help_heading = "Limits")]
     pub(crate) memory: Option<usize>,
     /// The most connections to one shard at a time
@@ -432,7 +434,7 @@ Exit codes:
   3    Refused: the answer would not be exact, or a bound on rows, bytes or memory was met
   4    A shard cannot be reached, or does not let us in
   5    The time of --timeout is over
-  130  Interrupted by Ctrl-C (143 by SIGTERM): queries cancelled, no file left behind
+  130  Interrupted by Ctrl-C (143 by SIGTERM, 129 by SIGHUP): queries cancelled, no file left behind
 ";
 
 const QUERY_HELP: &str = "\

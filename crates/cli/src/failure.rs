@@ -27,6 +27,8 @@ pub(crate) enum Interrupt {
     Int,
     /// What `kill`, systemd and container runtimes send.
     Term,
+    /// The terminal was closed, or its connection lost.
+    Hup,
 }
 
 impl Interrupt {
@@ -35,6 +37,7 @@ impl Interrupt {
         match self {
             Self::Int => 130,
             Self::Term => 143,
+            Self::Hup => 129,
         }
     }
 }

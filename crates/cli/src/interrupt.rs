@@ -1,5 +1,7 @@
-//! Ctrl-C and SIGTERM: the first one ends the work in good order, the second one at once.
+//! Ctrl-C, SIGTERM and SIGHUP: the first one ends the work in good order, the second one at once.
 
+use std::fs;
+use std::future::pending;
 use std::io;
 use std::pin::pin;
 use std::process;
@@ -16,12 +18,19 @@ const CLEAN_UP: Duration = Duration::from_secs(2);
 pub(crate) struct Signals {
     int: Signal,
     term: Signal,
+    /// `None` where it is to be ignored: `nohup` lets a query outlive its terminal.
+    hup: Option<Signal>,
 }
 
 impl Signals {
     /// From here on a signal ends nothing by itself.
     pub(crate) fn listen() -> io::Result<Self> {
+        let hup = match is_ignored(SignalKind::hangup()) {
+            true => None,
+            false => Some(signal(SignalKind::hangup())?),
+        };
         Ok(Self {
+            hup,
             int: signal(SignalKind::interrupt())?,
             term: signal(SignalKind::terminate())?,
         })
@@ -47,11 +56,26 @@ impl Signals {
     }
 
     async fn next(&mut self) -> Interrupt {
+        let hangup = async {
+            match &mut self.hup {
+                Some(hup) => hup.recv().await,
+                None => pending().await,
+            }
+        };
         tokio::select! {
             _ = self.int.recv() => Interrupt::Int,
             _ = self.term.recv() => Interrupt::Term,
+            _ = hangup => Interrupt::Hup,
         }
     }
+}
+
+/// Whether this process was started with the signal ignored, where the system tells (Linux).
+fn is_ignored(signal: SignalKind) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| (mask >> (signal.as_raw_value() - 1)) & 1 == 1)
 }
 
 /// Waits for the end of some cleaning up, but not for long.

@@ -5,7 +5,7 @@
 //!                                  explain
 //!                                  inspect
 //!                                  demo
-//! interrupt ── Ctrl-C, SIGTERM     progress ── display on a terminal     failure ── exit codes
+//! interrupt ── signals             progress ── display on a terminal     failure ── exit codes
 //! warnings ── what the library warns of
 //! ```
 //!

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::options::Options;
 use super::{Environment, Secret, invalid, passfile};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 const DEFAULT_PORT: u16 = 5432;
 /// libpq waits for ever; a query over many servers should say soon which one is missing.
@@ -45,6 +45,16 @@ pub(crate) struct ConnectParams {
     /// system's store, where libpq fails. A file that `sslrootcert` names has to exist, for
     /// `Require` too, where libpq would go without verification.
     pub(crate) ssl_root_cert: Option<SslRootCert>,
+    /// Where certificates that are valid no more are listed: `sslcrl`, or `~/.postgresql/root.crl`
+    /// where nothing is said and it exists. As in libpq, every certificate of a chain then needs a
+    /// list of its issuer that is up to date. Files that are named have to exist, where libpq would go
+    /// without.
+    pub(crate) ssl_crl: Option<PathBuf>,
+    /// The same as a directory, as `openssl rehash` names the files in it (`sslcrldir`).
+    pub(crate) ssl_crl_dir: Option<PathBuf>,
+    /// Who we are to a server that asks for a certificate: `sslcert`, or
+    /// `~/.postgresql/postgresql.crt` where it exists, unless `sslcertmode` is `disable`.
+    pub(crate) ssl_client_cert: Option<ClientCert>,
     /// How long to try one endpoint; `None` means without limit. 10 s where nothing is said (libpq:
     /// no limit). In a connection string 0 and negative mean no limit, and 1 means 2 s.
     pub(crate) connect_timeout: Option<Duration>,
@@ -108,6 +118,14 @@ pub(crate) enum SslRootCert {
     File(PathBuf),
 }
 
+/// PEM files with a certificate, those that lead to its authority, and its private key (`sslkey`, or
+/// `~/.postgresql/postgresql.key`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ClientCert {
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+}
+
 /// Which state of a server is acceptable (`target_session_attrs`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(crate) enum TargetSessionAttrs {
@@ -142,6 +160,8 @@ impl ConnectParams {
     pub(super) fn settle(options: &Options, environment: &Environment) -> Result<Self> {
         let mut params = settle(options, environment)?;
         params.find_root_cert(options, environment)?;
+        params.find_crl(options, environment)?;
+        params.find_client_cert(options, environment)?;
         params.find_passwords(options, environment);
         Ok(params)
     }
@@ -157,9 +177,7 @@ impl ConnectParams {
         }
         let file = match given {
             Some(file) => Some(PathBuf::from(file)),
-            None => environment
-                .home()
-                .map(|home| home.join(".postgresql/root.crt")),
+            None => at_home(environment, "root.crt"),
         };
         let found = file.filter(|file| file.is_file()).map(SslRootCert::File);
         self.ssl_root_cert = match (self.ssl_mode, found) {
@@ -169,10 +187,7 @@ impl ConnectParams {
             }
             (_, Some(file)) => Some(file),
             (_, None) if given.is_some() => {
-                return Err(invalid(format!(
-                    "{}: the root certificate file does not exist",
-                    options.describe("sslrootcert")
-                )));
+                return Err(missing(options, "sslrootcert", "root certificate file"));
             }
             (SslMode::VerifyFull, None) => Some(SslRootCert::System),
             (SslMode::VerifyCa, None) => {
@@ -184,6 +199,67 @@ impl ConnectParams {
             }
             (_, None) => None,
         };
+        Ok(())
+    }
+
+    fn find_crl(&mut self, options: &Options, environment: &Environment) -> Result<()> {
+        let given = |name| options.get(name).map(PathBuf::from);
+        (self.ssl_crl, self.ssl_crl_dir) = (given("sslcrl"), given("sslcrldir"));
+        let name = match (&self.ssl_crl, &self.ssl_crl_dir) {
+            (Some(file), _) if !file.is_file() => {
+                return Err(missing(options, "sslcrl", "file of revoked certificates"));
+            }
+            (_, Some(directory)) if !directory.is_dir() => {
+                return Err(missing(options, "sslcrldir", "directory"));
+            }
+            (Some(_), _) => "sslcrl",
+            (_, Some(_)) => "sslcrldir",
+            (None, None) => {
+                // It belongs to the authorities of the file beside it.
+                if matches!(self.ssl_root_cert, Some(SslRootCert::File(_))) {
+                    self.ssl_crl = at_home(environment, "root.crl").filter(|file| file.is_file());
+                }
+                return Ok(());
+            }
+        };
+        match self.ssl_mode {
+            SslMode::Allow | SslMode::Prefer | SslMode::Require => Err(invalid(format!(
+                "{} has no effect, because sslmode verifies no certificate",
+                options.describe(name)
+            ))
+            .with_hint("set sslmode to verify-full, and sslrootcert to the authority")),
+            SslMode::Disable | SslMode::VerifyCa | SslMode::VerifyFull => Ok(()),
+        }
+    }
+
+    fn find_client_cert(&mut self, options: &Options, environment: &Environment) -> Result<()> {
+        if self.ssl_mode == SslMode::Disable || options.get("sslcertmode") == Some("disable") {
+            return Ok(());
+        }
+        let find = |name, default| match options.get(name) {
+            Some(file) => Some(PathBuf::from(file)),
+            None => at_home(environment, default),
+        };
+        let Some(certificate) = find("sslcert", "postgresql.crt") else {
+            return Ok(());
+        };
+        if !certificate.is_file() {
+            return match options.get("sslcert") {
+                Some(_) => Err(missing(options, "sslcert", "client certificate file")),
+                None => Ok(()),
+            };
+        }
+        let Some(key) = find("sslkey", "postgresql.key").filter(|key| key.is_file()) else {
+            return Err(invalid(format!(
+                "there is a client certificate, {}, but no file with its private key",
+                certificate.display()
+            ))
+            .with_hint(
+                "sslkey names a PEM file, ~/.postgresql/postgresql.key by default; \
+                 sslcertmode=disable goes without a certificate",
+            ));
+        };
+        self.ssl_client_cert = Some(ClientCert { certificate, key });
         Ok(())
     }
 
@@ -210,6 +286,17 @@ impl ConnectParams {
                 passfile::find(text.expose(), host, endpoint.port, &self.dbname, &self.user);
         }
     }
+}
+
+/// A file of libpq's in the user's home directory.
+fn at_home(environment: &Environment, name: &str) -> Option<PathBuf> {
+    let home = environment.home()?;
+    Some(home.join(".postgresql").join(name))
+}
+
+fn missing(options: &Options, name: &str, what: &str) -> Error {
+    let option = options.describe(name);
+    invalid(format!("{option}: the {what} does not exist"))
 }
 
 /// Checks the options of a connection string alone; what it leaves open may come from elsewhere.
@@ -242,6 +329,9 @@ fn settle(options: &Options, environment: &Environment) -> Result<ConnectParams>
         application_name: text("application_name").or_else(|| text("fallback_application_name")),
         ssl_mode: ssl_mode(options)?,
         ssl_root_cert: None,
+        ssl_crl: None,
+        ssl_crl_dir: None,
+        ssl_client_cert: None,
         connect_timeout: match integer(options, "connect_timeout")? {
             None => Some(DEFAULT_CONNECT_TIMEOUT),
             Some(seconds) => seconds_of(seconds)

@@ -295,6 +295,71 @@ fn root_certificates_decide_what_is_verified() {
     );
 }
 
+#[test]
+fn files_of_libpq_are_found_at_home_or_where_they_are_named() {
+    let home = tempfile::tempdir().unwrap();
+    let environment = ann().with_home(home.path());
+    let folder = home.path().join(".postgresql");
+    std::fs::create_dir(&folder).unwrap();
+    let write = |name: &str| {
+        std::fs::write(folder.join(name), "").unwrap();
+        folder.join(name)
+    };
+    let tls = |text: &str| resolve_in(text, &environment).unwrap();
+    let message = |text: &str| {
+        resolve_in(text, &environment)
+            .unwrap_err()
+            .message()
+            .to_owned()
+    };
+    let root = write("root.crt");
+    assert_eq!(tls("sslmode=verify-full").ssl_crl, None);
+    let crl = write("root.crl");
+    for mode in ["require", "verify-ca", "verify-full"] {
+        assert_eq!(tls(&format!("sslmode={mode}")).ssl_crl, Some(crl.clone()));
+    }
+    // It lists what other authorities have revoked.
+    assert_eq!(tls("sslrootcert=system").ssl_crl, None);
+    let other = write("other.crl");
+    let named = tls(&format!("sslmode=verify-ca sslcrl={}", other.display()));
+    assert_eq!(named.ssl_crl, Some(other.clone()));
+    let directory = tls(&format!("sslmode=verify-ca sslcrldir={}", folder.display()));
+    assert_eq!(
+        (directory.ssl_crl, directory.ssl_crl_dir),
+        (None, Some(folder.clone()))
+    );
+    assert_eq!(
+        message("sslmode=verify-ca sslcrl=/nonexistent"),
+        "sslcrl: the file of revoked certificates does not exist"
+    );
+    assert_eq!(
+        message("sslmode=verify-ca sslcrldir=/nonexistent"),
+        "sslcrldir: the directory does not exist"
+    );
+    std::fs::remove_file(&root).unwrap();
+    assert_eq!(
+        message(&format!("sslmode=require sslcrl={}", other.display())),
+        "sslcrl has no effect, because sslmode verifies no certificate"
+    );
+
+    assert_eq!(tls("sslmode=prefer").ssl_client_cert, None);
+    let certificate = write("postgresql.crt");
+    assert!(message("sslmode=prefer").contains("no file with its private key"));
+    for text in ["sslmode=disable", "sslcertmode=disable"] {
+        assert_eq!(tls(text).ssl_client_cert, None, "{text}");
+    }
+    let key = write("postgresql.key");
+    let mut own = ClientCert { certificate, key };
+    assert_eq!(tls("sslmode=prefer").ssl_client_cert, Some(own.clone()));
+    own.key = write("other.key");
+    let named = tls(&format!("sslkey={}", own.key.display()));
+    assert_eq!(named.ssl_client_cert, Some(own));
+    assert_eq!(
+        message("sslcert=/nonexistent"),
+        "sslcert: the client certificate file does not exist"
+    );
+}
+
 #[cfg(unix)]
 #[test]
 fn the_password_file_gives_each_endpoint_its_own() {

@@ -168,6 +168,7 @@ async fn read(cluster: &Cluster, sql: &str) -> Result<(Vec<SqlType>, Vec<RecordB
     let options = BatchOptions {
         rows: 1000,
         bytes: 1 << 20,
+        longest_row: 1 << 30,
         unrepresentable: Unrepresentable::Text,
     };
     let counters = ScanProgress::new().begin(["s0"]).remove(0);

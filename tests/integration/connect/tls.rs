@@ -1,13 +1,20 @@
 //! `sslmode` and certificates.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use merganser::config::Environment;
 use merganser::{Error, ErrorKind, Phase};
 use merganser_local::Server;
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer,
+    KeyIdMethod, KeyPair, RevokedCertParams, SerialNumber, date_time_ymd,
+};
 
-use super::{ask, cluster, file, none_active, refused, rows, told};
+use super::{ask, ask_with, cluster, file, none_active, refused, rows, told};
 use crate::support;
 
 const IS_ENCRYPTED: &str = "select ssl::text from pg_stat_ssl where pid = pg_backend_pid()";
@@ -25,6 +32,27 @@ fn authority(name: &str) -> Authority {
     Authority {
         pem: params.self_signed(&key).unwrap().pem(),
         issuer: Issuer::new(params, key),
+    }
+}
+
+impl Authority {
+    /// A list of what this authority has revoked, which is to be replaced by the first day of a year.
+    fn revoked(&self, serials: &[u64], next_year: i32) -> String {
+        let revoked = |serial: &u64| RevokedCertParams {
+            serial_number: SerialNumber::from(*serial),
+            revocation_time: date_time_ymd(2020, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update: date_time_ymd(2020, 1, 1),
+            next_update: date_time_ymd(next_year, 1, 1),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: serials.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        list.signed_by(&self.issuer).unwrap().pem().unwrap()
     }
 }
 
@@ -264,4 +292,175 @@ async fn pg_hba_decides_where_sslmode_leaves_a_choice() {
         100_000
     );
     cluster.close().await;
+}
+
+/// Whether psql connects, with these variables and files in its home directory.
+fn psql_connects(binaries: &Path, url: &str, home: &Path) -> bool {
+    let psql = Command::new(binaries.join("psql"))
+        .env("HOME", home)
+        .args(["-X", "-w", "-c", "select 1", url])
+        .output();
+    psql.unwrap().status.success()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_certificate_is_refused_as_psql_refuses_it() {
+    let Some(binaries) = support::binaries() else {
+        return;
+    };
+    let (ours, other) = (authority("ours"), authority("other"));
+    let key = KeyPair::generate().unwrap();
+    let mut named = params(&HERE);
+    named.serial_number = Some(SerialNumber::from(42));
+    let server = Server::builder()
+        .with_binaries(binaries.clone())
+        .with_tls(
+            named.signed_by(&key, &ours.issuer).unwrap().pem(),
+            key.serialize_pem(),
+        )
+        .start()
+        .unwrap();
+    for (list, why) in [
+        (ours.revoked(&[], 2099), None),
+        (ours.revoked(&[41, 43], 2099), None),
+        (ours.revoked(&[41, 42], 2099), Some("Revoked")),
+        // What a list may say that is missing or old, nobody knows.
+        (ours.revoked(&[], 2021), Some("revocation list expired")),
+        (other.revoked(&[], 2099), Some("UnknownRevocationStatus")),
+    ] {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().join(".postgresql");
+        let hashed = home.path().join("hashed");
+        fs::create_dir(&folder).unwrap();
+        fs::create_dir(&hashed).unwrap();
+        let root = file(home.path(), "ca.crt", &ours.pem);
+        let crl = file(home.path(), "ca.crl", &list);
+        file(&hashed, "0123abcd.r0", &list);
+        file(&hashed, "README", "no list");
+        file(&folder, "root.crt", &ours.pem);
+        file(&folder, "root.crl", &list);
+        let url = |options: &str| format!("{}?{options}", server.url("postgres"));
+        let directory = hashed.to_str().unwrap();
+        for options in [
+            format!("sslmode=verify-full&sslrootcert={root}&sslcrl={crl}"),
+            format!("sslmode=verify-ca&sslrootcert={root}&sslcrl={crl}"),
+            "sslmode=verify-full".to_owned(),
+            "sslmode=require".to_owned(),
+            format!("sslmode=verify-full&sslcrldir={directory}"),
+        ] {
+            let url = url(&options);
+            let environment = Environment::default().with_home(home.path());
+            let answer = ask_with(&url, environment, IS_ENCRYPTED).await;
+            match (&answer, why) {
+                (Ok(encrypted), None) => assert_eq!(encrypted, "true", "{options}"),
+                (Err(error), Some(why)) => assert_distrusted(error, why),
+                (other, why) => panic!("{options}: expected {why:?}, found {other:?}"),
+            }
+            // It looks a list up by a hash of its issuer's name.
+            if !options.contains("sslcrldir") {
+                let connects = psql_connects(binaries.dir(), &url, home.path());
+                assert_eq!(connects, why.is_none(), "psql: {options}: {why:?}");
+            }
+        }
+        let nonsense = file(home.path(), "nonsense.crl", "canary");
+        fs::remove_file(hashed.join("0123abcd.r0")).unwrap();
+        for (options, cure) in [
+            (format!("sslcrl={nonsense}"), "PEM"),
+            (format!("sslcrldir={directory}"), "openssl rehash"),
+        ] {
+            let url = url(&format!("sslmode=verify-ca&sslrootcert={root}&{options}"));
+            let error = refused(&url).await;
+            assert_eq!(error.kind(), ErrorKind::Config, "{error:?}");
+            assert!(error.hint().unwrap().contains(cure), "{error:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_asks_for_a_certificate_gets_it() {
+    let Some(binaries) = support::binaries() else {
+        return;
+    };
+    let (ours, other) = (authority("ours"), authority("other"));
+    let key = KeyPair::generate().unwrap();
+    let server = Server::builder()
+        .with_binaries(binaries.clone())
+        .with_tls(
+            params(&HERE).signed_by(&key, &ours.issuer).unwrap().pem(),
+            key.serialize_pem(),
+        )
+        .with_hba("hostssl certified all all cert")
+        .start()
+        .unwrap();
+    let certified = server.create_database("certified").unwrap();
+    let authority_file = server.data_dir().join("ca.crt");
+    fs::write(&authority_file, &ours.pem).unwrap();
+    fs::set_permissions(&authority_file, Permissions::from_mode(0o644)).unwrap();
+    let set = "alter system set ssl_ca_file = 'ca.crt'";
+    server.execute("postgres", set).unwrap();
+    let certificate = fs::read_to_string(server.data_dir().join("server.crt")).unwrap();
+    show(&server, &certificate).await;
+
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path().join(".postgresql");
+    fs::create_dir(&folder).unwrap();
+    let mut user = CertificateParams::default();
+    user.distinguished_name.push(DnType::CommonName, "postgres");
+    let key = KeyPair::generate().unwrap();
+    let user_file = |name: &str, text: &str, mode: u32| {
+        let path = file(&folder, name, text);
+        fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        path
+    };
+    let signed = user.signed_by(&key, &ours.issuer).unwrap().pem();
+    let certificate = user_file("own.crt", &signed, 0o644);
+    let own_key = user_file("own.key", &key.serialize_pem(), 0o600);
+    let foreign = user.signed_by(&key, &other.issuer).unwrap().pem();
+    let foreign = user_file("foreign.crt", &foreign, 0o644);
+    let other_key = KeyPair::generate().unwrap().serialize_pem();
+    let other_key = user_file("other.key", &other_key, 0o600);
+    let open_key = user_file("open.key", &key.serialize_pem(), 0o644);
+    let label = "ENCRYPTED PRIVATE KEY";
+    let encrypted = format!("-----BEGIN {label}-----\nAAAA\n-----END {label}-----\n");
+    let encrypted = user_file("encrypted.key", &encrypted, 0o600);
+
+    let ask_at_home = async |options: &str| {
+        let url = format!("{certified}?sslmode=require{options}");
+        let environment = Environment::default().with_home(home.path());
+        let connects = psql_connects(binaries.dir(), &url, home.path());
+        let answer = ask_with(&url, environment, IS_ENCRYPTED).await;
+        assert_eq!(answer.is_ok(), connects, "{options}: {answer:?}");
+        answer
+    };
+    let both = |certificate: &str, key: &str| format!("&sslcert={certificate}&sslkey={key}");
+    let error = ask_at_home("").await.unwrap_err();
+    assert_eq!(error.sql_state(), Some("28000"), "{error:?}");
+    let answer = ask_at_home(&both(&certificate, &own_key)).await;
+    assert_eq!(answer.unwrap(), "true");
+    let error = ask_at_home(&both(&foreign, &own_key)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Connect, "{error:?}");
+    for (certificate, key, message, cure) in [
+        (&certificate, &open_key, "others have access", "chmod 600"),
+        (
+            &certificate,
+            &other_key,
+            "cannot use",
+            "certificate of the key",
+        ),
+        (&certificate, &encrypted, "is encrypted", "openssl pkey"),
+        (&certificate, &certificate, "others have access", "chmod"),
+        (&own_key, &own_key, "cannot", "certificate"),
+    ] {
+        let error = ask_at_home(&both(certificate, key)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config, "{error:?}");
+        assert!(error.message().contains(message), "{error:?}");
+        assert!(error.hint().unwrap().contains(cure), "{error:?}");
+    }
+
+    user_file("postgresql.crt", &signed, 0o644);
+    user_file("postgresql.key", &key.serialize_pem(), 0o600);
+    assert_eq!(ask_at_home("").await.unwrap(), "true");
+    if binaries.major_version() >= 16 {
+        ask_at_home("&sslcertmode=disable").await.unwrap_err();
+    }
 }

@@ -1,12 +1,14 @@
 //! Queries that fail: which exit code, what is said, and that nothing is left behind.
 
 use std::fs;
+use std::io::Read;
 use std::net::TcpListener;
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use merganser_local::Server;
 
-use super::{Run, Scene, assert_contains, merganser, signal};
+use super::{Done, Run, Scene, assert_contains, merganser, signal};
 use crate::support;
 
 #[test]
@@ -237,6 +239,29 @@ fn a_value_that_does_not_fit() {
 }
 
 #[test]
+fn a_row_that_does_not_fit_into_memory() {
+    let Some(scene) = Scene::new(2) else { return };
+    let memory = ["--memory", "16MiB", "-o"];
+    for output in ["a.csv", "a.parquet"] {
+        // In one value, in many, and behind rows that do fit.
+        for sql in [
+            "SELECT repeat('x', 6000000) AS a",
+            "SELECT repeat('x', 3000000) AS a, repeat('x', 3000000) AS b",
+            "SELECT repeat('x', 100 * n * n) AS a FROM generate_series(1, 300) n",
+        ] {
+            let error = scene.failure_of(3, &[&memory[..], &[output, sql]].concat());
+            assert_contains(&error, "a row is longer than 4194304 bytes");
+            assert_contains(&error, "hint: give the query more memory (--memory");
+            scene.wait_until_active(0);
+        }
+        let sql = "SELECT repeat('x', 4000000) AS a FROM generate_series(1, 10)";
+        let done = scene.query(&[&memory[..], &[output, sql]].concat()).run();
+        assert_eq!(done.code, 0, "{}", done.stderr);
+        fs::remove_file(scene.path(output)).unwrap();
+    }
+}
+
+#[test]
 fn a_failure_leaves_the_file_that_was_there() {
     let Some(scene) = Scene::new(1) else { return };
     fs::write(scene.path("a.csv"), "old").unwrap();
@@ -261,26 +286,95 @@ fn a_deadline_that_passes() {
     scene.wait_until_active(0);
 }
 
+/// How a program ends that has to end by itself, whether or not somebody reads what it writes.
+fn end_of(mut child: Child) -> Done {
+    let ended = (0..600).any(|_| {
+        std::thread::sleep(Duration::from_millis(50));
+        child.try_wait().unwrap().is_some()
+    });
+    if !ended {
+        signal(&child, "KILL");
+        panic!("the program waits for its reader");
+    }
+    Done::from(child.wait_with_output().unwrap())
+}
+
 #[test]
 fn a_deadline_that_passes_while_nobody_reads() {
     let Some(scene) = Scene::new(2) else { return };
+    let made = Command::new("mkfifo").arg(scene.path("fifo")).status();
+    assert!(made.unwrap().success());
     let sql = "SELECT generate_series(1, 100000000) AS a";
-    let mut child = scene
-        .query(&["--timeout", "1s", "--format", "csv", sql])
-        .start();
-    // Its output stays in the pipe, which is full soon.
-    let status = (0..600).find_map(|_| {
-        std::thread::sleep(Duration::from_millis(50));
-        child.try_wait().unwrap()
-    });
-    let Some(status) = status else {
-        signal(&child, "KILL");
-        panic!("the program waits for its reader");
-    };
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(status.code(), Some(5));
-    assert_contains(&String::from_utf8_lossy(&output.stderr), "within 1 s");
-    scene.wait_until_active(0);
+    for arguments in [
+        // Its output stays in the pipe, which is full soon.
+        &["--format", "csv", sql][..],
+        &["--format", "ndjson", "--duplicate-columns", "rename", sql],
+        &["--format", "csv", "--order", "first-come", sql],
+        // Nobody opens the other end.
+        &["--format", "csv", "-o", "fifo", sql],
+        &["--format", "csv", "-o", "fifo", "SELECT 1 AS a"],
+    ] {
+        let child = scene
+            .query(&[&["--timeout", "1s"], arguments].concat())
+            .start();
+        let done = end_of(child);
+        assert_eq!(done.code, 5, "{arguments:?}: {}", done.stderr);
+        assert_contains(&done.stderr, "within 1 s");
+        scene.wait_until_active(0);
+    }
+    assert_eq!(scene.files(), ["fifo"]);
+}
+
+/// Rows are always ready then, and the reader always takes some.
+#[test]
+fn a_deadline_that_passes_while_the_reader_is_slow() {
+    let Some(scene) = Scene::new(2) else { return };
+    let sql = "SELECT a, a AS a, repeat('x', 200) AS x FROM generate_series(1, 100000000) a";
+    for order in ["shard", "first-come"] {
+        let arguments = ["--timeout", "1s", "--order", order, "--format", "csv", sql];
+        let rename = ["--duplicate-columns", "rename"];
+        let mut child = scene.query(&[&arguments[..], &rename].concat()).start();
+        let mut output = child.stdout.take().unwrap();
+        let reader = std::thread::spawn(move || {
+            let mut some = vec![0; 64 << 10];
+            while output.read(&mut some).unwrap() > 0 {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        let done = end_of(child);
+        reader.join().unwrap();
+        assert_eq!(done.code, 5, "{order}: {}", done.stderr);
+        scene.wait_until_active(0);
+    }
+}
+
+#[test]
+fn a_fifo_gets_its_rows_when_its_reader_comes() {
+    let Some(scene) = Scene::new(2) else { return };
+    let path = scene.path("fifo");
+    let made = Command::new("mkfifo").arg(&path).status();
+    assert!(made.unwrap().success());
+    for (sql, code, expected) in [
+        ("SELECT 1 AS a", 0, "a\n1\n1\n"),
+        // What never had anything to write is at its end all the same.
+        ("SELECT nothing", 2, ""),
+    ] {
+        let reader = std::thread::spawn({
+            let path = path.clone();
+            move || {
+                std::thread::sleep(Duration::from_millis(300));
+                std::fs::read_to_string(path).unwrap()
+            }
+        });
+        let arguments = ["--timeout", "60s", "--format", "csv", "-o", "fifo", sql];
+        let mut query = scene.query(&arguments);
+        if code != 0 {
+            // One that fails before its reader comes leaves the reader waiting for another.
+            std::thread::sleep(Duration::from_millis(600));
+        }
+        assert_eq!(query.run().code, code);
+        assert_eq!(reader.join().unwrap(), expected);
+    }
 }
 
 /// A row that waits stands behind some that have been sent already; the backend dies between them.
@@ -305,7 +399,7 @@ fn a_backend_that_is_killed_while_it_sends() {
             scene.database(1)
         );
         scene.server.query("postgres", &kill).unwrap();
-        let done = super::Done::from(child.wait_with_output().unwrap());
+        let done = Done::from(child.wait_with_output().unwrap());
         assert_ne!(done.code, 0, "{}", done.stderr);
         assert_contains(&done.stderr, "shard \"s1\"");
         assert_contains(&done.stderr, "57P01");
@@ -320,7 +414,13 @@ fn a_backend_that_is_killed_while_it_sends() {
 #[test]
 fn a_signal_cancels_the_shards_and_leaves_nothing() {
     let Some(scene) = Scene::new(2) else { return };
-    for (name, code) in [("INT", 130), ("TERM", 143)] {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    // Where the tests run under nohup, so does the program.
+    let ignored = status.contains("SigIgn:\t0000000000000001");
+    for (name, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
+        if ignored && name == "HUP" {
+            continue;
+        }
         let child = scene.query(&["-o", "a.csv", "SELECT pg_sleep(60)"]).start();
         scene.wait_until_active(2);
         signal(&child, name);
@@ -333,6 +433,43 @@ fn a_signal_cancels_the_shards_and_leaves_nothing() {
         assert_eq!(scene.files(), [""; 0]);
         scene.wait_until_active(0);
     }
+}
+
+#[test]
+fn nohup_lets_a_query_outlive_its_terminal() {
+    let Some(scene) = Scene::new(1) else { return };
+    let query = scene.query(&["--format", "csv", "SELECT pg_sleep(2)::text AS a"]);
+    let mut command = Command::new("nohup");
+    command.arg(query.get_program()).args(query.get_args());
+    command.current_dir(scene.folder.path());
+    let child = command.start();
+    scene.wait_until_active(1);
+    signal(&child, "HUP");
+    let done = end_of(child);
+    assert_eq!(
+        (done.code, done.stdout.as_str()),
+        (0, "a\n\"\"\n"),
+        "{}",
+        done.stderr
+    );
+}
+
+/// One that is killed can cancel nothing: its servers find out that it is gone.
+#[test]
+fn a_program_that_is_killed_leaves_no_query_behind() {
+    let (Some(scene), Some(binaries)) = (Scene::new(1), support::binaries()) else {
+        return;
+    };
+    if binaries.major_version() < 14 || !cfg!(target_os = "linux") {
+        return;
+    }
+    let child = scene
+        .query(&["-o", "a.csv", "SELECT pg_sleep(600)"])
+        .start();
+    scene.wait_until_active(1);
+    signal(&child, "KILL");
+    child.wait_with_output().unwrap();
+    scene.wait_until_active(0);
 }
 
 #[test]
