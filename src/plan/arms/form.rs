@@ -77,6 +77,7 @@ fn number_factor(factor: &mut TableFactor, numbers: &HashMap<String, usize>) {
         && let Some(alias) = alias
     {
         alias.name = numbered(*number);
+        alias.explicit = true;
     }
 }
 
