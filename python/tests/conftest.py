@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,9 @@ import pytest
 
 import merganser
 from server import Missing, Server
+
+# What a shell runs in the background is started with Ctrl-C ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARDS = 3
 ITEMS = 300
