@@ -57,15 +57,16 @@ impl Query {
     }
 
     /// The most rows that the query may hand from one of its steps to another server, all steps
-    /// together; [`DEFAULT_FINISH_ROWS`] unless set. More are an error of kind
-    /// [`ErrorKind::Limit`](crate::ErrorKind::Limit).
+    /// together; [`DEFAULT_FINISH_ROWS`](crate::DEFAULT_FINISH_ROWS) unless set. More are an error of
+    /// kind [`ErrorKind::Limit`](crate::ErrorKind::Limit).
     pub fn with_finish_rows(mut self, rows: u64) -> Self {
         self.request.planning.finish_rows = rows;
         self
     }
 
-    /// The most bytes of SQL text that these rows may become; [`DEFAULT_FINISH_BYTES`] unless set.
-    /// PostgreSQL takes no text of 1 GiB or more.
+    /// The most bytes of SQL text that these rows may become;
+    /// [`DEFAULT_FINISH_BYTES`](crate::DEFAULT_FINISH_BYTES) unless set. PostgreSQL takes no text of
+    /// 1 GiB or more.
     ///
     /// # Memory
     /// About three times as many bytes are held here, and some more on the server.
