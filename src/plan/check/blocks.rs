@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::ast::{
     SetExpr, TableFactor, TableWithJoins, Value, WindowType,
 };
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Relation};
 use crate::config::TableKind;
 use crate::plan::locality::{factor_alias, is_limited, resolve_key};
 use crate::plan::naming::{as_column, folded, parts};
@@ -214,12 +214,22 @@ fn table_kind<'a>(factor: &TableFactor, question: &'a Question<'_>) -> Option<&'
         _ => return None,
     };
     let found = question.catalog.relation(schema.as_deref(), &name)?;
+    declared(found, question)
+}
+
+/// What the topology says of a relation; a name without a schema is the one that a bare name finds.
+pub(super) fn declared<'a>(found: &Relation, question: &'a Question<'_>) -> Option<&'a TableKind> {
+    let is_bare = || {
+        let bare = question.catalog.relation(None, &found.name);
+        bare.is_some_and(|bare| bare.schema == found.schema)
+    };
     let mut tables = question.topology.tables().iter();
     let table = tables.find(|table| {
         table.name() == found.name
-            && table
-                .schema()
-                .is_none_or(|declared| declared == found.schema)
+            && match table.schema() {
+                Some(schema) => schema == found.schema,
+                None => is_bare(),
+            }
     })?;
     Some(table.kind())
 }

@@ -8,6 +8,7 @@ use datafusion::sql::sqlparser::ast::{
     Values,
 };
 
+use super::blocks::declared;
 use crate::catalog::RelationKind;
 use crate::config::TableKind;
 use crate::plan::naming::{folded, parts};
@@ -220,23 +221,12 @@ impl<'a> Reader<'a> {
             [schema, name] => (Some(schema.clone()), name.clone()),
             _ => return Err(format!("it reads {name}, which is in another database")),
         };
-        let Question {
-            topology, catalog, ..
-        } = self.question;
+        let catalog = self.question.catalog;
         let Some(found) = catalog.relation(schema.as_deref(), &name) else {
             return Err(format!("it reads {name}, of which nothing is known"));
         };
         let whole = format!("{}.{}", found.schema, found.name);
-        let declared = topology.tables().iter().find(|table| {
-            table.name() == found.name
-                && match table.schema() {
-                    Some(declared) => declared == found.schema,
-                    None => catalog
-                        .relation(None, &found.name)
-                        .is_some_and(|bare| bare.schema == found.schema),
-                }
-        });
-        match (declared.map(|table| table.kind()), &found.kind) {
+        match (declared(found, self.question), &found.kind) {
             (Some(TableKind::Sharded { .. }), _) => {
                 facts.sharded.insert(whole);
                 facts.of_shard = true;
