@@ -59,6 +59,8 @@ struct Planning {
 #[derive(Default)]
 struct Known {
     catalog: tokio::sync::OnceCell<Arc<Catalog>>,
+    /// The shards and the server that finishes side by side.
+    finish: tokio::sync::OnceCell<Arc<Catalog>>,
     /// The columns of statements.
     described: Mutex<Arc<HashMap<String, Vec<Column>>>>,
 }
@@ -300,10 +302,24 @@ impl Cluster {
         let known = self.known(opening);
         let load = async || {
             // Boxed: the type of a future holds those of all that it waits for.
-            let load = catalog::load(&self.pools, opening, self.topology.session()).boxed();
+            let settings = self.topology.session();
+            let is_apart = self.planning.finish.is_some();
+            let load = catalog::load(&self.pools, opening, settings, is_apart).boxed();
             load.await.map(Arc::new)
         };
         known.catalog.get_or_try_init(load).await.cloned()
+    }
+
+    /// The shards and the server that finishes side by side, in such sessions: loaded when first asked
+    /// for. An error is not kept.
+    pub(crate) async fn finish_catalog(
+        &self,
+        opening: &Opening,
+        load: impl AsyncFnOnce() -> Result<Catalog>,
+    ) -> Result<Arc<Catalog>> {
+        let known = self.known(opening);
+        let load = async || load().await.map(Arc::new);
+        known.finish.get_or_try_init(load).await.cloned()
     }
 
     /// The columns of statements that planning asked about before, in such sessions.

@@ -54,18 +54,46 @@ impl Conditions {
     pub(super) fn new(names: &[String], shards: &[Circumstances]) -> Self {
         let settings = Settings::compare(names, shards);
         let roles: Vec<Option<String>> = shards.iter().map(|it| Some(roles(it))).collect();
-        Self {
-            refusal: same_database(names, shards).or_else(|| settings_differ(&settings)),
+        let mut conditions = Self {
+            refusal: None,
             roles: differences(names, &roles),
             settings,
             common: shards.first().map(settings::common).unwrap_or_default(),
             relations: relations(names, shards),
+        };
+        conditions.refusal = same_database(names, shards).or_else(|| conditions.settings_differ());
+        conditions
+    }
+
+    /// Of two servers of which one has no tables of users: what they have in common as far as settings
+    /// go.
+    pub(super) fn of_settings(names: &[String], servers: &[Circumstances]) -> Self {
+        Self {
+            settings: Settings::compare(names, servers),
+            ..Self::default()
         }
+    }
+
+    /// How the first differs of the settings that can change any answer.
+    pub(crate) fn setting_difference(&self) -> Option<String> {
+        let (name, difference) = self.settings.difference.as_ref()?;
+        Some(format!("the setting {name} differs: {difference}"))
     }
 
     /// Why no query can be planned at all.
     pub(crate) fn refusal(&self) -> Option<&Refusal> {
         self.refusal.as_ref()
+    }
+
+    fn settings_differ(&self) -> Option<Refusal> {
+        let (name, _) = self.settings.difference.as_ref()?;
+        Some(Refusal {
+            what: self.setting_difference()?,
+            hint: format!(
+                "set it for all sessions, as {name:?} = \"...\" under [session.settings] of the \
+                 topology, or make the servers alike"
+            ),
+        })
     }
 
     /// How the shards differ on who is connected.
@@ -96,17 +124,6 @@ fn roles(shard: &Circumstances) -> String {
         true => shard.role.clone(),
         false => format!("{} (session of {})", shard.role, shard.session_role),
     }
-}
-
-fn settings_differ(settings: &Settings) -> Option<Refusal> {
-    let (name, difference) = settings.difference.as_ref()?;
-    Some(Refusal {
-        what: format!("the setting {name} differs: {difference}"),
-        hint: format!(
-            "set it for all sessions, as {name:?} = \"...\" under [session.settings] of the \
-             topology, or make the servers alike"
-        ),
-    })
 }
 
 /// Finds two shards that are one database: rows would count twice.

@@ -26,6 +26,8 @@ mod settings;
 mod suggest;
 
 use std::collections::{HashMap, HashSet};
+#[cfg(feature = "datafusion")]
+use std::sync::Arc;
 
 use serde::Deserialize;
 
@@ -37,9 +39,9 @@ pub(crate) use self::compare::{
 #[cfg(feature = "datafusion")]
 pub(crate) use self::conditions::{Access, Conditions};
 pub(crate) use self::facts::FunctionName;
-#[cfg(feature = "datafusion")]
-pub(crate) use self::load::load;
 pub(crate) use self::load::read;
+#[cfg(feature = "datafusion")]
+pub(crate) use self::load::{load, load_finish};
 
 /// The catalog that all shards have in common.
 #[derive(Debug, Clone)]
@@ -54,6 +56,9 @@ pub(crate) struct Catalog {
     collations: Objects<Collation>,
     #[cfg(feature = "datafusion")]
     conditions: Conditions,
+    /// One shard by itself, where another server finishes.
+    #[cfg(feature = "datafusion")]
+    sample: Option<Arc<load::Sample>>,
     operators: Objects<Operator>,
     /// The casts of users that call a function.
     pub(crate) casts: Vec<Cast>,
@@ -84,6 +89,8 @@ impl Catalog {
             collations: Objects::default(),
             #[cfg(feature = "datafusion")]
             conditions: Conditions::default(),
+            #[cfg(feature = "datafusion")]
+            sample: None,
             operators: Objects::default(),
             casts: Vec::new(),
             type_calls: HashMap::new(),
@@ -183,6 +190,12 @@ impl Catalog {
     /// The types of users of a name, in any schema.
     pub(crate) fn types_anywhere(&self, name: &str) -> impl Iterator<Item = &DataType> {
         self.types.anywhere(name)
+    }
+
+    /// The collations of a name, in any schema; that of the database is none of them.
+    #[cfg(feature = "datafusion")]
+    pub(crate) fn collations_anywhere(&self, name: &str) -> impl Iterator<Item = &Collation> {
+        self.collations.anywhere(name)
     }
 
     /// The collation that a name after `COLLATE` means.

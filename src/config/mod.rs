@@ -67,8 +67,9 @@ pub enum Finish {
     /// On any shard.
     #[default]
     AnyShard,
-    /// On this server, which has to behave as the shards do: same version, collations and
-    /// extensions, and, for queries that are gathered, the replicated tables.
+    /// On this server, which needs no tables. It is given the shards' settings; where its default
+    /// collation, or something of users that the step names, is not as on the shards, the query is
+    /// refused.
     Server(ConnectionString),
     /// Nowhere: a query that needs such a step is refused.
     Off,

@@ -12,6 +12,7 @@
 //! planned once.
 
 mod aggregate;
+mod alike;
 mod answers;
 mod arms;
 mod bind;
@@ -47,6 +48,7 @@ use crate::config::{Finish, Topology};
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::types::{Column, TypeOptions};
 
+pub(crate) use alike::{finish_is_alike, text_is_alike};
 pub(crate) use answers::{Answer, Answers, Need};
 pub(crate) use explain::{Surroundings, rows, seconds};
 pub(crate) use order_keys::{OrderKeys, order_keys};

@@ -9,6 +9,8 @@ mod deadline;
 #[cfg(feature = "datafusion")]
 mod execute;
 mod fan_out;
+#[cfg(feature = "datafusion")]
+mod finish;
 mod options;
 #[cfg(feature = "datafusion")]
 mod planned;

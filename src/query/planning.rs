@@ -12,7 +12,7 @@ use crate::catalog::Catalog;
 use crate::cluster::Cluster;
 use crate::connect::{Opening, Session};
 use crate::error::{Error, ErrorKind, Phase, Result, SqlOrigin};
-use crate::plan::{self, Answer, Answers, MergeMode, Need, Plan, Question, Surroundings};
+use crate::plan::{self, Answer, Answers, MergeMode, Need, Place, Plan, Question, Surroundings};
 use crate::relation::{DEFAULT_FINISH_BYTES, DEFAULT_FINISH_ROWS};
 use crate::scan::{self, Description, Reading};
 use crate::statement::Statement;
@@ -54,6 +54,8 @@ pub(super) struct Held {
     pub(super) session: Session,
     /// What the shards have in common, and the server that finishes has to take from them.
     pub(super) common: Vec<(String, String)>,
+    /// The shards and the server that finishes side by side, where the plan needs that server.
+    pub(super) finish: Option<Arc<Catalog>>,
 }
 
 impl Request {
@@ -102,6 +104,7 @@ impl Request {
                 )
                 .await?,
             common: self.common(&catalog),
+            finish: None,
         };
         // PostgreSQL's own errors, with their places in the text, come from here.
         let reading = Reading::Options(self.options.types);
@@ -115,7 +118,7 @@ impl Request {
             parameters: self.options.parameters.clone(),
             cluster: self.cluster.clone(),
             opening: opening.clone(),
-            catalog,
+            catalog: catalog.clone(),
             planning,
             types: self.options.types,
         };
@@ -124,6 +127,19 @@ impl Request {
             .await
             .map_err(|error| self.options.about_values(error))?;
         self.cluster.remember_described(&opening, described);
+        if plan.steps.iter().any(|step| step.place == Place::Finish) {
+            let finish = self.finish_catalog(&opening, &held.common, &catalog);
+            held.finish = deadline
+                .during(
+                    Phase::Finish,
+                    "the server that finishes was not compared with the shards by then",
+                    finish,
+                )
+                .await?;
+        }
+        if let Some(both) = &held.finish {
+            plan::finish_is_alike(&plan, both)?;
+        }
         Ok((plan, held))
     }
 }

@@ -16,8 +16,18 @@ use {
     std::sync::Arc,
 };
 
+/// What one shard says, with which all others agree on what they agree on at all.
+#[cfg(feature = "datafusion")]
+#[derive(Debug)]
+pub(super) struct Sample {
+    shard: String,
+    facts: Facts,
+    circumstances: Circumstances,
+}
+
 /// The catalogs of all shards as one, as sessions that begin like this see them; `session` has the
-/// settings of the topology. Takes a connection of each shard, so nobody who waits for it may hold
+/// settings of the topology. With `is_apart`, another server finishes, and [`load_finish`] will be asked
+/// for. Takes a connection of each shard, so nobody who waits for it may hold
 /// one.
 ///
 /// # Errors
@@ -30,12 +40,9 @@ pub(crate) async fn load(
     pools: &Arc<Pools>,
     opening: &Opening,
     session: &SessionSettings,
+    is_apart: bool,
 ) -> Result<Catalog> {
-    let options = pools.options().flat_map(settings::named_in_options);
-    let asked: Vec<String> = settings::dotted(session.settings())
-        .chain(options)
-        .collect();
-    let query = circumstances::query(&asked)?;
+    let query = circumstances_query(pools, session)?;
     let permits = pools.permits(0..pools.len()).await?;
     let read_all = permits
         .into_iter()
@@ -46,8 +53,53 @@ pub(crate) async fn load(
         .map(|shard| pools.name(shard).to_string())
         .collect();
     let conditions = Conditions::new(&names, &circumstances);
-    let catalog = Comparison::new(&names, &facts).catalog();
+    let mut catalog = Comparison::new(&names, &facts).catalog();
+    let mut first = names.into_iter().zip(facts).zip(circumstances);
+    let ((shard, facts), circumstances) = first
+        .next()
+        .ok_or_else(|| Error::fault("a cluster has no shard"))?;
+    catalog.sample = is_apart.then(|| {
+        Arc::new(Sample {
+            shard,
+            facts,
+            circumstances,
+        })
+    });
     Ok(catalog.with_conditions(conditions))
+}
+
+/// A shard and the server that finishes side by side, as one catalog: what has a difference in it is
+/// not the same on both. `finish` is a session of that server, set up as those of the shards are; it is
+/// left with the search path `pg_catalog`.
+///
+/// # Errors
+/// What reading the catalog fails with. Differences are no errors.
+#[cfg(feature = "datafusion")]
+pub(crate) async fn load_finish(
+    shards: &Pools,
+    session: &SessionSettings,
+    catalog: &Catalog,
+    finish: &mut Session,
+) -> Result<Catalog> {
+    let sample = catalog.sample.as_deref();
+    let sample = sample.ok_or_else(|| Error::fault("no shard was kept to compare with"))?;
+    let query = circumstances_query(shards, session)?;
+    let (facts, circumstances) = read(finish, &query).await?;
+    let names = [sample.shard.clone(), finish.shard().to_owned()];
+    let servers = [sample.circumstances.clone(), circumstances];
+    let conditions = Conditions::of_settings(&names, &servers);
+    let catalog = Comparison::new(&names, [&sample.facts, &facts]).catalog();
+    Ok(catalog.with_conditions(conditions))
+}
+
+/// What asks for circumstances, and for the settings without a definition that sessions name.
+#[cfg(feature = "datafusion")]
+fn circumstances_query(shards: &Pools, session: &SessionSettings) -> Result<String> {
+    let options = shards.options().flat_map(settings::named_in_options);
+    let asked: Vec<String> = settings::dotted(session.settings())
+        .chain(options)
+        .collect();
+    circumstances::query(&asked)
 }
 
 /// Reads the catalog of a shard, and what its database does around a query.

@@ -57,7 +57,7 @@ pub(in crate::plan) fn class(name: &str, volatility: Volatility) -> Class {
 }
 
 /// Whether a function makes words of texts, by a configuration or a dictionary of text search.
-pub(super) fn is_text_search(name: &str) -> bool {
+pub(in crate::plan) fn is_text_search(name: &str) -> bool {
     name.contains("to_tsvector")
         || name.ends_with("to_tsquery")
         || name.starts_with("ts_headline")

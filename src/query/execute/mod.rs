@@ -23,15 +23,16 @@ use tokio::sync::oneshot;
 use self::route::{Route, Server};
 pub(super) use self::start::start;
 use super::answer::{aggregated, fitted};
+use super::finish::alike;
 use super::planning::{Held, PlanOptions, Request, about_made_sql};
 use super::settle;
+use crate::catalog::Catalog;
 use crate::cluster::Cluster;
-use crate::connect::{Opening, Permit, Pools, Session};
+use crate::connect::{Permit, Pools, Session};
 use crate::error::{Error, Phase, Result, SqlOrigin};
 use crate::merge::{self, Comparison, Order, ReaggregateOptions, Rest};
-use crate::plan::{Exactness, Merge, Place, Plan, Sql, Step};
+use crate::plan::{self, Exactness, Merge, Place, Plan, Sql, Step};
 use crate::progress::{Counters, ShardState, StepCounters};
-use crate::quote;
 use crate::relation::{Budget, StepRelation, StepRelationBuilder, aggregated_types};
 use crate::scan::{self, Description, Reading};
 use crate::statement::Statement;
@@ -51,6 +52,7 @@ pub(super) async fn run(
     let route = Route::new(plan, query.cluster.topology(), held.shard)?;
     let mut execution = Execution {
         query,
+        finish: held.finish.clone(),
         sites: open(query, &route, held).await?,
         route,
         relations: Vec::new(),
@@ -100,6 +102,8 @@ struct Site {
 
 struct Execution<'a> {
     query: &'a Request,
+    /// The shards and the server that finishes side by side.
+    finish: Option<Arc<Catalog>>,
     route: Route,
     sites: BTreeMap<Server, Site>,
     /// What the steps before have given, as long as it is needed.
@@ -226,6 +230,10 @@ impl Execution<'_> {
     ) -> Result<(Vec<Column>, Description)> {
         let mut sql = String::new();
         self.write_query(step, false, &mut sql)?;
+        // What the relations bring along has been named by nobody yet.
+        if let (Place::Finish, Some(both)) = (&step.place, &self.finish) {
+            plan::text_is_alike(&sql, both)?;
+        }
         let statement = Statement::parse(&sql)?;
         let statement = &statement;
         let servers = self.route.describes(index);
@@ -484,7 +492,7 @@ async fn open(query: &Request, route: &Route, held: Held) -> Result<BTreeMap<Ser
         })
         .collect();
 
-    let common = settings_sql(&held.common)?;
+    let common = held.common.clone();
     let (held, permits) = permits(cluster, route, held).await?;
     if let Some(held) = held
         && let Some(site) = sites.get_mut(&Server::Shard(held.shard))
@@ -500,7 +508,7 @@ async fn open(query: &Request, route: &Route, held: Held) -> Result<BTreeMap<Ser
             site.counters.set(ShardState::Connecting);
             let opened = match server {
                 Server::Shard(_) => pools.session(permit, opening).await,
-                Server::Finish => alike(pools, permit, opening, common).await,
+                Server::Finish => alike(&pools, permit, opening, common).await,
             };
             match opened {
                 Ok(session) => {
@@ -515,31 +523,6 @@ async fn open(query: &Request, route: &Route, held: Held) -> Result<BTreeMap<Ser
         });
     settle(opened).await?;
     Ok(sites)
-}
-
-/// A session of the server that finishes, with the settings of the shards.
-async fn alike(
-    pools: Arc<Pools>,
-    permit: Permit,
-    opening: &Opening,
-    common: &str,
-) -> Result<Session> {
-    let mut session = pools.session(permit, opening).await?;
-    if !common.is_empty() {
-        let set = session.query(common).await;
-        set.map_err(|error| {
-            error.with_context("the server that finishes cannot be set up as the shards are")
-        })?;
-    }
-    Ok(session)
-}
-
-fn settings_sql(settings: &[(String, String)]) -> Result<String> {
-    let statements = settings.iter().map(|(name, value)| {
-        let value = quote::literal(value)?;
-        Ok(format!("SET LOCAL {name} = {value}"))
-    });
-    Ok(statements.collect::<Result<Vec<_>>>()?.join("; "))
 }
 
 type Permits = Vec<(Server, (Arc<Pools>, Permit))>;

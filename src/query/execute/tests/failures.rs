@@ -167,6 +167,7 @@ async fn many_queries_share_few_connections_without_waiting_for_each_other() {
                 shard: number % 3,
                 session: cluster.session(number % 3).await?,
                 common: Vec::new(),
+                finish: None,
             };
             let mut finish = step("m2", "SELECT count(*) FROM m1", Place::Finish, union(), &[]);
             finish.uses = vec![0];

@@ -95,6 +95,7 @@ async fn start(query: &Query, user: &str, steps: Vec<Step>) -> Result<QueryStrea
         shard: 0,
         session: request.cluster.session(0).await?,
         common: Vec::new(),
+        finish: None,
     };
     let statement = Statement::parse(user)?;
     let reading = Reading::Options(request.options.types);

@@ -1,10 +1,11 @@
 //! What the database does around a query: policies, rights, settings; which database it is; and what
 //! the topology says of it.
 
+mod finish;
 mod policies;
 mod views;
 
-use merganser::config::{SessionSettings, Shard, TableKind};
+use merganser::config::{Finish, SessionSettings, Shard, TableKind};
 use merganser::{Cluster, Error, ErrorKind, Topology};
 
 use super::compare::{Answer, is_refusal};
@@ -19,6 +20,7 @@ struct Databases {
     sharded: Vec<(String, String)>,
     replicated: &'static [&'static str],
     session: SessionSettings,
+    finish: Finish,
 }
 
 impl Databases {
@@ -50,11 +52,14 @@ impl Databases {
                 .collect(),
             replicated,
             session: SessionSettings::default(),
+            finish: Finish::default(),
         })
     }
 
     fn topology(&self, role: &str) -> Topology {
-        let mut builder = Topology::builder().with_session(self.session.clone());
+        let mut builder = Topology::builder()
+            .with_session(self.session.clone())
+            .with_finish(self.finish.clone());
         for (number, url) in self.shards.iter().enumerate() {
             builder = builder.with_shard(Shard::new(&format!("s{number}"), &as_role(url, role)));
         }
