@@ -62,6 +62,8 @@ mod merge;
 #[cfg(feature = "datafusion")]
 mod plan;
 mod progress;
+#[cfg(feature = "datafusion")]
+pub mod provider;
 mod query;
 mod quote;
 #[cfg(feature = "datafusion")]

@@ -93,6 +93,14 @@ impl Pools {
         size: usize,
         settings: &SessionSettings,
     ) -> Result<Self> {
+        Self::of(shards, size, Opening::new(settings)?)
+    }
+
+    fn of(
+        shards: impl IntoIterator<Item = (String, ConnectParams)>,
+        size: usize,
+        opening: Opening,
+    ) -> Result<Self> {
         let shards = shards
             .into_iter()
             .map(|(name, params)| {
@@ -111,10 +119,18 @@ impl Pools {
             .collect::<Result<_>>()?;
         Ok(Self {
             shards,
-            opening: Opening::new(settings)?,
+            opening,
             size,
             endings: TaskTracker::new(),
         })
+    }
+
+    /// Other pools of the same shards, of at most `size` connections for each.
+    #[cfg(feature = "datafusion")]
+    pub(crate) fn with_size(&self, size: usize) -> Result<Self> {
+        let shards = self.shards.iter();
+        let shards = shards.map(|it| (it.name.to_string(), it.pool.manager().0.as_ref().clone()));
+        Self::of(shards, size, self.opening.clone())
     }
 
     pub(crate) fn name(&self, shard: usize) -> &Arc<str> {

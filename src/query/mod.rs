@@ -13,6 +13,8 @@ mod fan_out;
 mod finish;
 mod options;
 #[cfg(feature = "datafusion")]
+mod parts;
+#[cfg(feature = "datafusion")]
 mod planned;
 #[cfg(feature = "datafusion")]
 mod planning;
@@ -25,6 +27,8 @@ pub use self::analysis::Analysis;
 pub use self::cancel::CancelHandle;
 pub use self::fan_out::FanOut;
 pub use self::options::DEFAULT_MEMORY;
+#[cfg(feature = "datafusion")]
+pub(crate) use self::parts::Parts;
 #[cfg(feature = "datafusion")]
 pub use self::planned::Query;
 use self::settle::settle;

@@ -138,6 +138,11 @@ impl Query {
         self
     }
 
+    /// The statement.
+    pub(crate) fn sql(&self) -> &str {
+        &self.request.sql
+    }
+
     /// What ends this query, and every clone of it, from elsewhere.
     pub fn cancel_handle(&self) -> CancelHandle {
         self.request.options.cancel.clone()

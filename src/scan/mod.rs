@@ -40,6 +40,17 @@ pub(crate) struct Description {
     references: Vec<Reference>,
 }
 
+impl Description {
+    /// The same statement with other columns, to be compared with it.
+    #[cfg(feature = "datafusion")]
+    pub(crate) fn with_columns(&self, columns: &[Column]) -> Self {
+        Self {
+            columns: columns.to_vec(),
+            ..self.clone()
+        }
+    }
+}
+
 /// What the catalog of one shard knows a column by; other shards have other numbers.
 #[derive(Debug, Clone, Copy)]
 #[cfg_attr(not(feature = "datafusion"), allow(dead_code))]

@@ -20,6 +20,8 @@ mod parallel;
 #[cfg(feature = "datafusion")]
 mod plans;
 mod pooler;
+#[cfg(feature = "datafusion")]
+mod provider;
 mod public_api;
 #[cfg(feature = "datafusion")]
 mod sessions;
