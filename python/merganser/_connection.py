@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import signal
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from . import _merganser, errors
 from ._progress import Lines
 from ._query import Query
 from .cursor import Cursor
-from .errors import NotSupportedError, ProgrammingError
+from .errors import InterfaceError, NotSupportedError, ProgrammingError
 from .params import numbered
 
 if TYPE_CHECKING:
@@ -247,6 +249,56 @@ class Connection:
     def cancel(self) -> None:
         """Ends every query that runs on this connection, from any thread."""
         self._cluster.cancel()
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """A ``with`` block in which Ctrl-C cancels every query of this connection at once.
+
+        What this package waits for itself, Ctrl-C cancels anyway. This is for libraries that read
+        queries by threads of their own, as DuckDB does::
+
+            with con.interruptible():
+                duckdb.sql("SELECT count(*) FROM q").show()
+
+        ``KeyboardInterrupt`` leaves the block, whatever the library makes of it. It is for the main
+        thread, the only one that hears signals. A handler of SIGINT that is there goes on to be
+        called; if it raises nothing, nothing is cancelled.
+        """
+        before = signal.getsignal(signal.SIGINT)
+        if not callable(before):
+            # Ctrl-C is ignored, or ends the process.
+            yield
+            return
+        raised: list[BaseException] = []
+
+        def handler(number: int, frame: FrameType | None) -> None:
+            try:
+                before(number, frame)
+            except BaseException as interrupt:
+                raised.append(interrupt)
+                # Also what a thread of the library is about to begin.
+                self._cluster.interrupt()
+                raise
+
+        try:
+            signal.signal(signal.SIGINT, handler)
+        except ValueError:
+            raise InterfaceError(
+                "interruptible() is for the main thread, the only one that hears signals",
+                hint="con.cancel() ends the queries of a connection from any thread",
+            ) from None
+        try:
+            yield
+        except Exception as error:
+            # Libraries make errors of their own of it.
+            if raised:
+                raise raised[0] from error
+            raise
+        finally:
+            self._cluster.resume()
+            # Somebody else may have set another meanwhile.
+            if signal.getsignal(signal.SIGINT) is handler:
+                signal.signal(signal.SIGINT, before)
 
     def close(self) -> None:
         """Ends what still runs, and closes all connections. Closing again is no error."""

@@ -195,6 +195,16 @@ impl Cluster {
         self.0.cancel();
     }
 
+    /// Ends every query that runs, and each that begins, until [`Cluster::resume`].
+    fn interrupt(&self) {
+        self.0.runs().end_what_begins(true);
+        self.cancel();
+    }
+
+    fn resume(&self) {
+        self.0.runs().end_what_begins(false);
+    }
+
     #[getter]
     fn closed(&self) -> bool {
         self.0.is_closed()
