@@ -4,11 +4,16 @@
     python bench.py FOLDER/merganser.toml               # all of it
     python bench.py FOLDER/merganser.toml frames        # or rows
     python bench.py FOLDER/merganser.toml --rounds 1 --rows 1000   # do they still work?
+    python bench.py FOLDER/merganser.toml frames --rust SCAN
+
+SCAN is the benchmark of that name of the Rust library, of the profile of the package, whose
+``collect()`` all else in ``frames`` is then compared with:
+``cargo build --release --no-default-features --bench scan``.
 
 ``frames``: all of ``lineitem`` as one dataframe of Polars. ``rows``: a million rows of it as tuples, by
 ``fetchall()``. Each contestant runs in a process of its own, in turns, for some rounds. CPU time is
-user and system, of all threads, from after the imports to the last row. Memory is the most that the
-process ever had, less what it had after the imports. What is printed are medians, and the medians of
+user and system, of all threads, from after the imports to the last row; in Rust, of the whole program.
+Memory is the most that the process ever had, less what it had after the imports. What is printed are medians, and the medians of
 the ratios within each round to the first line.
 
 The others know one database, not many: what is measured of them is one of theirs for each shard, at
@@ -224,10 +229,27 @@ def run_one(part: str, name: str, topology: pathlib.Path, rows: int) -> None:
     print(json.dumps({"rows": count, "bytes": arrow_bytes, "cpu": cpu, "wall": wall, "peak": peak}))
 
 
-def run_part(part: str, topology: pathlib.Path, rows: int, rounds: int) -> None:
-    found: dict[str, list[dict[str, Any]]] = {name: [] for name in PARTS[part]}
+def run_rust(program: pathlib.Path, topology: pathlib.Path) -> dict[str, Any]:
+    """What ``collect()`` of the Rust library takes; it tells rows, bytes of COPY, and its peak in KiB."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    begun = time.perf_counter()
+    command = [program, "child", "collect", *urls(topology)]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    wall = time.perf_counter() - begun
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {"rows": int(said[0]), "bytes": None, "cpu": cpu, "wall": wall, "peak": int(said[2]) * 1024}
+
+
+def run_part(
+    part: str, topology: pathlib.Path, rows: int, rounds: int, rust: pathlib.Path | None
+) -> None:
+    in_rust = [RUST] if rust else []
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in [*in_rust, *PARTS[part]]}
     missing: dict[str, str] = {}
     for _ in range(rounds):
+        if rust:
+            found[RUST].append(run_rust(rust, topology))
         for name in PARTS[part]:
             if name in missing:
                 continue
@@ -268,6 +290,7 @@ def print_table(part: str, found: dict[str, list[dict[str, Any]]], missing: dict
 
 
 median = statistics.median
+RUST = "Rust, collect()"
 
 
 def main() -> None:
@@ -276,14 +299,17 @@ def main() -> None:
     parser.add_argument("part", nargs="?", choices=PARTS, help="frames or rows; both unless named")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--rows", type=int, help="rows to read: all, or a million, unless set")
+    parser.add_argument("--rust", type=pathlib.Path, help="the Rust benchmark scan, for frames")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
         run_one(options.part, options.one, options.topology, options.rows)
         return
+    if options.rust and (options.part != "frames" or options.rows):
+        parser.error("--rust is for all rows of frames")
     for part in [options.part] if options.part else PARTS:
         rows = options.rows if options.rows is not None else {"frames": 0, "rows": 1_000_000}[part]
-        run_part(part, options.topology, rows, options.rounds)
+        run_part(part, options.topology, rows, options.rounds, options.rust)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from merganser import Table
+from merganser._connection import Table
 from merganser.errors import ProgrammingError
 
 if TYPE_CHECKING:

@@ -12,18 +12,12 @@ import urllib.parse
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import merganser
-from merganser import (
-    BINARY,
-    DATETIME,
-    NUMBER,
-    ROWID,
-    STRING,
-    Binary,
+from merganser import _connection, cursor as _cursor
+from merganser._merganser import __version__
+from merganser._open import open_cluster
+from merganser.errors import (
     DatabaseError,
     DataError,
-    Date,
-    DateFromTicks,
     Error,
     IntegrityError,
     InterfaceError,
@@ -31,17 +25,26 @@ from merganser import (
     NotSupportedError,
     OperationalError,
     ProgrammingError,
+    Warning,
+)
+from merganser.params import pyformat
+from merganser.types import (
+    BINARY,
+    DATETIME,
+    NUMBER,
+    ROWID,
+    STRING,
+    Binary,
+    Date,
+    DateFromTicks,
     Time,
     TimeFromTicks,
     Timestamp,
     TimestampFromTicks,
-    Warning,
     apilevel,
     paramstyle,
     threadsafety,
 )
-from merganser import _connection, cursor as _cursor
-from merganser.params import pyformat
 
 if TYPE_CHECKING:
     import pyarrow
@@ -92,11 +95,10 @@ __all__ = [
 ]
 
 
-def connect(uri: str, **options: Any) -> Connection:
+def connect(uri: str, *, timeout: float | None = None, **options: Any) -> Connection:
     """A connection by URI: ``merganser:///etc/merganser.toml``, or ``merganser:merganser.toml`` for a
     path from the current folder. ``options`` are those of :func:`merganser.connect`."""
-    connection = merganser.connect(_path(uri), **{**options, "adbc": False})
-    return Connection(connection._cluster, connection._timeout)
+    return Connection(open_cluster([_path(uri)], **options), timeout)
 
 
 def _path(uri: str) -> str:
@@ -214,9 +216,9 @@ class Connection(_connection.Connection, _Base):
         self._cluster.check()
         return {
             "vendor_name": "Merganser",
-            "vendor_version": merganser.__version__,
+            "vendor_version": __version__,
             "driver_name": "adbc_driver_merganser",
-            "driver_version": merganser.__version__,
+            "driver_version": __version__,
             "vendor_sql": True,
             "vendor_substrait": False,
         }

@@ -17,9 +17,11 @@ it there are the cursors of PEP 249 (``con.cursor()``) and :class:`ParallelConne
 import atexit
 
 from . import _merganser
-from ._connection import REPLICATED, Column, Connection, Report, Table, connect
+from ._connect import connect
+from ._connection import Column, Connection, Report, Table
 from ._log import enable_logging
 from ._merganser import Batch, Reader, Schema
+from ._open import REPLICATED
 from ._plan import Plan
 from ._progress import ShardProgress
 from ._progress import Snapshot as Progress
@@ -57,16 +59,12 @@ from .types import (
     TimeFromTicks,
     Timestamp,
     TimestampFromTicks,
+    apilevel,
+    paramstyle,
+    threadsafety,
 )
 
 __version__: str = _merganser.__version__
-
-#: PEP 249.
-apilevel = "2.0"
-#: Threads may share the module and connections, but no cursor.
-threadsafety = 2
-#: Of cursors; ``con.sql`` takes ``$1``, ``$2``, ..
-paramstyle = "pyformat"
 
 # No query goes on on a server that nobody waits for any more.
 atexit.register(_merganser.shut_down)

@@ -1,12 +1,14 @@
-"""Connections: ``merganser.connect(...)``."""
+"""Connections: what ``merganser.connect(...)`` gives."""
 
 from __future__ import annotations
 
 import os
+import signal
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from . import _merganser, errors
@@ -21,155 +23,7 @@ if TYPE_CHECKING:
 
     from .rows import RowFactory
 
-__all__ = ["REPLICATED", "Column", "Connection", "Report", "Table", "connect"]
-
-#: How ``connect(tables=...)`` is told of a table of which every shard holds all rows.
-REPLICATED: dict[str, Any] = {"replicated": True}
-
-_DEFAULT_FILE = "merganser.toml"
-
-
-def connect(
-    *targets: str | os.PathLike[str],
-    shards: Sequence[str] | Mapping[str, str] | None = None,
-    tables: Mapping[str, str | Mapping[str, Any]] | None = None,
-    session: Mapping[str, Any] | None = None,
-    finish: str | None = None,
-    connections_per_shard: int | None = None,
-    timeout: float | None = None,
-    adbc: bool = True,
-) -> Connection:
-    """A connection to many PostgreSQL databases as one.
-
-    ``connect("merganser.toml")`` reads a topology file, and ``connect()`` that of the current folder.
-    Without a file, name the databases and say how the tables are spread over them::
-
-        connect(
-            shards=["postgresql://app@db0/sales", "postgresql://app@db1/sales"],
-            tables={
-                "orders": "o_orderkey",  # each row on one shard, by this column
-                "lineitem": {"shard_key": "l_orderkey", "colocation": "order"},
-                "nation": merganser.REPLICATED,
-            },
-        )
-
-    ``connect(url, url)`` is short for ``shards``. Without ``tables`` only fan-outs can run.
-    Nothing is connected yet: the first query does that.
-
-    session:
-        settings of every session, as the file's ``[session]`` has them: ``{"timezone": "Europe/Berlin"}``
-    finish:
-        ``"off"``, or the URL of the server on which queries are finished; one of the shards unless set
-    connections_per_shard:
-        as many queries run at once; 4 unless set
-    timeout:
-        the seconds that a query may take, unless it says otherwise
-    adbc:
-        whether the connection is one of ADBC too, if ``adbc-driver-manager`` is installed. pandas and
-        Polars read Arrow from such a connection, and rows from others; but pandas takes neither
-        ``params`` nor ``chunksize`` then.
-    """
-    path, found = _targets(targets)
-    if shards is not None:
-        if path is not None or found:
-            raise InterfaceError("connect takes a file, URLs, or shards=..: one of them")
-        found = list(shards.items()) if isinstance(shards, Mapping) else _unnamed(shards)
-        if not found:
-            raise ProgrammingError("shards is empty", hint='shards=["postgresql://user@host/db"]')
-    if path is None and not found:
-        path = _default_file()
-    if path is not None:
-        for name, value in (("tables", tables), ("session", session), ("finish", finish)):
-            if value is not None:
-                raise InterfaceError(
-                    f"{name} is for connections without a topology file",
-                    hint=f"write it into {path}",
-                )
-    native = _merganser.connect(
-        path,
-        found,
-        [_table(name, kind) for name, kind in (tables or {}).items()],
-        dict(session or {}),
-        finish,
-        connections_per_shard,
-    )
-    if adbc:
-        from adbc_driver_merganser import dbapi
-
-        if dbapi.HAS_DRIVER_MANAGER:
-            return dbapi.Connection(native, timeout)
-    return Connection(native, timeout)
-
-
-_URLS = ("postgresql://", "postgres://")
-
-
-def _targets(
-    targets: tuple[str | os.PathLike[str], ...],
-) -> tuple[str | None, list[tuple[str | None, str]]]:
-    """The topology file, or the shards."""
-    urls = [target for target in targets if isinstance(target, str) and _is_connection(target)]
-    if urls:
-        if len(urls) < len(targets):
-            raise InterfaceError("connect takes a file or URLs, not both")
-        return None, _unnamed(urls)
-    if len(targets) > 1:
-        raise InterfaceError(
-            "connect takes one topology file", hint="URLs begin with postgresql://"
-        )
-    for target in targets:
-        if not isinstance(target, (str, os.PathLike)):
-            raise InterfaceError(
-                f"connect takes the path of a file or a URL, not {type(target).__name__}",
-                hint="a list of URLs is given by name: connect(shards=[..])",
-            )
-        return os.fspath(target), []
-    return None, []
-
-
-def _is_connection(target: str) -> bool:
-    """Whether it is a URL or libpq's key=value text, and no path."""
-    return target.startswith(_URLS) or ("=" in target and not os.path.exists(target))
-
-
-def _unnamed(urls: Iterable[str]) -> list[tuple[str | None, str]]:
-    if isinstance(urls, str):
-        raise InterfaceError("shards is a list of URLs, not one text", hint="shards=[url]")
-    found: list[tuple[str | None, str]] = []
-    for url in urls:
-        if not isinstance(url, str):
-            # Not shown: it may hold a password.
-            raise InterfaceError(f"a shard is given by its URL, not by a {type(url).__name__}")
-        found.append((None, url))
-    return found
-
-
-def _default_file() -> str:
-    if not os.path.exists(_DEFAULT_FILE):
-        raise ProgrammingError(
-            f"no databases: no file, no URL, and no {_DEFAULT_FILE} in this folder",
-            hint='merganser.connect("merganser.toml"), or connect(shards=["postgresql://.."])',
-        )
-    return _DEFAULT_FILE
-
-
-def _table(
-    name: str, kind: str | Mapping[str, Any]
-) -> tuple[str, str | None, str | None, str | None]:
-    """What the native module takes for a table: name, key, colocation group and shard index."""
-    if isinstance(kind, str):
-        return name, kind, None, None
-    known = {"shard_key", "colocation", "shard_index", "replicated"}
-    if not isinstance(kind, Mapping) or not kind.keys() <= known:
-        raise InterfaceError(
-            f"table {name!r}: expected its shard key, or a dict with {', '.join(sorted(known))}",
-            hint='tables={"orders": "o_orderkey", "nation": merganser.REPLICATED}',
-        )
-    key = kind.get("shard_key")
-    if bool(kind.get("replicated")) == (key is not None):
-        raise InterfaceError(f"table {name!r}: either shard_key or replicated=True is needed")
-    return name, key, kind.get("colocation"), kind.get("shard_index")
-
+__all__ = ["Column", "Connection", "Report", "Table"]
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -286,7 +140,7 @@ class Connection:
         """
         text, values = numbered(sql, params)
         native = self._native(text, values, timeout=timeout, order=order, **options)
-        return Query(self, native, sql)
+        return Query(native, sql)
 
     def fan_out(
         self,
@@ -307,7 +161,7 @@ class Connection:
         native = self._native_fan_out(
             text, values, merge_sql=merge_sql, timeout=timeout, order=order, **options
         )
-        return Query(self, native, sql)
+        return Query(native, sql)
 
     def cursor(self, row_factory: RowFactory | None = None, **options: Any) -> Cursor:
         """A cursor of PEP 249. ``options`` are those of :meth:`sql`, for all that it executes."""
@@ -395,6 +249,56 @@ class Connection:
     def cancel(self) -> None:
         """Ends every query that runs on this connection, from any thread."""
         self._cluster.cancel()
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """A ``with`` block in which Ctrl-C cancels every query of this connection at once.
+
+        What this package waits for itself, Ctrl-C cancels anyway. This is for libraries that read
+        queries by threads of their own, as DuckDB does::
+
+            with con.interruptible():
+                duckdb.sql("SELECT count(*) FROM q").show()
+
+        ``KeyboardInterrupt`` leaves the block, whatever the library makes of it. It is for the main
+        thread, the only one that hears signals. A handler of SIGINT that is there goes on to be
+        called; if it raises nothing, nothing is cancelled.
+        """
+        before = signal.getsignal(signal.SIGINT)
+        if not callable(before):
+            # Ctrl-C is ignored, or ends the process.
+            yield
+            return
+        raised: list[BaseException] = []
+
+        def handler(number: int, frame: FrameType | None) -> None:
+            try:
+                before(number, frame)
+            except BaseException as interrupt:
+                raised.append(interrupt)
+                # Also what a thread of the library is about to begin.
+                self._cluster.interrupt()
+                raise
+
+        try:
+            signal.signal(signal.SIGINT, handler)
+        except ValueError:
+            raise InterfaceError(
+                "interruptible() is for the main thread, the only one that hears signals",
+                hint="con.cancel() ends the queries of a connection from any thread",
+            ) from None
+        try:
+            yield
+        except Exception as error:
+            # Libraries make errors of their own of it.
+            if raised:
+                raise raised[0] from error
+            raise
+        finally:
+            self._cluster.resume()
+            # Somebody else may have set another meanwhile.
+            if signal.getsignal(signal.SIGINT) is handler:
+                signal.signal(signal.SIGINT, before)
 
     def close(self) -> None:
         """Ends what still runs, and closes all connections. Closing again is no error."""

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     import polars
     import pyarrow
 
-    from ._connection import Connection
     from ._merganser import NativeQuery, Reader, Schema
 
 __all__ = ["Query", "Verified"]
@@ -48,10 +47,9 @@ class Query:
     ``duckdb.sql("FROM q")``. To print it runs nothing.
     """
 
-    __slots__ = ("_connection", "_native", "_schema", "_sql")
+    __slots__ = ("_native", "_schema", "_sql")
 
-    def __init__(self, connection: Connection, native: NativeQuery, sql: str) -> None:
-        self._connection = connection
+    def __init__(self, native: NativeQuery, sql: str) -> None:
         self._native = native
         self._sql = sql
         self._schema: Schema | None = None

@@ -30,13 +30,12 @@ NULL is ``None``. A value that its class cannot hold (an infinite date, a year a
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from . import _frames
+from ._fetching import Fetching
 from .errors import InterfaceError, ProgrammingError
 from .params import pyformat
 from .rows import RowFactory, RowMaker, known_factory, tuple_row
@@ -55,7 +54,7 @@ __all__ = ["Cursor"]
 Params = Sequence[Any] | Mapping[str, Any]
 
 
-class Cursor:
+class Cursor(Fetching):
     """Executes queries one after the other, and hands out the rows of the last one.
 
     Rows are read as they are fetched: in memory are those that were fetched, and a few batches.
@@ -74,7 +73,6 @@ class Cursor:
     ) -> None:
         self.connection = connection
         self.row_factory = tuple_row if row_factory is None else known_factory(row_factory)
-        self.arraysize = 1
         self._options = options
         self._query: NativeQuery | None = None
         self._reader: Reader | None = None
@@ -85,7 +83,7 @@ class Cursor:
         self._more: Iterator[Callable[[], None]] | None = None
         self._closed = False
         self._ended = "nothing was executed"
-        self._alone = Alone(self._check_open)
+        super().__init__()
         connection._cursors.add(self)
 
     # --- executing --------------------------------------------------------------------------------
@@ -149,12 +147,6 @@ class Cursor:
             native = self.connection._native_fan_out
             return native(numbered, texts, **{**self._options, **options}).mogrify()
 
-    def setinputsizes(self, sizes: Sequence[Any]) -> None:
-        """Does nothing, as PEP 249 allows."""
-
-    def setoutputsize(self, size: int, column: int | None = None) -> None:
-        """Does nothing, as PEP 249 allows."""
-
     def cancel(self) -> None:
         """Ends what the cursor runs, on every shard; for another thread, while this one waits."""
         query, reader = self._query, self._reader
@@ -185,35 +177,6 @@ class Cursor:
         """``None``: nothing is inserted."""
 
     # --- fetching ---------------------------------------------------------------------------------
-
-    def fetchone(self) -> Any:
-        """The next row; ``None`` when all were fetched."""
-        with self._alone:
-            rows = self._fetch(1)
-        return rows[0] if rows else None
-
-    def fetchmany(self, size: int | None = None) -> list[Any]:
-        """The next rows, ``arraysize`` of them unless told; fewer only when no more are left."""
-        size = self.arraysize if size is None else size
-        if size < 0:
-            raise ProgrammingError(f"cannot fetch {size} rows")
-        with self._alone:
-            return self._fetch(size)
-
-    def fetchall(self) -> list[Any]:
-        """All rows that are left."""
-        with self._alone:
-            return self._fetch(None)
-
-    def __iter__(self) -> Iterator[Any]:
-        return self
-
-    def __next__(self) -> Any:
-        with self._alone:
-            rows = self._fetch(1)
-        if not rows:
-            raise StopIteration
-        return rows[0]
 
     def fetch_arrow(self) -> _frames.Stream:
         """The rows that are left as an object with ``__arrow_c_stream__``, which is read once."""
@@ -253,18 +216,6 @@ class Cursor:
         """Gives up the result, cancelling what still runs; every use is an error from then on."""
         self._closed = True
         self._end("the cursor is closed")
-
-    def __enter__(self) -> Self:
-        self._check_open()
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         state = (
@@ -362,28 +313,3 @@ class Cursor:
         self._query = self._make_row = self._description = self._more = None
         self._rowcount = -1
         self._ended = why
-
-
-class Alone:
-    """For one call, nothing else may use a cursor, and it has to be open."""
-
-    __slots__ = ("_busy", "_check_open")
-
-    def __init__(self, check_open: Callable[[], None]) -> None:
-        self._check_open = check_open
-        self._busy = threading.Lock()
-
-    def __enter__(self) -> None:
-        if not self._busy.acquire(blocking=False):
-            raise InterfaceError(
-                "another thread is using this cursor",
-                hint="let each thread make a cursor of its own",
-            )
-        try:
-            self._check_open()
-        except BaseException:
-            self._busy.release()
-            raise
-
-    def __exit__(self, *exception: object) -> None:
-        self._busy.release()

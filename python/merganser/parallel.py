@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import itertools
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, wait
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
 from operator import methodcaller
 from queue import SimpleQueue
@@ -26,7 +26,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from . import errors
-from .cursor import Alone, Cursor
+from ._connect import connect
+from ._fetching import Fetching
+from .cursor import Cursor
 from .errors import InterfaceError, NotSupportedError, ProgrammingError
 from .rows import RowFactory
 
@@ -287,11 +289,9 @@ class _Native:
             raise ProgrammingError(
                 f"{', '.join(strangers)}: no connection of PostgreSQL, so Merganser cannot open it"
             )
-        from . import _connection
-
         self._given = given
         shards = dict(zip(names, (it.connection_string() for it in given), strict=True))
-        self._connection = _connection.connect(shards=shards, adbc=False, **options)
+        self._connection = connect(shards=shards, adbc=False, **options)
 
     def cursor(
         self,
@@ -480,7 +480,7 @@ def _hint(error: BaseException) -> str | None:
     return None
 
 
-class _ThreadsCursor:
+class _ThreadsCursor(Fetching):
     """One cursor of each connection."""
 
     def __init__(self, lanes: list[_Lane], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -488,12 +488,11 @@ class _ThreadsCursor:
         self.cursors = _in_parallel(
             [(lane, partial(lane.connection.cursor, *args, **kwargs)) for lane in lanes]
         )
-        self.arraysize = 1
         self.closed = False
         self._unread: list[int] = []
         self._failure: BaseException | None = None
         self._executed = False
-        self._alone = Alone(self._check_open)
+        super().__init__()
 
     def execute(self, sql: Any, args: Any = None) -> _ThreadsCursor:
         """Runs the query on every connection."""
@@ -521,52 +520,6 @@ class _ThreadsCursor:
         counts = [getattr(cursor, "rowcount", -1) for cursor in self.cursors]
         return -1 if not self._executed or min(counts) < 0 else sum(counts)
 
-    def fetchone(self) -> Any:
-        """The next row; ``None`` when all connections have given theirs."""
-        with self._fetching():
-            while self._unread:
-                row = self._on(self._unread[0], methodcaller("fetchone"))
-                if row is not None:
-                    return row
-                del self._unread[0]
-            return None
-
-    def fetchmany(self, size: int | None = None) -> list[Any]:
-        """The next rows, ``arraysize`` of them unless told; fewer only when no more are left."""
-        wanted = self.arraysize if size is None else size
-        rows: list[Any] = []
-        with self._fetching():
-            while self._unread and len(rows) < wanted:
-                missing = wanted - len(rows)
-                some = self._on(self._unread[0], methodcaller("fetchmany", missing))
-                rows += some
-                # PEP 249: fewer rows than wanted are the last, but not every driver keeps to it.
-                if not some:
-                    del self._unread[0]
-            return rows
-
-    def fetchall(self) -> list[Any]:
-        """All rows that are left."""
-        with self._fetching():
-            unread, self._unread = self._unread, []
-            parts = _in_parallel([(self._lanes[i], self.cursors[i].fetchall) for i in unread])
-            return list(itertools.chain.from_iterable(parts))
-
-    def __iter__(self) -> Iterator[Any]:
-        return self
-
-    def __next__(self) -> Any:
-        row = self.fetchone()
-        if row is None:
-            raise StopIteration
-        return row
-
-    def setinputsizes(self, sizes: Sequence[Any]) -> None:
-        """Does nothing, as PEP 249 allows."""
-
-    def setoutputsize(self, size: int, column: int | None = None) -> None:
-        """Does nothing, as PEP 249 allows."""
-
     def close(self) -> None:
         """Closes the cursors of all connections."""
         if self.closed:
@@ -575,17 +528,6 @@ class _ThreadsCursor:
         _in_parallel(
             [(lane, cursor.close) for lane, cursor in zip(self._lanes, self.cursors, strict=True)]
         )
-
-    def __enter__(self) -> _ThreadsCursor:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _run(self, execute: Callable[[Any], Any]) -> _ThreadsCursor:
         with self._alone:
@@ -627,18 +569,30 @@ class _ThreadsCursor:
         if self.closed:
             raise InterfaceError("the cursor is closed", hint="make another with cursor()")
 
-    @contextmanager
-    def _fetching(self) -> Iterator[None]:
-        """What fails ends the result: the rows that came before are no answer."""
-        with self._alone:
-            if self._failure is not None:
-                raise self._failure
-            if not self._executed:
-                raise ProgrammingError(
-                    "there is no result to fetch from", hint="execute a query first"
-                )
-            try:
-                yield
-            except BaseException as error:
-                self._failure = error
-                raise
+    def _fetch(self, limit: int | None) -> list[Any]:
+        if self._failure is not None:
+            raise self._failure
+        if not self._executed:
+            raise ProgrammingError("there is no result to fetch from", hint="execute a query first")
+        try:
+            return self._all_left() if limit is None else self._some(limit)
+        except BaseException as error:
+            # What fails ends the result: the rows that came before are no answer.
+            self._failure = error
+            raise
+
+    def _all_left(self) -> list[Any]:
+        unread, self._unread = self._unread, []
+        parts = _in_parallel([(self._lanes[i], self.cursors[i].fetchall) for i in unread])
+        return list(itertools.chain.from_iterable(parts))
+
+    def _some(self, limit: int) -> list[Any]:
+        rows: list[Any] = []
+        while self._unread and len(rows) < limit:
+            missing = limit - len(rows)
+            some = self._on(self._unread[0], methodcaller("fetchmany", missing))
+            rows += some
+            # PEP 249: fewer rows than wanted are the last, but not every driver keeps to it.
+            if not some:
+                del self._unread[0]
+        return rows

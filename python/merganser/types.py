@@ -1,4 +1,5 @@
-"""Types of the package's own: ranges, named tuples, and the kinds of columns of PEP 249."""
+"""Types of the package's own: ranges, named tuples; and what PEP 249 asks of a module: the kinds of
+columns, and what the package can do."""
 
 from __future__ import annotations
 
@@ -27,7 +28,17 @@ __all__ = [
     "TimeFromTicks",
     "Timestamp",
     "TimestampFromTicks",
+    "apilevel",
+    "paramstyle",
+    "threadsafety",
 ]
+
+#: PEP 249.
+apilevel = "2.0"
+#: Threads may share the module and connections, but no cursor.
+threadsafety = 2
+#: Of cursors; ``con.sql`` takes ``$1``, ``$2``, ..
+paramstyle = "pyformat"
 
 
 class Range(NamedTuple):

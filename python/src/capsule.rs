@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::thread::{self, ThreadId};
 
 use futures::TryStreamExt;
 use merganser::QueryStream;
@@ -19,7 +18,7 @@ use pyo3::types::PyCapsule;
 use crate::error::Failure;
 use crate::runs::Run;
 use crate::runtime::Local;
-use crate::wait::{Interrupted, main_thread, wait_for_consumer};
+use crate::wait::{Interrupted, look_for_main_thread, wait_for_consumer};
 
 /// What `__arrow_c_schema__` gives.
 pub(crate) fn schema<'py>(py: Python<'py>, schema: &Schema) -> PyResult<Bound<'py, PyCapsule>> {
@@ -41,8 +40,8 @@ pub(crate) fn array<'py>(
 }
 
 /// What `__arrow_c_stream__` gives.
-pub(crate) fn stream<'py>(py: Python<'py>, mut rows: Exported) -> PyResult<Bound<'py, PyCapsule>> {
-    rows.main_thread = main_thread(py)?;
+pub(crate) fn stream<'py>(py: Python<'py>, rows: Exported) -> PyResult<Bound<'py, PyCapsule>> {
+    look_for_main_thread(py)?;
     let stream = FFI_ArrowArrayStream::new(Box::new(rows));
     PyCapsule::new_with_value(py, stream, c"arrow_array_stream")
 }
@@ -58,8 +57,6 @@ pub(crate) struct Exported {
     schema: SchemaRef,
     here: VecDeque<RecordBatch>,
     to_come: Option<ToCome>,
-    /// Python's main thread, on which signals are heard while waiting, if the capsule was made on it.
-    main_thread: Option<ThreadId>,
 }
 
 /// The part of a running query that was not read yet.
@@ -79,7 +76,6 @@ impl Exported {
             schema,
             here,
             to_come,
-            main_thread: None,
         }
     }
 
@@ -99,8 +95,7 @@ impl Exported {
                 "the stream was opened by another process".to_owned(),
             ));
         };
-        let on_main_thread = self.main_thread == Some(thread::current().id());
-        let next = match wait_for_consumer(stream.try_next(), on_main_thread) {
+        let next = match wait_for_consumer(stream.try_next()) {
             Ok(Ok(Some(batch))) => return Ok(Some(batch)),
             Ok(Ok(None)) => Ok(None),
             Ok(Err(error)) => Err(external(Failure::from(&error).text_for_c())),

@@ -1,9 +1,7 @@
 //! The handle on all shards.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, Weak};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
 
 use merganser::Cluster as Library;
 use merganser::config::{
@@ -14,109 +12,13 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 use tokio::time::timeout;
 
-use crate::error::{config, interface, raised};
+use crate::engine::Engine;
+use crate::error::{config, raised};
 use crate::inspect;
 use crate::options::{RunOptions, session_settings};
-use crate::query::{NativeQuery, Statement};
-use crate::runs::Runs;
-use crate::runtime::{self, ENDING_TIMEOUT, Local, lock};
+use crate::query::NativeQuery;
+use crate::runtime::{self, ENDING_TIMEOUT, lock};
 use crate::wait::{wait, wait_and_look};
-
-/// Every engine of this process, for the end of the interpreter.
-static ENGINES: Mutex<Vec<Weak<Engine>>> = Mutex::new(Vec::new());
-
-/// A cluster of the library, and the queries of it that run.
-pub(crate) struct Engine {
-    cluster: Local<Library>,
-    closed: AtomicBool,
-    runs: Runs,
-}
-
-impl Engine {
-    fn new(cluster: Library) -> Arc<Self> {
-        let engine = Arc::new(Self {
-            cluster: Local::new(cluster),
-            closed: AtomicBool::new(false),
-            runs: Runs::default(),
-        });
-        let mut engines = lock(&ENGINES);
-        engines.retain(|engine| engine.strong_count() > 0);
-        engines.push(Arc::downgrade(&engine));
-        engine
-    }
-
-    /// The cluster, if it may be used.
-    ///
-    /// # Errors
-    /// `InterfaceError` once it is closed, and in the child of a fork.
-    pub(crate) fn cluster(&self, py: Python<'_>) -> PyResult<&Library> {
-        let Some(cluster) = self.cluster.get() else {
-            return Err(forked(py, self.cluster.process()));
-        };
-        match self.is_closed() {
-            true => Err(interface(
-                py,
-                "the connection is closed",
-                "open another one with merganser.connect(..)",
-            )),
-            false => Ok(cluster),
-        }
-    }
-
-    pub(crate) fn runs(&self) -> &Runs {
-        &self.runs
-    }
-
-    pub(crate) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
-    }
-
-    /// Ends all queries, and closes the connections of the cluster that is given back.
-    fn shut(&self) -> Option<Library> {
-        self.closed.store(true, Ordering::Release);
-        let cluster = self.cluster.get()?.clone();
-        self.runs.cancel_all();
-        Some(cluster)
-    }
-}
-
-impl Drop for Engine {
-    fn drop(&mut self) {
-        if let Some(cluster) = self.cluster.get().cloned() {
-            runtime::end_later(async move { cluster.close().await });
-        }
-    }
-}
-
-/// What is used in the child of a fork belongs to its parent.
-pub(crate) fn forked(py: Python<'_>, process: u32) -> PyErr {
-    interface(
-        py,
-        &format!("opened by process {process}: connections do not survive a fork"),
-        "connect in the child, or let multiprocessing start it by 'spawn' or 'forkserver'",
-    )
-}
-
-/// Called when the interpreter ends: no query goes on on a server that nobody waits for any more.
-#[pyfunction]
-pub(crate) fn shut_down(py: Python<'_>) {
-    let Some(handle) = runtime::running() else {
-        return;
-    };
-    let engines: Vec<_> = lock(&ENGINES).iter().filter_map(Weak::upgrade).collect();
-    let clusters: Vec<_> = engines.iter().filter_map(|engine| engine.shut()).collect();
-    py.detach(|| {
-        handle.block_on(async {
-            let _ = timeout(ENDING_TIMEOUT, async {
-                for cluster in clusters {
-                    cluster.close().await;
-                }
-                runtime::wait_for_endings().await;
-            })
-            .await;
-        });
-    });
-}
 
 /// All shards of a topology, with a pool of connections for each.
 #[pyclass(frozen, module = "merganser._merganser")]
@@ -290,9 +192,17 @@ impl Cluster {
 
     /// Ends every query that runs, from any thread.
     fn cancel(&self) {
-        if self.0.cluster.is_at_home() {
-            self.0.runs.cancel_all();
-        }
+        self.0.cancel();
+    }
+
+    /// Ends every query that runs, and each that begins, until [`Cluster::resume`].
+    fn interrupt(&self) {
+        self.0.runs().end_what_begins(true);
+        self.cancel();
+    }
+
+    fn resume(&self) {
+        self.0.runs().end_what_begins(false);
     }
 
     #[getter]
@@ -303,18 +213,15 @@ impl Cluster {
     /// The names of the shards, in the order of the topology.
     #[getter]
     fn shards(&self) -> Vec<String> {
-        let cluster = self.0.cluster.get();
-        cluster.map_or_else(Vec::new, |cluster| {
-            let shards = cluster.topology().shards().iter();
-            shards.map(|shard| shard.name().to_owned()).collect()
-        })
+        let shards = self.0.topology().map_or(&[][..], Topology::shards);
+        shards.iter().map(|shard| shard.name().to_owned()).collect()
     }
 
     /// Whether the topology names tables, without which nothing can be planned.
     #[getter]
     fn has_tables(&self) -> bool {
-        let cluster = self.0.cluster.get();
-        cluster.is_some_and(|cluster| !cluster.topology().tables().is_empty())
+        let topology = self.0.topology();
+        topology.is_some_and(|topology| !topology.tables().is_empty())
     }
 
     /// Raises if the connection is closed, or another process's.
@@ -322,23 +229,3 @@ impl Cluster {
         self.0.cluster(py).map(|_| ())
     }
 }
-
-impl Engine {
-    /// What the options and the text ask for.
-    pub(crate) fn statement(
-        &self,
-        py: Python<'_>,
-        sql: &str,
-        params: &[Option<String>],
-        options: &RunOptions,
-    ) -> PyResult<Statement> {
-        let cluster = self.cluster(py)?;
-        Ok(match options.is_fan_out {
-            true => Statement::FanOut(options.set_fan_out(cluster.fan_out(sql), params)),
-            false => Statement::Planned(options.set_planned(cluster.query(sql), params)),
-        })
-    }
-}
-
-/// The longest that can be said in PostgreSQL's own terms; more is no limit.
-pub(crate) const LONGEST: Duration = Duration::from_secs(u32::MAX as u64);

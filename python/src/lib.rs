@@ -3,8 +3,8 @@
 //! ```text
 //! runtime   threads, forks, the end of the interpreter
 //! wait      without the GIL, with an ear for signals
-//! cluster   connect; Engine: a cluster and the queries of it that run
-//! query     a query as it was asked; options: its keyword arguments
+//! cluster   what `connect` gives; engine: a cluster of the library and the queries of it that run
+//! query     a query as it was asked; options: its keyword arguments; statement: one run of it
 //! reader    the rows of one run: rows: as Python's objects; capsule, decimals: as Arrow
 //! adbc      the ADBC driver, whose symbols this library exports too
 //! error     exceptions; logging; schema; inspect: tables and reports as dictionaries
@@ -18,6 +18,7 @@ mod adbc;
 mod capsule;
 mod cluster;
 mod decimals;
+mod engine;
 mod error;
 mod inspect;
 mod logging;
@@ -28,6 +29,7 @@ mod rows;
 mod runs;
 mod runtime;
 mod schema;
+mod statement;
 mod wait;
 
 use pyo3::prelude::*;
@@ -39,7 +41,9 @@ mod _merganser {
     #[pymodule_export]
     use super::adbc::write_adbc_manifest;
     #[pymodule_export]
-    use super::cluster::{Cluster, connect, shut_down};
+    use super::cluster::{Cluster, connect};
+    #[pymodule_export]
+    use super::engine::shut_down;
     #[pymodule_export]
     use super::logging::{next_log_record, start_logging};
     #[pymodule_export]
@@ -51,6 +55,7 @@ mod _merganser {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        wait::look_for_main_thread(module.py())?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

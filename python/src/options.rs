@@ -10,7 +10,6 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
-use crate::cluster::LONGEST;
 use crate::error::{config, raised};
 
 /// What a query is told beside its text and values.
@@ -293,3 +292,6 @@ fn one_of<T: Copy>(
         )
     })
 }
+
+/// The longest that can be said in PostgreSQL's own terms; more is no limit.
+const LONGEST: Duration = Duration::from_secs(u32::MAX as u64);

@@ -9,18 +9,19 @@ use merganser::arrow::datatypes::SchemaRef;
 use merganser::export::{
     self, Compression, Destination, DuplicateColumns, ExportOptions, Format, Progress,
 };
-use merganser::{CancelHandle, Error, FanOut, Query, QueryStream, ScanProgress, ShardState};
+use merganser::{Error, Query, ScanProgress, ShardState};
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyDict, PyList};
 
 use crate::capsule;
-use crate::cluster::Engine;
+use crate::engine::Engine;
 use crate::error::{Failure, raised};
 use crate::options::RunOptions;
 use crate::reader::Reader;
 use crate::runs::{Run, Runs};
 use crate::runtime::lock;
-use crate::schema::{Schema, Types, types_of};
+use crate::schema::Schema;
+use crate::statement::Statement;
 use crate::wait::{wait, wait_and_look};
 
 /// SQL with its values and options. Each method that wants something of the servers runs it anew.
@@ -33,53 +34,6 @@ pub(crate) struct NativeQuery {
     runs: Runs,
     /// What [`NativeQuery::__arrow_c_schema__`] has promised.
     promised: Mutex<Option<SchemaRef>>,
-}
-
-/// One run, not begun yet.
-pub(crate) enum Statement {
-    Planned(Query),
-    FanOut(FanOut),
-}
-
-impl Statement {
-    fn cancel_handle(&self) -> CancelHandle {
-        match self {
-            Self::Planned(query) => query.cancel_handle(),
-            Self::FanOut(fan_out) => fan_out.cancel_handle(),
-        }
-    }
-
-    fn with_progress(self, progress: ScanProgress) -> Self {
-        match self {
-            Self::Planned(query) => Self::Planned(query.with_progress(progress)),
-            Self::FanOut(fan_out) => Self::FanOut(fan_out.with_progress(progress)),
-        }
-    }
-
-    async fn stream(self) -> Result<(QueryStream, Types), Error> {
-        match self {
-            Self::Planned(query) => {
-                let (rows, analysis) = query.stream_analyzed().await?;
-                Ok((rows, types_of(analysis.plan().columns())))
-            }
-            Self::FanOut(fan_out) => Ok((fan_out.stream().await?, None)),
-        }
-    }
-
-    /// Schema and types, without running the query.
-    async fn describe(self, is_merged: bool) -> Result<(SchemaRef, Types), Error> {
-        match self {
-            Self::Planned(query) => {
-                let plan = query.clone().plan().await?;
-                let fields = plan.columns().iter().map(|column| column.to_field());
-                let schema = merganser::arrow::datatypes::Schema::new(fields.collect::<Vec<_>>());
-                Ok((Arc::new(schema), types_of(plan.columns())))
-            }
-            // Only the merge knows what comes out of it; no row of it is read.
-            Self::FanOut(fan_out) if is_merged => Ok((fan_out.stream().await?.schema(), None)),
-            Self::FanOut(fan_out) => Ok((fan_out.describe().await?, None)),
-        }
-    }
 }
 
 impl NativeQuery {

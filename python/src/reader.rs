@@ -13,8 +13,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyList};
 
 use crate::capsule::{self, Exported, ToCome};
-use crate::cluster::{Engine, forked};
 use crate::decimals::Decimals;
+use crate::engine::{Engine, forked};
 use crate::error::{Failure, interface, raised};
 use crate::rows::RowMaker;
 use crate::runs::Run;

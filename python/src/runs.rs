@@ -10,7 +10,14 @@ use crate::runtime::lock;
 
 /// Handles of what runs. Clones are the same.
 #[derive(Clone, Default)]
-pub(crate) struct Runs(Arc<Mutex<HashMap<u64, CancelHandle>>>);
+pub(crate) struct Runs(Arc<Mutex<Running>>);
+
+#[derive(Default)]
+struct Running {
+    handles: HashMap<u64, CancelHandle>,
+    /// Whether what begins is ended at once.
+    are_ending: bool,
+}
 
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
@@ -19,7 +26,11 @@ impl Runs {
     #[must_use]
     pub(crate) fn begin(&self, cancel: CancelHandle) -> Run {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        lock(&self.0).insert(number, cancel);
+        let mut running = lock(&self.0);
+        if running.are_ending {
+            cancel.cancel();
+        }
+        running.handles.insert(number, cancel);
         Run {
             number,
             of: self.clone(),
@@ -27,10 +38,15 @@ impl Runs {
     }
 
     pub(crate) fn cancel_all(&self) {
-        let handles: Vec<_> = lock(&self.0).values().cloned().collect();
+        let handles: Vec<_> = lock(&self.0).handles.values().cloned().collect();
         for handle in handles {
             handle.cancel();
         }
+    }
+
+    /// From now on what begins is cancelled at once, or no longer.
+    pub(crate) fn end_what_begins(&self, are_ending: bool) {
+        lock(&self.0).are_ending = are_ending;
     }
 }
 
@@ -42,6 +58,6 @@ pub(crate) struct Run {
 
 impl Drop for Run {
     fn drop(&mut self) {
-        lock(&self.of.0).remove(&self.number);
+        lock(&self.of.0).handles.remove(&self.number);
     }
 }

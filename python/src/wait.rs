@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::pin::{Pin, pin};
+use std::sync::Mutex;
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 use crate::error::raised;
-use crate::runtime;
+use crate::runtime::{self, lock};
 
 /// How long a signal or a look at the progress may have to wait.
 const TICK: Duration = Duration::from_millis(50);
@@ -49,12 +50,11 @@ pub(crate) fn wait<T: Send>(
 /// [`Interrupted`] when a handler of a signal has raised.
 pub(crate) fn wait_for_consumer<T: Send>(
     work: impl Future<Output = T> + Send,
-    on_main_thread: bool,
 ) -> Result<T, Interrupted> {
     let handle = runtime::handle().map_err(|_| Interrupted)?;
     let _entered = handle.enter();
     let mut work = pin!(work);
-    if on_main_thread {
+    if *lock(&MAIN_THREAD) == Some(thread::current().id()) {
         // `None`: the interpreter is ending.
         let attached = Python::try_attach(|py| {
             wait_in(&handle, py, work.as_mut(), |_| Ok(())).map_err(|_| {
@@ -69,12 +69,17 @@ pub(crate) fn wait_for_consumer<T: Send>(
     Ok(handle.block_on(work))
 }
 
-/// The calling thread, if it is Python's main thread, the only one that handles signals.
-pub(crate) fn main_thread(py: Python<'_>) -> PyResult<Option<ThreadId>> {
+/// Python's main thread, the only one that handles signals, as far as it has been seen here.
+static MAIN_THREAD: Mutex<Option<ThreadId>> = Mutex::new(None);
+
+/// Remembers the calling thread if it is Python's main thread: a consumer of a stream cannot be asked.
+pub(crate) fn look_for_main_thread(py: Python<'_>) -> PyResult<()> {
     let threading = py.import("threading")?;
     let main = threading.call_method0("main_thread")?.getattr("ident")?;
-    let is_main = main.eq(threading.call_method0("get_ident")?)?;
-    Ok(is_main.then(|| thread::current().id()))
+    if main.eq(threading.call_method0("get_ident")?)? {
+        *lock(&MAIN_THREAD) = Some(thread::current().id());
+    }
+    Ok(())
 }
 
 /// A handler of a signal has raised while a stream was read.

@@ -11,6 +11,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import duckdb
 import polars
 import pyarrow
 import pytest
@@ -63,7 +64,8 @@ def test_ctrl_c_while_nothing_has_come(con, call, interrupt, no_backend_left):
     sent = interrupt()
     with pytest.raises(KeyboardInterrupt):
         call(con.fan_out(ENDLESS))
-    assert time.monotonic() - sent[0] < 2
+    # Measured: 60 ms at most. The rest is for machines that are busy.
+    assert time.monotonic() - sent[0] < 1
     no_backend_left()
     assert con.fan_out("SELECT 1").rows() == [(1,)] * 3
 
@@ -110,6 +112,56 @@ print(con.fan_out("SELECT 1").rows())
     assert "[(1,), (1,), (1,)]" in out
     assert process.returncode == 0
     no_backend_left()
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4])
+@pytest.mark.parametrize("rows", [10, 8192])
+def test_ctrl_c_while_duckdb_s_threads_read(con, threads, rows, interrupt, no_backend_left):
+    """Without the block they read on until the query ends, in an hour."""
+    q = con.fan_out(TRICKLE, batch_rows=rows)
+    before = signal.getsignal(signal.SIGINT)
+    with duckdb.connect(config={"threads": threads}) as db:
+        sent = interrupt()
+        with pytest.raises(KeyboardInterrupt), con.interruptible():
+            db.sql("SELECT count(*) FROM q").fetchall()
+        assert time.monotonic() - sent[0] < 1
+        no_backend_left()
+        q = con.sql("SELECT id FROM items")
+        assert db.sql("SELECT count(*) FROM q").fetchall() == [(ITEMS,)]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_ctrl_c_while_duckdb_joins_two_queries(con, interrupt, no_backend_left):
+    """The second scan may begin on a thread of DuckDB's, and be read by Python's."""
+    a, b = (con.fan_out(TRICKLE, batch_rows=10) for _ in range(2))
+    with duckdb.connect(config={"threads": 2}) as db:
+        sent = interrupt()
+        with pytest.raises(KeyboardInterrupt), con.interruptible():
+            db.sql("SELECT count(*) FROM a JOIN b USING (i)").fetchall()
+        assert time.monotonic() - sent[0] < 1
+    no_backend_left()
+
+
+def test_an_interruptible_block_changes_nothing_else(con):
+    heard = []
+    own = lambda *_: heard.append(1)  # noqa: E731
+    before = signal.signal(signal.SIGINT, own)
+    try:
+        with con.interruptible():
+            os.kill(os.getpid(), signal.SIGINT)
+            assert con.sql("SELECT 1").rows() == [(1,)]
+        assert signal.getsignal(signal.SIGINT) is own and heard == [1]
+        with con.interruptible():
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+        with con.interruptible():
+            os.kill(os.getpid(), signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with pytest.raises(ZeroDivisionError), con.interruptible():
+        1 / 0
+    with ThreadPoolExecutor(1) as pool, pytest.raises(merganser.InterfaceError, match="main thread"):
+        pool.submit(con.interruptible().__enter__).result()
 
 
 def test_a_handler_that_does_not_raise_disturbs_nothing(con):
