@@ -11,6 +11,7 @@ use crate::query::FanOut;
 use crate::{
     catalog::{self, Catalog},
     config::Finish,
+    missing::MissingShards,
     query::Query,
     types::Column,
 };
@@ -300,10 +301,31 @@ impl Cluster {
         let known = self.known(opening);
         let load = async || {
             // Boxed: the type of a future holds those of all that it waits for.
-            let load = catalog::load(&self.pools, opening, self.topology.session()).boxed();
+            let load = catalog::load(&self.pools, opening, self.topology.session(), &Err).boxed();
             load.await.map(Arc::new)
         };
         known.catalog.get_or_try_init(load).await.cloned()
+    }
+
+    /// The same, but without the shards that may be missing; then it is not kept.
+    pub(crate) async fn catalog_without(
+        &self,
+        opening: &Opening,
+        missing: &MissingShards,
+    ) -> Result<Arc<Catalog>> {
+        let known = self.known(opening);
+        if let Some(catalog) = known.catalog.get() {
+            return Ok(catalog.clone());
+        }
+        let go_without = |error| missing.admit(error);
+        let session = self.topology.session();
+        let load = catalog::load(&self.pools, opening, session, &go_without).boxed();
+        let catalog = Arc::new(load.await?);
+        if missing.names().is_empty() {
+            // Somebody else may have been faster.
+            let _ = known.catalog.set(catalog.clone());
+        }
+        Ok(catalog)
     }
 
     /// The columns of statements that planning asked about before, in such sessions.

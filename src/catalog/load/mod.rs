@@ -21,7 +21,8 @@ use {
 /// one.
 ///
 /// # Errors
-/// What connecting to a shard or reading its catalog fails with. Differences are no errors.
+/// What connecting to a shard or reading its catalog fails with, unless `go_without` is content to leave
+/// that shard out. Differences are no errors.
 ///
 /// # Cancel safety
 /// Dropping the future cancels what runs on the shards.
@@ -30,6 +31,7 @@ pub(crate) async fn load(
     pools: &Arc<Pools>,
     opening: &Opening,
     session: &SessionSettings,
+    go_without: &(dyn Fn(Error) -> Result<()> + Sync),
 ) -> Result<Catalog> {
     let options = pools.options().flat_map(settings::named_in_options);
     let asked: Vec<String> = settings::dotted(session.settings())
@@ -37,14 +39,22 @@ pub(crate) async fn load(
         .collect();
     let query = circumstances::query(&asked)?;
     let permits = pools.permits(0..pools.len()).await?;
+    let query = &query;
     let read_all = permits
         .into_iter()
-        .map(|permit| read_with(pools, permit, opening, &query));
-    let (facts, circumstances): (Vec<Facts>, Vec<Circumstances>) =
-        try_join_all(read_all).await?.into_iter().unzip();
-    let names: Vec<String> = (0..pools.len())
-        .map(|shard| pools.name(shard).to_string())
-        .collect();
+        .enumerate()
+        .map(|(shard, permit)| async move {
+            match read_with(pools, permit, opening, query).await {
+                Ok((facts, circumstances)) => {
+                    let name = pools.name(shard).to_string();
+                    Ok(Some((name, (facts, circumstances))))
+                }
+                Err(error) => go_without(error).map(|()| None),
+            }
+        });
+    let read = try_join_all(read_all).await?.into_iter().flatten();
+    let (names, read): (Vec<String>, Vec<_>) = read.unzip();
+    let (facts, circumstances): (Vec<Facts>, Vec<Circumstances>) = read.into_iter().unzip();
     let conditions = Conditions::new(&names, &circumstances);
     let catalog = Comparison::new(&names, &facts).catalog();
     Ok(catalog.with_conditions(conditions))
