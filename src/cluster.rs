@@ -11,6 +11,7 @@ use crate::query::FanOut;
 use crate::{
     catalog::{self, Catalog},
     config::Finish,
+    missing::MissingShards,
     query::Query,
     types::Column,
 };
@@ -304,7 +305,7 @@ impl Cluster {
             // Boxed: the type of a future holds those of all that it waits for.
             let settings = self.topology.session();
             let is_apart = self.planning.finish.is_some();
-            let load = catalog::load(&self.pools, opening, settings, is_apart).boxed();
+            let load = catalog::load(&self.pools, opening, settings, is_apart, &Err).boxed();
             load.await.map(Arc::new)
         };
         known.catalog.get_or_try_init(load).await.cloned()
@@ -320,6 +321,28 @@ impl Cluster {
         let known = self.known(opening);
         let load = async || load().await.map(Arc::new);
         known.finish.get_or_try_init(load).await.cloned()
+    }
+
+    /// The catalog, but without the shards that may be missing; then it is not kept.
+    pub(crate) async fn catalog_without(
+        &self,
+        opening: &Opening,
+        missing: &MissingShards,
+    ) -> Result<Arc<Catalog>> {
+        let known = self.known(opening);
+        if let Some(catalog) = known.catalog.get() {
+            return Ok(catalog.clone());
+        }
+        let go_without = |error| missing.admit(error);
+        let session = self.topology.session();
+        let is_apart = self.planning.finish.is_some();
+        let load = catalog::load(&self.pools, opening, session, is_apart, &go_without).boxed();
+        let catalog = Arc::new(load.await?);
+        if missing.names().is_empty() {
+            // Somebody else may have been faster.
+            let _ = known.catalog.set(catalog.clone());
+        }
+        Ok(catalog)
     }
 
     /// The columns of statements that planning asked about before, in such sessions.

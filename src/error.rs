@@ -7,6 +7,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 
 /// The result of everything in this crate that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -123,7 +124,7 @@ struct Inner {
     sql_state: Option<String>,
     hint: Option<String>,
     sql_origin: Option<SqlOrigin>,
-    source: Option<Box<dyn StdError + Send + Sync>>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
     /// A value has no place in the Arrow type of its column, and may have one in another type.
     unrepresentable: bool,
 }
@@ -181,7 +182,7 @@ impl Error {
     /// Keeps the error beneath this one.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        self.0.source = Some(source.into());
+        self.0.source = Some(source.into().into());
         self
     }
 
@@ -223,7 +224,7 @@ impl Error {
         self
     }
 
-    /// The same error for a second one to tell it. A source cannot be copied: its text remains.
+    /// The same error for a second one to tell it.
     pub(crate) fn copy(&self) -> Self {
         Self(Box::new(Inner {
             kind: self.0.kind,
@@ -233,11 +234,7 @@ impl Error {
             sql_state: self.0.sql_state.clone(),
             hint: self.0.hint.clone(),
             sql_origin: self.0.sql_origin,
-            source: self
-                .0
-                .source
-                .as_ref()
-                .map(|source| source.to_string().into()),
+            source: self.0.source.clone(),
             unrepresentable: self.0.unrepresentable,
         }))
     }
@@ -325,6 +322,7 @@ impl Error {
                         Some(
                             Phase::Resolve
                                 | Phase::Connect
+                                | Phase::Describe
                                 | Phase::Stream
                                 | Phase::Session
                                 | Phase::Finish
@@ -427,6 +425,7 @@ mod tests {
         assert!(!server("42601").is_retryable());
         let connect = |phase| Error::new(ErrorKind::Connect, "m").with_phase(phase);
         assert!(connect(Phase::Connect).is_retryable());
+        assert!(connect(Phase::Describe).is_retryable());
         assert!(!connect(Phase::Auth).is_retryable());
     }
 

@@ -59,6 +59,7 @@ mod error;
 pub mod export;
 pub mod inspect;
 mod merge;
+mod missing;
 #[cfg(feature = "datafusion")]
 mod plan;
 mod progress;
@@ -81,6 +82,7 @@ pub use config::Topology;
 pub use cursor::{Cursor, Row};
 pub use error::{Error, ErrorKind, Phase, Result, SqlOrigin};
 pub use merge::Order;
+pub use missing::MissingShards;
 #[cfg(feature = "datafusion")]
 pub use plan::{Arm, Exactness, MergeMode, Plan};
 pub use progress::{ScanProgress, ShardProgress, ShardState, StepProgress};

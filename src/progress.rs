@@ -12,6 +12,10 @@ pub enum ShardState {
     Waiting,
     /// Connecting and beginning the transaction.
     Connecting,
+    /// Asked for the columns of the query.
+    Describing,
+    /// It has told them, and waits for the other shards to do so.
+    Ready,
     /// The server works; no row has come.
     Executing,
     /// Rows are coming.
@@ -200,9 +204,11 @@ pub(crate) struct Counters {
     whole: Option<Arc<Counters>>,
 }
 
-const STATES: [ShardState; 6] = [
+const STATES: [ShardState; 8] = [
     ShardState::Waiting,
     ShardState::Connecting,
+    ShardState::Describing,
+    ShardState::Ready,
     ShardState::Executing,
     ShardState::Streaming,
     ShardState::Done,
@@ -229,7 +235,11 @@ impl Counters {
         match state {
             ShardState::Executing => locked(&self.times).begin(),
             ShardState::Done | ShardState::Failed => locked(&self.times).end(),
-            ShardState::Waiting | ShardState::Connecting | ShardState::Streaming => {}
+            ShardState::Waiting
+            | ShardState::Connecting
+            | ShardState::Describing
+            | ShardState::Ready
+            | ShardState::Streaming => {}
         }
         if let Some(whole) = &self.whole {
             whole.set(state);

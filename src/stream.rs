@@ -11,6 +11,7 @@ use futures::stream::{BoxStream, Stream, StreamExt, TryStreamExt};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::error::{Error, Result};
+use crate::missing::MissingShards;
 
 /// The rows of a query as they arrive: a [`Stream`] of [`RecordBatch`]es that all have
 /// [`schema`](Self::schema).
@@ -29,6 +30,7 @@ pub struct QueryStream {
     batches: Arc<Mutex<Option<Batches>>>,
     interrupt: Option<Interrupt>,
     failure: Option<Interrupt>,
+    missing: Option<MissingShards>,
     ended: bool,
     /// Drops the batches once the interrupt comes, also while nobody asks for one.
     _watcher: Option<AbortOnDropHandle<()>>,
@@ -50,6 +52,7 @@ impl QueryStream {
             batches: Arc::new(Mutex::new(Some(batches.boxed()))),
             interrupt: None,
             failure: None,
+            missing: None,
             ended: false,
             _watcher: None,
         }
@@ -58,6 +61,11 @@ impl QueryStream {
     /// The schema of every batch, known before the first one; a result of no rows has it too.
     pub fn schema(&self) -> SchemaRef {
         self.schema.clone()
+    }
+
+    /// The shards that these rows go without, where that was allowed; complete at the end of the stream.
+    pub fn missing_shards(&self) -> Option<&MissingShards> {
+        self.missing.as_ref()
     }
 
     /// Reads the stream to its end.
@@ -91,9 +99,11 @@ impl QueryStream {
         S: Stream<Item = Result<RecordBatch>> + Send + 'static,
     {
         let (interrupt, failure) = (self.interrupt.clone(), self.failure.clone());
+        let missing = self.missing.clone();
         Self {
             interrupt,
             failure,
+            missing,
             ..Self::new(schema, transform(self))
         }
     }
@@ -118,6 +128,11 @@ impl QueryStream {
         stream._watcher = Some(AbortOnDropHandle::new(watcher));
         stream.interrupt = Some(interrupt);
         stream
+    }
+
+    /// The same rows, which may go without these shards.
+    pub(crate) fn without(self, missing: Option<MissingShards>) -> Self {
+        Self { missing, ..self }
     }
 
     /// The same rows, of which this tells when they fail: whoever asks for them hears of it anyway, but

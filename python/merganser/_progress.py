@@ -22,7 +22,8 @@ class ShardProgress:
     """How far one shard is."""
 
     shard: str
-    #: ``"waiting"``, ``"connecting"``, ``"executing"``, ``"streaming"``, ``"done"`` or ``"failed"``.
+    #: ``"waiting"``, ``"connecting"``, ``"describing"``, ``"ready"``, ``"executing"``, ``"streaming"``,
+    #: ``"done"`` or ``"failed"``.
     state: str
     #: Rows and bytes that have come.
     rows: int

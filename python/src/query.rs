@@ -290,6 +290,8 @@ fn tell(py: Python<'_>, progress: Option<&Bound<'_, PyAny>>, seen: &ScanProgress
     for shard in seen.shards() {
         let state = match shard.state {
             ShardState::Connecting => "connecting",
+            ShardState::Describing => "describing",
+            ShardState::Ready => "ready",
             ShardState::Executing => "executing",
             ShardState::Streaming => "streaming",
             ShardState::Done => "done",

@@ -36,7 +36,11 @@ pub(super) static KEYWORDS: [Keyword; 53] = [
         Only(&["prefer", "disable"]),
     ),
     // Rows always come as UTF-8, because Arrow's strings are.
-    keyword("client_encoding", Some("PGCLIENTENCODING"), Ignored),
+    keyword(
+        "client_encoding",
+        Some("PGCLIENTENCODING"),
+        Only(&["UTF8", "utf8", "UTF-8", "utf-8"]),
+    ),
     keyword("connect_timeout", Some("PGCONNECT_TIMEOUT"), Used),
     keyword("dbname", Some("PGDATABASE"), Used),
     keyword("fallback_application_name", None, Used),
@@ -54,7 +58,7 @@ pub(super) static KEYWORDS: [Keyword; 53] = [
     keyword("keepalives_idle", None, Used),
     keyword("keepalives_interval", None, Used),
     keyword("krbsrvname", Some("PGKRBSRVNAME"), Ignored),
-    keyword("load_balance_hosts", Some("PGLOADBALANCEHOSTS"), Ignored),
+    keyword("load_balance_hosts", Some("PGLOADBALANCEHOSTS"), Used),
     keyword(
         "max_protocol_version",
         Some("PGMAXPROTOCOLVERSION"),
@@ -223,6 +227,7 @@ mod tests {
             ("sslcompression", "1"),
             ("load_balance_hosts", "random"),
             ("replication", "false"),
+            ("client_encoding", "UTF8"),
         ] {
             check(name, value).unwrap();
         }
@@ -234,6 +239,7 @@ mod tests {
             ("sslnegotiation", "direct"),
             ("gssencmode", "require"),
             ("replication", "database"),
+            ("client_encoding", "LATIN1"),
             ("ssl_min_protocol_version", "TLSv1.3"),
         ] {
             let error = check(name, value).unwrap_err();

@@ -140,8 +140,12 @@ pub(crate) async fn connect(params: &Arc<ConnectParams>) -> Result<Connection> {
         TargetSessionAttrs::Standby => &[TargetSessionAttrs::Standby],
     };
     let mut failures: Vec<Error> = Vec::new();
+    let mut endpoints: Vec<_> = params.endpoints.iter().collect();
+    if params.load_balance_hosts {
+        fastrand::shuffle(&mut endpoints);
+    }
     for attrs in passes {
-        for endpoint in &params.endpoints {
+        for endpoint in &endpoints {
             match connect_endpoint(params, endpoint, *attrs).await {
                 Ok(connection) => return Ok(connection),
                 Err(error) if error.phase() == Some(Phase::Auth) => return Err(error),
@@ -173,9 +177,12 @@ async fn connect_endpoint(
     attrs: TargetSessionAttrs,
 ) -> Result<Connection> {
     let name_it = |error: Error| located(error, endpoint, params);
-    let addresses = limited(params, Phase::Resolve, socket::resolve(endpoint))
+    let mut addresses = limited(params, Phase::Resolve, socket::resolve(endpoint))
         .await
         .map_err(name_it)?;
+    if params.load_balance_hosts {
+        fastrand::shuffle(&mut addresses);
+    }
     let mut last =
         Error::new(ErrorKind::Connect, "the host has no address").with_phase(Phase::Resolve);
     for address in addresses {

@@ -14,7 +14,8 @@ use arrow::ipc::CompressionType;
 use arrow::ipc::writer::{DictionaryHandling, FileWriter, IpcWriteOptions, StreamWriter};
 use arrow::record_batch::RecordBatchWriter;
 
-use super::{Compression, ExportOptions};
+use super::{Compression, ExportOptions, missing_metadata};
+use crate::missing::MissingShards;
 
 /// Opens a writer of the stream format.
 pub(super) fn stream_writer<W: Write>(
@@ -38,6 +39,7 @@ pub(super) struct IpcFileWriter<W: Write> {
     /// One per dictionary in the schema, depth first.
     dictionaries: Vec<Dictionary>,
     has_dictionaries: bool,
+    missing: Option<MissingShards>,
 }
 
 impl<W: Write> IpcFileWriter<W> {
@@ -55,7 +57,13 @@ impl<W: Write> IpcFileWriter<W> {
                 .any(|field| matches!(field.data_type(), DataType::Dictionary(_, _))),
             schema,
             dictionaries: Vec::new(),
+            missing: None,
         })
+    }
+
+    /// Names these shards in the file's metadata.
+    pub(super) fn without(self, missing: Option<MissingShards>) -> Self {
+        Self { missing, ..self }
     }
 }
 
@@ -77,6 +85,9 @@ impl<W: Write> RecordBatchWriter for IpcFileWriter<W> {
     }
 
     fn close(mut self) -> Result<(), ArrowError> {
+        if let Some((key, value)) = missing_metadata(self.missing.as_ref()) {
+            self.inner.write_metadata(key, value);
+        }
         self.inner.finish()
     }
 }

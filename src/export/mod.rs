@@ -36,6 +36,7 @@ use self::output::OutputWriter;
 pub use self::output::{Destination, Output};
 pub use self::table::TableWriter;
 use crate::error::{Error, ErrorKind, Phase, Result};
+use crate::missing::MissingShards;
 use crate::stream::QueryStream;
 use crate::text::TextFormatter;
 
@@ -353,7 +354,9 @@ pub fn check(schema: &Schema, format: Format, options: &ExportOptions) -> Result
 
 /// Writes all rows of a stream to an output.
 ///
-/// A file appears under its name only after its last byte is on the disk.
+/// A file appears under its name only after its last byte is on the disk. Where shards were allowed to
+/// be missing and are, Parquet and Arrow files have their names in the metadata: a JSON array under the
+/// key `merganser.missing_shards`.
 ///
 /// # Errors
 /// Those of the stream, unchanged; those of [`check`]; and [`ErrorKind::Export`] when the output
@@ -388,6 +391,7 @@ pub async fn write(
     let before = progress.rows();
     let (to, _guard) = output.split(progress);
     let options = options.clone();
+    let missing = stream.missing_shards().cloned();
     // One arm per format; each differs only in the writer that it opens.
     match format {
         Format::Table => {
@@ -412,7 +416,8 @@ pub async fn write(
         Format::Arrow => {
             let open = move |schema| {
                 let inner = ipc::IpcFileWriter::try_new(to.clone(), schema, &options);
-                Ok(Committed::new(inner.map_err(|error| to.error(error))?, to))
+                let inner = inner.map_err(|error| to.error(error))?;
+                Ok(Committed::new(inner.without(missing), to))
             };
             pump(stream, open, progress).await
         }
@@ -426,7 +431,8 @@ pub async fn write(
         Format::Parquet => {
             let open = move |schema| {
                 let inner = parquet::ParquetWriter::try_new(to.clone(), schema, &options);
-                Ok(Committed::new(inner.map_err(|error| to.error(error))?, to))
+                let inner = inner.map_err(|error| to.error(error))?;
+                Ok(Committed::new(inner.without(missing), to))
             };
             pump(stream, open, progress).await
         }
@@ -593,6 +599,16 @@ fn name_output(error: ArrowError, output: &OutputWriter) -> ArrowError {
         }
         error => ArrowError::ExternalError(output.error(error).into()),
     }
+}
+
+/// The key and the value of a file's metadata that names the shards which are missing in it; `None`
+/// where none is.
+fn missing_metadata(missing: Option<&MissingShards>) -> Option<(&'static str, String)> {
+    let names = missing?.names();
+    let quoted = names.into_iter().map(serde_json::Value::String);
+    let value = serde_json::Value::Array(quoted.collect());
+    let is_empty = value.as_array().is_none_or(Vec::is_empty);
+    (!is_empty).then(|| ("merganser.missing_shards", value.to_string()))
 }
 
 /// Takes rows and writes nothing; the pump counts them.

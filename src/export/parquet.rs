@@ -10,10 +10,12 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression as Codec, ZstdLevel};
 use parquet::errors::ParquetError;
+use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 
-use super::{Compression, ExportOptions, Statistics};
+use super::{Compression, ExportOptions, Statistics, missing_metadata};
 use crate::error::{Error, ErrorKind, Result};
+use crate::missing::MissingShards;
 
 /// Writes Parquet; the schema with its extension types is kept in the file.
 ///
@@ -23,6 +25,7 @@ use crate::error::{Error, ErrorKind, Result};
 pub(super) struct ParquetWriter<W: Write + Send> {
     inner: ArrowWriter<W>,
     row_group_bytes: usize,
+    missing: Option<MissingShards>,
 }
 
 impl<W: Write + Send> ParquetWriter<W> {
@@ -48,7 +51,13 @@ impl<W: Write + Send> ParquetWriter<W> {
         Ok(Self {
             inner: ArrowWriter::try_new_with_options(writer, schema, options_of_writer)?,
             row_group_bytes: options.row_group_bytes,
+            missing: None,
         })
+    }
+
+    /// Names these shards in the file's metadata.
+    pub(super) fn without(self, missing: Option<MissingShards>) -> Self {
+        Self { missing, ..self }
     }
 }
 
@@ -62,7 +71,11 @@ impl<W: Write + Send> RecordBatchWriter for ParquetWriter<W> {
         Ok(())
     }
 
-    fn close(self) -> Result<(), ArrowError> {
+    fn close(mut self) -> Result<(), ArrowError> {
+        if let Some((key, value)) = missing_metadata(self.missing.as_ref()) {
+            let metadata = KeyValue::new(key.to_owned(), value);
+            self.inner.append_key_value_metadata(metadata);
+        }
         self.inner.close()?;
         Ok(())
     }

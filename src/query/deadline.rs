@@ -1,15 +1,18 @@
 //! What ends a query before it is done: its deadline, and whoever cancels it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use futures::FutureExt;
+use futures::stream::{self, StreamExt};
 use tokio::sync::SetOnce;
 use tokio::time::{Instant, sleep_until};
 
 use super::CancelHandle;
 use crate::error::{Error, ErrorKind, Phase, Result};
-use crate::progress::{ScanProgress, ShardState};
+use crate::progress::{ScanProgress, ShardProgress, ShardState};
 use crate::stream::QueryStream;
 
 /// When the query has to be done.
@@ -24,6 +27,8 @@ pub(super) struct Deadline {
     part: Arc<Mutex<Option<Part>>>,
     /// The first error among the rows.
     failure: Arc<SetOnce<Arc<Error>>>,
+    /// The answer is there: what fails from now on is no part of it.
+    complete: Arc<AtomicBool>,
 }
 
 /// A part of a query, and what to say if it does not end in time.
@@ -42,22 +47,27 @@ impl Deadline {
             progress,
             part: Arc::default(),
             failure: Arc::default(),
+            complete: Arc::default(),
         }
     }
 
     /// The rows of a shard have failed, and with them the query, whatever becomes of the others.
     pub(super) fn failed(&self, error: &Error) {
-        // Only the first in time counts.
-        let _ = self.failure.set(Arc::new(error.copy()));
+        if !self.complete.load(Ordering::SeqCst) {
+            // Only the first in time counts.
+            let _ = self.failure.set(Arc::new(error.copy()));
+        }
     }
 
-    /// The work, or an error in place of what is not done in time.
+    /// The work, or an error in place of what is not done in time, or has [`failed`](Self::failed)
+    /// while the work looks elsewhere.
     pub(super) async fn within<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         tokio::select! {
             // Work that always has something to do would never let the deadline be seen.
             biased;
             error = self.over() => Err(error),
             done = work => done,
+            error = self.failure.wait() => Err(error.copy()),
         }
     }
 
@@ -66,6 +76,13 @@ impl Deadline {
     pub(super) fn bound(self, stream: QueryStream) -> QueryStream {
         let failure = self.failure.clone();
         let failed = async move { failure.wait().await.clone() };
+        let complete = self.complete.clone();
+        // Behind the last row that is wanted, shards may still be asked whether they have more.
+        let end = stream::poll_fn(move |_| {
+            complete.store(true, Ordering::SeqCst);
+            Poll::Ready(None)
+        });
+        let stream = QueryStream::new(stream.schema(), stream.chain(end));
         let over = async move { Arc::new(self.over().await) };
         let stream = stream.failing_with(failed.boxed().shared());
         stream.interrupted_by(over.boxed().shared())
@@ -110,20 +127,41 @@ impl Deadline {
         if let Some((phase, what)) = &*lock(&self.part) {
             return overdue(limit, &format!("; {what}")).with_phase(*phase);
         }
-        let late: Vec<_> = self
-            .progress
-            .shards()
-            .into_iter()
-            .filter(|shard| shard.state != ShardState::Done)
-            .map(|shard| format!("{:?}", shard.shard))
-            .collect();
-        let waiting = match late.is_empty() {
-            true => String::new(),
-            false => format!("; not done: {}", late.join(", ")),
-        };
-        overdue(limit, &waiting)
+        overdue(limit, &waiting_for(&self.progress.shards()))
     }
 }
+
+/// Which shards hold the others up: of those that are not done, the ones that have come least far.
+fn waiting_for(shards: &[ShardProgress]) -> String {
+    for (states, what) in [
+        (&[ShardState::Waiting][..], "no connection was free for"),
+        (&[ShardState::Connecting], "not connected:"),
+        (
+            &[ShardState::Describing],
+            "no description of the query from",
+        ),
+        (&[ShardState::Executing], "no row from"),
+        (&[ShardState::Streaming, ShardState::Ready], "not done:"),
+    ] {
+        let late: Vec<_> = shards
+            .iter()
+            .filter(|shard| states.contains(&shard.state))
+            .map(|shard| format!("{:?}", shard.shard))
+            .collect();
+        if !late.is_empty() {
+            let shown = late.get(..MOST_NAMED).unwrap_or(&late).join(", ");
+            let more = match late.len().saturating_sub(MOST_NAMED) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            return format!("; {what} {shown}{more}");
+        }
+    }
+    String::new()
+}
+
+/// So many late shards are named.
+const MOST_NAMED: usize = 10;
 
 /// The part around another, which goes on when this is dropped.
 #[cfg(feature = "datafusion")]
@@ -177,10 +215,61 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_a_part_the_shards_that_are_late_are_named() {
+    async fn without_a_part_the_shards_that_hold_the_others_up_are_named() {
+        let progress = ScanProgress::new();
+        let counters = progress.begin(["s0", "s1", "s2"]);
+        let deadline = Deadline::new(
+            Some(Duration::ZERO),
+            CancelHandle::default(),
+            progress.clone(),
+        );
+        use ShardState::{Connecting, Describing, Done, Executing, Ready, Streaming, Waiting};
+        for (states, said) in [
+            (
+                [Waiting; 3],
+                "no connection was free for \"s0\", \"s1\", \"s2\"",
+            ),
+            ([Ready, Connecting, Describing], "not connected: \"s1\""),
+            (
+                [Ready, Describing, Ready],
+                "no description of the query from \"s1\"",
+            ),
+            ([Streaming, Done, Executing], "no row from \"s2\""),
+            ([Streaming, Done, Streaming], "not done: \"s0\", \"s2\""),
+        ] {
+            for (counters, state) in counters.iter().zip(states) {
+                counters.set(state);
+            }
+            let never = std::future::pending::<Result<()>>();
+            let error = deadline.within(never).await.unwrap_err();
+            assert!(error.message().ends_with(&format!("; {said}")), "{error}");
+        }
+        progress.begin((0..100).map(|_| "s"));
+        let error = deadline.passed(Duration::ZERO);
+        assert!(error.message().ends_with(", \"s\" and 90 more"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_failure_ends_what_looks_elsewhere_until_the_answer_is_there() {
+        use arrow::datatypes::Schema;
+
+        let failed = || Error::new(ErrorKind::Connect, "lost");
+        let deadline = || Deadline::new(None, CancelHandle::default(), ScanProgress::new());
+        let rows = || QueryStream::new(Arc::new(Schema::empty()), stream::empty());
+        let early = deadline();
         let never = std::future::pending::<Result<()>>();
-        let error = deadline().within(never).await.unwrap_err();
-        assert!(error.message().ends_with("; not done: \"s0\""), "{error}");
+        early.failed(&failed());
+        let error = early.within(never).await.unwrap_err();
+        assert_eq!(error.message(), "lost");
+        let interruption = early.bound(rows()).interruption();
+        assert_eq!(interruption.await.message(), "lost");
+
+        let late = deadline();
+        let mut rows = late.clone().bound(rows());
+        let interruption = rows.interruption();
+        assert!(rows.next().await.is_none());
+        late.failed(&failed());
+        assert!(interruption.now_or_never().is_none());
     }
 
     #[cfg(feature = "datafusion")]

@@ -15,9 +15,10 @@ use super::{CancelHandle, settle};
 use crate::cluster::Cluster;
 use crate::config::SessionSettings;
 use crate::connect::Session;
-use crate::error::{Result, SqlOrigin};
+use crate::error::{Error, ErrorKind, Result, SqlOrigin};
 use crate::export;
 use crate::merge::{self, Order};
+use crate::missing::MissingShards;
 use crate::progress::{Counters, ScanProgress, ShardState};
 use crate::scan::{self, Description, Reading};
 use crate::statement::Statement;
@@ -164,6 +165,16 @@ impl FanOut {
         self
     }
 
+    /// Lets shards be missing from the answer, and tells which were; see [`MissingShards`] for what that
+    /// means.
+    ///
+    /// Not together with [`reaggregate`](Self::reaggregate): the sum over some of the shards looks like
+    /// that over all.
+    pub fn with_missing_shards(mut self, missing: &MissingShards) -> Self {
+        self.options.missing = Some(missing.clone());
+        self
+    }
+
     /// Settings for this query alone, on every server that it uses. What they leave open is as the
     /// topology has it.
     ///
@@ -252,7 +263,7 @@ impl FanOut {
     pub async fn stream(self) -> Result<QueryStream> {
         let deadline = self.options.deadline();
         let rows = deadline.within(self.start(&deadline).boxed()).await?;
-        Ok(deadline.bound(rows))
+        Ok(deadline.bound(rows).without(self.options.missing))
     }
 
     /// Runs the query to its end; the batches in the order of [`with_order`](Self::with_order).
@@ -333,7 +344,7 @@ impl FanOut {
                 let rows = scan::rows(session, sql, columns, &options, counters, None);
                 let schema = rows.schema();
                 let deadline = deadline.clone();
-                let rows = rows.map(move |batch| {
+                let rows = self.options.rows_of_shard(rows).map(move |batch| {
                     batch
                         .map_err(|error| error.with_sql_origin(SqlOrigin::User))
                         .inspect_err(|error| deadline.failed(error))
@@ -348,6 +359,19 @@ impl FanOut {
         let statement = Statement::parse(&self.sql)?;
         let opening = &self.cluster.opening(self.options.session.as_ref())?;
         let pools = self.cluster.pools();
+        if let Some(missing) = &self.options.missing {
+            if self.merge_sql.is_some() {
+                return Err(Error::new(
+                    ErrorKind::Config,
+                    "shards may not be missing where their rows are aggregated again",
+                )
+                .with_hint(
+                    "leave out --merge-sql (reaggregate), or --allow-missing-shards \
+                     (with_missing_shards)",
+                ));
+            }
+            missing.begin(pools.len());
+        }
         let names: Vec<_> = (0..pools.len())
             .map(|shard| pools.name(shard).clone())
             .collect();
@@ -366,30 +390,31 @@ impl FanOut {
                     counters.set(ShardState::Connecting);
                     let described = async {
                         let mut session = pools.session(permit, opening).await?;
+                        counters.set(ShardState::Describing);
                         let description =
                             scan::describe(&mut session, statement, SqlOrigin::User, reading)
                                 .await?;
+                        counters.set(ShardState::Ready);
                         Ok((session, description))
                     };
-                    let result = described.await;
-                    if result.is_err() {
-                        counters.set(ShardState::Failed);
-                    }
-                    result
+                    let (session, description) = match described.await {
+                        Ok(described) => described,
+                        Err(error) => {
+                            counters.set(ShardState::Failed);
+                            return self.options.go_without(error).map(|()| None);
+                        }
+                    };
+                    let name = session.shard().to_owned();
+                    Ok(Some(((session, counters.clone()), (name, description))))
                 }
             });
-        let (sessions, descriptions): (Vec<_>, Vec<_>) =
-            settle(described).await?.into_iter().unzip();
-        let named: Vec<_> = names
-            .iter()
-            .map(|name| name.to_string())
-            .zip(descriptions)
-            .collect();
+        let (shards, named): (Vec<_>, Vec<_>) =
+            settle(described).await?.into_iter().flatten().unzip();
         let columns = scan::agree(&named)?;
         Ok(Prepared {
             statement,
             columns,
-            shards: sessions.into_iter().zip(counters).collect(),
+            shards,
             descriptions: named
                 .into_iter()
                 .map(|(_, description)| description)

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::datatypes::{Schema, SchemaRef};
+use futures::stream::StreamExt;
 
 use super::CancelHandle;
 use super::deadline::Deadline;
@@ -11,12 +12,14 @@ use crate::cluster::Cluster;
 use crate::config::SessionSettings;
 use crate::decode::{DEFAULT_BATCH_BYTES, DEFAULT_BATCH_ROWS};
 #[cfg(feature = "datafusion")]
-use crate::error::{Error, Phase};
-use crate::error::{Result, SqlOrigin};
+use crate::error::Phase;
+use crate::error::{Error, Result, SqlOrigin};
 use crate::merge::Order;
+use crate::missing::MissingShards;
 use crate::progress::ScanProgress;
 use crate::scan::{self, BatchOptions, Description, Reading};
 use crate::statement::Statement;
+use crate::stream::QueryStream;
 use crate::types::{Column, TypeOptions, Unrepresentable};
 
 /// The memory budget unless set otherwise: 1 GiB.
@@ -44,6 +47,8 @@ pub(super) struct Options {
     /// What is set in the sessions of this query on top of the topology's settings.
     pub(super) session: Option<SessionSettings>,
     pub(super) cancel: CancelHandle,
+    /// `None`: no shard may be missing.
+    pub(super) missing: Option<MissingShards>,
 }
 
 impl Default for Options {
@@ -59,6 +64,7 @@ impl Default for Options {
             progress: ScanProgress::new(),
             session: None,
             cancel: CancelHandle::default(),
+            missing: None,
         }
     }
 }
@@ -67,6 +73,34 @@ impl Options {
     /// The time that there is, from now on.
     pub(super) fn deadline(&self) -> Deadline {
         Deadline::new(self.timeout, self.cancel.clone(), self.progress.clone())
+    }
+
+    /// Goes without the shard that has failed, or gives its error back where it may not be missing.
+    pub(super) fn go_without(&self, error: Error) -> Result<()> {
+        match &self.missing {
+            Some(missing) => missing.admit(error),
+            None => Err(error),
+        }
+    }
+
+    /// The rows of a shard; none if it is lost before its first and may be missing.
+    pub(super) fn rows_of_shard(&self, rows: QueryStream) -> QueryStream {
+        let Some(missing) = self.missing.clone() else {
+            return rows;
+        };
+        let schema = rows.schema();
+        let mut begun = false;
+        let rows = rows.filter_map(move |batch| {
+            let kept = match batch {
+                Err(error) if !begun => missing.admit(error).err().map(Err),
+                batch => {
+                    begun = true;
+                    Some(batch)
+                }
+            };
+            std::future::ready(kept)
+        });
+        QueryStream::new(schema, rows)
     }
 
     /// The SQL text as the first shard would run it, with the values in place.

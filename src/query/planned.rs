@@ -19,6 +19,7 @@ use crate::config::SessionSettings;
 use crate::error::{Result, SqlOrigin};
 use crate::export;
 use crate::merge::{self, Order, ReaggregateOptions};
+use crate::missing::MissingShards;
 use crate::plan::{Merge, MergeMode, Plan};
 use crate::progress::ScanProgress;
 use crate::scan::{self, Reading};
@@ -131,6 +132,18 @@ impl Query {
         self
     }
 
+    /// As [`FanOut::with_missing_shards`](crate::FanOut::with_missing_shards): the answer is that of one
+    /// PostgreSQL with the rows of the other shards.
+    ///
+    /// Only where the rows of each shard are final, which is [`Arm::Union`](crate::Arm::Union) and
+    /// [`Arm::Ordered`](crate::Arm::Ordered) in one step: a query that is combined, gathered or finished is
+    /// refused with [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported), also if no shard is missing.
+    /// [`Arm::Single`](crate::Arm::Single) needs its one shard.
+    pub fn with_missing_shards(mut self, missing: &MissingShards) -> Self {
+        self.request.options.missing = Some(missing.clone());
+        self
+    }
+
     /// As [`FanOut::with_session`](crate::FanOut::with_session). Names are looked up in the
     /// `search_path` that is set here; the first query with another one reads the catalogs for it.
     pub fn with_session(mut self, settings: SessionSettings) -> Self {
@@ -240,7 +253,8 @@ impl Query {
         let (rows, analysis) = deadline
             .within(execute::start(&self.request, &deadline).boxed())
             .await?;
-        Ok((deadline.bound(rows), analysis))
+        let rows = deadline.bound(rows).without(self.request.options.missing);
+        Ok((rows, analysis))
     }
 
     /// Runs the query to its end, and drops its rows: EXPLAIN ANALYZE.

@@ -12,7 +12,9 @@ use crate::catalog::Catalog;
 use crate::cluster::Cluster;
 use crate::connect::{Opening, Session};
 use crate::error::{Error, ErrorKind, Phase, Result, SqlOrigin};
-use crate::plan::{self, Answer, Answers, MergeMode, Need, Place, Plan, Question, Surroundings};
+use crate::plan::{
+    self, Answer, Answers, Arm, MergeMode, Need, Place, Plan, Question, Surroundings,
+};
 use crate::relation::{DEFAULT_FINISH_BYTES, DEFAULT_FINISH_ROWS};
 use crate::scan::{self, Description, Reading};
 use crate::statement::Statement;
@@ -88,21 +90,14 @@ impl Request {
             .during(
                 Phase::Plan,
                 "the catalogs of the shards were not read by then",
-                self.cluster.catalog(&opening),
+                self.catalog(&opening),
             )
             .await?;
-        let shard = self.cluster.next_shard();
+        let (shard, session) = self.any_session(&opening, deadline).await?;
         let name = self.cluster.pools().name(shard);
-        let session = self.cluster.session_with(shard, &opening);
         let mut held = Held {
             shard,
-            session: deadline
-                .during(
-                    Phase::Connect,
-                    &format!("{name:?} had no connection for it by then"),
-                    session,
-                )
-                .await?,
+            session,
             common: self.common(&catalog),
             finish: None,
         };
@@ -140,8 +135,61 @@ impl Request {
         if let Some(both) = &held.finish {
             plan::finish_is_alike(&plan, both)?;
         }
+        if self.options.missing.is_some() {
+            check_final(&plan)?;
+        }
         Ok((plan, held))
     }
+
+    async fn catalog(&self, opening: &Opening) -> Result<Arc<Catalog>> {
+        match &self.options.missing {
+            None => self.cluster.catalog(opening).await,
+            Some(missing) => {
+                missing.begin(self.cluster.pools().len());
+                self.cluster.catalog_without(opening, missing).await
+            }
+        }
+    }
+
+    /// A session of the shard whose turn it is, or of the next one that is not missing.
+    async fn any_session(
+        &self,
+        opening: &Opening,
+        deadline: &Deadline,
+    ) -> Result<(usize, Session)> {
+        let missing = self.options.missing.as_ref();
+        loop {
+            let shard = self.cluster.next_shard();
+            let name = self.cluster.pools().name(shard);
+            // One at least is not missing.
+            if missing.is_some_and(|missing| missing.has(name)) {
+                continue;
+            }
+            let late = format!("{name:?} had no connection for it by then");
+            let session = self.cluster.session_with(shard, opening);
+            match deadline.during(Phase::Connect, &late, session).await {
+                Ok(session) => return Ok((shard, session)),
+                Err(error) => self.options.go_without(error)?,
+            }
+        }
+    }
+}
+
+/// Only rows that are final on each shard are an answer without some of the shards.
+fn check_final(plan: &Plan) -> Result<()> {
+    let is_final = matches!(plan.arm, Arm::Single | Arm::Union | Arm::Ordered);
+    if is_final && plan.steps.len() == 1 {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Unsupported,
+        "refused: rows of several shards become one here, so shards may not be missing",
+    )
+    .with_phase(Phase::Plan)
+    .with_hint(
+        "ask for the rows themselves, or leave out --allow-missing-shards (with_missing_shards); \
+         `merganser explain` shows what the query does",
+    ))
 }
 
 const NOT_PLANNED: &str = "its planning did not end, and nothing has run";

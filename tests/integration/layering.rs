@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 /// A module and the modules it may import, besides itself and [`EVERYWHERE`]. Data flows down.
 const TABLE: &[(&str, &[&str])] = &[
     ("error", &[]),
-    ("stream", &[]),
+    ("stream", &["missing"]),
+    ("missing", &[]),
     ("config", &[]),
     ("types", &[]),
     ("progress", &[]),
@@ -45,7 +46,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ),
     ("merge", &["plan", "text", "types"]),
     ("relation", &["plan", "scan", "types", "text", "quote"]),
-    ("export", &["text", "types"]),
+    ("export", &["missing", "text", "types"]),
     ("query", PIPELINE),
     ("cluster", PIPELINE),
     ("tables", &["catalog", "config", "cluster"]),
@@ -71,6 +72,7 @@ const PIPELINE: &[&str] = &[
     "catalog",
     "config",
     "types",
+    "missing",
     "progress",
     "statement",
     "quote",

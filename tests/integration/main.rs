@@ -12,6 +12,8 @@ mod fan_out;
 mod inspect;
 mod layering;
 #[cfg(feature = "datafusion")]
+mod losses;
+#[cfg(feature = "datafusion")]
 mod merge_sql;
 #[cfg(feature = "datafusion")]
 mod oracle;

@@ -204,6 +204,14 @@ pub(crate) struct Query {
     /// The most connections to one shard at a time
     #[arg(long, value_name = "N", value_parser = parse_count, help_heading = "Limits")]
     pub(crate) connections_per_shard: Option<usize>,
+    /// Answer without the shards that cannot be reached, and name them on standard error
+    ///
+    /// Also in the metadata of Parquet and Arrow files, under merganser.missing_shards. Only where the
+    /// rows of each shard are final: what would combine, gather or finish rows is refused. A shard that
+    /// is lost behind its first row is an error all the same, as are a refused login and an error in the
+    /// query.
+    #[arg(long, conflicts_with_all = ["merge_sql", "verify"], help_heading = "Limits")]
+    pub(crate) allow_missing_shards: bool,
 }
 
 /// The flags of `merganser inspect`.

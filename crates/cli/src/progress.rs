@@ -139,6 +139,8 @@ fn shard_line(shard: &ShardProgress) -> String {
     let state = match shard.state {
         ShardState::Waiting => "waiting",
         ShardState::Connecting => "connecting",
+        ShardState::Describing => "describing",
+        ShardState::Ready => "ready",
         ShardState::Executing => "executing",
         ShardState::Streaming => "streaming",
         ShardState::Done => "done",

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use indicatif::{DecimalBytes, HumanCount};
 use merganser::export::{self, Destination, ExportOptions, Format, Progress, Summary};
 use merganser::types::{NumericAs, TypeOptions, Unrepresentable};
-use merganser::{Cluster, Error, ErrorKind, FanOut, QueryStream, ScanProgress};
+use merganser::{Cluster, Error, ErrorKind, FanOut, MissingShards, QueryStream, ScanProgress};
 #[cfg(feature = "datafusion")]
 use merganser::{Query, Verifier};
 
 use crate::args;
-use crate::failure::{Outcome, complain};
+use crate::failure::{Outcome, complain, printable};
 use crate::interrupt::{Signals, clean_up};
 use crate::progress::Display;
 use crate::statement::{self, blocking};
@@ -100,7 +100,8 @@ impl Job {
     async fn run(&self, cluster: &Cluster) -> Outcome<()> {
         let sql = statement::read(&self.args.statement).await?;
         let scan = ScanProgress::new();
-        let query = self.query(cluster, sql, scan.clone())?;
+        let missing = MissingShards::new();
+        let query = self.query(cluster, sql, scan.clone(), &missing)?;
         let display = Display::new(scan, self.args.quiet);
         let started = Instant::now();
         let verifier = self.verifier(&query)?;
@@ -109,6 +110,12 @@ impl Job {
             never = display.run() => match never {},
         };
         display.clear();
+        for error in missing.errors() {
+            complain(&format!(
+                "merganser: warning: not in the answer: {}\n",
+                printable(&error.to_string())
+            ));
+        }
         if !self.args.quiet
             && let Some(line) = self.summary_line(summary, started.elapsed())
         {
@@ -123,11 +130,21 @@ impl Job {
         Ok(())
     }
 
-    fn query(&self, cluster: &Cluster, sql: String, scan: ScanProgress) -> Result<Asked, Error> {
-        match self.args.fan_out {
-            true => Ok(Asked::FanOut(self.fan_out(cluster, sql, scan)?)),
-            false => self.planned(cluster, sql, scan),
-        }
+    fn query(
+        &self,
+        cluster: &Cluster,
+        sql: String,
+        scan: ScanProgress,
+        missing: &MissingShards,
+    ) -> Result<Asked, Error> {
+        let query = match self.args.fan_out {
+            true => Asked::FanOut(self.fan_out(cluster, sql, scan)?),
+            false => self.planned(cluster, sql, scan)?,
+        };
+        Ok(match self.args.allow_missing_shards {
+            true => query.with_missing_shards(missing),
+            false => query,
+        })
     }
 
     fn fan_out(&self, cluster: &Cluster, sql: String, scan: ScanProgress) -> Result<FanOut, Error> {
@@ -289,6 +306,14 @@ impl Asked {
                 let (rows, analysis) = query.stream_analyzed().await?;
                 Ok((rows, analyze.then(|| Box::new(analysis) as _)))
             }
+        }
+    }
+
+    fn with_missing_shards(self, missing: &MissingShards) -> Self {
+        match self {
+            Self::FanOut(query) => Self::FanOut(query.with_missing_shards(missing)),
+            #[cfg(feature = "datafusion")]
+            Self::Planned(query) => Self::Planned(query.with_missing_shards(missing)),
         }
     }
 

@@ -31,7 +31,8 @@ pub(super) struct Sample {
 /// one.
 ///
 /// # Errors
-/// What connecting to a shard or reading its catalog fails with. Differences are no errors.
+/// What connecting to a shard or reading its catalog fails with, unless `go_without` is content to leave
+/// that shard out. Differences are no errors.
 ///
 /// # Cancel safety
 /// Dropping the future cancels what runs on the shards.
@@ -41,17 +42,26 @@ pub(crate) async fn load(
     opening: &Opening,
     session: &SessionSettings,
     is_apart: bool,
+    go_without: &(dyn Fn(Error) -> Result<()> + Sync),
 ) -> Result<Catalog> {
     let query = circumstances_query(pools, session)?;
     let permits = pools.permits(0..pools.len()).await?;
+    let query = &query;
     let read_all = permits
         .into_iter()
-        .map(|permit| read_with(pools, permit, opening, &query));
-    let (facts, circumstances): (Vec<Facts>, Vec<Circumstances>) =
-        try_join_all(read_all).await?.into_iter().unzip();
-    let names: Vec<String> = (0..pools.len())
-        .map(|shard| pools.name(shard).to_string())
-        .collect();
+        .enumerate()
+        .map(|(shard, permit)| async move {
+            match read_with(pools, permit, opening, query).await {
+                Ok((facts, circumstances)) => {
+                    let name = pools.name(shard).to_string();
+                    Ok(Some((name, (facts, circumstances))))
+                }
+                Err(error) => go_without(error).map(|()| None),
+            }
+        });
+    let read = try_join_all(read_all).await?.into_iter().flatten();
+    let (names, read): (Vec<String>, Vec<_>) = read.unzip();
+    let (facts, circumstances): (Vec<Facts>, Vec<Circumstances>) = read.into_iter().unzip();
     let conditions = Conditions::new(&names, &circumstances);
     let mut catalog = Comparison::new(&names, &facts).catalog();
     let mut first = names.into_iter().zip(facts).zip(circumstances);

@@ -64,6 +64,8 @@ pub(crate) struct ConnectParams {
     pub(crate) tcp_user_timeout: Option<Duration>,
     /// Which of the endpoints will do.
     pub(crate) target_session_attrs: TargetSessionAttrs,
+    /// Whether endpoints, and the addresses of each, are tried in an order by chance.
+    pub(crate) load_balance_hosts: bool,
 }
 
 /// One server to try.
@@ -352,6 +354,7 @@ fn settle(options: &Options, environment: &Environment) -> Result<ConnectParams>
             .filter(|millis| *millis > 0)
             .map(Duration::from_millis),
         target_session_attrs: target_session_attrs(options)?,
+        load_balance_hosts: load_balance_hosts(options)?,
     })
 }
 
@@ -529,6 +532,18 @@ fn target_session_attrs(options: &Options) -> Result<TargetSessionAttrs> {
             )));
         }
     })
+}
+
+fn load_balance_hosts(options: &Options) -> Result<bool> {
+    match options.get("load_balance_hosts") {
+        None if !options.is_empty("load_balance_hosts") => Ok(false),
+        Some("disable") => Ok(false),
+        Some("random") => Ok(true),
+        _ => Err(invalid(format!(
+            "invalid {}: expected disable or random",
+            options.describe("load_balance_hosts")
+        ))),
+    }
 }
 
 fn integer(options: &Options, name: &str) -> Result<Option<i32>> {

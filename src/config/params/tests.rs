@@ -235,6 +235,15 @@ fn words_are_checked() {
         message("target_session_attrs=master"),
         "invalid target_session_attrs: expected any, read-write, read-only, primary, standby or prefer-standby"
     );
+    assert!(!resolve("host=a,b").load_balance_hosts);
+    assert!(!resolve("load_balance_hosts=disable").load_balance_hosts);
+    assert!(resolve("load_balance_hosts=random").load_balance_hosts);
+    for value in ["", "round-robin"] {
+        assert_eq!(
+            message(&format!("load_balance_hosts={value}")),
+            "invalid load_balance_hosts: expected disable or random"
+        );
+    }
     assert_eq!(message("sslmode="), "invalid sslmode: it is empty");
     assert_eq!(
         message("sslmode=on"),

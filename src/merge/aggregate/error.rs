@@ -1,5 +1,6 @@
 //! DataFusion's errors in our words.
 
+use std::io;
 use std::sync::Arc;
 
 use arrow::datatypes::Schema;
@@ -47,11 +48,51 @@ pub(in crate::merge) fn execution(error: DataFusionError) -> Error {
             "the merge needs more memory than it may use: raise --memory, or let the shards \
              aggregate more",
         ),
-        DataFusionError::IoError(_) => {
-            plain.with_hint("check the space and the permissions of the folder for temporary files")
-        }
-        _ => plain,
+        _ => match io_cause(&error) {
+            Some(cause) => about_temporary_files(plain, cause),
+            None => plain,
+        },
     }
+}
+
+/// What a merge reads and writes by itself is what does not fit into its memory.
+fn about_temporary_files(error: Error, cause: &io::Error) -> Error {
+    let folder = std::env::temp_dir();
+    let folder = folder.display();
+    let said = cause.to_string();
+    // Some layers make an error of their own of the text.
+    let is_full = matches!(
+        cause.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    ) || said.contains("No space left on device");
+    let message = match is_full {
+        true => format!("the folder for temporary files, {folder}, is full"),
+        false => format!("the merge cannot use the folder for temporary files, {folder}: {said}"),
+    };
+    Error::new(error.kind(), message)
+        .with_phase(Phase::Merge)
+        .with_source(io::Error::new(cause.kind(), said))
+        .with_hint(
+            "rows that do not fit into the memory of the query go there: make room, name another \
+             folder in the environment variable TMPDIR, or give the query more memory (--memory)",
+        )
+}
+
+/// What the operating system said, beneath all layers.
+fn io_cause(error: &DataFusionError) -> Option<&io::Error> {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            return Some(io);
+        }
+        // Neither of them names these as its source in all versions.
+        next = match (error.downcast_ref(), error.downcast_ref()) {
+            (Some(DataFusionError::IoError(io)), _) => return Some(io),
+            (_, Some(ArrowError::IoError(_, io))) => return Some(io),
+            _ => error.source(),
+        };
+    }
+    None
 }
 
 /// Takes our own error out of the layers that DataFusion and Arrow put around it. Else the error
@@ -230,6 +271,36 @@ mod tests {
             let source = std::error::Error::source(&error).map(ToString::to_string);
             assert_eq!(source.as_deref(), Some("below"));
         }
+    }
+
+    #[test]
+    fn a_full_folder_for_temporary_files_is_named_with_the_cure() {
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        for case in [
+            DataFusionError::IoError(full()),
+            DataFusionError::IoError(full()).context("spilling"),
+            ArrowError::IoError("IO error".to_owned(), full()).into(),
+            ArrowError::IoError(
+                "IO error".to_owned(),
+                io::Error::other("IO error: No space left on device (os error 28)"),
+            )
+            .into(),
+            DataFusionError::External(Box::new(ArrowError::from(full()))),
+            DataFusionError::Shared(Arc::new(DataFusionError::IoError(full()))),
+        ] {
+            let shown = format!("{case:?}");
+            let error = execution(case);
+            let folder = std::env::temp_dir().display().to_string();
+            assert_eq!(
+                error.message(),
+                format!("the folder for temporary files, {folder}, is full"),
+                "{shown}"
+            );
+            assert!(error.hint().unwrap().contains("TMPDIR"));
+        }
+        let denied = io::Error::from(io::ErrorKind::PermissionDenied);
+        let error = execution(DataFusionError::IoError(denied));
+        assert!(error.message().contains("permission denied"), "{error}");
     }
 
     #[test]

@@ -24,6 +24,7 @@ use self::route::{Route, Server};
 pub(super) use self::start::start;
 use super::answer::{aggregated, fitted};
 use super::finish::alike;
+use super::deadline::Deadline;
 use super::planning::{Held, PlanOptions, Request, about_made_sql};
 use super::settle;
 use crate::catalog::Catalog;
@@ -45,15 +46,33 @@ pub(super) async fn run(
     planning: PlanOptions,
     plan: &Plan,
     held: Held,
+    deadline: &Deadline,
 ) -> Result<QueryStream> {
     let Some((last, steps)) = plan.steps.split_last() else {
         return Err(fault("the plan has no step"));
     };
-    let route = Route::new(plan, query.cluster.topology(), held.shard)?;
+    let mut route = Route::new(plan, query.cluster.topology(), held.shard)?;
+    if let Some(missing) = &query.options.missing {
+        let pools = query.cluster.pools();
+        let concerned = match &last.place {
+            Place::Shards(shards) => shards.iter().map(|shard| &**pools.name(*shard)).collect(),
+            Place::AnyShard | Place::Finish => Vec::new(),
+        };
+        missing.concern(&concerned)?;
+        route.go_without(|server| match server {
+            Server::Shard(shard) => missing.has(pools.name(shard)),
+            Server::Finish => false,
+        });
+    }
+    let finish = held.finish.clone();
+    let sites = open(query, &route, held).await?;
+    route.go_without(|server| !sites.contains_key(&server));
     let mut execution = Execution {
         query,
-        finish: held.finish.clone(),
-        sites: open(query, &route, held).await?,
+        finish,
+        deadline,
+        decimals: plan.decimals,
+        sites,
         route,
         relations: Vec::new(),
         steps: query.options.progress.begin_steps(plan.steps.len()),
@@ -100,10 +119,23 @@ struct Site {
     counters: Arc<Counters>,
 }
 
+impl Site {
+    /// The session, which no step needs any more.
+    fn take(&mut self) -> Option<Session> {
+        let session = self.session.take()?;
+        self.counters.set(ShardState::Done);
+        Some(session)
+    }
+}
+
 struct Execution<'a> {
     query: &'a Request,
     /// The shards and the server that finishes side by side.
     finish: Option<Arc<Catalog>>,
+    /// Is told of a shard that fails, also while nobody looks at its rows.
+    deadline: &'a Deadline,
+    /// Whether a value that no decimal holds lets the query begin again without them.
+    decimals: bool,
     route: Route,
     sites: BTreeMap<Server, Site>,
     /// What the steps before have given, as long as it is needed.
@@ -238,6 +270,8 @@ impl Execution<'_> {
         let statement = &statement;
         let servers = self.route.describes(index);
         let origin = self.origin(step);
+        let options = &self.query.options;
+        let missing = options.missing.as_ref();
         let work = self
             .sites
             .iter_mut()
@@ -246,17 +280,27 @@ impl Execution<'_> {
                 let described = async {
                     let session = site.session.as_mut();
                     let session = session.ok_or_else(|| fault("a step has no session"))?;
+                    site.counters.set(ShardState::Describing);
                     scan::describe(session, statement, origin, reading).await
                 };
                 match described.await {
-                    Ok(description) => Ok((site.name.clone(), description)),
+                    Ok(description) => {
+                        site.counters.set(ShardState::Ready);
+                        Ok(Some((site.name.clone(), description)))
+                    }
                     Err(error) => {
                         site.counters.set(ShardState::Failed);
-                        Err(in_place(error, &step.place, origin))
+                        let error = in_place(error, &step.place, origin);
+                        options.go_without(error).map(|()| None)
                     }
                 }
             });
-        let named = settle(work).await?;
+        let named: Vec<_> = settle(work).await?.into_iter().flatten().collect();
+        let lost = |server| {
+            let site = self.sites.get(&server);
+            site.is_some_and(|site| missing.is_some_and(|missing| missing.has(&site.name)))
+        };
+        self.route.go_without(lost);
         let columns = match &step.merge {
             Merge::Aggregate { columns, .. } => renamed(scan::agree(&named)?, columns)?,
             _ => scan::agree(&named)?,
@@ -369,16 +413,30 @@ impl Execution<'_> {
                 counters.shard(&site.counters),
                 back,
             );
-            shards.push((
-                site.name.clone(),
-                stream_in_place(rows, &step.place, origin),
-            ));
+            shards.push((site.name.clone(), self.told(rows, &step.place, origin)));
         }
         if shards.is_empty() {
             let schema = Arc::new(schema_of(&sent.columns));
             shards.push((String::new(), QueryStream::new(schema, stream::empty())));
         }
         Ok((shards, returns))
+    }
+
+    /// The rows of a server, with errors that say where they arose, and are told at once.
+    fn told(&self, rows: QueryStream, place: &Place, origin: SqlOrigin) -> QueryStream {
+        let (place, deadline) = (place.clone(), self.deadline.clone());
+        let decimals = self.decimals;
+        let schema = rows.schema();
+        let rows = self.query.options.rows_of_shard(rows).map(move |batch| {
+            batch
+                .map_err(|error| in_place(error, &place, origin))
+                .inspect_err(|error| {
+                    if !(decimals && error.is_unrepresentable()) {
+                        deadline.failed(error);
+                    }
+                })
+        });
+        QueryStream::new(schema, rows)
     }
 
     async fn merge(
@@ -444,22 +502,14 @@ impl Execution<'_> {
             .sites
             .iter_mut()
             .filter(|(server, _)| !route.is_needed_after(index, **server))
-            .filter_map(|(_, site)| site.session.take())
+            .filter_map(|(_, site)| site.take())
             .collect();
         join_all(done.into_iter().map(Session::finish)).await;
     }
 
     /// Gives back the sessions that no stream has.
     async fn give_back_all(&mut self) {
-        let sessions: Vec<_> = self
-            .sites
-            .values_mut()
-            .filter_map(|site| {
-                let session = site.session.take()?;
-                site.counters.set(ShardState::Done);
-                Some(session)
-            })
-            .collect();
+        let sessions: Vec<_> = self.sites.values_mut().filter_map(Site::take).collect();
         join_all(sessions.into_iter().map(Session::finish)).await;
     }
 }
@@ -517,11 +567,13 @@ async fn open(query: &Request, route: &Route, held: Held) -> Result<BTreeMap<Ser
                 }
                 Err(error) => {
                     site.counters.set(ShardState::Failed);
-                    Err(error)
+                    query.options.go_without(error)
                 }
             }
         });
     settle(opened).await?;
+    // Those that are missing.
+    sites.retain(|_, site| site.session.is_some());
     Ok(sites)
 }
 
@@ -600,13 +652,6 @@ fn in_place(error: Error, place: &Place, origin: SqlOrigin) -> Error {
         Place::Finish => error.replace_phase(Phase::Finish),
         Place::Shards(_) | Place::AnyShard => error,
     }
-}
-
-fn stream_in_place(rows: QueryStream, place: &Place, origin: SqlOrigin) -> QueryStream {
-    let place = place.clone();
-    let schema = rows.schema();
-    let rows = rows.map(move |batch| batch.map_err(|error| in_place(error, &place, origin)));
-    QueryStream::new(schema, rows)
 }
 
 /// The plan does not fit what is there: a fault of planning.

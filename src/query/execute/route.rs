@@ -100,6 +100,14 @@ impl Route {
         servers.into_iter()
     }
 
+    /// Leaves out the servers that are missing.
+    pub(super) fn go_without(&mut self, is_missing: impl Fn(Server) -> bool) {
+        for stop in &mut self.steps {
+            stop.runs.retain(|server| !is_missing(*server));
+            stop.describes.retain(|server| !is_missing(*server));
+        }
+    }
+
     /// The servers that run a step.
     pub(super) fn runs(&self, step: usize) -> &[Server] {
         self.steps.get(step).map_or(&[], |stop| &stop.runs)

@@ -63,6 +63,6 @@ async fn plan_and_run(
         planning: began.elapsed(),
         progress: query.options.progress.clone(),
     };
-    let rows = run(query, planning, &analysis.plan, held).await?;
+    let rows = run(query, planning, &analysis.plan, held, deadline).await?;
     Ok((rows, analysis))
 }

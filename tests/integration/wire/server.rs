@@ -62,6 +62,8 @@ pub(crate) enum Fault {
     Reset,
     /// Nothing, for ever.
     Hang,
+    /// Nothing for so long, and then what a healthy server sends.
+    Pause(Duration),
     /// These bytes, and then what a healthy server sends.
     Bytes(Vec<u8>),
     /// These bytes, and nothing more.
@@ -80,6 +82,8 @@ pub(crate) struct Script {
     pub(crate) fault: Option<(Point, Fault)>,
     /// The rows, of one `int4` each; `None`: one every 5 ms, for ever.
     pub(crate) rows: Option<usize>,
+    /// The value of the first row; each further one is one more.
+    pub(crate) first: usize,
     /// What `COPY n` says where it is not the number of rows.
     pub(crate) counted: Option<usize>,
     /// How many bytes to send at once, with a pause behind them.
@@ -91,6 +95,7 @@ pub(crate) struct Script {
 pub(crate) const HEALTHY: Script = Script {
     fault: None,
     rows: Some(10),
+    first: 0,
     counted: None,
     step: None,
     first_after: None,
@@ -158,7 +163,7 @@ impl Scripted {
 
     pub(crate) fn url(&self) -> String {
         format!(
-            "postgresql://u@127.0.0.1:{}/d?sslmode=disable&connect_timeout=2",
+            "postgresql://u@127.0.0.1:{}/d?sslmode=disable&connect_timeout=20",
             self.port
         )
     }
@@ -306,13 +311,13 @@ impl Connection {
         let Some(rows) = self.script.rows else {
             self.send(&first).await?;
             for row in 0.. {
-                self.send(&copy_row(row)).await?;
+                self.send(&copy_row(self.script.first + row)).await?;
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
             return Ok(());
         };
         for row in 0..rows {
-            first.extend(copy_row(row));
+            first.extend(copy_row(self.script.first + row));
             if row == rows / 2 {
                 self.send(&first[..first.len() - 3]).await?;
                 self.at(Point::WithinRow).await?;
@@ -324,6 +329,8 @@ impl Connection {
                 self.at(Point::FirstRow).await?;
             }
         }
+        // Where there is no row, the header is still to be sent.
+        self.send(&first).await?;
         self.at(Point::LastRow).await?;
         self.send(&message(b'd', &[255, 255])).await?;
         self.at(Point::Trailer).await?;
@@ -360,6 +367,10 @@ impl Connection {
                 Err(ErrorKind::ConnectionAborted.into())
             }
             Fault::Hang => self.hang().await,
+            Fault::Pause(time) => {
+                tokio::time::sleep(time).await;
+                Ok(())
+            }
             Fault::Bytes(bytes) => self.send(&bytes).await,
             Fault::BytesAndHang(bytes) => {
                 self.send(&bytes).await?;

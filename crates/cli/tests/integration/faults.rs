@@ -562,3 +562,34 @@ fn parquet_is_told_how_to_hold_a_result() {
     ]);
     assert_eq!(scene.files(), ["a.parquet"]);
 }
+
+#[test]
+fn a_shard_that_is_away_is_named_where_it_may_be_missing() {
+    let Some(mut scene) = Scene::new(2) else {
+        return;
+    };
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = closed.local_addr().unwrap().port();
+    drop(closed);
+    let away = format!("postgresql://postgres:canary@127.0.0.1:{port}/d");
+    scene.urls.insert(1, away);
+    let sql = "SELECT 1 AS a";
+    scene.failure_of(4, &[sql]);
+    for quiet in [&["--quiet"][..], &[]] {
+        let arguments = [&["--allow-missing-shards", "--format", "csv", sql], quiet].concat();
+        let done = scene.query(&arguments).run();
+        assert_eq!(
+            (done.code, done.stdout.as_str()),
+            (0, "a\n1\n1\n"),
+            "{}",
+            done.stderr
+        );
+        assert_contains(
+            &done.stderr,
+            "warning: not in the answer: shard \"s1\": connect:",
+        );
+        assert!(!done.stderr.contains("canary"), "{}", done.stderr);
+    }
+    let merged = ["--allow-missing-shards", "--merge-sql", "SELECT 1", sql];
+    assert_eq!(scene.query(&merged).run().code, 2);
+}

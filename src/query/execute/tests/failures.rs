@@ -183,7 +183,14 @@ async fn many_queries_share_few_connections_without_waiting_for_each_other() {
                 decimals: false,
                 surroundings: Default::default(),
             };
-            let rows = run(&query.request, query.request.planning, &plan, held).await?;
+            let rows = run(
+                &query.request,
+                query.request.planning,
+                &plan,
+                held,
+                &query.request.options.deadline(),
+            )
+            .await?;
             csv(rows).await
         }
     });

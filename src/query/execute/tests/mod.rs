@@ -115,7 +115,14 @@ async fn start(query: &Query, user: &str, steps: Vec<Step>) -> Result<QueryStrea
         decimals: false,
         surroundings: Default::default(),
     };
-    run(request, request.planning, &plan, held).await
+    run(
+        request,
+        request.planning,
+        &plan,
+        held,
+        &request.options.deadline(),
+    )
+    .await
 }
 
 async fn csv(rows: QueryStream) -> Result<String> {
