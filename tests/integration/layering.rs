@@ -44,7 +44,11 @@ const TABLE: &[(&str, &[&str])] = &[
         ],
     ),
     ("merge", &["plan", "text", "types"]),
-    ("relation", &["plan", "scan", "types", "text", "quote"]),
+    // Of the decoder, only how COPY frames rows that are passed on as they came.
+    (
+        "relation",
+        &["plan", "scan", "types", "text", "quote", "decode"],
+    ),
     ("export", &["text", "types"]),
     ("query", PIPELINE),
     ("cluster", PIPELINE),
