@@ -90,7 +90,7 @@ pub use progress::{ScanProgress, ShardProgress, ShardState, StepProgress};
 pub use query::{Analysis, Query, Verified, Verifier};
 pub use query::{CancelHandle, DEFAULT_MEMORY, FanOut};
 #[cfg(feature = "datafusion")]
-pub use relation::{DEFAULT_FINISH_BYTES, DEFAULT_FINISH_ROWS};
+pub use relation::{DEFAULT_FINISH_BYTES, DEFAULT_FINISH_ROWS, DEFAULT_TEMPORARY_BYTES};
 pub use stream::QueryStream;
 #[cfg(feature = "datafusion")]
 pub use tables::{TableColumn, TableInfo};

@@ -50,8 +50,8 @@ pub struct StepProgress {
     pub shards: Vec<ShardProgress>,
     /// Rows that the merge of the servers' rows has given.
     pub rows: u64,
-    /// Bytes of SQL text that these rows became, to be handed to other servers; 0 for the last step,
-    /// whose rows are the answer.
+    /// Bytes that these rows became, to be handed to other servers: of SQL text, or of what goes into a
+    /// temporary table; 0 for the last step, whose rows are the answer.
     pub handed_bytes: u64,
     /// From the beginning of the step to its last row; until now, if that has not come. The last
     /// step waits for whoever takes the answer.
@@ -171,7 +171,7 @@ impl StepCounters {
         counters
     }
 
-    /// The merge has given more rows, which became so many bytes of SQL.
+    /// The merge has given more rows, which became so many bytes for other servers.
     pub(crate) fn add(&self, rows: u64, handed_bytes: u64) {
         self.rows.fetch_add(rows, Ordering::Relaxed);
         self.handed_bytes.fetch_add(handed_bytes, Ordering::Relaxed);

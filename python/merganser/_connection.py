@@ -135,6 +135,8 @@ class Connection:
             settings for this query alone: ``{"timezone": "Europe/Berlin"}``
         merge:
             ``"gather"`` fetches the tables, and lets one server do all the rest
+        finish_relations:
+            ``"text"`` or ``"temporary"``: how the server that finishes is handed rows
         memory, batch_rows, batch_bytes, finish_rows, finish_bytes:
             the bounds of the query; see the README
         """

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use merganser::config::{SessionSettings, parse_duration};
+use merganser::config::{FinishRelations, SessionSettings, parse_duration};
 use merganser::export::Format;
 use merganser::types::{IntervalAs, NumericAs, TypeOptions, Unrepresentable};
 use merganser::{Error, FanOut, MergeMode, Order, Query};
@@ -28,6 +28,7 @@ pub(crate) struct RunOptions {
     batch_rows: Option<usize>,
     batch_bytes: Option<usize>,
     memory: Option<usize>,
+    finish_relations: Option<FinishRelations>,
     finish_rows: Option<u64>,
     finish_bytes: Option<u64>,
     session: Option<SessionSettings>,
@@ -45,7 +46,7 @@ const COMMON: [&str; 9] = [
     "memory",
     "session",
 ];
-const PLANNED: [&str; 3] = ["merge", "finish_rows", "finish_bytes"];
+const PLANNED: [&str; 4] = ["merge", "finish_relations", "finish_rows", "finish_bytes"];
 
 /// What builders of both kinds have; their methods are alike, their types are not.
 macro_rules! set_common {
@@ -135,6 +136,9 @@ impl RunOptions {
         if let Some(merge) = self.merge {
             query = query.with_merge(merge);
         }
+        if let Some(relations) = self.finish_relations {
+            query = query.with_finish_relations(relations);
+        }
         if let Some(rows) = self.finish_rows {
             query = query.with_finish_rows(rows);
         }
@@ -181,6 +185,9 @@ impl RunOptions {
             "batch_rows" => self.batch_rows = Some(positive(py, name, value)?),
             "batch_bytes" => self.batch_bytes = Some(positive(py, name, value)?),
             "memory" => self.memory = Some(positive(py, name, value)?),
+            "finish_relations" => {
+                self.finish_relations = Some(one_of(py, name, value, &RELATIONS)?);
+            }
             "finish_rows" => self.finish_rows = Some(count(name, value)?),
             "finish_bytes" => self.finish_bytes = Some(count(name, value)?),
             "session" => {
@@ -198,6 +205,10 @@ impl RunOptions {
 }
 
 const ORDERS: [(&str, Order); 2] = [("shard", Order::Shard), ("first_come", Order::FirstCome)];
+const RELATIONS: [(&str, FinishRelations); 2] = [
+    ("text", FinishRelations::Text),
+    ("temporary", FinishRelations::Temporary),
+];
 const MERGES: [(&str, MergeMode); 2] = [("auto", MergeMode::Auto), ("gather", MergeMode::Gather)];
 
 /// Settings of sessions, by the names of a topology's `[session]` or of PostgreSQL.

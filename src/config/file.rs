@@ -11,8 +11,8 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use toml::Spanned;
 
 use super::{
-    ConnectionString, Environment, Finish, Part, SessionSettings, Shard, TableKind, Topology,
-    invalid, parse_duration, within,
+    ConnectionString, Environment, Finish, FinishRelations, Part, SessionSettings, Shard,
+    TableKind, Topology, invalid, parse_duration, within,
 };
 use crate::error::{Error, Result};
 
@@ -46,6 +46,7 @@ struct SessionTable {
 struct FinishTable {
     mode: Option<FinishMode>,
     url: Option<String>,
+    relations: Option<FinishRelations>,
 }
 
 #[derive(Deserialize, Clone, Copy, PartialEq)]
@@ -100,6 +101,9 @@ pub(super) fn parse(text: &str, name: Option<&str>, environment: Environment) ->
     if let Some(finish) = &file.finish {
         let read = finish.get_ref().read();
         builder = builder.with_finish(read.map_err(|error| place.locate(error, finish.span()))?);
+        if let Some(relations) = finish.get_ref().relations {
+            builder = builder.with_finish_relations(relations);
+        }
     }
     for shard in &file.shard {
         builder = builder.with_shard(shard.get_ref().read());

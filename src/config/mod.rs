@@ -37,6 +37,8 @@ pub(crate) use table::quote;
 pub use table::{Table, TableKind};
 pub(crate) use write::{Remarks, pair};
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, ErrorKind, Result};
 
 /// The databases of a cluster, and how tables are spread over them.
@@ -54,6 +56,7 @@ use crate::error::{Error, ErrorKind, Result};
 pub struct Topology {
     session: SessionSettings,
     finish: Finish,
+    finish_relations: Option<FinishRelations>,
     shards: Vec<Shard>,
     tables: Vec<Table>,
 }
@@ -73,6 +76,25 @@ pub enum Finish {
     Server(ConnectionString),
     /// Nowhere: a query that needs such a step is refused.
     Off,
+}
+
+/// In which form rows are handed to the server on which a query finishes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum FinishRelations {
+    /// Written into the SQL text. It only reads, so a standby will do; but all rows are held in memory,
+    /// so they are bounded. Unless set otherwise, where a shard finishes.
+    #[default]
+    Text,
+    /// In temporary tables of the one transaction of that server, which end with it. As many rows as its
+    /// disk takes, and few of them in memory here. The role needs the privilege `TEMPORARY` on the
+    /// database, and the server cannot be a standby. Unless set otherwise, where a server of its own
+    /// finishes.
+    ///
+    /// Rows that steps on shards read, and those that a shard sorts or limits which finishes itself, are
+    /// written into the text all the same.
+    Temporary,
 }
 
 impl Topology {
@@ -152,6 +174,14 @@ impl Topology {
         &self.finish
     }
 
+    /// In which form that server is handed rows, as declared, or else as is usual for it.
+    pub fn finish_relations(&self) -> FinishRelations {
+        self.finish_relations.unwrap_or(match self.finish {
+            Finish::Server(_) => FinishRelations::Temporary,
+            Finish::AnyShard | Finish::Off => FinishRelations::Text,
+        })
+    }
+
     /// The same shards, session and finish with other tables; names and keys are read as SQL does.
     pub(crate) fn with_tables(
         self,
@@ -182,6 +212,7 @@ impl Topology {
 pub struct TopologyBuilder {
     session: SessionSettings,
     finish: Finish,
+    finish_relations: Option<FinishRelations>,
     shards: Vec<Shard>,
     tables: Vec<(String, TableKind)>,
     environment: Option<Environment>,
@@ -212,6 +243,13 @@ impl TopologyBuilder {
         self
     }
 
+    /// Sets in which form the server of the last step is handed rows; see [`FinishRelations`] for what
+    /// is done otherwise.
+    pub fn with_finish_relations(mut self, relations: FinishRelations) -> Self {
+        self.finish_relations = Some(relations);
+        self
+    }
+
     /// Sets where `${NAME}` is looked up; by default, in the environment of this process.
     pub fn with_environment(mut self, environment: Environment) -> Self {
         self.environment = Some(environment);
@@ -232,6 +270,7 @@ impl TopologyBuilder {
         let Self {
             session,
             mut finish,
+            finish_relations,
             mut shards,
             tables,
             environment,
@@ -273,10 +312,16 @@ impl TopologyBuilder {
             url.check(&environment)
                 .map_err(|error| (Part::Finish, within(error, "finish: url")))?;
         }
+        if finish == Finish::Off && finish_relations.is_some() {
+            let error = invalid("finish: mode is off, but there is relations")
+                .with_hint("remove one of the two");
+            return Err((Part::Finish, error));
+        }
         let tables = check_tables(tables)?;
         Ok(Topology {
             session,
             finish,
+            finish_relations,
             shards,
             tables,
         })

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::duration::format_duration;
-use super::{ConnectionString, Finish, TableKind, Topology, table};
+use super::{ConnectionString, Finish, FinishRelations, TableKind, Topology, table};
 
 /// Writes a topology so that [`parse`](super::file::parse) reads an equal one. `remarks` are on its
 /// tables, in their order; `left` is on tables that it does not have.
@@ -49,15 +49,22 @@ pub(super) fn write(topology: &Topology, remarks: &[Remarks], left: &[Remarks]) 
     }
 
     match &topology.finish {
-        Finish::AnyShard => {}
-        Finish::Server(url) => {
+        Finish::AnyShard if topology.finish_relations.is_none() => {}
+        Finish::AnyShard | Finish::Server(_) => {
             text.push_str("\n[finish]  # where the last step of a query runs\n");
-            add(&mut text, "url", url.text());
         }
         Finish::Off => {
             text.push_str("\n[finish]  # refuse queries that need a last step on one server\n");
             add(&mut text, "mode", "off");
         }
+    }
+    if let Finish::Server(url) = &topology.finish {
+        add(&mut text, "url", url.text());
+    }
+    match topology.finish_relations {
+        Some(FinishRelations::Text) => add(&mut text, "relations", "text"),
+        Some(FinishRelations::Temporary) => add(&mut text, "relations", "temporary"),
+        None => {}
     }
 
     for (index, shard) in topology.shards.iter().enumerate() {

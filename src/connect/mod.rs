@@ -13,6 +13,7 @@ mod revocation;
 mod socket;
 mod tap;
 mod tls;
+mod upload;
 
 use std::error::Error as _;
 use std::io;
@@ -33,6 +34,8 @@ pub(crate) use self::pool::{Opening, Pools, Session};
 use self::socket::{Address, CancelSocket, Socket};
 pub(crate) use self::tap::CopyEvent;
 use self::tap::{Tap, TapHandle};
+#[cfg(feature = "datafusion")]
+pub(crate) use self::upload::CopyInput;
 use crate::config::{ConnectParams, Endpoint, Host, SslMode, TargetSessionAttrs};
 use crate::error::{Error, ErrorKind, Phase, Result};
 
@@ -452,6 +455,30 @@ impl Connection {
     ) -> Result<(mpsc::Receiver<CopyEvent>, SimpleQueryStream), tokio_postgres::Error> {
         let events = self.tap.copy();
         Ok((events, self.client.simple_query_raw(sql).await?))
+    }
+
+    /// Begins a `COPY ... FROM STDIN`: where its data goes, and how many rows the server has taken once
+    /// that has ended.
+    #[cfg(feature = "datafusion")]
+    pub(crate) fn copy_in(
+        &self,
+        sql: &str,
+    ) -> (
+        mpsc::Sender<CopyInput>,
+        impl Future<Output = Result<u64, tokio_postgres::Error>>,
+    ) {
+        (self.tap.upload(), self.execute(sql))
+    }
+
+    /// Runs SQL of our own; how many rows its last command has dealt with.
+    #[cfg(feature = "datafusion")]
+    pub(crate) async fn execute(&self, sql: &str) -> Result<u64, tokio_postgres::Error> {
+        let messages = self.client.simple_query(sql).await?;
+        let counts = messages.iter().filter_map(|message| match message {
+            SimpleQueryMessage::CommandComplete(rows) => Some(*rows),
+            _ => None,
+        });
+        Ok(counts.last().unwrap_or_default())
     }
 
     /// Runs SQL of our own, without parameters; the values of its rows in PostgreSQL's text form.

@@ -1,15 +1,23 @@
 //! Pools of connections, one for each shard, and sessions: a connection within its transaction.
 
 use std::fmt::Write as _;
+#[cfg(feature = "datafusion")]
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool::managed::{Manager, Metrics, Object, Pool, PoolError, RecycleError, RecycleResult};
+#[cfg(feature = "datafusion")]
+use futures::future::{Either, select};
+#[cfg(feature = "datafusion")]
+use futures::stream::{Stream, StreamExt};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
+#[cfg(feature = "datafusion")]
+use super::CopyInput;
 use super::{Connection, connect, limited};
 use crate::config::{ConnectParams, PINNED, SessionSettings, UNLIMITED};
 use crate::error::{Error, ErrorKind, Phase, Result};
@@ -59,6 +67,8 @@ impl Manager for Opener {
 pub(crate) struct Opening {
     sql: Arc<str>,
     #[cfg(feature = "datafusion")]
+    writing: Arc<str>,
+    #[cfg(feature = "datafusion")]
     names: Arc<str>,
 }
 
@@ -67,10 +77,22 @@ impl Opening {
     /// [`ErrorKind::Config`] for a value that no SQL text can hold.
     pub(crate) fn new(settings: &SessionSettings) -> Result<Self> {
         Ok(Self {
-            sql: begin_sql(settings)?.into(),
+            sql: begin_sql(READ_ONLY, settings)?.into(),
             #[cfg(feature = "datafusion")]
-            names: begin_sql(&settings.of_names())?.into(),
+            writing: format!("{}; {GUARD}", begin_sql(READ_WRITE, settings)?).into(),
+            #[cfg(feature = "datafusion")]
+            names: begin_sql(READ_ONLY, &settings.of_names())?.into(),
         })
+    }
+
+    /// The same for a session that makes temporary tables, in
+    /// [`create_temporary`](Session::create_temporary); in all else it may only read.
+    #[cfg(feature = "datafusion")]
+    pub(crate) fn writing(&self) -> Self {
+        Self {
+            sql: self.writing.clone(),
+            ..self.clone()
+        }
     }
 
     /// By which settings names are looked up: equal where they are the same.
@@ -357,6 +379,67 @@ impl Session {
         result.map_err(|error| error.with_shard(&*name))
     }
 
+    /// Ends the transaction, and begins another.
+    #[cfg(feature = "datafusion")]
+    pub(crate) async fn begin_again(&mut self, opening: &Opening) -> Result<()> {
+        let sql = format!("ROLLBACK; {}", opening.sql);
+        self.run(&sql, Phase::Session).await
+    }
+
+    /// Makes a temporary table, in a session that was opened for that.
+    #[cfg(feature = "datafusion")]
+    pub(crate) async fn create_temporary(&mut self, sql: &str) -> Result<()> {
+        let sql = format!("RELEASE SAVEPOINT {SAVEPOINT}; {sql}; {GUARD}");
+        self.run(&sql, Phase::Finish).await
+    }
+
+    /// Runs SQL without rows; how many it has dealt with.
+    #[cfg(feature = "datafusion")]
+    pub(crate) async fn execute(&mut self, sql: &str) -> Result<u64> {
+        let connection = self.begin_query()?;
+        let done = connection.execute(sql).await;
+        let done = done.map_err(|error| connection.error(error, Phase::Finish));
+        self.done();
+        done.map_err(|error| error.with_shard(self.shard()))
+    }
+
+    /// Runs a `COPY ... FROM STDIN` of these bytes; returns how many rows the server has taken.
+    ///
+    /// # Errors
+    /// Those of the data, after which the server keeps none of it, and those of the server, which end
+    /// the COPY also while there is more to come.
+    ///
+    /// # Cancel safety
+    /// Dropping it drops the data and leaves the session with a statement under way.
+    #[cfg(feature = "datafusion")]
+    pub(crate) async fn copy_in(
+        &mut self,
+        sql: &str,
+        data: impl Stream<Item = Result<Vec<u8>>>,
+    ) -> Result<u64> {
+        let connection = self.begin_query()?;
+        let (input, answer) = connection.copy_in(sql);
+        let feed = async move {
+            let mut data = pin!(data);
+            while let Some(bytes) = data.next().await {
+                if input.send(CopyInput::Data(bytes?)).await.is_err() {
+                    // The answer says why.
+                    return Ok(());
+                }
+            }
+            let _ = input.send(CopyInput::Done).await;
+            Ok(())
+        };
+        let (fed, answered) = match select(pin!(feed), pin!(answer)).await {
+            Either::Left((fed, answer)) => (fed, answer.await),
+            Either::Right((answered, _)) => (Ok(()), answered),
+        };
+        let answered = answered.map_err(|error| connection.error(error, Phase::Finish));
+        self.done();
+        fed?;
+        answered.map_err(|error| error.with_shard(self.shard()))
+    }
+
     /// Ends the transaction and gives the connection back to the pool.
     ///
     /// # Errors
@@ -422,11 +505,23 @@ const NOTICE_THE_END: &str = "SELECT pg_catalog.set_config('client_connection_ch
      WHERE pg_catalog.current_setting('client_connection_check_interval', true) = '0' \
      AND pg_catalog.version() LIKE '%linux%'";
 
+const READ_ONLY: &str = "READ ONLY";
+#[cfg(feature = "datafusion")]
+const READ_WRITE: &str = "READ WRITE";
+
+/// A transaction that may write can do so only outside this savepoint: what is read-only in a
+/// subtransaction ends with it (`src/backend/access/transam/xact.c`), and rows may be written into
+/// temporary tables all the same.
+#[cfg(feature = "datafusion")]
+const GUARD: &str = "SAVEPOINT merganser; SET TRANSACTION READ ONLY";
+#[cfg(feature = "datafusion")]
+const SAVEPOINT: &str = "merganser";
+
 /// `BEGIN` and the settings that every query finds, as one text of several statements.
 ///
 /// `SET LOCAL` ends with the transaction, so that a pooler in transaction mode may stand between.
-fn begin_sql(settings: &SessionSettings) -> Result<String> {
-    let mut sql = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY".to_owned();
+fn begin_sql(mode: &str, settings: &SessionSettings) -> Result<String> {
+    let mut sql = format!("BEGIN ISOLATION LEVEL REPEATABLE READ {mode}");
     let mut set = |name: &str, value: &str| -> Result<()> {
         let value = quote::literal(value)?;
         // Writing to a String does not fail.
@@ -481,7 +576,7 @@ mod tests {
             .with_search_path("a, \"B c\"")
             .with_statement_timeout(std::time::Duration::from_millis(1500))
             .with_setting("work_mem", "64MB");
-        let sql = begin_sql(&settings).unwrap();
+        let sql = begin_sql(READ_ONLY, &settings).unwrap();
         assert!(sql.starts_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL "));
         for part in [
             "SET LOCAL TimeZone = E'O''x'",

@@ -5,9 +5,11 @@
 //!             |
 //!             +-----(CopyData payloads, the row count, ReadyForQuery)--> decoder
 //!             +-----(ParameterDescription, RowDescription)--> whoever asked for a description
+//! socket <-- Tap <--(CopyData, CopyDone)-- whoever has rows for a COPY FROM STDIN
 //! ```
 //!
-//! Why descriptions are taken, [`describe`] tells. COPY data for two reasons. The library hands each row on as a message of its own, through a channel and a
+//! Why descriptions are taken, [`describe`] tells; why rows are sent from here, [`upload`]. COPY data is
+//! taken for two reasons. The library hands each row on as a message of its own, through a channel and a
 //! reference-counted buffer, which costs more than decoding it; here rows travel a chunk at a time.
 //! And its stream ends at CopyDone, so that neither the row count of `COPY n` nor ReadyForQuery
 //! can be waited for, without which a result is not known to be complete.
@@ -28,6 +30,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::PollSender;
 
 use super::describe::{self, Described, Describing};
+use super::upload::{self, CopyInput};
 
 /// What happens to a COPY, in this order: any number of `Data`, then `Complete`. If the channel
 /// ends without `Complete`, the COPY failed, and the client library knows why.
@@ -73,6 +76,7 @@ pub(super) struct TapHandle(Arc<Mutex<Orders>>);
 struct Orders {
     copy: Option<Outlet>,
     describe: Option<describe::Recipient>,
+    upload: Option<upload::Source>,
     ended: bool,
 }
 
@@ -85,6 +89,17 @@ impl TapHandle {
             orders.copy = Some(PollSender::new(sender));
         }
         receiver
+    }
+
+    /// Sends what goes into the returned channel behind the next COPY FROM STDIN. To be called before
+    /// that is sent. The channel closes when the server has given up.
+    pub(super) fn upload(&self) -> mpsc::Sender<CopyInput> {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let mut orders = self.orders();
+        if !orders.ended {
+            orders.upload = Some(receiver);
+        }
+        sender
     }
 
     /// Turns the next Query into a request for a description, and gives that to the returned
@@ -144,9 +159,11 @@ pub(super) struct Tap<S> {
     completed: Option<CopyEvent>,
     /// Set while a description is awaited.
     describing: Option<Describing>,
+    /// Set while a COPY FROM STDIN is going on.
+    upload: Option<upload::Source>,
     /// A Query that becomes another message, as far as the library has written it.
     query: Vec<u8>,
-    /// What became of it; `unsent[written..]` is still to be written.
+    /// What became of it, or a message with rows; `unsent[written..]` is still to be written.
     unsent: Vec<u8>,
     written: usize,
 }
@@ -180,6 +197,7 @@ impl<S> Tap<S> {
             rows: None,
             completed: None,
             describing: None,
+            upload: None,
             query: Vec::new(),
             unsent: Vec::new(),
             written: 0,
@@ -218,8 +236,19 @@ impl<S> Tap<S> {
             b'H' => {
                 self.outlet = self.handle.orders().copy.take();
             }
-            // An answer that is no COPY.
-            b'E' | b'Z' => self.handle.orders().copy = None,
+            // CopyInResponse
+            b'G' => {
+                self.upload = self.handle.orders().upload.take();
+                if self.upload.is_some() {
+                    self.target = Target::Nowhere;
+                }
+            }
+            // An answer that is no COPY, or its end: the server reads no more rows.
+            b'E' | b'Z' => {
+                self.upload = None;
+                let mut orders = self.handle.orders();
+                (orders.copy, orders.upload) = (None, None);
+            }
             _ => {}
         }
         if self.outlet.is_some() {
@@ -371,7 +400,7 @@ impl<S> Tap<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Tap<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Tap<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -398,6 +427,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Tap<S> {
                 if tap.chunk.len() >= CHUNK / 2 || tap.sent.elapsed() > PATIENCE {
                     ready!(tap.poll_send(cx, false));
                 }
+                tap.poll_upload(cx)?;
                 return Poll::Pending;
             };
             let len = unread.filled().len();
@@ -430,6 +460,28 @@ impl<S: AsyncWrite + Unpin> Tap<S> {
         self.written = 0;
         self.describing = self.handle.orders().describe.take().map(Describing::new);
         Ok(length - before)
+    }
+
+    /// Sends as much of an upload as there is, and as the socket takes. Nobody has to be told: its end
+    /// is the server's answer.
+    fn poll_upload(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        while self.poll_unsent(cx)?.is_ready() {
+            let Some(source) = &mut self.upload else {
+                break;
+            };
+            let Poll::Ready(input) = source.poll_recv(cx) else {
+                break;
+            };
+            if !matches!(input, Some(CopyInput::Data(_))) {
+                self.upload = None;
+            }
+            self.unsent = upload::message(input)?;
+        }
+        // TLS may hold bytes back.
+        match Pin::new(&mut self.inner).poll_flush(cx) {
+            Poll::Ready(flushed) => flushed,
+            Poll::Pending => Ok(()),
+        }
     }
 
     fn poll_unsent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -25,19 +25,25 @@ mod offsets;
 mod primitive;
 mod range;
 mod reader;
+#[cfg(feature = "datafusion")]
+mod rows;
 mod string;
 mod temporal;
 mod vector;
 
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Schema, SchemaRef};
 
 use self::array::ArrayDecoder;
 use self::fault::{Fault, ValueFault};
 use self::frame::{FieldRange, FrameScanner, Limits};
 use self::make::make_decoder;
+#[cfg(feature = "datafusion")]
+use self::rows::RowBytes;
+#[cfg(feature = "datafusion")]
+pub(crate) use self::rows::{COPY_HEADER, COPY_TRAILER, undecoded_bytes, undecoded_schema};
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::{Column, Shape, Unrepresentable};
 
@@ -109,11 +115,12 @@ impl DecoderBuilder {
             false => usize::MAX,
         };
         Decoder {
-            decoders: self
-                .columns
-                .iter()
-                .map(|column| make_decoder(&column.pg_type, self.unrepresentable))
-                .collect(),
+            content: Content::Values(
+                self.columns
+                    .iter()
+                    .map(|column| make_decoder(&column.pg_type, self.unrepresentable))
+                    .collect(),
+            ),
             columns: self.columns,
             schema: Arc::new(schema),
             scanner: FrameScanner::new(count),
@@ -125,6 +132,76 @@ impl DecoderBuilder {
             rows_in_batch: 0,
             bytes_in_batch: 0,
             rows_before_batch: 0,
+        }
+    }
+
+    /// A decoder that splits the data into rows and leaves them as they are: the schema is
+    /// [`undecoded_schema`]. There has to be a column.
+    #[cfg(feature = "datafusion")]
+    pub(crate) fn build_undecoded(self) -> Decoder {
+        Decoder {
+            schema: undecoded_schema(),
+            content: Content::Rows(RowBytes::default()),
+            ..self.build()
+        }
+    }
+}
+
+/// What is made of the fields of rows.
+enum Content {
+    /// An array for each column.
+    Values(Vec<Box<dyn ArrayDecoder>>),
+    /// One array, of whole rows.
+    #[cfg(feature = "datafusion")]
+    Rows(RowBytes),
+}
+
+/// A fault, and the index of the column that it is about.
+type ColumnFault = (usize, ValueFault);
+
+impl Content {
+    /// Appends the fields of each column, and clears them.
+    fn append(
+        &mut self,
+        data: &[u8],
+        fields: &mut [Vec<FieldRange>],
+    ) -> std::result::Result<(), ColumnFault> {
+        match self {
+            Self::Values(decoders) => {
+                for (index, (decoder, fields)) in decoders.iter_mut().zip(fields).enumerate() {
+                    let appended = decoder.append(data, fields);
+                    appended.map_err(|fault| (index, fault))?;
+                    fields.clear();
+                }
+            }
+            #[cfg(feature = "datafusion")]
+            Self::Rows(rows) => {
+                rows.append(data, fields);
+                fields.iter_mut().for_each(Vec::clear);
+            }
+        }
+        Ok(())
+    }
+
+    /// The arrays of all that was appended since the last call.
+    fn finish(&mut self) -> std::result::Result<Vec<ArrayRef>, ColumnFault> {
+        match self {
+            Self::Values(decoders) => decoders
+                .iter_mut()
+                .enumerate()
+                .map(|(index, decoder)| decoder.finish().map_err(|fault| (index, fault)))
+                .collect(),
+            #[cfg(feature = "datafusion")]
+            Self::Rows(rows) => Ok(vec![rows.finish()]),
+        }
+    }
+
+    /// As [`ArrayDecoder::written`], of all columns.
+    fn written(&self) -> usize {
+        match self {
+            Self::Values(decoders) => decoders.iter().map(|decoder| decoder.written()).sum(),
+            #[cfg(feature = "datafusion")]
+            Self::Rows(_) => 0,
         }
     }
 }
@@ -161,7 +238,7 @@ pub struct Decoder {
     columns: Vec<Column>,
     schema: SchemaRef,
     scanner: FrameScanner,
-    decoders: Vec<Box<dyn ArrayDecoder>>,
+    content: Content,
     /// For each column, the fields of the rows being decoded; empty between calls.
     fields: Vec<Vec<FieldRange>>,
     /// The start of a tuple whose end has not come yet.
@@ -240,20 +317,9 @@ impl Decoder {
         if self.rows_in_batch == 0 {
             return Ok(None);
         }
-        let mut arrays = Vec::with_capacity(self.decoders.len());
-        for (index, decoder) in self.decoders.iter_mut().enumerate() {
-            match decoder.finish() {
-                Ok(array) => arrays.push(array),
-                Err(fault) => {
-                    return Err(value_error(
-                        &self.columns,
-                        index,
-                        self.rows_before_batch,
-                        fault,
-                    ));
-                }
-            }
-        }
+        let arrays = self.content.finish().map_err(|(index, fault)| {
+            value_error(&self.columns, index, self.rows_before_batch, fault)
+        })?;
         let rows = std::mem::take(&mut self.rows_in_batch);
         self.rows_before_batch += rows;
         self.bytes_in_batch = 0;
@@ -303,23 +369,18 @@ impl Decoder {
                 .map_err(|fault| {
                     frame_error(self.rows_before_batch + self.rows_in_batch, &fault)
                 })?;
-            for (index, (decoder, fields)) in
-                self.decoders.iter_mut().zip(&mut self.fields).enumerate()
-            {
-                if let Err(fault) = decoder.append(rest, fields) {
-                    let base = self.rows_before_batch + self.rows_in_batch;
-                    return Err(value_error(&self.columns, index, base, fault));
-                }
-                fields.clear();
-            }
+            let appended = self.content.append(rest, &mut self.fields);
+            appended.map_err(|(index, fault)| {
+                let base = self.rows_before_batch + self.rows_in_batch;
+                value_error(&self.columns, index, base, fault)
+            })?;
             taken += scanned.consumed;
             self.rows_in_batch += scanned.rows;
             if scanned.rows > 0 {
                 // The header alone does not begin a batch.
                 self.bytes_in_batch += scanned.consumed;
             }
-            let written: usize = self.decoders.iter().map(|decoder| decoder.written()).sum();
-            if scanned.over_limit || written >= self.batch_bytes {
+            if scanned.over_limit || self.content.written() >= self.batch_bytes {
                 self.bytes_in_batch = self.batch_bytes;
             }
             if scanned.consumed == 0 || self.scanner.is_done() {

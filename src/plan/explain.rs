@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::thread::with_deep_stack;
 use super::{Arm, Exactness, Merge, Place, Plan, Sql, Step, sql};
-use crate::config::{Finish, Topology};
+use crate::config::{Finish, FinishRelations, Topology};
 use crate::progress::StepProgress;
 use crate::types::Column;
 
@@ -16,14 +16,20 @@ pub(crate) struct Surroundings {
     pub(super) shards: Vec<String>,
     /// Whether the server that finishes is one of its own.
     pub(super) own_finish: bool,
+    /// In which form that server is handed rows.
+    pub(super) relations: FinishRelations,
+    /// What SQL text may hold.
     pub(super) finish_rows: u64,
     pub(super) finish_bytes: u64,
+    /// What temporary tables may hold.
+    pub(super) table_bytes: u64,
     /// DataFusion's plans of merges, by the names of their steps, if they were asked for.
     pub(crate) merges: BTreeMap<String, String>,
 }
 
 impl Surroundings {
-    pub(crate) fn new(topology: &Topology, finish_rows: u64, finish_bytes: u64) -> Self {
+    /// What is said of these; nothing may be handed on yet.
+    pub(crate) fn new(topology: &Topology) -> Self {
         Self {
             shards: topology
                 .shards()
@@ -31,9 +37,25 @@ impl Surroundings {
                 .map(|shard| shard.name().to_owned())
                 .collect(),
             own_finish: matches!(topology.finish(), Finish::Server(_)),
+            ..Self::default()
+        }
+    }
+
+    /// As SQL text, so many rows and bytes.
+    pub(crate) fn with_text(self, finish_rows: u64, finish_bytes: u64) -> Self {
+        Self {
             finish_rows,
             finish_bytes,
-            merges: BTreeMap::new(),
+            ..self
+        }
+    }
+
+    /// In temporary tables, if that is the form, so many bytes.
+    pub(crate) fn with_relations(self, relations: FinishRelations, table_bytes: u64) -> Self {
+        Self {
+            relations,
+            table_bytes,
+            ..self
         }
     }
 }
@@ -87,16 +109,25 @@ impl Plan {
             self.write_merge(step, out)?;
             self.write_use(index, step, out)?;
             if let Some(measured) = measured.and_then(|steps| steps.get(index)) {
-                write_measured(measured, out)?;
+                write_measured(measured, self.is_temporary(index), out)?;
             }
         }
-        if self.steps.len() > 1 {
-            let around = &self.surroundings;
+        let around = &self.surroundings;
+        let handed = 0..self.steps.len().saturating_sub(1);
+        let (tables, texts): (Vec<_>, Vec<_>) = handed.partition(|step| self.is_temporary(*step));
+        if !texts.is_empty() {
             writeln!(
                 out,
                 "\nRelations may hold {} rows and {} of SQL text, all together; more is an error",
                 grouped(around.finish_rows),
                 size(around.finish_bytes)
+            )?;
+        }
+        if !tables.is_empty() {
+            writeln!(
+                out,
+                "\nTemporary tables may hold {}, all together; more is an error",
+                size(around.table_bytes)
             )?;
         }
         Ok(())
@@ -229,9 +260,13 @@ impl Plan {
             _ => ("servers", "steps"),
         };
         let numbers: Vec<_> = users.iter().map(|(number, _)| number.to_string()).collect();
+        let table = match self.is_temporary(index) {
+            true => " as a temporary table",
+            false => "",
+        };
         writeln!(
             out,
-            "  the rows are the relation {}, handed to the {servers} of {steps} {}",
+            "  the rows are the relation {}, handed to the {servers} of {steps} {}{table}",
             signature(step),
             numbers.join(", ")
         )
@@ -286,7 +321,7 @@ fn limits(skip: u64, fetch: Option<u64>) -> String {
     text
 }
 
-fn write_measured(step: &StepProgress, out: &mut String) -> fmt::Result {
+fn write_measured(step: &StepProgress, is_temporary: bool, out: &mut String) -> fmt::Result {
     for shard in &step.shards {
         writeln!(
             out,
@@ -299,6 +334,7 @@ fn write_measured(step: &StepProgress, out: &mut String) -> fmt::Result {
     }
     let handed = match step.handed_bytes {
         0 => String::new(),
+        bytes if is_temporary => format!(", {} into a temporary table", size(bytes)),
         bytes => format!(", {} of SQL text", size(bytes)),
     };
     writeln!(
@@ -475,8 +511,10 @@ pub(super) mod tests {
             surroundings: Surroundings {
                 shards: ["s0", "s1", "s2"].map(str::to_owned).to_vec(),
                 own_finish: false,
+                relations: FinishRelations::Text,
                 finish_rows: 1_000_000,
                 finish_bytes: 256 << 20,
+                table_bytes: 16 << 30,
                 merges: BTreeMap::new(),
             },
         }
@@ -505,6 +543,32 @@ Step 2, the finish, on any shard that takes part
 Relations may hold 1,000,000 rows and 256 MiB of SQL text, all together; more is an error
 "
         );
+    }
+
+    #[test]
+    fn rows_go_into_a_table_where_that_server_can_take_them() {
+        let mut plan = plan();
+        plan.surroundings.relations = FinishRelations::Temporary;
+        // The shard that finishes may be one that sorts its rows, in the same session.
+        assert!(!plan.is_temporary(0));
+        plan.surroundings.own_finish = true;
+        assert!(plan.is_temporary(0));
+        assert!(!plan.is_temporary(1));
+        let text = plan.to_string();
+        assert!(
+            text.contains("handed to the server of step 2 as a temporary table\n"),
+            "{text}"
+        );
+        assert!(
+            text.ends_with("\nTemporary tables may hold 16 GiB, all together; more is an error\n"),
+            "{text}"
+        );
+        plan.surroundings.own_finish = false;
+        plan.steps[0].merge = Merge::all();
+        assert!(plan.is_temporary(0));
+        plan.steps[1].place = Place::Shards(vec![0, 1]);
+        assert!(!plan.is_temporary(0));
+        assert!(!plan.to_string().contains("emporary"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::{Arm, Exactness, Merge, Place, Plan, SortKey, Step};
+use crate::config::FinishRelations;
 use crate::progress::{ShardProgress, StepProgress};
 
 impl Plan {
@@ -15,10 +16,10 @@ impl Plan {
     /// | `reasons` | why no cheaper arm was taken |
     /// | `columns` | of the answer: `name`, and PostgreSQL's `type` |
     /// | `shards` | the names of all shards |
-    /// | `finish_limit` | what all steps together may hand on to other servers: `rows`, and `bytes` of SQL |
+    /// | `finish_limit` | what all steps together may hand on to other servers: `rows`, and `bytes` of SQL; and `temporary_bytes`, in temporary tables |
     /// | `steps` | in their order; the last one gives the answer |
     /// | `steps[].step` | its number, from 1 |
-    /// | `steps[].relation` | the name of its rows in the SQL of later steps, and their `columns`; null for the last step |
+    /// | `steps[].relation` | the `name` of its rows in the SQL of later steps, their `columns`, and in which `form` they are there: `text` or `temporary`; null for the last step |
     /// | `steps[].uses` | the steps, by number, whose rows its SQL reads |
     /// | `steps[].place` | `kind`: `shards`, with their names in `shards`; `any_shard`; `finish_shard`: any shard that takes part; or `finish_server`: that of `[finish] url` |
     /// | `steps[].sql` | without the rows of the steps that it uses |
@@ -49,6 +50,7 @@ impl Plan {
             finish_limit: LimitObject {
                 rows: around.finish_rows,
                 bytes: around.finish_bytes,
+                temporary_bytes: around.table_bytes,
             },
             steps: self
                 .steps
@@ -72,6 +74,10 @@ impl Plan {
             relation: (number < self.steps.len()).then(|| RelationObject {
                 name: &step.name,
                 columns: step.columns.iter().map(|column| &*column.name).collect(),
+                form: match self.is_temporary(number - 1) {
+                    true => FinishRelations::Temporary,
+                    false => FinishRelations::Text,
+                },
             }),
             uses: step.uses.iter().map(|used| used + 1).collect(),
             place: match &step.place {
@@ -145,6 +151,7 @@ struct ColumnObject<'a> {
 struct LimitObject {
     rows: u64,
     bytes: u64,
+    temporary_bytes: u64,
 }
 
 #[derive(Serialize)]
@@ -163,6 +170,7 @@ struct StepObject<'a> {
 struct RelationObject<'a> {
     name: &'a str,
     columns: Vec<&'a str>,
+    form: FinishRelations,
 }
 
 #[derive(Serialize)]
@@ -260,12 +268,14 @@ mod tests {
         assert_eq!(json["exactness"], "exact_up_to_float_order");
         assert_eq!(json["arm"], "gather");
         assert_eq!(json["finish_limit"]["rows"], 1_000_000);
+        assert_eq!(json["finish_limit"]["temporary_bytes"], 16_u64 << 30);
         let step = &json["steps"][0];
         assert_eq!(step["place"]["kind"], "shards");
         assert_eq!(step["place"]["shards"], serde_json::json!(["s2", "s0"]));
         assert_eq!(step["merge"]["kind"], "ordered");
         assert_eq!(step["merge"]["keys"][0]["descending"], true);
         assert_eq!(step["relation"]["name"], "m1");
+        assert_eq!(step["relation"]["form"], "text");
         let last = &json["steps"][1];
         assert_eq!(last["uses"], serde_json::json!([1]));
         assert_eq!(last["place"]["kind"], "finish_shard");

@@ -23,6 +23,7 @@ mod constant;
 mod explain;
 mod from_item;
 mod functions;
+mod handed;
 mod instant;
 mod json;
 mod locality;
@@ -361,5 +362,10 @@ impl Merge {
             skip: 0,
             fetch: None,
         }
+    }
+
+    /// Whether the rows of all shards are those of the step.
+    pub(crate) fn is_all(&self) -> bool {
+        *self == Self::all()
     }
 }

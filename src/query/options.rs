@@ -149,6 +149,7 @@ impl Options {
             bytes: self.batch_bytes,
             longest_row: (self.memory / ROW_SHARE).max(SHORT_ROW),
             unrepresentable,
+            decoded: true,
         }
     }
 

@@ -15,7 +15,7 @@ use super::options::Options;
 use super::planning::{Held, PlanOptions, Request, about_made_sql};
 use super::{Analysis, CancelHandle};
 use crate::cluster::Cluster;
-use crate::config::SessionSettings;
+use crate::config::{FinishRelations, SessionSettings};
 use crate::error::{Result, SqlOrigin};
 use crate::export;
 use crate::merge::{self, Order, ReaggregateOptions};
@@ -65,14 +65,23 @@ impl Query {
         self
     }
 
-    /// The most bytes of SQL text that these rows may become;
-    /// [`DEFAULT_FINISH_BYTES`](crate::DEFAULT_FINISH_BYTES) unless set. PostgreSQL takes no text of
-    /// 1 GiB or more.
+    /// The most bytes that these rows may take, all together: as SQL text,
+    /// [`DEFAULT_FINISH_BYTES`](crate::DEFAULT_FINISH_BYTES) unless set, of which PostgreSQL takes less
+    /// than 1 GiB; in temporary tables, [`DEFAULT_TEMPORARY_BYTES`](crate::DEFAULT_TEMPORARY_BYTES).
     ///
     /// # Memory
-    /// About three times as many bytes are held here, and some more on the server.
+    /// About three times as many bytes of text are held here, and some more on the server. What goes into
+    /// a table is not held.
     pub fn with_finish_bytes(mut self, bytes: u64) -> Self {
-        self.request.planning.finish_bytes = bytes;
+        self.request.planning.finish_bytes = Some(bytes);
+        self
+    }
+
+    /// In which form the server that finishes is handed rows;
+    /// [`Topology::finish_relations`](crate::Topology::finish_relations) unless set. Of temporary tables
+    /// only the bytes are bounded, not the rows.
+    pub fn with_finish_relations(mut self, relations: FinishRelations) -> Self {
+        self.request.planning.relations = Some(relations);
         self
     }
 

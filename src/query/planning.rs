@@ -10,12 +10,13 @@ use super::deadline::Deadline;
 use super::options::Options;
 use crate::catalog::Catalog;
 use crate::cluster::Cluster;
+use crate::config::FinishRelations;
 use crate::connect::{Opening, Session};
 use crate::error::{Error, ErrorKind, Phase, Result, SqlOrigin};
 use crate::plan::{
     self, Answer, Answers, Arm, MergeMode, Need, Place, Plan, Question, Surroundings,
 };
-use crate::relation::{DEFAULT_FINISH_BYTES, DEFAULT_FINISH_ROWS};
+use crate::relation::{DEFAULT_FINISH_BYTES, DEFAULT_FINISH_ROWS, DEFAULT_TEMPORARY_BYTES};
 use crate::scan::{self, Description, Reading};
 use crate::statement::Statement;
 use crate::types::{Column, TypeOptions};
@@ -25,7 +26,10 @@ use crate::types::{Column, TypeOptions};
 pub(super) struct PlanOptions {
     pub(super) merge: MergeMode,
     pub(super) finish_rows: u64,
-    pub(super) finish_bytes: u64,
+    /// `None`: what is usual for each form of relations.
+    pub(super) finish_bytes: Option<u64>,
+    /// `None`: as the topology has it.
+    pub(super) relations: Option<FinishRelations>,
     /// Whether merges may hold numbers as Arrow's decimals.
     pub(super) decimals: bool,
 }
@@ -35,9 +39,22 @@ impl Default for PlanOptions {
         Self {
             merge: MergeMode::default(),
             finish_rows: DEFAULT_FINISH_ROWS,
-            finish_bytes: DEFAULT_FINISH_BYTES,
+            finish_bytes: None,
+            relations: None,
             decimals: true,
         }
+    }
+}
+
+impl PlanOptions {
+    /// The most bytes that relations may take as SQL text.
+    pub(super) fn text_bytes(&self) -> u64 {
+        self.finish_bytes.unwrap_or(DEFAULT_FINISH_BYTES)
+    }
+
+    /// The most bytes that relations may take as temporary tables.
+    pub(super) fn table_bytes(&self) -> u64 {
+        self.finish_bytes.unwrap_or(DEFAULT_TEMPORARY_BYTES)
     }
 }
 
@@ -230,11 +247,11 @@ impl Work {
             answers: &answers,
         };
         let mut plan = plan::plan(&question)?;
-        plan.surroundings = Surroundings::new(
-            topology,
-            self.planning.finish_rows,
-            self.planning.finish_bytes,
-        );
+        let planning = self.planning;
+        let relations = planning.relations.unwrap_or(topology.finish_relations());
+        plan.surroundings = Surroundings::new(topology)
+            .with_text(planning.finish_rows, planning.text_bytes())
+            .with_relations(relations, planning.table_bytes());
         Ok((plan, answers.into_described()))
     }
 }

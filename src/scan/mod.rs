@@ -40,16 +40,34 @@ pub(crate) struct Description {
     references: Vec<Reference>,
 }
 
+#[cfg(feature = "datafusion")]
 impl Description {
     /// The same statement with other columns, to be compared with it.
-    #[cfg(feature = "datafusion")]
     pub(crate) fn with_columns(&self, columns: &[Column]) -> Self {
         Self {
             columns: columns.to_vec(),
             ..self.clone()
         }
     }
+
+    /// Whether another server whose types have the same names takes the rows as they are. Types of
+    /// users have other OIDs there, which stand within arrays and composites; what has no binary form
+    /// that we know may hold anything.
+    pub(crate) fn is_portable(&self) -> bool {
+        let mut columns = self.references.iter().zip(&self.raw_types);
+        columns.all(
+            |(reference, pg_type)| match reference.type_oid < FIRST_UNFIXED_OID {
+                true => pg_type.is_portable(),
+                false => pg_type.is_portable() && !pg_type.holds_others(),
+            },
+        )
+    }
 }
+
+/// Types below have the same OID in every server (`FirstGenbkiObjectId` in
+/// `src/include/access/transam.h`).
+#[cfg(feature = "datafusion")]
+const FIRST_UNFIXED_OID: u32 = 10_000;
 
 /// What the catalog of one shard knows a column by; other shards have other numbers.
 #[derive(Debug, Clone, Copy)]

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::Schema;
 use futures::StreamExt;
 use futures::stream;
 use tokio::sync::{mpsc, oneshot};
@@ -23,6 +22,8 @@ pub(crate) struct BatchOptions {
     /// The most bytes of one row, about: it is held whole before it is decoded.
     pub(crate) longest_row: usize,
     pub(crate) unrepresentable: Unrepresentable,
+    /// Whether values are decoded, or rows left as they are, for another server.
+    pub(crate) decoded: bool,
 }
 
 /// Streams the rows of a COPY. Nothing runs before the stream is polled; dropping it cancels the
@@ -39,12 +40,16 @@ pub(crate) fn rows(
     counters: Arc<Counters>,
     back: Option<oneshot::Sender<Session>>,
 ) -> QueryStream {
-    let schema = Schema::new(columns.iter().map(Column::to_field).collect::<Vec<_>>());
-    let decoder = DecoderBuilder::new(columns)
+    let builder = DecoderBuilder::new(columns)
         .with_batch_rows(options.rows)
         .with_batch_bytes(options.bytes)
-        .with_unrepresentable(options.unrepresentable)
-        .build();
+        .with_unrepresentable(options.unrepresentable);
+    let decoder = match options.decoded {
+        #[cfg(feature = "datafusion")]
+        false => builder.build_undecoded(),
+        _ => builder.build(),
+    };
+    let schema = decoder.schema();
     let shard = session.shard().to_owned();
     let scan = Scan {
         session,
@@ -64,7 +69,7 @@ pub(crate) fn rows(
             error.with_shard(&shard).with_phase(Phase::Stream)
         })
     });
-    QueryStream::new(Arc::new(schema), batches)
+    QueryStream::new(schema, batches)
 }
 
 /// Where a scan is.

@@ -296,6 +296,32 @@ impl PgType {
         matches!(self.shape, Shape::Enum { .. })
     }
 
+    /// Whether the binary form is one that we know, and the same on every server that has the types
+    /// which the value is made of under the same OIDs.
+    #[cfg(feature = "datafusion")]
+    pub(crate) fn is_portable(&self) -> bool {
+        match &self.shape {
+            Shape::Cast => false,
+            Shape::Array { element, .. }
+            | Shape::Range { element }
+            | Shape::Multirange { element } => element.is_portable(),
+            Shape::Composite { fields } => fields.iter().all(|field| field.pg_type.is_portable()),
+            _ => true,
+        }
+    }
+
+    /// Whether values are made of values of other types.
+    #[cfg(feature = "datafusion")]
+    pub(crate) fn holds_others(&self) -> bool {
+        matches!(
+            self.shape,
+            Shape::Array { .. }
+                | Shape::Range { .. }
+                | Shape::Multirange { .. }
+                | Shape::Composite { .. }
+        )
+    }
+
     /// Whether the server makes the text of the values, or the text is all that is read of them.
     #[cfg(feature = "datafusion")]
     pub(crate) fn is_read_as_text(&self) -> bool {

@@ -45,7 +45,11 @@ const TABLE: &[(&str, &[&str])] = &[
         ],
     ),
     ("merge", &["plan", "text", "types"]),
-    ("relation", &["plan", "scan", "types", "text", "quote"]),
+    // Of the decoder, only how COPY frames rows that are passed on as they came.
+    (
+        "relation",
+        &["plan", "scan", "types", "text", "quote", "decode"],
+    ),
     ("export", &["missing", "text", "types"]),
     ("query", PIPELINE),
     ("cluster", PIPELINE),

@@ -93,10 +93,15 @@ pub(crate) struct Planning {
     /// How the rows of the shards become one answer
     #[arg(long, value_enum, value_name = "HOW", help_heading = "Planning")]
     pub(crate) merge: Option<Merge>,
-    /// The most rows that all steps of a query may hand to another server [default: 1000000]
+    /// How the server that finishes is handed rows [default: as the topology file says; else temporary
+    /// for a server of its own, text for a shard]
+    #[arg(long, value_enum, value_name = "FORM", help_heading = "Planning")]
+    pub(crate) finish_relations: Option<FinishRelations>,
+    /// The most rows that all steps of a query may hand to another server as text [default: 1000000]
     #[arg(long, value_name = "N", value_parser = parse_rows, help_heading = "Planning")]
     pub(crate) finish_rows: Option<u64>,
-    /// The most SQL text that these rows may become, such as 64MiB [default: 256MiB]
+    /// The most bytes of text, or in temporary tables, that handed rows may take, such as 64MiB
+    /// [default: 256MiB of text, 16GiB in tables]
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes, help_heading = "Planning")]
     pub(crate) finish_bytes: Option<usize>,
 }
@@ -134,7 +139,7 @@ pub(crate) struct Query {
     ///
     /// This is UNION ALL: each shard counts, sorts and limits only its own rows. Combine partial
     /// results with --merge-sql.
-    #[arg(long, conflicts_with_all = ["merge", "finish_rows", "finish_bytes", "analyze", "verify"])]
+    #[arg(long, conflicts_with_all = ["merge", "finish_relations", "finish_rows", "finish_bytes", "analyze", "verify"])]
     pub(crate) fan_out: bool,
     /// Run this SQL, of Apache DataFusion, over the rows of all shards: a table named shards
     #[arg(long, value_name = "SQL", requires = "fan_out")]
@@ -257,6 +262,15 @@ pub(crate) enum Merge {
     Auto,
     /// Collect rows of the sharded tables, and run the statement over them as it is written
     Gather,
+}
+
+/// How the server that finishes is handed rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FinishRelations {
+    /// Written into its SQL; reads only, and is bounded by memory
+    Text,
+    /// In temporary tables, for which its role needs the privilege TEMPORARY
+    Temporary,
 }
 
 /// How a plan is shown.

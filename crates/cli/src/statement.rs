@@ -59,6 +59,12 @@ pub(crate) fn planned(cluster: &Cluster, sql: String, args: &Planning) -> Query 
             args::Merge::Gather => merganser::MergeMode::Gather,
         });
     }
+    if let Some(relations) = args.finish_relations {
+        query = query.with_finish_relations(match relations {
+            args::FinishRelations::Text => merganser::config::FinishRelations::Text,
+            args::FinishRelations::Temporary => merganser::config::FinishRelations::Temporary,
+        });
+    }
     if let Some(rows) = args.finish_rows {
         query = query.with_finish_rows(rows);
     }

@@ -10,7 +10,7 @@
 use super::{Execution, fault};
 use crate::error::Result;
 use crate::plan::{Place, Step};
-use crate::relation::StepRelation;
+use crate::relation::Relation;
 
 /// Rows of which each may meet each other within a fraction of a second. So few are better looked up by
 /// index in a large table than joined to all of it.
@@ -33,7 +33,7 @@ impl Execution<'_> {
             .uses
             .iter()
             .filter_map(|used| self.relations.get(*used));
-        let rows: u64 = relations.flatten().map(StepRelation::rows).sum();
+        let rows: u64 = relations.flatten().map(Relation::rows_in_text).sum();
         let is_on_shards = matches!(step.place, Place::Shards(_));
         let reads_settings = || step.sql.to_string().to_lowercase().contains(READER);
         if is_on_shards || rows <= FEW_ROWS || reads_settings() {

@@ -2,14 +2,16 @@
 //!
 //! ```text
 //! step 1: describe, run on its shards, merge --> relation m1 --.
-//! step 2: describe, run on its shards, merge --> relation m2 --+--> SQL of later steps
-//! last:   describe, run, merge --> the answer, streamed
+//! step 2: describe, run on its shards, merge --> relation m2 --+--> SQL of later steps, or tables of
+//! last:   describe, run, merge --> the answer, streamed            the session that runs them
 //! ```
 //! Each server that any step needs has one transaction, and with it one snapshot, for all of them.
 
 mod joins;
+mod relations;
 mod route;
 mod start;
+mod tables;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,8 +25,8 @@ use tokio::sync::oneshot;
 use self::route::{Route, Server};
 pub(super) use self::start::start;
 use super::answer::{aggregated, fitted};
-use super::finish::alike;
 use super::deadline::Deadline;
+use super::finish::alike;
 use super::planning::{Held, PlanOptions, Request, about_made_sql};
 use super::settle;
 use crate::catalog::Catalog;
@@ -34,8 +36,8 @@ use crate::error::{Error, Phase, Result, SqlOrigin};
 use crate::merge::{self, Comparison, Order, ReaggregateOptions, Rest};
 use crate::plan::{self, Exactness, Merge, Place, Plan, Sql, Step};
 use crate::progress::{Counters, ShardState, StepCounters};
-use crate::relation::{Budget, StepRelation, StepRelationBuilder, aggregated_types};
-use crate::scan::{self, Description, Reading};
+use crate::relation::{Budget, Relation};
+use crate::scan::{self, BatchOptions, Description, Reading};
 use crate::statement::Statement;
 use crate::stream::QueryStream;
 use crate::types::{Column, Unrepresentable};
@@ -65,7 +67,9 @@ pub(super) async fn run(
         });
     }
     let finish = held.finish.clone();
-    let sites = open(query, &route, held).await?;
+    let has_tables = (0..steps.len()).any(|step| plan.is_temporary(step));
+    let tables = route.finish(plan).filter(|_| has_tables);
+    let sites = open(query, &route, tables, held).await?;
     route.go_without(|server| !sites.contains_key(&server));
     let mut execution = Execution {
         query,
@@ -74,9 +78,11 @@ pub(super) async fn run(
         decimals: plan.decimals,
         sites,
         route,
+        tables,
         relations: Vec::new(),
         steps: query.options.progress.begin_steps(plan.steps.len()),
-        budget: Budget::new(planning.finish_rows, planning.finish_bytes),
+        budget: Budget::of_text(planning.finish_rows, planning.text_bytes()),
+        tables_budget: Budget::of_tables(planning.table_bytes()),
         groups: query.options.order.unwrap_or(match plan.exactness {
             Exactness::Exact => Order::FirstCome,
             // The same sums each time.
@@ -86,7 +92,10 @@ pub(super) async fn run(
     for (index, step) in steps.iter().enumerate() {
         let counters = execution.counters(index);
         counters.begin();
-        let relation = execution.relation(index, step).await?;
+        let relation = match plan.is_temporary(index) {
+            true => Relation::Temporary(execution.table(index, step).await?),
+            false => Relation::Text(execution.text(index, step).await?),
+        };
         counters.end();
         execution.relations.push(Some(relation));
         execution.release(plan, index).await;
@@ -138,9 +147,12 @@ struct Execution<'a> {
     decimals: bool,
     route: Route,
     sites: BTreeMap<Server, Site>,
+    /// The server whose session has temporary tables, if one has.
+    tables: Option<Server>,
     /// What the steps before have given, as long as it is needed.
-    relations: Vec<Option<StepRelation>>,
+    relations: Vec<Option<Relation>>,
     budget: Budget,
+    tables_budget: Budget,
     /// The order in which rows of shards are aggregated.
     groups: Order,
     /// What each step does, for whoever looks.
@@ -148,10 +160,10 @@ struct Execution<'a> {
 }
 
 /// The rows of each server of a step, with its name; and where each session comes back to.
-type Scans = (
-    Vec<(String, QueryStream)>,
-    Vec<(Server, oneshot::Receiver<Session>)>,
-);
+type Scans = (Vec<(String, QueryStream)>, Returns);
+
+/// Where sessions come back to, once their rows are complete.
+type Returns = Vec<(Server, oneshot::Receiver<Session>)>;
 
 /// What the servers of a step send.
 struct Sent {
@@ -168,59 +180,6 @@ impl Execution<'_> {
         self.steps.get(step).cloned().unwrap_or_default()
     }
 
-    /// Runs a step whose rows other steps read.
-    async fn relation(&mut self, index: usize, step: &Step) -> Result<StepRelation> {
-        let reading = match step.merge {
-            Merge::Aggregate { .. } => Reading::Aggregate(Reading::LOSSLESS),
-            _ => Reading::Options(Reading::LOSSLESS),
-        };
-        let (columns, first) = self.describe(index, step, reading).await?;
-        let first_server = self.route.describes(index).first().copied();
-        let session = first_server
-            .and_then(|server| self.sites.get_mut(&server))
-            .and_then(|site| site.session.as_mut())
-            .ok_or_else(|| fault("a step has no session"))?;
-        let mut types = scan::sql_types(session, &first).await?;
-
-        let unrepresentable = match step.merge {
-            Merge::Aggregate { .. } => Unrepresentable::Error,
-            _ => Unrepresentable::Text,
-        };
-        let joins = self.joins(step);
-        self.set_joins(index, &joins, "off").await?;
-        let sent = self.sent(step, &first, columns, &[])?;
-        let shard_schema = schema_of(&sent.columns);
-        let (shards, returns) = self.scan(index, step, &sent, unrepresentable, true)?;
-        let mut rows = self.merge(step, shards, sent, Rest::Read).await?;
-        types = match &step.merge {
-            Merge::Aggregate { .. } => aggregated_types(&shard_schema, types, &rows.schema())?,
-            Merge::Ordered { visible, .. } => {
-                types.truncate(*visible);
-                types
-            }
-            Merge::Concatenate { .. } => types,
-        };
-        let mut builder = StepRelationBuilder::try_new(&step.name, &step.columns, types)?;
-        // Leaving this early drops the streams, which cancels the shards.
-        while let Some(batch) = rows.next().await {
-            let batch = batch?;
-            let bytes = builder.push(&batch)?;
-            let count = batch.num_rows() as u64;
-            self.counters(index).add(count, bytes);
-            self.budget.take(&step.name, count, bytes)?;
-        }
-        drop(rows);
-        for (server, session) in returns {
-            let session = session.await.map_err(|_| fault("a session was lost"))?;
-            if let Some(site) = self.sites.get_mut(&server) {
-                site.session = Some(session);
-            }
-        }
-        // Steps behind it may run in the same session.
-        self.set_joins(index, &joins, "DEFAULT").await?;
-        Ok(builder.finish())
-    }
-
     /// Starts the last step.
     async fn answer(mut self, step: &Step, columns: &[Column]) -> Result<QueryStream> {
         let index = self.relations.len();
@@ -234,7 +193,9 @@ impl Execution<'_> {
                 other => other,
             };
             let sent = self.sent(step, &first, described, &[])?;
-            let (shards, _) = self.scan(index, step, &sent, unrepresentable, false)?;
+            let servers = self.route.runs(index).to_vec();
+            let options = self.query.options.batches(unrepresentable);
+            let (shards, _) = self.scan(index, step, &servers, &sent, &options, false)?;
             self.give_back_all().await;
             let rows = self.merge(step, shards, sent, Rest::Cancel).await?;
             return aggregated(rows, columns);
@@ -247,7 +208,9 @@ impl Execution<'_> {
         let fitted = fitted(columns, &described, visible)?;
         self.set_joins(index, &self.joins(step), "off").await?;
         let sent = self.sent(step, &first, fitted.columns, &fitted.casts)?;
-        let (shards, _) = self.scan(index, step, &sent, user.unrepresentable, false)?;
+        let servers = self.route.runs(index).to_vec();
+        let options = self.query.options.batches(user.unrepresentable);
+        let (shards, _) = self.scan(index, step, &servers, &sent, &options, false)?;
         self.give_back_all().await;
         self.merge(step, shards, sent, Rest::Cancel).await
     }
@@ -381,21 +344,21 @@ impl Execution<'_> {
         Ok(())
     }
 
-    /// The rows of every server of the step; nothing runs before they are polled.
+    /// The rows of these servers of the step; nothing runs before they are polled.
     fn scan(
         &mut self,
         index: usize,
         step: &Step,
+        servers: &[Server],
         sent: &Sent,
-        unrepresentable: Unrepresentable,
+        options: &BatchOptions,
         needed_again: bool,
     ) -> Result<Scans> {
-        let options = self.query.options.batches(unrepresentable);
         let counters = self.counters(index);
         let origin = self.origin(step);
         let mut shards = Vec::new();
         let mut returns = Vec::new();
-        for server in self.route.runs(index) {
+        for server in servers {
             let site = self.sites.get_mut(server);
             let site = site.ok_or_else(|| fault("a step has no session"))?;
             let session = site.session.take();
@@ -409,7 +372,7 @@ impl Execution<'_> {
                 session,
                 sent.copy.clone(),
                 sent.columns.clone(),
-                &options,
+                options,
                 counters.shard(&site.counters),
                 back,
             );
@@ -515,9 +478,15 @@ impl Execution<'_> {
 }
 
 /// A session of every server that takes part, all at the same time.
-async fn open(query: &Request, route: &Route, held: Held) -> Result<BTreeMap<Server, Site>> {
+async fn open(
+    query: &Request,
+    route: &Route,
+    tables: Option<Server>,
+    held: Held,
+) -> Result<BTreeMap<Server, Site>> {
     let cluster = &query.cluster;
     let opening = &query.opening()?;
+    let writing = &opening.writing();
     let pools = cluster.pools();
     let names = route.servers().map(|server| match server {
         Server::Shard(shard) => pools.name(shard).to_string(),
@@ -544,9 +513,13 @@ async fn open(query: &Request, route: &Route, held: Held) -> Result<BTreeMap<Ser
 
     let common = held.common.clone();
     let (held, permits) = permits(cluster, route, held).await?;
-    if let Some(held) = held
+    if let Some(mut held) = held
         && let Some(site) = sites.get_mut(&Server::Shard(held.shard))
     {
+        if tables == Some(Server::Shard(held.shard)) {
+            let begun = held.session.begin_again(writing).await;
+            begun.map_err(tables::cured)?;
+        }
         site.session = Some(held.session);
     }
     let mut permits: BTreeMap<_, _> = permits.into_iter().collect();
@@ -556,10 +529,16 @@ async fn open(query: &Request, route: &Route, held: Held) -> Result<BTreeMap<Ser
         .filter_map(|(server, site)| Some((server, site, permits.remove(server)?)))
         .map(|(server, site, (pools, permit))| async move {
             site.counters.set(ShardState::Connecting);
+            let has_tables = tables == Some(*server);
+            let opening = if has_tables { writing } else { opening };
             let opened = match server {
                 Server::Shard(_) => pools.session(permit, opening).await,
                 Server::Finish => alike(&pools, permit, opening, common).await,
             };
+            let opened = opened.map_err(|error| match has_tables {
+                true => tables::cured(error),
+                false => error,
+            });
             match opened {
                 Ok(session) => {
                     site.session = Some(session);

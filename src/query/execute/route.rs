@@ -108,6 +108,13 @@ impl Route {
         }
     }
 
+    /// The server on which steps finish, if one does.
+    pub(super) fn finish(&self, plan: &Plan) -> Option<Server> {
+        let mut steps = plan.steps.iter().zip(&self.steps);
+        let (_, stop) = steps.find(|(step, _)| step.place == Place::Finish)?;
+        stop.runs.first().copied()
+    }
+
     /// The servers that run a step.
     pub(super) fn runs(&self, step: usize) -> &[Server] {
         self.steps.get(step).map_or(&[], |stop| &stop.runs)

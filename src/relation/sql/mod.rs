@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
 
-use crate::error::{Error, ErrorKind, Phase, Result};
+use super::column::{Encoding, RelationColumn, byte_of};
+use crate::error::{Error, Phase, Result};
 use crate::plan::StepColumn;
 use crate::quote;
 use crate::scan::SqlType;
@@ -45,12 +46,13 @@ impl StepRelation {
         }
         for (index, column) in self.columns.iter().enumerate() {
             sql.push_str(if index == 0 { "(" } else { ", " });
-            sql.push_str(&quote::identifier(&column.name));
+            sql.push_str(&quote::identifier(&column.column.name));
         }
         sql.push_str(") AS (SELECT ");
         for (index, column) in self.columns.iter().enumerate() {
             sql.push_str(if index == 0 { "" } else { ", " });
-            column.write_expression(&format!("r.c{}", index + 1), sql);
+            let reference = format!("r.c{}", index + 1);
+            column.column.write_expression(&reference, sql);
         }
         // In the select list, where unnest gives one column of a composite type too. All arrays are
         // of one length, and go on together.
@@ -61,7 +63,7 @@ impl StepRelation {
             if with_rows {
                 sql.push_str(&column.values);
             }
-            let array = column.encoding.array_of(&column.sql_type);
+            let array = column.column.array_element();
             let _ = write!(sql, "}}'::{array}[]) AS c{}", index + 1);
         }
         sql.push_str(") AS r)");
@@ -79,19 +81,13 @@ impl StepRelationBuilder {
     /// [`ErrorKind::Unsupported`] for a column of which no literals can be written;
     /// [`ErrorKind::Internal`] when there are more or fewer types than columns.
     pub(crate) fn try_new(name: &str, columns: &[StepColumn], types: Vec<SqlType>) -> Result<Self> {
-        if columns.len() != types.len() {
-            return Err(Error::fault(format!(
-                "relation {name} is planned with {} columns, and has {}",
-                columns.len(),
-                types.len()
-            ))
-            .with_phase(Phase::Merge));
-        }
-        let columns = columns
-            .iter()
-            .zip(types)
-            .map(|(column, sql_type)| ColumnText::try_new(name, column, sql_type))
-            .collect::<Result<_>>()?;
+        let columns = RelationColumn::all(name, columns, types)?
+            .into_iter()
+            .map(|column| ColumnText {
+                column,
+                values: String::new(),
+            })
+            .collect();
         Ok(Self(StepRelation {
             name: name.to_owned(),
             columns,
@@ -185,94 +181,16 @@ pub(crate) fn aggregated_types(
 /// One column's values, in the form that stands within the braces of `E'{...}'`.
 #[derive(Debug, Clone)]
 struct ColumnText {
-    name: String,
-    collation: Option<String>,
-    sql_type: SqlType,
-    encoding: Encoding,
+    column: RelationColumn,
     values: String,
 }
 
-/// How the values of a column are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Encoding {
-    /// As an array of the column's type.
-    Own { delimiter: char },
-    /// As texts that are cast: PostgreSQL has no array of the column's type.
-    Text,
-    /// As numbers: a `"char"` is one byte, and those above 127 are no text in UTF-8.
-    Byte,
-}
-
-impl Encoding {
-    fn delimiter(self) -> char {
-        match self {
-            Self::Own { delimiter } => delimiter,
-            Self::Text | Self::Byte => ',',
-        }
-    }
-
-    /// The type of the elements of the array.
-    fn array_of(self, sql_type: &SqlType) -> &str {
-        match self {
-            Self::Own { .. } => &sql_type.name,
-            Self::Text => "pg_catalog.text",
-            Self::Byte => "pg_catalog.int4",
-        }
-    }
-}
-
 impl ColumnText {
-    fn try_new(relation: &str, column: &StepColumn, sql_type: SqlType) -> Result<Self> {
-        if sql_type.pseudo {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                format!(
-                    "column {:?} of relation {relation} has type {}, whose values cannot be \
-                     handed to another server",
-                    column.name, sql_type.name
-                ),
-            )
-            .with_phase(Phase::Merge)
-            .with_hint("cast it to a type that has a name: a composite type, or text"));
-        }
-        let encoding = match sql_type.delimiter {
-            _ if sql_type.name == "\"char\"" => Encoding::Byte,
-            Some(delimiter) => Encoding::Own { delimiter },
-            None => Encoding::Text,
-        };
-        Ok(Self {
-            name: column.name.clone(),
-            collation: column.collation.clone(),
-            sql_type,
-            encoding,
-            values: String::new(),
-        })
-    }
-
-    /// The column as it was, with type modifier, domain and collation, which an array's elements
-    /// do not have.
-    fn write_expression(&self, reference: &str, sql: &mut String) {
-        let name = &self.sql_type.name;
-        let _ = match &self.sql_type.domain {
-            // A column can be NULL where its domain does not allow that, behind an outer join. A
-            // cast would check it, and the NULL that a subquery of no rows gives is not checked.
-            Some(domain) => write!(
-                sql,
-                "(SELECT {reference}::{name}::{domain} \
-                 WHERE pg_catalog.num_nulls({reference}) = 0)"
-            ),
-            None => write!(sql, "{reference}::{name}"),
-        };
-        if let Some(collation) = &self.collation {
-            let _ = write!(sql, " COLLATE {collation}");
-        }
-    }
-
     fn push(&mut self, field: &Field, array: &dyn Array, first: bool) -> Result<()> {
         let texts =
             TextFormatter::try_new(field, array).map_err(|error| error.with_phase(Phase::Merge))?;
         let plain = is_number(array.data_type());
-        let delimiter = self.encoding.delimiter();
+        let delimiter = self.column.encoding.delimiter();
         let mut scratch = String::new();
         for row in 0..array.len() {
             if !(first && row == 0) {
@@ -288,7 +206,7 @@ impl ColumnText {
             }
             scratch.clear();
             texts.write(row, &mut scratch);
-            match self.encoding {
+            match self.column.encoding {
                 Encoding::Byte => {
                     let _ = write!(self.values, "{}", byte_of(&scratch)?);
                 }
@@ -320,19 +238,6 @@ fn push_quoted(text: &str, out: &mut String) {
         }
     }
     out.push('"');
-}
-
-/// The byte of a `"char"`, as PostgreSQL's signed number; its text is empty for zero, and `\377`
-/// for what is not ASCII.
-fn byte_of(text: &str) -> Result<i8> {
-    let byte = match text.as_bytes() {
-        [] => Some(0),
-        [byte] if byte.is_ascii() => Some(*byte),
-        [b'\\', ..] => u8::from_str_radix(&text[1..], 8).ok(),
-        _ => None,
-    };
-    byte.map(u8::cast_signed)
-        .ok_or_else(|| Error::fault(format!("{text:?} is no \"char\"")).with_phase(Phase::Merge))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use super::*;
 use crate::cluster::Cluster;
 use crate::config::Topology;
 use crate::connect::Session;
+use crate::error::ErrorKind;
 use crate::progress::ScanProgress;
 use crate::scan::{self, BatchOptions, Reading};
 use crate::statement::Statement;
@@ -170,6 +171,7 @@ async fn read(cluster: &Cluster, sql: &str) -> Result<(Vec<SqlType>, Vec<RecordB
         bytes: 1 << 20,
         longest_row: 1 << 30,
         unrepresentable: Unrepresentable::Text,
+        decoded: true,
     };
     let counters = ScanProgress::new().begin(["s0"]).remove(0);
     let mut rows = scan::rows(session, copy, description.columns, &options, counters, None);

@@ -1,0 +1,113 @@
+//! The rows of a step for later ones: as SQL text.
+
+use arrow::datatypes::Schema;
+use futures::StreamExt;
+
+use super::{Execution, Returns, Server, fault, schema_of};
+use crate::connect::Session;
+use crate::error::Result;
+use crate::merge::Rest;
+use crate::plan::{Merge, Step};
+use crate::relation::{StepRelation, StepRelationBuilder, aggregated_types};
+use crate::scan::{self, BatchOptions, Description, Reading, SqlType};
+use crate::types::{Column, Unrepresentable};
+
+/// What is known of the columns of a step before it runs.
+pub(super) struct Described {
+    /// As they are read.
+    pub(super) columns: Vec<Column>,
+    /// What the first server says.
+    pub(super) first: Description,
+    /// What SQL calls their types.
+    pub(super) types: Vec<SqlType>,
+}
+
+impl Execution<'_> {
+    /// Runs a step, and holds its rows as SQL.
+    pub(super) async fn text(&mut self, index: usize, step: &Step) -> Result<StepRelation> {
+        let described = self.described(index, step).await?;
+        let joins = self.joins(step);
+        self.set_joins(index, &joins, "off").await?;
+        let sent = self.sent(step, &described.first, described.columns, &[])?;
+        let shard_schema = schema_of(&sent.columns);
+        let servers = self.route.runs(index).to_vec();
+        let options = self.lossless(step);
+        let (shards, returns) = self.scan(index, step, &servers, &sent, &options, true)?;
+        let mut rows = self.merge(step, shards, sent, Rest::Read).await?;
+        let types = merged_types(step, &shard_schema, described.types, &rows.schema())?;
+        let mut builder = StepRelationBuilder::try_new(&step.name, &step.columns, types)?;
+        // Leaving this early drops the streams, which cancels the shards.
+        while let Some(batch) = rows.next().await {
+            let batch = batch?;
+            let bytes = builder.push(&batch)?;
+            let count = batch.num_rows() as u64;
+            self.counters(index).add(count, bytes);
+            self.budget.take(&step.name, count, bytes)?;
+        }
+        drop(rows);
+        self.take_back(returns).await?;
+        // Steps behind it may run in the same session.
+        self.set_joins(index, &joins, "DEFAULT").await?;
+        Ok(builder.finish())
+    }
+
+    /// Asks the servers of a step for its columns.
+    pub(super) async fn described(&mut self, index: usize, step: &Step) -> Result<Described> {
+        let reading = match step.merge {
+            Merge::Aggregate { .. } => Reading::Aggregate(Reading::LOSSLESS),
+            _ => Reading::Options(Reading::LOSSLESS),
+        };
+        let (columns, first) = self.describe(index, step, reading).await?;
+        let server = self.route.describes(index).first().copied();
+        let server = server.ok_or_else(|| fault("a step has no server"))?;
+        let types = scan::sql_types(self.session(server)?, &first).await?;
+        Ok(Described {
+            columns,
+            first,
+            types,
+        })
+    }
+
+    /// How rows become batches that other steps are handed.
+    pub(super) fn lossless(&self, step: &Step) -> BatchOptions {
+        self.query.options.batches(match step.merge {
+            Merge::Aggregate { .. } => Unrepresentable::Error,
+            _ => Unrepresentable::Text,
+        })
+    }
+
+    /// The session of a server, while no step has it.
+    pub(super) fn session(&mut self, server: Server) -> Result<&mut Session> {
+        let site = self.sites.get_mut(&server);
+        site.and_then(|site| site.session.as_mut())
+            .ok_or_else(|| fault("a step has no session"))
+    }
+
+    /// Waits for the sessions of rows that are complete.
+    pub(super) async fn take_back(&mut self, returns: Returns) -> Result<()> {
+        for (server, session) in returns {
+            let session = session.await.map_err(|_| fault("a session was lost"))?;
+            if let Some(site) = self.sites.get_mut(&server) {
+                site.session = Some(session);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What SQL calls the types of the rows that a merge gives.
+pub(super) fn merged_types(
+    step: &Step,
+    shards: &Schema,
+    mut types: Vec<SqlType>,
+    merged: &Schema,
+) -> Result<Vec<SqlType>> {
+    match &step.merge {
+        Merge::Aggregate { .. } => aggregated_types(shards, types, merged),
+        Merge::Ordered { visible, .. } => {
+            types.truncate(*visible);
+            Ok(types)
+        }
+        Merge::Concatenate { .. } => Ok(types),
+    }
+}
