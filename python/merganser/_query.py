@@ -87,7 +87,7 @@ class Query:
 
     def pl(self, progress: Progress = None) -> polars.DataFrame:
         """All rows as a dataframe of Polars; ``progress`` as in :meth:`arrow`."""
-        return _frames.polars(self._collect(progress))
+        return _frames.polars(self._collect(progress, text_views=True))
 
     def df(
         self, progress: Progress = None, *, dtype_backend: str | None = None
@@ -176,6 +176,6 @@ class Query:
             columns = f"<table><tr><th>column</th><th>type</th></tr>{cells}</table>"
         return f"<pre>{html.escape(self._sql)}</pre>{columns}"
 
-    def _collect(self, progress: Progress) -> Reader:
+    def _collect(self, progress: Progress, *, text_views: bool = False) -> Reader:
         with Shown.of(progress) as tell:
-            return self._native.collect(tell)
+            return self._native.collect(tell, text_views)

@@ -203,7 +203,7 @@ class Cursor(Fetching):
     def fetch_polars(self) -> polars.DataFrame:
         """The rows that are left as a dataframe of Polars."""
         with self._alone:
-            return _frames.polars(self._hand_over(whole=True))
+            return _frames.polars(self._hand_over(whole=True, text_views=True))
 
     # --- its end ----------------------------------------------------------------------------------
 
@@ -279,16 +279,18 @@ class Cursor(Fetching):
             return rows
         return list(map(self._make_row, rows))  # type: ignore[arg-type]
 
-    def _hand_over(self, *, whole: bool = False) -> Reader:
+    def _hand_over(self, *, whole: bool = False, text_views: bool = False) -> Reader:
         """What gives the rows that are left to a library of Arrow.
 
         As a whole they are read here, with our exceptions and Ctrl-C; a library that waits for the
-        next batch has only texts of errors.
+        next batch has only texts of errors. Text as views is for Polars, which holds no other.
         """
         reader = self._result()
         if self._decimals:
             reader = self._reader = reader.with_decimals(self._nan_is_null)
             self._decimals = False
+        if text_views:
+            reader = self._reader = reader.with_views()
         if whole:
             reader.load()
         self._reader = None

@@ -16,7 +16,6 @@ use merganser::types::POSTGRES_TYPE;
 use merganser::{Error, ErrorKind, Phase};
 
 /// What turns the batches of one schema into those of another.
-#[derive(Clone)]
 pub(crate) struct Decimals {
     schema: SchemaRef,
     nan_is_null: bool,

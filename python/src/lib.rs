@@ -5,7 +5,7 @@
 //! wait      without the GIL, with an ear for signals
 //! cluster   what `connect` gives; engine: a cluster of the library and the queries of it that run
 //! query     a query as it was asked; options: its keyword arguments; statement: one run of it
-//! reader    the rows of one run: rows: as Python's objects; capsule, decimals: as Arrow
+//! reader    the rows of one run: rows: as Python's objects; capsule, decimals, views: as Arrow
 //! adbc      the ADBC driver, whose symbols this library exports too
 //! error     exceptions; logging; schema; inspect: tables and reports as dictionaries
 //! ```
@@ -30,6 +30,7 @@ mod runs;
 mod runtime;
 mod schema;
 mod statement;
+mod views;
 mod wait;
 
 use pyo3::prelude::*;

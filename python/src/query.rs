@@ -17,11 +17,12 @@ use crate::capsule;
 use crate::engine::Engine;
 use crate::error::{Failure, raised};
 use crate::options::RunOptions;
-use crate::reader::Reader;
+use crate::reader::{Reader, converted};
 use crate::runs::{Run, Runs};
 use crate::runtime::lock;
 use crate::schema::Schema;
 use crate::statement::Statement;
+use crate::views::{view_schema, with_views};
 use crate::wait::{wait, wait_and_look};
 
 /// SQL with its values and options. Each method that wants something of the servers runs it anew.
@@ -113,14 +114,26 @@ impl NativeQuery {
         self.start(py)
     }
 
-    /// Runs the query to its end. `progress` is called now and then with what each shard does.
-    #[pyo3(signature = (progress=None))]
-    fn collect(&self, py: Python<'_>, progress: Option<&Bound<'_, PyAny>>) -> PyResult<Reader> {
+    /// Runs the query to its end. `progress` is called now and then with what each shard does;
+    /// `text_views` is for Polars, see [`crate::views`].
+    #[pyo3(signature = (progress=None, text_views=false))]
+    fn collect(
+        &self,
+        py: Python<'_>,
+        progress: Option<&Bound<'_, PyAny>>,
+        text_views: bool,
+    ) -> PyResult<Reader> {
         let (statement, _runs) = self.begin(py, &self.options)?;
         let seen = ScanProgress::new();
         let statement = statement.with_progress(seen.clone());
         let collected = async {
-            let (stream, types) = statement.stream().await?;
+            let (mut stream, types) = statement.stream().await?;
+            if text_views {
+                let schema = view_schema(&stream.schema());
+                stream = converted(stream, schema.clone(), move |batch| {
+                    with_views(batch, &schema)
+                });
+            }
             let schema = stream.schema();
             let batches: Vec<RecordBatch> = stream.collect().await?;
             Ok::<_, Error>((schema, batches, types))

@@ -8,7 +8,7 @@ use futures::TryStreamExt;
 use futures::future::ready;
 use merganser::arrow::array::RecordBatch;
 use merganser::arrow::datatypes::SchemaRef;
-use merganser::{CancelHandle, QueryStream};
+use merganser::{CancelHandle, Error, QueryStream};
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyList};
 
@@ -20,6 +20,7 @@ use crate::rows::RowMaker;
 use crate::runs::Run;
 use crate::runtime::Local;
 use crate::schema::{Schema, Types};
+use crate::views::{view_schema, with_views};
 use crate::wait::{hear_signals_in_time, wait_and_look};
 
 /// The rows of one run, read once: row by row, batch by batch, or handed over to another library.
@@ -156,6 +157,35 @@ impl Reader {
         }
     }
 
+    /// The rows that are left, as a reader of their own, each batch converted as it comes.
+    fn converted(
+        &self,
+        py: Python<'_>,
+        schema: SchemaRef,
+        convert: impl Fn(&RecordBatch) -> Result<RecordBatch, Error> + Send + 'static,
+    ) -> PyResult<Self> {
+        let mut unread = self.lock(py)?;
+        self.closed.store(true, Ordering::Release);
+        let (here, mut to_come) = unread.take(&self.schema).into_parts();
+        let here = here
+            .into_iter()
+            .map(|batch| convert(&batch).map_err(|error| raised(py, &error)))
+            .collect::<PyResult<_>>()?;
+        if let Some(stream) = to_come.as_mut().and_then(|rest| rest.stream.get_mut()) {
+            let none = QueryStream::new(self.schema.clone(), futures::stream::empty());
+            let batches = std::mem::replace(stream, none);
+            *stream = converted(batches, schema.clone(), convert);
+        }
+        Ok(Self::new(
+            schema,
+            here,
+            to_come,
+            self.types.clone(),
+            self.engine.clone(),
+            self.cancel.clone(),
+        ))
+    }
+
     fn next(&self, py: Python<'_>, unread: &mut Unread) -> PyResult<Option<RecordBatch>> {
         let Some(to_come) = &mut unread.to_come else {
             return Ok(None);
@@ -184,6 +214,18 @@ impl Reader {
         unread.failure = Some(failure);
         Err(error)
     }
+}
+
+/// The rows of another schema that are made of these.
+pub(crate) fn converted(
+    batches: QueryStream,
+    schema: SchemaRef,
+    convert: impl Fn(&RecordBatch) -> Result<RecordBatch, Error> + Send + 'static,
+) -> QueryStream {
+    QueryStream::new(
+        schema,
+        batches.and_then(move |batch| ready(convert(&batch))),
+    )
 }
 
 impl Unread {
@@ -294,29 +336,13 @@ impl Reader {
     #[pyo3(signature = (nan_is_null=false))]
     fn with_decimals(&self, py: Python<'_>, nan_is_null: bool) -> PyResult<Self> {
         let decimals = Decimals::new(&self.schema, nan_is_null);
-        let mut unread = self.lock(py)?;
-        self.closed.store(true, Ordering::Release);
-        let (here, mut to_come) = unread.take(&self.schema).into_parts();
-        let here = here
-            .iter()
-            .map(|batch| decimals.convert(batch).map_err(|error| raised(py, &error)))
-            .collect::<PyResult<_>>()?;
-        if let Some(stream) = to_come.as_mut().and_then(|rest| rest.stream.get_mut()) {
-            let none = QueryStream::new(self.schema.clone(), futures::stream::empty());
-            let batches = std::mem::replace(stream, none);
-            let schema = decimals.schema();
-            let convert = decimals.clone();
-            let batches = batches.and_then(move |batch| ready(convert.convert(&batch)));
-            *stream = QueryStream::new(schema, batches);
-        }
-        Ok(Self::new(
-            decimals.schema(),
-            here,
-            to_come,
-            self.types.clone(),
-            self.engine.clone(),
-            self.cancel.clone(),
-        ))
+        self.converted(py, decimals.schema(), move |batch| decimals.convert(batch))
+    }
+
+    /// The rows that are left, as a reader of their own, with text as Polars holds it.
+    fn with_views(&self, py: Python<'_>) -> PyResult<Self> {
+        let schema = view_schema(&self.schema);
+        self.converted(py, schema.clone(), move |batch| with_views(batch, &schema))
     }
 
     /// The next batch that has rows, or what is left of the one that rows were read of; `None` at the

@@ -158,6 +158,27 @@ def test_every_type_goes_into_polars(con):
     assert frame["iv"][0] == "3 days 04:05:06.7"
 
 
+def test_text_in_polars_is_the_text(con):
+    """It is handed over as views, in which up to 12 bytes stand themselves, and NULL is none of them."""
+    q = con.sql(
+        "SELECT n, repeat('x', n) AS t, repeat('ä', n)::bytea AS b, nullif(repeat('y', n % 14), '') AS v "
+        "FROM generate_series(0, 40) n ORDER BY n",
+        batch_rows=7,
+    )
+    frame = q.pl()
+    assert frame["t"].to_list() == ["x" * n for n in range(41)]
+    assert frame["b"].to_list() == ["ä".encode() * n for n in range(41)]
+    assert frame["v"].to_list() == ["y" * (n % 14) or None for n in range(41)]
+    assert frame.equals(polars.DataFrame(q))
+    cursor = con.execute(q.sql, batch_rows=7)
+    assert cursor.fetchone()[1] == ""
+    assert cursor.fetch_polars().equals(frame[1:])
+    assert con.sql("SELECT 'x' AS t, 'y'::bytea AS b WHERE false").pl().schema == {
+        "t": polars.String,
+        "b": polars.Binary,
+    }
+
+
 @pytest.mark.parametrize(
     ("value", "cure"), [("interval '1 month'", 'interval="text"'), ("1::numeric(50,2)", "numeric(38")]
 )
