@@ -140,6 +140,24 @@ fn what_is_written_reads_the_same() {
 }
 
 #[test]
+fn rows_go_into_tables_where_that_is_said_or_the_server_is_one_of_its_own() {
+    let shard = || Topology::builder().with_shard(Shard::new("s", "host=h"));
+    let own = || Finish::Server(ConnectionString::new("host=f"));
+    let (text, tables) = (FinishRelations::Text, FinishRelations::Temporary);
+    for (builder, relations) in [
+        (shard(), text),
+        (shard().with_finish_relations(tables), tables),
+        (shard().with_finish(own()), tables),
+        (shard().with_finish(own()).with_finish_relations(text), text),
+        (shard().with_finish(Finish::Off), text),
+    ] {
+        let topology = builder.build().unwrap();
+        assert_eq!(topology.finish_relations(), relations, "{topology:?}");
+        assert_eq!(parse(&topology.to_toml()).unwrap(), topology);
+    }
+}
+
+#[test]
 fn the_smallest_forms() {
     let topology =
         Topology::from_urls(["postgresql://db0/sales", "postgresql://db1/sales"]).unwrap();
@@ -225,6 +243,14 @@ fn errors_say_where_and_what() {
         (
             "[finish]\nmode = \"off\"\nurl = \"host=h\"",
             "1:1: finish: mode is off, but there is a url",
+        ),
+        (
+            "[finish]\nrelations = \"table\"",
+            "2:13: relations: unknown value `table`, expected `text` or `temporary`",
+        ),
+        (
+            "[finish]\nmode = \"off\"\nrelations = \"text\"\n[[shard]]\nname = \"s\"\nurl = \"host=h\"",
+            "1:1: finish: mode is off, but there is relations",
         ),
     ] {
         let error = parse(text).unwrap_err();

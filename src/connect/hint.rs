@@ -13,6 +13,8 @@ pub(super) fn hint(code: &str, message: &str, user: &str) -> Option<String> {
         "42P05" | "26000" => PREPARED,
         "25P01" => STATEMENT_MODE,
         "25P03" => IDLE,
+        "53100" => DISK_FULL,
+        "53400" if message.contains("temp_file_limit") => TEMPORARY_FILES,
         "55P03" => LOCKED,
         "40001" if message.contains("recovery") => STANDBY,
         _ => return None,
@@ -31,6 +33,12 @@ const PREPARED: &str = "a pooler that mixes up the prepared statements of its cl
      between here and the server; merganser prepares none under a name";
 const IDLE: &str = "idle_in_transaction_session_timeout of the role or the server ended a \
      transaction that waited for other shards: set it to \"0\" in [session.settings]";
+const DISK_FULL: &str = "make room on the server, or let the query ask for less there; what it wrote is \
+     gone with its transaction. Rows of other steps take disk where they are handed over as temporary \
+     tables: --finish-bytes bounds them";
+const TEMPORARY_FILES: &str = "sorts and joins of the query take more disk than temp_file_limit of the \
+     role or the server allows: have it raised, ask for less, or let sorts use more memory: work_mem in \
+     [session.settings]";
 const LOCKED: &str = "another session holds a lock on what the query reads, such as ALTER TABLE \
      takes: wait for its end; lock_timeout, in [session] or on the server, sets how long the query \
      waits";
@@ -108,6 +116,7 @@ mod tests {
             assert!(hint(code, "m", "u").unwrap().contains("pooler"), "{code}");
         }
         assert!(hint("55P03", "m", "u").unwrap().contains("lock_timeout"));
+        assert!(hint("53100", "m", "u").unwrap().contains("--finish-bytes"));
         assert_eq!(hint("42P01", "m", "u"), None);
     }
 }

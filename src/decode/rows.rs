@@ -55,9 +55,11 @@ impl RowBytes {
             return;
         };
         for (first, last) in first.iter().zip(last) {
-            let start = first.offset as usize - BEFORE_FIRST_FIELD;
+            let start = (first.offset as usize).saturating_sub(BEFORE_FIRST_FIELD);
             let end = last.offset as usize + usize::try_from(last.len).unwrap_or(0);
-            self.bytes.extend_from_slice(&data[start..end]);
+            // The scanner only makes ranges inside its data.
+            let row = data.get(start..end).unwrap_or_default();
+            self.bytes.extend_from_slice(row);
             // A batch is far shorter than 2 GiB.
             self.offsets.push(self.bytes.len() as i32);
         }
@@ -68,5 +70,79 @@ impl RowBytes {
         let rows = std::mem::take(self);
         let offsets = OffsetBuffer::new(ScalarBuffer::from(rows.offsets));
         Arc::new(BinaryArray::new(offsets, rows.bytes.into(), None))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::DecoderBuilder;
+    use crate::types::Column;
+
+    /// A row of these fields.
+    fn row(fields: &[Option<&[u8]>]) -> Vec<u8> {
+        let count = i16::try_from(fields.len()).unwrap();
+        let mut bytes = count.to_be_bytes().to_vec();
+        for field in fields {
+            let length = field.map_or(-1, |field| i32::try_from(field.len()).unwrap());
+            bytes.extend(length.to_be_bytes());
+            bytes.extend(field.unwrap_or_default());
+        }
+        bytes
+    }
+
+    #[test]
+    fn rows_are_passed_on_as_they_came_in_pieces_of_any_size() {
+        let rows = [
+            row(&[Some(b"abc"), None]),
+            row(&[None, None]),
+            row(&[Some(b""), Some(&[7; 300])]),
+        ];
+        let data = [COPY_HEADER, &rows.concat(), COPY_TRAILER].concat();
+        let columns = ["a", "b"].map(|name| Column::new(name, "text".parse().unwrap()));
+        for size in [1, 2, 7, 1000] {
+            let mut decoder = DecoderBuilder::new(columns.to_vec())
+                .with_batch_rows(2)
+                .build_undecoded();
+            let mut found = Vec::new();
+            let mut counts = Vec::new();
+            let mut take = |batch: Option<RecordBatch>| {
+                let Some(batch) = batch else { return };
+                assert_eq!(batch.schema(), undecoded_schema());
+                found.extend_from_slice(undecoded_bytes(&batch).unwrap());
+                counts.push(batch.num_rows());
+                // A part of a batch is a part of its rows.
+                if batch.num_rows() == 2 {
+                    let second = batch.slice(1, 1);
+                    assert_eq!(undecoded_bytes(&second), Some(&*rows[1]));
+                }
+            };
+            for piece in data.chunks(size) {
+                let mut taken = 0;
+                while taken < piece.len() {
+                    taken += decoder.decode(&piece[taken..]).unwrap();
+                    if taken < piece.len() {
+                        take(decoder.flush().unwrap());
+                    }
+                }
+            }
+            assert_eq!(decoder.rows(), 3);
+            take(decoder.finish().unwrap());
+            assert_eq!(found, rows.concat(), "pieces of {size}");
+            assert_eq!(counts.iter().sum::<usize>(), 3);
+        }
+    }
+
+    #[test]
+    fn damaged_rows_are_not_passed_on() {
+        let columns = vec![Column::new("a", "text".parse().unwrap())];
+        let data = [COPY_HEADER, &row(&[None, None])].concat();
+        let mut decoder = DecoderBuilder::new(columns.clone()).build_undecoded();
+        assert!(decoder.decode(&data).is_err());
+        let cut = [COPY_HEADER, &row(&[Some(b"abc")])].concat();
+        let mut decoder = DecoderBuilder::new(columns).build_undecoded();
+        decoder.decode(&cut).unwrap();
+        // There is no trailer.
+        assert!(decoder.finish().is_err());
     }
 }

@@ -35,11 +35,11 @@ pub(crate) enum Relation {
 }
 
 impl Relation {
-    /// How many rows stand in the text of a step that reads this.
-    pub(crate) fn rows_in_text(&self) -> u64 {
+    /// How many there are.
+    pub(crate) fn rows(&self) -> u64 {
         match self {
             Self::Text(relation) => relation.rows(),
-            Self::Temporary(_) => 0,
+            Self::Temporary(relation) => relation.rows(),
         }
     }
 

@@ -32,6 +32,7 @@ pub(crate) struct TemporaryRelation {
     table: String,
     columns: Vec<RelationColumn>,
     content: Content,
+    rows: u64,
 }
 
 /// In which form rows are put into the table.
@@ -62,12 +63,23 @@ impl TemporaryRelation {
             table: format!("pg_temp.{table}"),
             columns: RelationColumn::all(name, columns, types)?,
             content,
+            rows: 0,
         })
     }
 
     /// What SQL calls the rows.
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// How many rows are there.
+    pub(crate) fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// So many rows have been put into the table.
+    pub(crate) fn count(&mut self, rows: u64) {
+        self.rows += rows;
     }
 
     /// Makes the table. Made of a query, its columns declare nothing but type, modifier and collation.

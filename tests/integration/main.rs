@@ -29,6 +29,8 @@ mod public_api;
 mod sessions;
 #[cfg(feature = "datafusion")]
 mod tables;
+#[cfg(feature = "datafusion")]
+mod temporary;
 mod texts;
 mod type_values;
 mod types;

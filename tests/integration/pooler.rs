@@ -221,6 +221,40 @@ async fn a_pool_in_transaction_mode_answers_and_is_left_as_it_was() {
     }
 }
 
+/// In one transaction, which is one server connection: also the COPY that puts rows into a table.
+#[cfg(feature = "datafusion")]
+#[tokio::test(flavor = "multi_thread")]
+async fn temporary_tables_are_gone_from_a_pool_in_transaction_mode() {
+    use merganser::config::FinishRelations;
+
+    let Some(names) = databases() else { return };
+    let Some(pooler) = Pooler::start("transaction", 1) else {
+        return;
+    };
+    let cluster = Cluster::builder(topology(&pooler.urls(&names)))
+        .with_connections_per_shard(1)
+        .build()
+        .unwrap();
+    for sql in [
+        "select percentile_disc(0.5) within group (order by id)::int8 from people",
+        "select count(*) over () from people order by moods limit 1",
+    ] {
+        for _ in 0..4 {
+            let query = cluster
+                .query(sql)
+                .with_finish_relations(FinishRelations::Temporary);
+            let plan = query.clone().plan().await.unwrap().to_string();
+            assert!(plan.contains("temporary table"), "{plan}");
+            assert!(number(&query.collect().await.unwrap()) >= 5, "{sql}");
+            assert_eq!(prepared(&cluster).await, 0, "{sql}");
+            let sql = "select count(*) from pg_class where relpersistence = 't'";
+            for count in cluster.fan_out(sql).collect().await.unwrap() {
+                assert_eq!(number(&[count]), 0);
+            }
+        }
+    }
+}
+
 /// Leaves a prepared statement behind in a server connection of the pool.
 async fn prepare(url: &str, name: &str) {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();

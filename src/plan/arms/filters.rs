@@ -1,9 +1,9 @@
 //! Which rows of a table a query can need.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Select, SelectItem, SetExpr, TableFactor, TableWithJoins,
+    BinaryOperator, Expr, Select, SelectItem, SetExpr, TableFactor, TableWithJoins,
 };
 
 use super::Planner;
@@ -31,7 +31,7 @@ impl Planner<'_> {
 
     /// That rows of the replicated tables of outer queries match a block, for whose sake it runs:
     /// `conditions` are those that connect it with them, `own` its own items of FROM.
-    pub(super) fn outer_match(&self, own: &HashSet<String>, conditions: &[Expr]) -> Option<Expr> {
+    pub(super) fn outer_match(&self, own: &HashSet<String>, conditions: &[Expr]) -> Vec<Expr> {
         let mut inner = HashSet::new();
         let mut conditions = conditions.to_vec();
         for select in &self.outer {
@@ -42,14 +42,18 @@ impl Planner<'_> {
         self.matching(own, &inner, &conditions)
     }
 
-    /// `EXISTS (SELECT 1 FROM replicated tables WHERE conditions)`, if `conditions` connect `own` with
+    /// `EXISTS (SELECT 1 FROM replicated tables WHERE conditions)`, where `conditions` connect `own` with
     /// replicated tables of `inner` and leave out some rows of those.
+    ///
+    /// PostgreSQL joins all tables of one EXISTS before it looks at the rows outside: so there is one for
+    /// each group of tables that are joined by equality to each other. What connects groups in other ways
+    /// is left out: a row that meets all conditions meets these.
     fn matching(
         &self,
         own: &HashSet<String>,
         inner: &HashSet<String>,
         conditions: &[Expr],
-    ) -> Option<Expr> {
+    ) -> Vec<Expr> {
         let is_replicated = |name: &str| {
             let source = self.relations.get(name).map(|relation| &relation.source);
             matches!(source, Some(Source::Table(base)) if base.sharding.is_none())
@@ -65,31 +69,53 @@ impl Planner<'_> {
             .map(|expr| (expr, Names::beside_queries(expr).of_columns()))
             .filter(|(_, names)| !names.is_subset(own))
             .collect();
-        // Joined to it directly, or by way of others.
-        let mut linked = own.clone();
-        loop {
-            let before = linked.len();
-            for (_, names) in &others {
-                if names.len() > 1 && !names.is_disjoint(&linked) {
-                    linked.extend(names.iter().cloned());
-                }
-            }
-            if linked.len() == before {
-                break;
-            }
-        }
-        let used: Vec<_> = others
+        let equalities = others.iter().filter(|(expr, _)| is_equality(expr));
+        let tables = others.iter().flat_map(|(_, names)| names.difference(own));
+        let tables: BTreeSet<_> = tables.cloned().collect();
+        let mut groups: Vec<_> = tables
             .into_iter()
-            .filter(|(_, names)| names.is_subset(&linked))
+            .map(|table| BTreeSet::from([table]))
             .collect();
-        // Without a condition on the others alone, a match says little.
-        if !used.iter().any(|(_, names)| names.is_disjoint(own)) {
-            return None;
+        for (_, names) in equalities {
+            let mut group: BTreeSet<_> = names.difference(own).cloned().collect();
+            // With all that its tables are connected with already.
+            let (joined, apart) = groups
+                .into_iter()
+                .partition(|known: &BTreeSet<_>| !known.is_disjoint(&group));
+            groups = apart;
+            group.extend(Vec::into_iter(joined).flatten());
+            groups.push(group);
         }
-        let mut names: Vec<_> = linked.difference(own).collect();
-        names.sort();
+        groups.sort();
+        let matches = groups.iter().filter_map(|group| {
+            let is_within = |names: &HashSet<String>| {
+                let mut names = names.difference(own).peekable();
+                names.peek().is_some() && names.all(|name| group.contains(name))
+            };
+            let used: Vec<_> = others
+                .iter()
+                .filter(|(_, names)| is_within(names))
+                .collect();
+            let is_linked = used.iter().any(|(_, names)| !names.is_disjoint(own));
+            // Without a condition on the others alone, a match says little.
+            let is_limited = used.iter().any(|(_, names)| names.is_disjoint(own));
+            let used = used.into_iter().map(|(expr, _)| (*expr).clone());
+            match is_linked && is_limited {
+                true => self.exists(group, used),
+                false => None,
+            }
+        });
+        matches.collect()
+    }
+
+    /// `EXISTS (SELECT 1 FROM tables WHERE conditions)`.
+    fn exists(
+        &self,
+        tables: &BTreeSet<String>,
+        conditions: impl Iterator<Item = Expr>,
+    ) -> Option<Expr> {
         let mut from = Vec::new();
-        for name in names {
+        for name in tables {
             let Some(Source::Table(base)) = self.relations.get(name).map(|r| &r.source) else {
                 return None;
             };
@@ -100,7 +126,7 @@ impl Planner<'_> {
             from.push(build::item(build::table(base.object_name(), alias)));
         }
         let mut exists = build::select(vec![SelectItem::UnnamedExpr(build::number(1))], from);
-        exists.selection = rewrite::all_of(used.into_iter().map(|(expr, _)| expr.clone()));
+        exists.selection = rewrite::all_of(conditions);
         Some(Expr::Exists {
             subquery: Box::new(build::query(SetExpr::Select(Box::new(exists)))),
             negated: false,
@@ -128,6 +154,14 @@ impl Planner<'_> {
         });
         ok
     }
+}
+
+fn is_equality(expr: &Expr) -> bool {
+    let op = match rewrite::bare(expr) {
+        Expr::BinaryOp { op, .. } => op,
+        _ => return false,
+    };
+    *op == BinaryOperator::Eq
 }
 
 /// What holds for the rows that a SELECT takes from FROM.

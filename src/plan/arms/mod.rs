@@ -25,6 +25,7 @@ mod merge;
 mod once;
 mod outer;
 mod parts;
+mod repeated;
 mod replaced;
 mod rows;
 mod steps;
@@ -259,6 +260,7 @@ impl Planner<'_> {
             Finish::Server(_) => self.bring_replicated(&mut query)?,
             Finish::AnyShard => {}
         }
+        self.name_repeated(&mut query);
         let uses = self.uses(&query);
         Ok(self.push(Sql::of(&query), uses, Place::Finish, Merge::all(), columns))
     }
@@ -320,7 +322,7 @@ fn prefix(text: &str) -> String {
     let lower = text.to_ascii_lowercase();
     let mut prefix = "m".to_owned();
     let clashes = |prefix: &str| {
-        ["", "k", "a", "d", "c", "s", "j"].iter().any(|kind| {
+        ["", "k", "a", "d", "c", "s", "j", "w"].iter().any(|kind| {
             let start = match *kind {
                 "" => prefix.to_owned(),
                 kind => format!("{prefix}{kind}"),

@@ -1,8 +1,9 @@
 //! How PostgreSQL joins the rows of earlier steps: not in nested loops where they are many.
 //!
-//! Of rows that are written into a statement PostgreSQL knows how many there are, and nothing else.
-//! Behind a GROUP BY or a condition it takes them for one row, for which a nested loop is as good as any
-//! join; then thousands come, each with a loop over thousands. Hash and merge joins take time in
+//! Of rows that are written into a statement PostgreSQL knows how many there are, and nothing else; of
+//! those in a temporary table it knows the values too. But behind a GROUP BY or a condition it takes
+//! either for one row, for which a nested loop is as good as any join; then hundreds come, each with a
+//! loop over all rows of a table, or with an aggregation of its own. Hash and merge joins take time in
 //! proportion to what they join, and where neither will do PostgreSQL takes a nested loop all the
 //! same (`src/backend/optimizer/path/costsize.c`). It is only how the rows are found, and no answer
 //! depends on it.
@@ -12,9 +13,9 @@ use crate::error::Result;
 use crate::plan::{Place, Step};
 use crate::relation::Relation;
 
-/// Rows of which each may meet each other within a fraction of a second. So few are better looked up by
-/// index in a large table than joined to all of it.
-const FEW_ROWS: u64 = 1000;
+/// So few rows are better looked up by index in a large table than joined to all of it. More than these
+/// are not, if each may also mean a pass over that table.
+const FEW_ROWS: u64 = 100;
 
 /// What is turned off: also compiling, which the cost that PostgreSQL gives to a nested loop that it
 /// should not take would start.
@@ -33,7 +34,7 @@ impl Execution<'_> {
             .uses
             .iter()
             .filter_map(|used| self.relations.get(*used));
-        let rows: u64 = relations.flatten().map(Relation::rows_in_text).sum();
+        let rows: u64 = relations.flatten().map(Relation::rows).sum();
         let is_on_shards = matches!(step.place, Place::Shards(_));
         let reads_settings = || step.sql.to_string().to_lowercase().contains(READER);
         if is_on_shards || rows <= FEW_ROWS || reads_settings() {

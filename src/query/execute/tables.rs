@@ -60,7 +60,7 @@ impl Execution<'_> {
             true => Content::Text,
             false => Content::Undecoded,
         };
-        let relation = TemporaryRelation::try_new(&step.name, &step.columns, types, content)?;
+        let mut relation = TemporaryRelation::try_new(&step.name, &step.columns, types, content)?;
         self.create(server, &relation).await?;
         let sent = match content {
             Content::Text => self.sent(step, &first, columns, &[])?,
@@ -92,10 +92,11 @@ impl Execution<'_> {
             if with_own {
                 // Meanwhile the shards begin.
                 let begin = async { rows.next().await.transpose() };
-                ((), head) = try_join(self.insert(index, step, server, &relation), begin).await?;
+                ((), head) =
+                    try_join(self.insert(index, step, server, &mut relation), begin).await?;
             }
             if !servers.is_empty() {
-                self.copy(index, server, &relation, head, rows).await?;
+                self.copy(index, server, &mut relation, head, rows).await?;
             }
             self.take_back(returns).await?;
         }
@@ -118,7 +119,7 @@ impl Execution<'_> {
         let mut rows = self.merge(step, shards, sent, Rest::Read).await?;
         let types = merged_types(step, &shard_schema, described.types, &rows.schema())?;
         let content = Content::Text;
-        let relation = TemporaryRelation::try_new(&step.name, &step.columns, types, content)?;
+        let mut relation = TemporaryRelation::try_new(&step.name, &step.columns, types, content)?;
         let mut head = None;
         if let Merge::Aggregate { .. } = step.merge {
             // It has read all rows before it gives the first, and the server's own session, which may be
@@ -127,7 +128,7 @@ impl Execution<'_> {
             self.take_back(std::mem::take(&mut returns)).await?;
         }
         self.create(server, &relation).await?;
-        self.copy(index, server, &relation, head, rows).await?;
+        self.copy(index, server, &mut relation, head, rows).await?;
         self.take_back(returns).await?;
         Ok(relation)
     }
@@ -146,7 +147,7 @@ impl Execution<'_> {
         &mut self,
         index: usize,
         server: Server,
-        relation: &TemporaryRelation,
+        relation: &mut TemporaryRelation,
         head: Option<RecordBatch>,
         rows: QueryStream,
     ) -> Result<()> {
@@ -171,6 +172,7 @@ impl Execution<'_> {
         let taken = session.copy_in(&relation.copy_sql(), data).await;
         let taken = taken.map_err(cured)?;
         self.tables_budget = budget;
+        relation.count(taken);
         match taken == sent {
             true => Ok(()),
             false => Err(Error::new(
@@ -187,7 +189,7 @@ impl Execution<'_> {
         index: usize,
         step: &Step,
         server: Server,
-        relation: &TemporaryRelation,
+        relation: &mut TemporaryRelation,
     ) -> Result<()> {
         let mut query = String::new();
         self.write_query(step, true, &mut query)?;
@@ -210,6 +212,7 @@ impl Execution<'_> {
         counters.add(rows, bytes);
         counters.set(ShardState::Done);
         step_counters.add(rows, bytes);
+        relation.count(rows);
         self.tables_budget.take(relation.name(), rows, bytes)
     }
 }

@@ -4,7 +4,9 @@ use std::env;
 use std::sync::OnceLock;
 use std::thread;
 
-use merganser::config::{SessionSettings, Shard, TableKind};
+use merganser::config::{
+    ConnectionString, Finish, FinishRelations, SessionSettings, Shard, TableKind, TopologyBuilder,
+};
 use merganser::{Cluster, MergeMode, Topology};
 use merganser_local::Server;
 
@@ -91,6 +93,10 @@ impl Layout {
 
     /// The topology, as a user would write it.
     pub(super) fn topology(&self) -> Topology {
+        self.declared().build().expect("a topology")
+    }
+
+    fn declared(&self) -> TopologyBuilder {
         let mut builder = Topology::builder().with_session(session());
         for (number, url) in self.urls.iter().enumerate() {
             builder = builder.with_shard(Shard::new(&format!("s{number}"), url));
@@ -106,16 +112,38 @@ impl Layout {
         for name in REPLICATED {
             builder = builder.with_table(name, TableKind::Replicated);
         }
-        builder.build().expect("a topology")
+        builder
     }
 
     /// A cluster for one test: its connections belong to the test's runtime.
     pub(super) fn cluster(&self) -> Cluster {
-        Cluster::builder(self.topology())
-            .with_connections_per_shard(super::AT_ONCE)
-            .build()
-            .expect("a cluster")
+        connected(self.topology())
     }
+
+    /// A cluster whose queries finish there.
+    pub(super) fn cluster_finishing(&self, finishing: Finishing, databases: &Databases) -> Cluster {
+        let declared = self.declared();
+        let declared = match finishing {
+            Finishing::Texts => declared,
+            Finishing::Tables => declared.with_finish_relations(FinishRelations::Temporary),
+            Finishing::Apart => {
+                let url = ConnectionString::new(&databases.reversed);
+                declared.with_finish(Finish::Server(url))
+            }
+        };
+        connected(declared.build().expect("a topology"))
+    }
+}
+
+/// Where the last step of a query runs, and how it is handed rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Finishing {
+    /// On a shard, as SQL text.
+    Texts,
+    /// On a shard, in temporary tables.
+    Tables,
+    /// On a server whose types have other OIDs, in temporary tables.
+    Apart,
 }
 
 /// Each table, and how many copies of its rows this many shards hold.
@@ -245,8 +273,11 @@ fn single(url: &str) -> Cluster {
     let topology = Topology::builder()
         .with_session(session())
         .with_shard(Shard::new("oracle", url))
-        .build()
-        .expect("a topology");
+        .build();
+    connected(topology.expect("a topology"))
+}
+
+fn connected(topology: Topology) -> Cluster {
     Cluster::builder(topology)
         .with_connections_per_shard(super::AT_ONCE)
         .build()

@@ -30,17 +30,17 @@ async fn many_rows_are_not_joined_in_nested_loops() {
     let cluster = cluster(&databases);
     let query = cluster.query("");
     let on = "n,j,n2,j2\non,on,on,on\n";
-    assert_eq!(found(&query, 1000, "count(*)").await, on);
+    assert_eq!(found(&query, 100, "count(*)").await, on);
     let off_then_on = "n,j,n2,j2\noff,off,on,on\n";
-    assert_eq!(found(&query, 1001, "count(*)").await, off_then_on);
+    assert_eq!(found(&query, 101, "count(*)").await, off_then_on);
 
     // What asks for settings finds those of the server, and what the user sets stays.
     let reads = "count(*) || Current_Setting('enable_nestloop')";
-    assert_eq!(found(&query, 1001, reads).await, on);
+    assert_eq!(found(&query, 101, reads).await, on);
     let session = SessionSettings::default().with_setting("enable_nestloop", "on");
     let query = cluster.query("").with_session(session);
     assert_eq!(
-        found(&query, 1001, "count(*)").await,
+        found(&query, 101, "count(*)").await,
         "n,j,n2,j2\non,off,on,on\n"
     );
     assert_idle(&cluster, &databases).await;

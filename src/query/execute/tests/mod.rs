@@ -3,6 +3,7 @@
 mod answers;
 mod failures;
 mod joins;
+mod tables;
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +14,7 @@ use crate::Query;
 use crate::config::Topology;
 use crate::error::ErrorKind;
 use crate::export::{self, Destination, ExportOptions, Format, Progress};
-use crate::plan::{Arm, Exactness, SortKey, StepColumn};
+use crate::plan::{Arm, Exactness, SortKey, StepColumn, Surroundings};
 use crate::types::TypeOptions;
 use merganser_local::Server as LocalServer;
 
@@ -90,6 +91,15 @@ fn all() -> Place {
 
 /// Runs a plan as the answer to `user`, which shard 0 describes.
 async fn start(query: &Query, user: &str, steps: Vec<Step>) -> Result<QueryStream> {
+    start_in(query, user, steps, Surroundings::default()).await
+}
+
+async fn start_in(
+    query: &Query,
+    user: &str,
+    steps: Vec<Step>,
+    surroundings: Surroundings,
+) -> Result<QueryStream> {
     let request = &query.request;
     let mut held = Held {
         shard: 0,
@@ -113,7 +123,7 @@ async fn start(query: &Query, user: &str, steps: Vec<Step>) -> Result<QueryStrea
         arm: Arm::Gather,
         reasons: Vec::new(),
         decimals: false,
-        surroundings: Default::default(),
+        surroundings,
     };
     run(
         request,
