@@ -11,8 +11,8 @@ use crate::catalog::{
     type_key,
 };
 
-const DECLARE: &str =
-    "declare it IMMUTABLE if it reads no table, or write what it does into the query";
+const DECLARE: &str = "declare it IMMUTABLE, or STABLE if it is SQL or PL/pgSQL, where it reads no table; or \
+     write what it does into the query";
 const SAME: &str = "make it the same on all shards";
 const REFRESH: &str = "a function made after the first query is seen after `Cluster::refresh`";
 
@@ -126,7 +126,15 @@ impl<'a> Judge<'a> {
 
     fn own_afresh(&self, function: &Function) -> Verdict {
         let label = label(function);
-        if function.kind == FunctionKind::Normal && function.volatility != Volatility::Immutable {
+        // A STABLE one is held to its text, as an IMMUTABLE one is; without a text there is its word only.
+        let has_text = function.code.as_ref().is_some_and(|code| {
+            code.body.is_some() && ["sql", "plpgsql"].contains(&&*code.language)
+        });
+        let is_stable_text = function.volatility == Volatility::Stable && has_text;
+        if function.kind == FunctionKind::Normal
+            && function.volatility != Volatility::Immutable
+            && !is_stable_text
+        {
             let what = format!(
                 "{label}, which is not declared IMMUTABLE: it may read tables, of which one \
                  database has a part only"
