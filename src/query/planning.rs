@@ -22,6 +22,7 @@ use crate::types::{Column, TypeOptions};
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PlanOptions {
     pub(super) merge: MergeMode,
+    pub(super) system_catalogs: bool,
     pub(super) finish_rows: u64,
     pub(super) finish_bytes: u64,
     /// Whether merges may hold numbers as Arrow's decimals.
@@ -32,6 +33,7 @@ impl Default for PlanOptions {
     fn default() -> Self {
         Self {
             merge: MergeMode::default(),
+            system_catalogs: false,
             finish_rows: DEFAULT_FINISH_ROWS,
             finish_bytes: DEFAULT_FINISH_BYTES,
             decimals: true,
@@ -160,6 +162,7 @@ impl Work {
             topology,
             catalog: &self.catalog,
             merge: self.planning.merge,
+            system_catalogs: self.planning.system_catalogs,
             decimals: self.planning.decimals,
             types: &self.types,
             columns: &self.description.columns,

@@ -93,6 +93,10 @@ pub(crate) struct Planning {
     /// How the rows of the shards become one answer
     #[arg(long, value_enum, value_name = "HOW", help_heading = "Planning")]
     pub(crate) merge: Option<Merge>,
+    /// Let the first shard answer, of itself, what reads no table of users: version(), pg_catalog,
+    /// information_schema
+    #[arg(long, help_heading = "Planning")]
+    pub(crate) system_catalogs: bool,
     /// The most rows that all steps of a query may hand to another server [default: 1000000]
     #[arg(long, value_name = "N", value_parser = parse_rows, help_heading = "Planning")]
     pub(crate) finish_rows: Option<u64>,
@@ -134,7 +138,7 @@ pub(crate) struct Query {
     ///
     /// This is UNION ALL: each shard counts, sorts and limits only its own rows. Combine partial
     /// results with --merge-sql.
-    #[arg(long, conflicts_with_all = ["merge", "finish_rows", "finish_bytes", "analyze", "verify"])]
+    #[arg(long, conflicts_with_all = ["merge", "system_catalogs", "finish_rows", "finish_bytes", "analyze", "verify"])]
     pub(crate) fan_out: bool,
     /// Run this SQL, of Apache DataFusion, over the rows of all shards: a table named shards
     #[arg(long, value_name = "SQL", requires = "fan_out")]

@@ -54,7 +54,8 @@ impl Binder<'_> {
             if ["pg_catalog", "information_schema"].contains(&&*found.schema) {
                 return Err(refused(
                     format!("{whole}: each shard has its own catalog"),
-                    "ask each shard for its own: --fan-out",
+                    "read it in a statement without tables: the first shard answers with \
+                     --system-catalogs (Query::with_system_catalogs), each shard with --fan-out",
                 ));
             }
             return Err(refused(
