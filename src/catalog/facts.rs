@@ -162,6 +162,9 @@ pub(crate) struct ShardRelation {
     pub(crate) kind: char,
     /// Schema and name of the table that it is a partition of.
     pub(crate) parent: Option<(String, String)>,
+    /// Whether other tables inherit from it, partitions among them.
+    #[serde(default)]
+    pub(crate) has_children: bool,
     pub(crate) row_security: bool,
     /// The query of a view.
     pub(crate) definition: Option<String>,
@@ -253,7 +256,7 @@ pub(crate) struct Function {
     #[serde(default)]
     pub(crate) language: String,
     /// What it runs, with the defaults of its arguments behind; `None` unless it is declared
-    /// IMMUTABLE.
+    /// IMMUTABLE, or STABLE in `sql` or `plpgsql`.
     #[serde(default)]
     pub(crate) body: Option<String>,
     /// What an aggregate is made of.
@@ -340,6 +343,7 @@ pub(crate) mod fixture {
             name: name.to_owned(),
             kind: 'r',
             parent: None,
+            has_children: false,
             row_security: false,
             definition: None,
             columns: columns.to_vec(),

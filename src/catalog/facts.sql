@@ -241,6 +241,7 @@ SELECT json_build_object(
                 JOIN pg_class pc ON pc.oid = h.inhparent
                 JOIN pg_namespace pn ON pn.oid = pc.relnamespace
                 WHERE h.inhrelid = r.oid) END,
+            'has_children', EXISTS (SELECT FROM pg_inherits h WHERE h.inhparent = r.oid),
             'row_security', r.relrowsecurity,
             'definition', CASE WHEN r.relkind IN ('v', 'm') THEN pg_get_viewdef(r.oid) END,
             'columns', coalesce(co.columns, '[]'),
@@ -278,9 +279,10 @@ SELECT json_build_object(
             'least', f.pronargs - f.pronargdefaults,
             'most', CASE WHEN f.provariadic = 0 THEN f.pronargs END,
             'language', l.lanname,
-            -- What it runs, for those that claim to be a function of their arguments alone. A body in
-            -- standard SQL is kept parsed.
-            'body', CASE WHEN NOT f.is_member AND f.provolatile = 'i' AND f.prokind IN ('f', 'w') THEN
+            -- What it runs, for those that claim to be a function of their arguments alone, or of these
+            -- and of tables and settings. A body in standard SQL is kept parsed.
+            'body', CASE WHEN NOT f.is_member AND f.prokind IN ('f', 'w') AND (
+                f.provolatile = 'i' OR f.provolatile = 's' AND l.lanname IN ('sql', 'plpgsql')) THEN
                 CASE WHEN to_jsonb(f) ->> 'prosqlbody' IS NOT NULL THEN pg_get_functiondef(f.oid)
                      ELSE f.prosrc END
                 || coalesce(E'\n' || pg_get_expr(f.proargdefaults, 0), '') END,

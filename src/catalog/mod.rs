@@ -241,6 +241,8 @@ pub(crate) struct Relation {
     pub(crate) row_security: bool,
     /// Schema and name of the table that it is a partition of.
     pub(crate) parent: Option<(String, String)>,
+    /// Whether on any shard other tables inherit from it, partitions among them.
+    pub(crate) has_children: bool,
     /// How the shards differ on it.
     pub(crate) difference: Option<String>,
 }
@@ -535,6 +537,7 @@ mod tests {
             keys: Vec::new(),
             row_security: false,
             parent: None,
+            has_children: false,
             difference: None,
         }
     }

@@ -24,6 +24,7 @@ mod explain;
 mod from_item;
 mod functions;
 mod handed;
+mod home;
 mod instant;
 mod json;
 mod locality;
@@ -200,6 +201,8 @@ pub(crate) struct Question<'a> {
     pub(crate) topology: &'a Topology,
     pub(crate) catalog: &'a Catalog,
     pub(crate) merge: MergeMode,
+    /// Whether the first shard answers, of itself, what reads no table of users.
+    pub(crate) system_catalogs: bool,
     /// Whether merges may hold numbers as Arrow's decimals, which have no NaN and 76 digits.
     pub(crate) decimals: bool,
     /// How the columns of the answer are read.
@@ -237,6 +240,18 @@ impl From<Error> for Stop {
 }
 
 fn make(question: &Question<'_>) -> std::result::Result<Plan, Stop> {
+    let mut query = sql::parse(question.sql)?;
+    sql::prints_faithfully(question.sql, &query).map_err(|reason| {
+        refused(
+            format!("the planner cannot read the query exactly: {reason}"),
+            build::FAN_OUT_HINT,
+        )
+    })?;
+    if question.system_catalogs
+        && let Some(plan) = home::plan(question, &query)?
+    {
+        return Ok(plan);
+    }
     if let Some(difference) = question.catalog.difference() {
         return Err(refused(
             format!("the databases differ: {difference}"),
@@ -247,13 +262,6 @@ fn make(question: &Question<'_>) -> std::result::Result<Plan, Stop> {
     if let Some(refusal) = question.catalog.conditions().refusal() {
         return Err(refused(refusal.what.clone(), &refusal.hint).into());
     }
-    let mut query = sql::parse(question.sql)?;
-    sql::prints_faithfully(question.sql, &query).map_err(|reason| {
-        refused(
-            format!("the planner cannot read the query exactly: {reason}"),
-            build::FAN_OUT_HINT,
-        )
-    })?;
     let mut text = Some(question.sql);
     if pin(question, &mut query)? {
         text = None;

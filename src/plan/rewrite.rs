@@ -327,10 +327,26 @@ fn in_and(expr: Expr) -> Expr {
     }
 }
 
-/// The expression inside any parentheses.
+/// The expression inside any parentheses, and behind a word that says what it is for.
 pub(super) fn bare(expr: &Expr) -> &Expr {
     match expr {
-        Expr::Nested(inner) => bare(inner),
+        Expr::Nested(inner) | Expr::Prefixed { value: inner, .. } => bare(inner),
+        other => other,
+    }
+}
+
+/// What is behind the word in `BETWEEN SYMMETRIC x AND ..` and `f(VARIADIC x)`; else the same.
+pub(super) fn operand(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Prefixed { value, .. } => value,
+        other => other,
+    }
+}
+
+/// The same, to be changed.
+pub(super) fn operand_mut(expr: &mut Expr) -> &mut Expr {
+    match expr {
+        Expr::Prefixed { value, .. } => value,
         other => other,
     }
 }

@@ -25,6 +25,7 @@ fn work(sql: &str) -> usize {
             topology: &topology(),
             catalog: &catalog(),
             merge: MergeMode::Auto,
+            system_catalogs: false,
             decimals: false,
             types: &TypeOptions::default(),
             columns: &numbers(sql)?,

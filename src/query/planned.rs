@@ -57,6 +57,17 @@ impl Query {
         self
     }
 
+    /// Whether the first shard of the topology answers, of itself, what reads no table or view of users:
+    /// `SELECT version()`, `pg_catalog`, `information_schema`. Such statements are refused unless this is
+    /// set, because another shard may tell something else: other sizes, other OIDs, other settings.
+    ///
+    /// The statement runs as it is written. It may not name tables of users too, nor call functions
+    /// that read such tables or change something.
+    pub fn with_system_catalogs(mut self, read: bool) -> Self {
+        self.request.planning.system_catalogs = read;
+        self
+    }
+
     /// The most rows that the query may hand from one of its steps to another server, all steps
     /// together; [`DEFAULT_FINISH_ROWS`](crate::DEFAULT_FINISH_ROWS) unless set. More are an error of
     /// kind [`ErrorKind::Limit`](crate::ErrorKind::Limit).

@@ -25,6 +25,7 @@ use crate::types::{Column, TypeOptions};
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PlanOptions {
     pub(super) merge: MergeMode,
+    pub(super) system_catalogs: bool,
     pub(super) finish_rows: u64,
     /// `None`: what is usual for each form of relations.
     pub(super) finish_bytes: Option<u64>,
@@ -38,6 +39,7 @@ impl Default for PlanOptions {
     fn default() -> Self {
         Self {
             merge: MergeMode::default(),
+            system_catalogs: false,
             finish_rows: DEFAULT_FINISH_ROWS,
             finish_bytes: None,
             relations: None,
@@ -241,6 +243,7 @@ impl Work {
             topology,
             catalog: &self.catalog,
             merge: self.planning.merge,
+            system_catalogs: self.planning.system_catalogs,
             decimals: self.planning.decimals,
             types: &self.types,
             columns: &self.description.columns,

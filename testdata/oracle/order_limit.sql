@@ -257,3 +257,23 @@ select id from sale order by id limit null offset 0;
 select qty + 1 from sale order by id limit null;
 
 select distinct id from sale order by id offset 0;
+
+-- Copies in the order of a unique key have the same first rows everywhere.
+-- arm: union | ordered
+select s.id, c.name from sale s join (select id, name from customer order by id limit 20) c on c.id = s.customer_id order by s.id;
+
+-- arm: union | ordered
+select id from sale where customer_id in (select id from customer order by id desc offset 3 limit 20) order by id;
+
+-- arm: union | ordered
+select s.id, (select day from calendar order by day desc limit 1) from sale s where s.id < 20 order by 1;
+
+-- arm: union | ordered
+select s.id from sale s, (select x.a, x.b from region as x(a, b) order by b, a limit 3) r where r.a = s.id order by 1;
+
+-- Not in the order of one.
+select s.id, c.name from sale s join (select id, name from customer order by region_id, credit, id limit 20) c on c.id = s.customer_id order by s.id;
+
+select s.id from sale s, (select region_id from customer group by region_id order by region_id limit 3) r where r.region_id = s.id order by 1;
+
+select s.id from sale s, (select c.id from customer c, region r order by c.id, r.id limit 30) r where r.id = s.id order by 1;

@@ -59,8 +59,11 @@ select day from calendar where day in (select joined + 1400 from customer) limit
 -- arm: single
 select twice(id), slug(name) from region;
 
--- refused: not declared IMMUTABLE
+-- arm: single
 select id, tax(price) from product;
+
+-- refused: not declared IMMUTABLE
+select id, noisy(id) from product;
 
 -- arm: single
 select public.region.name, region.* from public.region;

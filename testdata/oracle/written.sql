@@ -154,3 +154,106 @@ select sale_id, count(*) from generate_series(1, 2) d cross join item full join 
 
 -- refused: a join by the names of columns of a function
 select * from generate_series(1, 2) as d cross join item join (select id as sale_id from sale) s using (sale_id) order by 1, 2, 3 limit 3;
+
+-- Joins whose condition comes behind another join.
+select s.id, i.line, p.name from sale s left join item i join product p on p.id = i.product_id on i.sale_id = s.id where s.id < 60 order by 1, 2, 3;
+
+select count(*), count(i.line), count(p.id) from sale s left join item i left join product p on p.id = i.product_id on i.sale_id = s.id;
+
+select c.id, s.id, i.line from customer c left join sale s join item i on i.sale_id = s.id on s.customer_id = c.id where c.id < 20 order by 1, 2, 3;
+
+select r.id, c.id, s.id from region r left join customer c full join sale s on s.customer_id = c.id on c.region_id = r.id order by 1, 2, 3;
+
+select count(*) from sale s join customer c cross join region r on c.id = s.customer_id and r.id = c.region_id;
+
+-- No table inherits from these.
+select count(*), sum(o.id) from only sale o join only (customer) c on c.id = o.customer_id;
+
+select id from only region order by id;
+
+select count(*) from sale *, region * r where r.id = sale.id;
+
+select id, qty between symmetric 9 and 2, qty not between symmetric 5 and 1 + 1, qty between asymmetric 9 and 2 from sale where id between symmetric 40 and 1 order by id;
+
+select count(*) from sale where day between symmetric '2024-06-30' and '2024-03-01';
+
+select count(*) from visit where started between symmetric 'today' and '2024-03-01';
+
+select id from customer where id between symmetric 30 and 25 and joined between symmetric 'tomorrow' and '2020-01-01' order by id;
+
+select status, concat_ws('-', variadic array[status::text, min(code), 'x']), format('%s/%s', variadic array_agg(id::text order by id)) from sale where id < 20 group by status order by 1, 2;
+
+select trim(from note), trim(both from note || ' '), trim(leading from ' ' || note), trim(trailing from note) from sale where id < 12 order by sale.id;
+
+select substring(note similar 'note #"[0-9]+#"' escape '#'), count(*) from sale where id < 40 group by 1 order by 1;
+
+select collation for (code), collation for (city), count(*) from sale group by 1, 2;
+
+select sum(qty) over (order by started range between '1 day'::interval preceding and '2 hours'::interval following exclude no others), n from visit, (select 1 as qty) q where started is not null order by n;
+
+select device, seq, count(*) over (partition by device order by taken range between '90 minutes'::text::interval preceding and current row) from reading order by device, seq;
+
+select status, kind, count(*), grouping(status, kind) from sale group by grouping sets (rollup (status, kind), grouping sets ((kind), ())) order by 4, 1, 2;
+
+select paid, status, sum(qty), grouping(paid, status) from sale group by grouping sets (cube (paid, status), ()) order by 4, 1, 2;
+
+select count(*) from sale where qty = any (values (1), (2), (5));
+
+select id, (values (1)), qty > all (values (3), (4)) from sale where id < 12 order by id;
+
+select count(*) from sale where status = some (values ('new'), ('paid')) and code <> all (values ('a'));
+
+select count(*) from customer where id = (values (5)) or region_id = any (values (2), (3));
+
+select count(*) from reading where doc @> any (array['{"k": 1}', '1.00']::jsonb[]);
+
+select device, count(*) from reading where 'y' operator(pg_catalog.>) all (tags) group by device order by device;
+
+select count(*) filter (where comp *= (1, 'x')::pair), count(*) filter (where comp *<> (1, 'x')::pair) from zoo;
+
+select id from sale where id operator(pg_catalog.<=) 3 and id operator(pg_catalog.<>) all (select 1) order by id;
+
+select top, format('%s', top), sort from (select id as top, qty as sort from sale) as sample where top < 9 order by top;
+
+select pivot.id minus from sale pivot join item qualify on qualify.sale_id = pivot.id where pivot.id < 9 order by 1;
+
+select interval(0) '1.6 sec' + span, name 'x', pg_lsn '0/16' > '0/1' from visit where n < 9 order by n;
+
+select x, y from json_to_record('{"x": 1, "y": "a"}') as (x int, y text);
+
+select s.id, json_to_recordset.a from sale s, json_to_recordset('[{"a": 1}, {"a": 2}]') as (a int) where s.id = json_to_recordset.a order by 1;
+
+select count(*) from sale, position('b' in 'abc') as p where sale.id = p;
+
+-- All fields of a row.
+select (c).* from customer c where id < 9 order by id;
+
+select (s).* from sale s where s.id < 9 order by s.id;
+
+select ((s)).*, (s).id from sale s where s.id between 4 and 6 order by s.id;
+
+select k, (comp).* from zoo where k < 9 order by k;
+
+select (comp).*, (comps)[1].* from zoo where k < 9 order by k;
+
+select count(*) from (select (comp).* from zoo) x where x = x;
+
+select (c).* from (select comp as c, count(*) from zoo group by comp) x order by 1, 2;
+
+select distinct (comp).* from zoo order by 1, 2;
+
+select (comp).* from zoo union select 1, 'x' order by 1, 2;
+
+select (s).* from (select id, qty from sale) s where id < 9 order by id;
+
+select (json_populate_record(null::pair, '{"x": 1, "y": "a"}')).*, id from region order by id;
+
+-- refused: all fields of a row
+select k from zoo where row((comp).*) = row(1, 'x');
+
+-- DISTINCT FROM is no FROM.
+select id, qty is distinct from id * qty, id * qty, position('n' in note) from sale where note is distinct from 'x' and id < 9 order by id;
+
+select count(*) from sale s join item i join product p on p.id is not distinct from i.product_id on i.sale_id = s.id and s.qty is distinct from i.quantity * p.id;
+
+select s.id from sale s join item i on i.sale_id = s.id and i.line is distinct from s.qty * 2, region r where r.id = s.id order by 1;

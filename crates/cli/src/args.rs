@@ -93,6 +93,10 @@ pub(crate) struct Planning {
     /// How the rows of the shards become one answer
     #[arg(long, value_enum, value_name = "HOW", help_heading = "Planning")]
     pub(crate) merge: Option<Merge>,
+    /// Let the first shard answer, of itself, what reads no table of users: version(), pg_catalog,
+    /// information_schema
+    #[arg(long, help_heading = "Planning")]
+    pub(crate) system_catalogs: bool,
     /// How the server that finishes is handed rows [default: as the topology file says; else temporary
     /// for a server of its own, text for a shard]
     #[arg(long, value_enum, value_name = "FORM", help_heading = "Planning")]
@@ -139,7 +143,7 @@ pub(crate) struct Query {
     ///
     /// This is UNION ALL: each shard counts, sorts and limits only its own rows. Combine partial
     /// results with --merge-sql.
-    #[arg(long, conflicts_with_all = ["merge", "finish_relations", "finish_rows", "finish_bytes", "analyze", "verify"])]
+    #[arg(long, conflicts_with_all = ["merge", "system_catalogs", "finish_relations", "finish_rows", "finish_bytes", "analyze", "verify"])]
     pub(crate) fan_out: bool,
     /// Run this SQL, of Apache DataFusion, over the rows of all shards: a table named shards
     #[arg(long, value_name = "SQL", requires = "fan_out")]

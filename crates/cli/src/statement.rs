@@ -52,7 +52,9 @@ pub(crate) fn check_tables(topology: &Topology) -> Result<(), Error> {
 /// The query as if one database held all rows.
 #[cfg(feature = "datafusion")]
 pub(crate) fn planned(cluster: &Cluster, sql: String, args: &Planning) -> Query {
-    let mut query = cluster.query(sql);
+    let mut query = cluster
+        .query(sql)
+        .with_system_catalogs(args.system_catalogs);
     if let Some(merge) = args.merge {
         query = query.with_merge(match merge {
             args::Merge::Auto => merganser::MergeMode::Auto,

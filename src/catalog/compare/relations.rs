@@ -52,6 +52,7 @@ impl Comparison<'_> {
             keys: Vec::new(),
             row_security: false,
             parent: None,
+            has_children: false,
             difference: None,
         }));
         relations
@@ -133,6 +134,7 @@ fn merge_relation<'a>(
         columns,
         row_security: present.iter().any(|it| it.row_security),
         parent: present.iter().find_map(|it| it.parent.clone()),
+        has_children: present.iter().any(|it| it.has_children),
         difference: None,
     })
 }

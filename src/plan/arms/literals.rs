@@ -191,16 +191,27 @@ fn select_of(leaf: &SetExpr) -> Option<&Select> {
     }
 }
 
-/// Whether a column of a side that is no set operation is a literal without a type. What the side
-/// sorts or groups by is text already (`addTargetToSortList` in `src/backend/parser/parse_clause.c`).
 /// Whether a column is a literal without a type under COLLATE: PostgreSQL gives it the type of the
 /// other side nevertheless (`transformCollateClause` in `src/backend/parser/parse_expr.c`).
 fn collated_literal(leaf: &SetExpr, index: usize) -> bool {
-    let item = select_of(leaf).and_then(|select| select.projection.get(index));
-    let mut expr = match item.and_then(item_expr) {
-        Some(expr) => bare(expr),
-        None => return false,
+    let Some(select) = select_of(leaf) else {
+        return false;
     };
+    // Where `*` could not be spelled out, it may be any that is behind.
+    let items = match select
+        .projection
+        .iter()
+        .position(|item| item_expr(item).is_none())
+    {
+        Some(unknown) if unknown <= index => select.projection.get(unknown..),
+        _ => select.projection.get(index..=index),
+    };
+    let mut exprs = items.into_iter().flatten().filter_map(item_expr);
+    exprs.any(is_collated_literal)
+}
+
+fn is_collated_literal(expr: &Expr) -> bool {
+    let mut expr = bare(expr);
     let mut is_collated = false;
     while let Expr::Collate { expr: inner, .. } = expr {
         is_collated = true;
@@ -211,6 +222,8 @@ fn collated_literal(leaf: &SetExpr, index: usize) -> bool {
     is_collated && is_untyped
 }
 
+/// Whether a column of a side that is no set operation is a literal without a type. What the side
+/// sorts or groups by is text already (`addTargetToSortList` in `src/backend/parser/parse_clause.c`).
 fn untyped_item(leaf: &SetExpr, index: usize) -> bool {
     let Some(select) = select_of(leaf) else {
         return false;

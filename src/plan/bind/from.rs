@@ -1,11 +1,13 @@
 //! Items of FROM: tables, queries and functions.
 
 use datafusion::sql::sqlparser::ast::{
-    ObjectName, ObjectNamePart, Query, SelectItem, SetExpr, TableAlias, TableFactor, VisitMut,
+    Expr, FunctionArg, FunctionArgExpr, ObjectName, ObjectNamePart, Query, SelectItem, SetExpr,
+    TableAlias, TableFactor, VisitMut,
 };
 
 use super::Binder;
 use super::scope::{Columns, Visible};
+use crate::catalog::RelationKind;
 use crate::error::Result;
 use crate::plan::build::FAN_OUT_HINT;
 use crate::plan::from_item::{FromColumn, Source};
@@ -32,12 +34,8 @@ impl Binder<'_> {
             TableFactor::Table { name, .. } | TableFactor::Function { name, .. }
                 if is_only(name) =>
             {
-                Err(refused(
-                    "FROM ONLY, which leaves out the rows of tables that inherit from a table"
-                        .to_owned(),
-                    "leave ONLY out where no table inherits from this one; --fan-out \
-                     (Cluster::fan_out) sends the text to every shard as it is",
-                ))
+                self.only(factor)?;
+                self.factor(factor)
             }
             TableFactor::Table {
                 sample: Some(_), ..
@@ -92,6 +90,38 @@ impl Binder<'_> {
             } => self.call("unnest", &[], array_exprs, alias),
             TableFactor::TableFunction { alias, expr } => self.call("function", &[], expr, alias),
             _ => Err(refused("this item of FROM".to_owned(), FAN_OUT_HINT)),
+        }
+    }
+
+    /// `ONLY (t)`, which the parser takes for a call: the same as `t` where nothing inherits from it.
+    fn only(&self, factor: &mut TableFactor) -> Result<()> {
+        let name = match factor {
+            TableFactor::Table {
+                args: Some(args), ..
+            } => only_argument(&args.args),
+            _ => None,
+        };
+        let found = name.as_ref().and_then(|name| match &parts(name)[..] {
+            [table] if self.ctes.iter().all(|cte| cte.name != *table) => {
+                self.catalog.relation(None, table)
+            }
+            [schema, table] => self.catalog.relation(Some(schema), table),
+            _ => None,
+        });
+        let is_alone =
+            found.is_some_and(|found| found.kind == RelationKind::Table && !found.has_children);
+        match (factor, name) {
+            (TableFactor::Table { name, args, .. }, Some(table)) if is_alone => {
+                *name = table;
+                *args = None;
+                Ok(())
+            }
+            _ => Err(refused(
+                "FROM ONLY, which leaves out the rows of tables that inherit from a table"
+                    .to_owned(),
+                "name the tables that inherit one by one, with UNION ALL; --fan-out \
+                 (Cluster::fan_out) sends the text to every shard as it is",
+            )),
         }
     }
 
@@ -220,6 +250,21 @@ fn output_columns(name: &ObjectName, with_ordinality: bool) -> &'static [&'stati
         },
         _ => &[],
     }
+}
+
+/// The table of `ONLY (t)`.
+fn only_argument(args: &[FunctionArg]) -> Option<ObjectName> {
+    let [FunctionArg::Unnamed(FunctionArgExpr::Expr(expr))] = args else {
+        return None;
+    };
+    let parts = match expr {
+        Expr::Identifier(name) => vec![name.clone()],
+        Expr::CompoundIdentifier(names) => names.clone(),
+        _ => return None,
+    };
+    Some(ObjectName(
+        parts.into_iter().map(ObjectNamePart::Identifier).collect(),
+    ))
 }
 
 /// Whether a name is the keyword `ONLY`, which the parser takes for a table or a function. `t` in

@@ -138,6 +138,13 @@ impl Binder<'_> {
                         )),
                     }
                 }
+                SelectItemQualifiedWildcardKind::Expr(row) if self.row_of(&row)?.is_some() => {
+                    let name = self.row_of(&row)?.unwrap_or_default();
+                    let kind = SelectItemQualifiedWildcardKind::ObjectName(ObjectName(vec![
+                        ObjectNamePart::Identifier(ident(&name)),
+                    ]));
+                    self.select_item(SelectItem::QualifiedWildcard(kind, options), into)?;
+                }
                 SelectItemQualifiedWildcardKind::Expr(mut expr) => {
                     self.expression(&mut expr)?;
                     into.push(SelectItem::QualifiedWildcard(
@@ -173,6 +180,23 @@ impl Binder<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The relation whose row `(name)` is; `None` where it is a column, or anything else.
+    fn row_of(&self, row: &Expr) -> Result<Option<String>> {
+        let Expr::Identifier(name) = rewrite::bare(row) else {
+            return Ok(None);
+        };
+        let name = folded(name);
+        for depth in 0..self.scopes.len() {
+            if self.in_scope(depth, &name)?.is_some() {
+                return Ok(None);
+            }
+        }
+        let found = self.relation(std::slice::from_ref(&name));
+        Ok(found
+            .filter(|visible| !self.values.contains_key(&visible.alias))
+            .map(|_| name))
     }
 
     /// What `*` or `alias.*` stands for; `None` where a relation's columns are not known.

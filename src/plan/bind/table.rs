@@ -42,7 +42,7 @@ impl Binder<'_> {
             .iter()
             .flat_map(|alias| alias.columns.iter().map(|c| c.name.clone()))
             .collect();
-        let declared = self.declared(&found.schema, &found.name, schema);
+        let declared = self.declared_or_parent(found, schema);
         if declared.is_none() {
             if let RelationKind::View { definition } = &found.kind {
                 self.check_rights(found)?;
@@ -54,7 +54,8 @@ impl Binder<'_> {
             if ["pg_catalog", "information_schema"].contains(&&*found.schema) {
                 return Err(refused(
                     format!("{whole}: each shard has its own catalog"),
-                    "ask each shard for its own: --fan-out",
+                    "read it in a statement without tables: the first shard answers with \
+                     --system-catalogs (Query::with_system_catalogs), each shard with --fan-out",
                 ));
             }
             return Err(refused(
@@ -125,6 +126,26 @@ impl Binder<'_> {
             name: (found.schema.clone(), found.name.clone()),
             sharding,
         }
+    }
+
+    /// What the topology says of a table, or of the table that it is a partition of: its rows are
+    /// rows of that table.
+    fn declared_or_parent(
+        &self,
+        found: &catalog::Relation,
+        written: Option<&str>,
+    ) -> Option<&Table> {
+        if let Some(table) = self.declared(&found.schema, &found.name, written) {
+            return Some(table);
+        }
+        let mut parent = found.parent.as_ref();
+        while let Some((schema, name)) = parent {
+            if let Some(table) = self.declaration(schema, name) {
+                return Some(table);
+            }
+            parent = self.catalog.relation(Some(schema), name)?.parent.as_ref();
+        }
+        None
     }
 
     /// What the topology says of a table.

@@ -45,6 +45,10 @@ pub(in crate::plan) fn catalog() -> Catalog {
         .with_relation(relation("t", RelationKind::Table, &columns))
         .with_relation(relation("r", RelationKind::Table, &columns))
         .with_relation(relation("v", view, &columns[..1]))
+        .with_relation(Facts {
+            has_children: true,
+            ..relation("parent", RelationKind::Table, &columns)
+        })
         .with_function(aggregate("max", (1, Some(1))))
         .with_function(aggregate("count", (0, Some(1))))
         .with_function(aggregate("sum", (1, Some(1))))
@@ -89,6 +93,7 @@ fn relation(name: &str, kind: RelationKind, columns: &[(&str, &str)]) -> Facts {
         keys: Vec::new(),
         row_security: false,
         parent: None,
+        has_children: false,
         difference: None,
     }
 }
@@ -109,16 +114,31 @@ fn printed(sql: &str) -> Result<String> {
 }
 
 #[test]
-fn only_is_no_table() {
+fn only_means_something_where_a_table_has_children() {
+    for (sql, expected) in [
+        ("select k from only t", "SELECT t.k FROM t"),
+        (
+            "select x.k from ONLY (public.t) x",
+            "SELECT x.k FROM public.t x",
+        ),
+        (
+            "select 1 from r join only t on true",
+            "SELECT 1 FROM r JOIN t ON true",
+        ),
+    ] {
+        assert_eq!(printed(sql).unwrap(), expected, "{sql}");
+    }
     for sql in [
-        "select * from only t",
-        "select * from ONLY (t)",
-        "select * from only (public.t)",
-        "select 1 from r, only t",
-        "select count(*) from r join only t on true",
-        "select * from (select k from only t) x",
-        "with c as (select * from only t) select * from c",
-        "select 1 where exists (select from only t)",
+        "select * from only parent",
+        "select * from ONLY (parent)",
+        "select * from only (public.parent)",
+        "select 1 from r, only parent",
+        "select count(*) from r join only parent on true",
+        "select * from (select k from only parent) x",
+        "with c as (select * from only parent) select * from c",
+        "with t as (select 1) select * from only t",
+        "select 1 where exists (select from only parent)",
+        "select * from only v",
     ] {
         let error = printed(sql).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported, "{sql}");

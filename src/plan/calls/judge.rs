@@ -11,14 +11,16 @@ use crate::catalog::{
     type_key,
 };
 
-const DECLARE: &str =
-    "declare it IMMUTABLE if it reads no table, or write what it does into the query";
+const DECLARE: &str = "declare it IMMUTABLE, or STABLE if it is SQL or PL/pgSQL, where it reads no table; or \
+     write what it does into the query";
 const SAME: &str = "make it the same on all shards";
 const REFRESH: &str = "a function made after the first query is seen after `Cluster::refresh`";
 
 /// Judges what the catalog has, and remembers.
 pub(in crate::plan) struct Judge<'a> {
     pub(super) catalog: &'a Catalog,
+    /// Whether a statement may call what tells of the server, and changes nothing.
+    at_home: bool,
     /// What is being judged counts as harmless meanwhile: a function may call itself.
     functions: RefCell<HashMap<(String, String, String), Verdict>>,
     types: RefCell<HashMap<String, Verdict>>,
@@ -28,8 +30,17 @@ impl<'a> Judge<'a> {
     pub(in crate::plan) fn new(catalog: &'a Catalog) -> Self {
         Self {
             catalog,
+            at_home: false,
             functions: RefCell::default(),
             types: RefCell::default(),
+        }
+    }
+
+    /// Of a statement that one shard runs as it is.
+    pub(super) fn at_home(catalog: &'a Catalog) -> Self {
+        Self {
+            at_home: true,
+            ..Self::new(catalog)
         }
     }
 
@@ -48,6 +59,10 @@ impl<'a> Judge<'a> {
         for function in fitting {
             match self.function(function) {
                 Ok(Class::Plain | Class::Clock | Class::Chance) => {}
+                Ok(Class::Server | Class::Unknown)
+                    if self.at_home
+                        && function.origin == Origin::System
+                        && system::only_tells(name, function.volatility) => {}
                 Ok(class) => return Err(why(name, class)),
                 Err(why) => return Err(why),
             }
@@ -126,7 +141,15 @@ impl<'a> Judge<'a> {
 
     fn own_afresh(&self, function: &Function) -> Verdict {
         let label = label(function);
-        if function.kind == FunctionKind::Normal && function.volatility != Volatility::Immutable {
+        // A STABLE one is held to its text, as an IMMUTABLE one is; without a text there is its word only.
+        let has_text = function.code.as_ref().is_some_and(|code| {
+            code.body.is_some() && ["sql", "plpgsql"].contains(&&*code.language)
+        });
+        let is_stable_text = function.volatility == Volatility::Stable && has_text;
+        if function.kind == FunctionKind::Normal
+            && function.volatility != Volatility::Immutable
+            && !is_stable_text
+        {
             let what = format!(
                 "{label}, which is not declared IMMUTABLE: it may read tables, of which one \
                  database has a part only"

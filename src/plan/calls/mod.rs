@@ -24,9 +24,9 @@
 //!
 //! | a function | may be called if |
 //! |---|---|
-//! | of PostgreSQL | IMMUTABLE, or on a list of [`system`]; never, if it reads tables or tells of the server |
+//! | of PostgreSQL | IMMUTABLE, or on a list of [`system`]; never, if it reads tables or tells of the server, unless one server is asked of itself (`home`) |
 //! | of an extension | likewise |
-//! | of users | declared IMMUTABLE, the same on all shards, and its code is harmless |
+//! | of users | declared IMMUTABLE, or STABLE in `sql` or `plpgsql`; the same on all shards; and its code is harmless |
 //! | .. in `sql`, `plpgsql` | no word of it reads a table, runs a text, reads the clock, or calls what may not be called |
 //! | .. in `c` | always: a superuser has declared it so |
 //! | .. in `plperl`, `plpython3u`, `pltcl`, `plv8` | its text names no way to ask the database or to run a text |
@@ -39,4 +39,4 @@ pub(super) mod system;
 mod text;
 mod verdict;
 
-pub(super) use self::statement::check;
+pub(super) use self::statement::{check, check_home};

@@ -12,7 +12,7 @@ use super::judge::Judge;
 use super::objects::{self, is_oid, number_of_object, written};
 use super::system;
 use super::verdict::{ASK, Judges, Verdict, Why};
-use crate::catalog::{Catalog, type_key};
+use crate::catalog::{Catalog, Origin, type_key};
 use crate::config::{Finish, PINNED, Topology};
 use crate::error::Result;
 use crate::plan::from_item::{Base, FromColumn, FromItem, Source};
@@ -37,13 +37,9 @@ pub(in crate::plan) fn check(
         topology,
         catalog,
         relations,
+        at_home: false,
     };
-    let verdict = calls.judge.casts_of_anything();
-    let verdict = verdict.and_then(|()| objects::check(query));
-    let verdict = verdict.and_then(|()| match query.visit(&mut calls) {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(why) => Err(why),
-    });
+    let verdict = objects::check(query).and_then(|()| calls.whole(query));
     verdict.map_err(|why| {
         let why = match view {
             Some(view) => why.within(&format!("the view {view}")),
@@ -53,11 +49,35 @@ pub(in crate::plan) fn check(
     })
 }
 
+/// Refuses a query that is to run as it is on one shard, which it tells of, but calls what reads tables
+/// of users or changes something.
+///
+/// # Errors
+/// As [`check`].
+pub(in crate::plan) fn check_home(
+    query: &Query,
+    topology: &Topology,
+    catalog: &Catalog,
+) -> Result<()> {
+    let mut calls = Calls {
+        judge: Judge::at_home(catalog),
+        topology,
+        catalog,
+        relations: &HashMap::new(),
+        at_home: true,
+    };
+    calls
+        .whole(query)
+        .map_err(|why| refused(why.what, why.hint))
+}
+
 struct Calls<'a> {
     judge: Judge<'a>,
     topology: &'a Topology,
     catalog: &'a Catalog,
     relations: &'a HashMap<String, FromItem>,
+    /// Whether one shard runs it as it is, so that it may tell of the server.
+    at_home: bool,
 }
 
 impl Visitor for Calls<'_> {
@@ -72,6 +92,9 @@ impl Visitor for Calls<'_> {
     }
 
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Why> {
+        if self.at_home {
+            return ControlFlow::Continue(());
+        }
         let mut keys = locality::order_keys(query).iter();
         flow(keys.try_for_each(|key| match is_oid(&key.expr) {
             true => Err(number_of_object(&key.expr)),
@@ -88,6 +111,19 @@ fn flow(verdict: Verdict) -> ControlFlow<Why> {
 }
 
 impl Calls<'_> {
+    fn whole(&mut self, query: &Query) -> Verdict {
+        self.judge.casts_of_anything()?;
+        match query.visit(self) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(why) => Err(why),
+        }
+    }
+
+    /// Whether the number of an object tells it from others: not where databases number their own.
+    fn is_oid(&self, expr: &Expr) -> bool {
+        !self.at_home && is_oid(expr)
+    }
+
     fn expression(&self, expr: &Expr) -> Verdict {
         self.operators(expr)?;
         if let Some(name) = called_by_syntax(expr) {
@@ -160,7 +196,7 @@ impl Calls<'_> {
     fn function(&self, function: &Function) -> Verdict {
         let args = functions::arguments(function);
         if args.iter().any(
-            |arg| matches!(arg, FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) if is_oid(expr)),
+            |arg| matches!(arg, FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) if self.is_oid(expr)),
         ) && !OF_ANY_VALUE.contains(&&*functions::name(function))
         {
             return Err(number_of_object(&Expr::Function(function.clone())));
@@ -209,6 +245,7 @@ impl Calls<'_> {
         let schema = parts.pop();
         let is_system = schema.as_ref().is_none_or(|schema| schema == "pg_catalog");
         match &*name {
+            _ if self.at_home => {}
             name if is_system && (system::is_role(name) || system::is_of_path(name)) => {
                 return self.of_session(name);
             }
@@ -305,6 +342,7 @@ impl Calls<'_> {
     /// A name that nothing has.
     fn keyword(&self, name: &str) -> Verdict {
         match () {
+            () if self.at_home => Ok(()),
             () if system::is_role(name) || name == "current_schema" => self.of_session(name),
             () if name == "current_catalog" => self.judge.call(None, "current_database", Some(0)),
             () => Ok(()),
@@ -322,7 +360,12 @@ impl Calls<'_> {
 
     fn column(&self, alias: &str, name: &str) -> Verdict {
         let Some(relation) = self.relations.get(alias) else {
-            return Ok(());
+            // Nothing is bound at home: `c.f` may be `f(c)`, of users.
+            let mut found = self.catalog.functions(None, name);
+            return match self.at_home && found.any(|it| it.origin != Origin::System) {
+                true => self.attribute(name),
+                false => Ok(()),
+            };
         };
         match &relation.columns {
             Some(columns) => {
@@ -373,7 +416,7 @@ impl Calls<'_> {
             "oid", "int", "integer", "bigint", "int4", "int8", "smallint", "int2",
         ]
         .contains(&&*written(data_type));
-        if is_number && is_oid(expr) {
+        if is_number && self.is_oid(expr) {
             return Err(number_of_object(expr));
         }
         self.data_type(data_type)
@@ -413,7 +456,7 @@ impl Calls<'_> {
         let symbols: &[&str] = match expr {
             Expr::BinaryOp { left, op, right } => {
                 let compares = matches!(op, BinaryOperator::Eq | BinaryOperator::NotEq);
-                if [left, right].iter().any(|side| is_oid(side)) && !compares {
+                if [left, right].iter().any(|side| self.is_oid(side)) && !compares {
                     return Err(number_of_object(expr));
                 }
                 return self.binary(op);

@@ -56,6 +56,40 @@ pub(in crate::plan) fn class(name: &str, volatility: Volatility) -> Class {
     }
 }
 
+/// Whether a function that tells of the server does nothing else: it changes nothing, and wakes, stops
+/// or locks nothing.
+pub(super) fn only_tells(name: &str, volatility: Volatility) -> bool {
+    const VOLATILE: [&str; 26] = [
+        "pg_blocking_pids",
+        "pg_current_logfile",
+        "pg_current_wal_flush_lsn",
+        "pg_current_wal_insert_lsn",
+        "pg_current_wal_lsn",
+        "pg_database_size",
+        "pg_get_backend_memory_contexts",
+        "pg_get_multixact_members",
+        "pg_get_replication_slots",
+        "pg_get_shmem_allocations",
+        "pg_get_wait_events",
+        "pg_get_wal_replay_pause_state",
+        "pg_hba_file_rules",
+        "pg_ident_file_mappings",
+        "pg_indexes_size",
+        "pg_is_in_recovery",
+        "pg_is_wal_replay_paused",
+        "pg_last_wal_receive_lsn",
+        "pg_last_wal_replay_lsn",
+        "pg_last_xact_replay_timestamp",
+        "pg_lock_status",
+        "pg_prepared_xact",
+        "pg_relation_size",
+        "pg_table_size",
+        "pg_tablespace_size",
+        "pg_total_relation_size",
+    ];
+    volatility != Volatility::Volatile || VOLATILE.contains(&name)
+}
+
 /// Whether a function makes words of texts, by a configuration or a dictionary of text search.
 pub(in crate::plan) fn is_text_search(name: &str) -> bool {
     name.contains("to_tsvector")

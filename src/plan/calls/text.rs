@@ -333,6 +333,7 @@ mod tests {
                 keys: Vec::new(),
                 row_security: false,
                 parent: None,
+                has_children: false,
                 difference: None,
             })
             .with_function(function("lower", Origin::System, Immutable, None))

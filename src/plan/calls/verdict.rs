@@ -28,7 +28,8 @@ impl Why {
 }
 
 pub(super) const READS: &str = "write what it reads as a part of the query";
-pub(super) const ASK: &str = "ask a shard for it: --fan-out";
+pub(super) const ASK: &str = "ask a shard for it, in a statement without tables: the first one with \
+    --system-catalogs (Query::with_system_catalogs), each one with --fan-out";
 
 const UNKNOWN: &str = "--fan-out (Cluster::fan_out) sends the text to every shard as it is; please report the function";
 const CLOCK: &str = "give it the time as an argument";

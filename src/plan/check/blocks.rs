@@ -217,8 +217,20 @@ fn table_kind<'a>(factor: &TableFactor, question: &'a Question<'_>) -> Option<&'
     declared(found, question)
 }
 
-/// What the topology says of a relation; a name without a schema is the one that a bare name finds.
+/// What the topology says of a relation, or of the table whose partition it is.
 pub(super) fn declared<'a>(found: &Relation, question: &'a Question<'_>) -> Option<&'a TableKind> {
+    let mut found = found;
+    loop {
+        if let Some(kind) = declared_itself(found, question) {
+            return Some(kind);
+        }
+        let (schema, name) = found.parent.as_ref()?;
+        found = question.catalog.relation(Some(schema), name)?;
+    }
+}
+
+/// What the topology says of a relation; a name without a schema is the one that a bare name finds.
+fn declared_itself<'a>(found: &Relation, question: &'a Question<'_>) -> Option<&'a TableKind> {
     let is_bare = || {
         let bare = question.catalog.relation(None, &found.name);
         bare.is_some_and(|bare| bare.schema == found.schema)

@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Query, Select, SelectItem, SetExpr, SetOperator, SetQuantifier, TableFactor,
+    Expr, GroupByExpr, Query, Select, SelectItem, SetExpr, SetOperator, SetQuantifier, TableFactor,
 };
 
 use super::{
     Anchors, Distribution, Locality, OutputKey, factor_alias, is_exact_type, is_limited, is_output,
-    order_keys,
+    order_keys, resolve_key,
 };
 use crate::plan::from_item::Source;
 use crate::plan::names::Names;
@@ -47,7 +47,9 @@ impl Locality<'_> {
             Distribution::Sharded { .. } => {
                 Distribution::Global("LIMIT counts the rows of all shards".to_owned())
             }
-            Distribution::Replicated if !self.runs_on_one_shard(query, anchors) => {
+            Distribution::Replicated
+                if !self.runs_on_one_shard(query, anchors) && !self.is_ordered_by_key(query) =>
+            {
                 Distribution::Global(
                     "LIMIT may choose other rows of a replicated table on each shard".to_owned(),
                 )
@@ -118,6 +120,55 @@ impl Locality<'_> {
             && order_keys(query)
                 .iter()
                 .any(|key| is_output(&key.expr, select) || bare(&key.expr) == bare(item))
+    }
+
+    /// Whether no two rows of a query come in an order that is left open: it is of one table, whose
+    /// rows it sorts by all columns of a unique key.
+    fn is_ordered_by_key(&self, query: &Query) -> bool {
+        let SetExpr::Select(select) = &*query.body else {
+            return false;
+        };
+        let [tree] = &select.from[..] else {
+            return false;
+        };
+        let TableFactor::Table { args: None, .. } = &tree.relation else {
+            return false;
+        };
+        // An aggregate makes one row of several, and a function that returns a set several of one.
+        let is_plain = tree.joins.is_empty()
+            && select.distinct.is_none()
+            && matches!(&select.group_by, GroupByExpr::Expressions(keys, _) if keys.is_empty())
+            && select.having.is_none()
+            && !rewrite::any(&select.projection, |expr| matches!(expr, Expr::Function(_)));
+        let Some(alias) = factor_alias(&tree.relation) else {
+            return false;
+        };
+        let Some(item) = self.relations.get(&alias) else {
+            return false;
+        };
+        let Source::Table(base) = &item.source else {
+            return false;
+        };
+        let (schema, name) = &base.name;
+        let Some(table) = self.catalog.relation(Some(schema), name) else {
+            return false;
+        };
+        let sorted: Vec<_> = order_keys(query)
+            .iter()
+            .filter_map(|key| as_column(&resolve_key(&key.expr, &select.projection)))
+            .filter(|(of, _)| *of == alias)
+            .map(|(_, column)| column)
+            .collect();
+        // As the statement calls it.
+        let own = |column: &String| {
+            let index = table.columns.iter().position(|it| it.name == *column)?;
+            Some(&item.columns.as_ref()?.get(index)?.name)
+        };
+        let is_sorted = |key: &Vec<String>| {
+            key.iter()
+                .all(|column| own(column).is_some_and(|own| sorted.contains(own)))
+        };
+        is_plain && table.keys.iter().any(is_sorted)
     }
 
     /// Whether a subquery runs for rows that one shard has, so that no other shard may choose

@@ -2,7 +2,9 @@
 
 use std::any::TypeId;
 
-use datafusion::sql::sqlparser::ast::{Expr, UnaryOperator};
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, DataType, Expr, Ident, TypedString, UnaryOperator,
+};
 use datafusion::sql::sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
@@ -75,44 +77,38 @@ impl Dialect for Dialected {
         }
     }
 
-    /// `NOT NOT NOT x`: the parser's own takes a level of its depth for each.
     fn parse_prefix(&self, parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
-        let mut count = 0_usize;
-        while is_not(parser, 0) && is_not(parser, 1) {
-            parser.advance_token();
-            count += 1;
-        }
-        if count == 0 {
-            return None;
-        }
-        let inner = parser.parse_subexpr(self.prec_value(Precedence::UnaryNot));
-        Some(inner.map(|inner| {
-            (0..count).fold(inner, |expr, _| Expr::UnaryOp {
-                op: UnaryOperator::Not,
-                expr: Box::new(expr),
-            })
-        }))
+        self.parse_nots(parser)
+            .or_else(|| self.parse_marked(parser))
+            .or_else(|| parse_typed_string(parser))
     }
 
-    /// `x::text COLLATE "C"`: the parser's own reads COLLATE behind names and literals only.
+    /// `x::text COLLATE "C"`, where the parser's own reads COLLATE behind names and literals only;
+    /// `OPERATOR(s.===)`, of whose symbol it takes the first token; `a @@ ANY (..)`, where it knows a
+    /// few operators only.
     fn parse_infix(
         &self,
         parser: &mut Parser<'_>,
         expr: &Expr,
-        _precedence: u8,
+        precedence: u8,
     ) -> Option<Result<Expr, ParserError>> {
-        if !is_collate(parser) {
-            return None;
+        if is_collate(parser) {
+            parser.advance_token();
+            return Some(
+                parser
+                    .parse_object_name(false)
+                    .map(|collation| Expr::Collate {
+                        expr: Box::new(expr.clone()),
+                        collation,
+                    }),
+            );
         }
+        if is_word(parser, 0, "operator") && parser.peek_nth_token_ref(1).token == Token::LParen {
+            return Some(parse_operator(parser, expr, precedence));
+        }
+        let op = of_any(parser)?;
         parser.advance_token();
-        Some(
-            parser
-                .parse_object_name(false)
-                .map(|collation| Expr::Collate {
-                    expr: Box::new(expr.clone()),
-                    collation,
-                }),
-        )
+        Some(parse_quantified(parser, expr, op, precedence))
     }
 
     fn prec_value(&self, prec: Precedence) -> u8 {
@@ -141,6 +137,193 @@ impl Dialect for Dialected {
         supports_xml_expressions,
         supports_comment_optimizer_hint
     );
+}
+
+impl Dialected {
+    /// `NOT NOT NOT x`: the parser's own takes a level of its depth for each.
+    fn parse_nots(&self, parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
+        let mut count = 0_usize;
+        while is_not(parser, 0) && is_not(parser, 1) {
+            parser.advance_token();
+            count += 1;
+        }
+        if count == 0 {
+            return None;
+        }
+        let inner = parser.parse_subexpr(self.prec_value(Precedence::UnaryNot));
+        Some(inner.map(|inner| {
+            (0..count).fold(inner, |expr, _| Expr::UnaryOp {
+                op: UnaryOperator::Not,
+                expr: Box::new(expr),
+            })
+        }))
+    }
+
+    /// `f(VARIADIC x)`, `BETWEEN SYMMETRIC x AND y`: words that PostgreSQL reserves, so they are no
+    /// names.
+    fn parse_marked(&self, parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
+        let mark = ["variadic", "symmetric", "asymmetric"]
+            .into_iter()
+            .find(|mark| is_word(parser, 0, mark))?;
+        parser.advance_token();
+        let value = match mark {
+            "variadic" => parser.parse_expr(),
+            _ => parser.parse_subexpr(self.prec_value(Precedence::Between)),
+        };
+        Some(value.map(|value| Expr::Prefixed {
+            prefix: Ident::new(mark.to_ascii_uppercase()),
+            value: Box::new(value),
+        }))
+    }
+}
+
+/// `pg_lsn '0/1'`, `s.t 'x'`: a literal of a type that the parser knows nothing of.
+fn parse_typed_string(parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
+    let mut ahead = 0;
+    loop {
+        let Token::Word(word) = &parser.peek_nth_token_ref(ahead).token else {
+            return None;
+        };
+        // With a schema it can be nothing else.
+        let is_qualified = ahead > 0 || parser.peek_nth_token_ref(1).token == Token::Period;
+        let is_name = is_qualified
+            || word.quote_style.is_some()
+            || word.keyword == Keyword::NoKeyword
+            || TYPES.contains(&&*word.value.to_ascii_lowercase());
+        if !is_name {
+            return None;
+        }
+        ahead += 1;
+        match &parser.peek_nth_token_ref(ahead).token {
+            Token::Period => ahead += 1,
+            Token::SingleQuotedString(_)
+            | Token::EscapedStringLiteral(_)
+            | Token::DollarQuotedString(_) => break,
+            _ => return None,
+        }
+    }
+    Some(parser.parse_object_name(false).and_then(|name| {
+        Ok(Expr::TypedString(TypedString {
+            data_type: DataType::Custom(name, Vec::new()),
+            value: parser.parse_value()?,
+            uses_odbc_syntax: false,
+        }))
+    }))
+}
+
+/// `a OPERATOR(s.===) b`.
+fn parse_operator(
+    parser: &mut Parser<'_>,
+    left: &Expr,
+    precedence: u8,
+) -> Result<Expr, ParserError> {
+    parser.advance_token();
+    parser.expect_token(&Token::LParen)?;
+    let mut parts = vec![String::new()];
+    loop {
+        let token = parser.next_token();
+        match token.token {
+            Token::RParen => break,
+            Token::EOF => return parser.expected("an operator", token),
+            Token::Period => parts.push(String::new()),
+            token => {
+                if let Some(part) = parts.last_mut() {
+                    part.push_str(&token.to_string());
+                }
+            }
+        }
+    }
+    let op = BinaryOperator::PGCustomBinaryOperator(parts);
+    if is_quantifier(parser, 0) {
+        return parse_quantified(parser, left, op, precedence);
+    }
+    Ok(Expr::BinaryOp {
+        left: Box::new(left.clone()),
+        op,
+        right: Box::new(parser.parse_subexpr(precedence)?),
+    })
+}
+
+/// The operator of `a @@ ANY (..)`, if it is none of those that the parser takes there.
+fn of_any(parser: &Parser<'_>) -> Option<BinaryOperator> {
+    let symbol = match &parser.peek_token_ref().token {
+        Token::Word(_)
+        | Token::Eq
+        | Token::Neq
+        | Token::Lt
+        | Token::LtEq
+        | Token::Gt
+        | Token::GtEq
+        | Token::Tilde
+        | Token::TildeAsterisk
+        | Token::ExclamationMarkTilde
+        | Token::ExclamationMarkTildeAsterisk
+        | Token::DoubleTilde
+        | Token::DoubleTildeAsterisk
+        | Token::ExclamationMarkDoubleTilde
+        | Token::ExclamationMarkDoubleTildeAsterisk => return None,
+        other => other.to_string(),
+    };
+    let is_operator = symbol.chars().all(|c| "+-*/<>=~!@#%^&|`?".contains(c));
+    (is_operator && is_quantifier(parser, 1)).then_some(BinaryOperator::Custom(symbol))
+}
+
+/// What is behind the operator: `ANY (..)`, `SOME (..)`, `ALL (..)`.
+fn parse_quantified(
+    parser: &mut Parser<'_>,
+    left: &Expr,
+    compare_op: BinaryOperator,
+    precedence: u8,
+) -> Result<Expr, ParserError> {
+    let is_all = is_word(parser, 0, "all");
+    let is_some = is_word(parser, 0, "some");
+    parser.advance_token();
+    let is_query = ["select", "with", "values"]
+        .iter()
+        .any(|word| is_word(parser, 1, word));
+    let right = match is_query {
+        // With its parentheses.
+        true => parser.parse_subexpr(precedence)?,
+        false => {
+            parser.expect_token(&Token::LParen)?;
+            let right = parser.parse_expr()?;
+            parser.expect_token(&Token::RParen)?;
+            right
+        }
+    };
+    let (left, right) = (Box::new(left.clone()), Box::new(right));
+    Ok(match is_all {
+        true => Expr::AllOp {
+            left,
+            compare_op,
+            right,
+        },
+        false => Expr::AnyOp {
+            left,
+            compare_op,
+            right,
+            is_some,
+        },
+    })
+}
+
+fn is_quantifier(parser: &Parser<'_>, ahead: usize) -> bool {
+    ["any", "some", "all"]
+        .iter()
+        .any(|word| is_word(parser, ahead, word))
+        && parser.peek_nth_token_ref(ahead + 1).token == Token::LParen
+}
+
+/// PostgreSQL's types whose names are keywords of the parser, but no types.
+const TYPES: [&str; 14] = [
+    "box", "cidr", "circle", "inet", "line", "lseg", "macaddr", "money", "name", "path", "point",
+    "polygon", "record", "xid",
+];
+
+/// Whether a token is this word, in lower case and without quotes.
+fn is_word(parser: &Parser<'_>, ahead: usize, expected: &str) -> bool {
+    matches!(&parser.peek_nth_token_ref(ahead).token, Token::Word(word)
+        if word.quote_style.is_none() && word.value.eq_ignore_ascii_case(expected))
 }
 
 fn is_not(parser: &Parser<'_>, ahead: usize) -> bool {

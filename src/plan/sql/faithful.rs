@@ -13,7 +13,7 @@ use std::iter;
 
 use datafusion::sql::sqlparser::ast::Query;
 
-use super::plain::Plain;
+use super::plain::{ALL_FIELDS, Plain};
 use super::tokens::{Lexed, Token, tokens};
 
 /// Compares the statement that `query` prints with the text that it was parsed from, so before the
@@ -32,6 +32,11 @@ pub(super) fn compare(text: &str, printed: &str) -> Result<(), String> {
         user.pop();
     }
     let printed = tokens(printed).map_err(|reason| format!("it prints as no SQL: {reason}"))?;
+    for lexed in &mut user {
+        if lexed.token == Token::Quoted(ALL_FIELDS.to_owned()) {
+            lexed.token = Token::Operator("*");
+        }
+    }
     let user = unwrap_items(parenthesize_grouping_sets(user));
     let mut comparison = Comparison {
         user: &user,

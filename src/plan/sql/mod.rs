@@ -9,6 +9,7 @@
 //! regrouped, and whether it read a statement without losing anything is proven for each statement,
 //! token by token.
 
+mod clauses;
 mod depth;
 mod dialect;
 mod faithful;
@@ -20,7 +21,9 @@ mod shape;
 pub(crate) mod tests;
 pub(in crate::plan) mod tokens;
 
-use datafusion::sql::sqlparser::ast::{self, SetExpr, Value, ValueWithSpan};
+use datafusion::sql::sqlparser::ast::{
+    self, AccessExpr, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Value, ValueWithSpan,
+};
 use datafusion::sql::sqlparser::ast::{VisitMut, VisitorMut};
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token;
@@ -32,7 +35,7 @@ use depth::depth_bound;
 pub(crate) use faithful::prints_faithfully;
 pub(crate) use names::{identifier_name, output_name};
 pub(in crate::plan) use parentheses::unwrap_parentheses;
-use plain::Plain;
+use plain::{ALL_FIELDS, Plain};
 use tokens::tokens;
 
 /// How deep the parser nests. A subquery takes about four levels of it, parentheses one.
@@ -151,10 +154,19 @@ impl VisitorMut for Checks {
                 "leave INTO out and write the answer to a file; Merganser does not change data",
             );
         }
+        select.projection.iter_mut().for_each(all_fields);
         ControlFlow::Continue(())
     }
 
     fn pre_visit_expr(&mut self, expr: &mut ast::Expr) -> ControlFlow<Box<Error>> {
+        if let ast::Expr::CompoundFieldAccess { access_chain, .. } = expr
+            && access_chain.iter().any(is_all_fields)
+        {
+            return refuse(
+                "all fields of a row, (x).*, elsewhere than in the list of SELECT".to_owned(),
+                "name the fields one by one: (x).a, (x).b",
+            );
+        }
         // In PostgreSQL no function can have this name; the parser takes `(VALUES (1))` for a call.
         if let ast::Expr::Function(function) = expr
             && let [ast::ObjectNamePart::Identifier(name)] = function.name.0.as_slice()
@@ -189,6 +201,34 @@ impl VisitorMut for Checks {
         }
         ControlFlow::Continue(())
     }
+}
+
+/// `(x).*`, which the parser has read as a field.
+fn all_fields(item: &mut SelectItem) {
+    let SelectItem::UnnamedExpr(ast::Expr::CompoundFieldAccess { root, access_chain }) = item
+    else {
+        return;
+    };
+    if !access_chain.last().is_some_and(is_all_fields) {
+        return;
+    }
+    access_chain.pop();
+    let root = std::mem::replace(&mut **root, ast::Expr::Value(Value::Null.into()));
+    let row = match access_chain.is_empty() {
+        true => root,
+        false => ast::Expr::CompoundFieldAccess {
+            root: Box::new(root),
+            access_chain: std::mem::take(access_chain),
+        },
+    };
+    *item = SelectItem::QualifiedWildcard(
+        SelectItemQualifiedWildcardKind::Expr(row),
+        Default::default(),
+    );
+}
+
+fn is_all_fields(access: &AccessExpr) -> bool {
+    matches!(access, AccessExpr::Dot(ast::Expr::Identifier(name)) if name.value == ALL_FIELDS)
 }
 
 fn check_body(body: &SetExpr) -> ControlFlow<Box<Error>> {

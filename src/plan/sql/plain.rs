@@ -11,12 +11,24 @@
 //! | `'a'` and `'b'` on the next line, `U&'\0061'`, `U&'!0061' UESCAPE '!'`, `$x$a$b$x$` | `'ab'`, `'a'`, `'a'`, `'a$b'` |
 //! | `U&"\0061"` | `"a"` |
 //! | `RANGE '2 days' PRECEDING` | `RANGE ('2 days') PRECEDING` |
+//! | `interval(3) '1.5'` | `CAST('1.5' AS interval(3))` (`AexprConst`) |
+//! | `a *<> b` | `a OPERATOR(*<>) b` (`qual_Op`) |
+//! | `COLLATION FOR (x)` | `pg_catalog.pg_collation_for(x)` (`func_expr_common_subexpr`) |
+//! | `top`, `sort`, ... | `"top"`, `"sort"`: words that are none of PostgreSQL's keywords |
+//! | `pg_catalog.substring(x, 2)` | `pg_catalog."substring"(x, 2)` |
+//! | `(x).*` | `(x)."\0*"`, which becomes `(x).*` again in the tree: [`ALL_FIELDS`] |
+//!
+//! The module `clauses` lists more, which take brackets to find.
 //!
 //! Places in the text that is read are known as places in the user's.
 
 use std::borrow::Cow;
 
+use super::clauses;
 use super::tokens::{Lexed, Token, quoted, tokens};
+
+/// The field that stands for all fields of a row: a name that no text can hold.
+pub(super) const ALL_FIELDS: &str = "\0*";
 
 /// A text that the parser reads, and where it differs from the user's.
 #[derive(Debug)]
@@ -38,31 +50,65 @@ struct Edit {
     user_to: usize,
 }
 
+/// Something to be exchanged, or put between two tokens.
+#[derive(Debug)]
+pub(super) struct Change {
+    /// Where it begins in the user's text, and where it ends.
+    pub(super) from: usize,
+    pub(super) to: usize,
+    pub(super) text: String,
+}
+
+impl Change {
+    pub(super) fn inserted(at: usize, text: &str) -> Self {
+        Self {
+            from: at,
+            to: at,
+            text: text.to_owned(),
+        }
+    }
+
+    pub(super) fn replaced(lexed: &Lexed<'_>, text: String) -> Self {
+        Self {
+            from: lexed.at,
+            to: lexed.end,
+            text,
+        }
+    }
+}
+
 impl<'a> Plain<'a> {
     /// # Errors
     /// Where the text does not lex.
     pub(super) fn of(user: &'a str) -> Result<Self, String> {
         let lexed = tokens(user)?;
+        let mut changes: Vec<_> = (0..lexed.len())
+            .filter_map(|at| exchanged(&lexed, at, user))
+            .chain(clauses::changes(&lexed, user))
+            .collect();
+        // In the order of the text: what is put in comes before what is exchanged there, and what is
+        // longer takes what is inside with it.
+        changes.sort_by_key(|change| {
+            let is_exchange = change.to > change.from;
+            (change.from, is_exchange, std::cmp::Reverse(change.to))
+        });
         let mut text = String::new();
         let mut edits = Vec::new();
         let mut copied = 0;
-        for at in 0..lexed.len() {
-            let Some((count, plain)) = exchanged(&lexed, at, user) else {
+        for change in changes {
+            if change.from < copied {
                 continue;
-            };
-            let (Some(first), Some(last)) = (lexed.get(at), lexed.get(at + count - 1)) else {
-                continue;
-            };
-            text.push_str(&user[copied..first.at]);
+            }
+            text.push_str(&user[copied..change.from]);
             let from = text.len();
-            text.push_str(&plain);
+            text.push_str(&change.text);
             edits.push(Edit {
                 from,
                 to: text.len(),
-                user_from: first.at,
-                user_to: last.end,
+                user_from: change.from,
+                user_to: change.to,
             });
-            copied = last.end;
+            copied = change.to;
         }
         if edits.is_empty() {
             return Ok(Self {
@@ -111,8 +157,18 @@ impl<'a> Plain<'a> {
     }
 }
 
+/// What the tokens from here on are exchanged for.
+fn exchanged(lexed: &[Lexed<'_>], at: usize, user: &str) -> Option<Change> {
+    let (count, text) = exchange(lexed, at, user)?;
+    Some(Change {
+        from: lexed.get(at)?.at,
+        to: lexed.get(at + count - 1)?.end,
+        text,
+    })
+}
+
 /// How many tokens from here on are exchanged, and for what.
-fn exchanged(lexed: &[Lexed<'_>], at: usize, user: &str) -> Option<(usize, String)> {
+fn exchange(lexed: &[Lexed<'_>], at: usize, user: &str) -> Option<(usize, String)> {
     let this = lexed.get(at)?;
     let before = at.checked_sub(1).and_then(|at| lexed.get(at));
     let before = before.map(|lexed| &lexed.token);
@@ -129,8 +185,37 @@ fn exchanged(lexed: &[Lexed<'_>], at: usize, user: &str) -> Option<(usize, Strin
             "isnull" if ends_operand(before) && !opens(behind(1)) => {
                 Some((1, "IS NULL".to_owned()))
             }
+            "collation" if is_word(behind(1), &["for"]) && opens(behind(2)) => {
+                Some((2, "pg_catalog.pg_collation_for".to_owned()))
+            }
+            "interval" if opens(behind(1)) => match (behind(2)?, behind(3)?, behind(4)?) {
+                (Token::Number(digits), Token::Symbol(")"), Token::String(value)) => {
+                    let literal = literal(value)?;
+                    Some((5, format!("CAST({literal} AS interval({digits}))")))
+                }
+                _ => None,
+            },
+            word if NO_KEYWORDS.contains(&word) && !opens(behind(1)) => {
+                Some((1, format!("\"{word}\"")))
+            }
+            word if FUNCTIONS.contains(&word)
+                && opens(behind(1))
+                && matches!(before, Some(Token::Symbol("."))) =>
+            {
+                Some((1, format!("\"{word}\"")))
+            }
             _ => None,
         },
+        Token::Operator("*") if is_all_fields(lexed, at) => Some((1, format!("\"{ALL_FIELDS}\""))),
+        // Not within OPERATOR(..) itself.
+        Token::Operator(symbol)
+            if symbol.len() > 1
+                && symbol.starts_with(['*', '='])
+                && *symbol != "=>"
+                && !matches!(before, Some(Token::Symbol("(" | "."))) =>
+        {
+            Some((1, format!("OPERATOR({symbol})")))
+        }
         Token::Quoted(name) if !written.starts_with('"') => {
             Some((1, format!("\"{}\"", name.replace('"', "\"\""))))
         }
@@ -159,6 +244,56 @@ fn exchanged(lexed: &[Lexed<'_>], at: usize, user: &str) -> Option<(usize, Strin
         _ => None,
     }
 }
+
+/// Whether `*` is that of `(x).*` or `a[1].b.*`, and not of `a.b.*`.
+fn is_all_fields(lexed: &[Lexed<'_>], at: usize) -> bool {
+    let token = |at: Option<usize>| at.and_then(|at| lexed.get(at)).map(|lexed| &lexed.token);
+    let mut end = at;
+    loop {
+        let Some(Token::Symbol(".")) = token(end.checked_sub(1)) else {
+            return false;
+        };
+        match token(end.checked_sub(2)) {
+            Some(Token::Symbol(")" | "]")) => return true,
+            Some(Token::Word(_) | Token::Quoted(_)) => end -= 2,
+            _ => return false,
+        }
+    }
+}
+
+/// Functions that the parser reads in a syntax of their own, but not behind a schema.
+const FUNCTIONS: [&str; 8] = [
+    "ceil",
+    "convert",
+    "extract",
+    "floor",
+    "overlay",
+    "position",
+    "substring",
+    "trim",
+];
+
+/// Words that mean something to the parser, and nothing to PostgreSQL.
+pub(super) const NO_KEYWORDS: [&str; 18] = [
+    "anti",
+    "asof",
+    "connect",
+    "distribute",
+    "match_condition",
+    "match_recognize",
+    "minus",
+    "open",
+    "output",
+    "pivot",
+    "prewhere",
+    "qualify",
+    "sample",
+    "semi",
+    "settings",
+    "sort",
+    "top",
+    "unpivot",
+];
 
 /// Whether TABLE stands where a query begins: it is also a label (`SELECT 1 AS table`, `a.table`).
 fn begins_query(before: Option<&Token<'_>>, behind: Option<&Token<'_>>) -> bool {
@@ -278,6 +413,26 @@ mod tests {
             ("select $q$$a$$q$, $$it's$$", "select '$a$', $$it's$$"),
             ("select b'1'\n'0'", "select b'10'"),
             ("range '2 days' preceding", "range ('2 days') preceding"),
+            (
+                "select interval(3) '1.5', interval (0) E'a\\\\'",
+                "select CAST('1.5' AS interval(3)), CAST(E'a\\\\' AS interval(0))",
+            ),
+            (
+                "select a *<> b, c === d",
+                "select a OPERATOR(*<>) b, c OPERATOR(===) d",
+            ),
+            (
+                "select collation for (a), top, T.Sort from top",
+                "select pg_catalog.pg_collation_for (a), \"top\", T.\"sort\" from \"top\"",
+            ),
+            (
+                "select pg_catalog.substring(a, 2), substring(a, 2)",
+                "select pg_catalog.\"substring\"(a, 2), substring(a, 2)",
+            ),
+            (
+                "select (a).*, (a).b.*, a[1].*",
+                "select (a).\"\0*\", (a).b.\"\0*\", a[1].\"\0*\"",
+            ),
         ] {
             assert_eq!(plain(sql), expected, "{sql}");
         }
@@ -292,6 +447,7 @@ mod tests {
             "select 1 from a join b using (c)",
             "select 'a''b', E'a\\'b', $$a$$, \"a\"\"b\", b'1'",
             "select 'a' 'b'",
+            "select a.b.*, count(*), 2 * (3), f(a => 1), format('x'), \"top\", a >= b",
             "range between interval '1 year' preceding and interval '1 day' following",
         ] {
             assert_eq!(plain(sql), sql);

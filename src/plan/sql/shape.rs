@@ -10,6 +10,8 @@
 
 use datafusion::sql::sqlparser::ast::{BinaryOperator, CastKind, Expr, UnaryOperator, Value};
 
+use crate::plan::rewrite;
+
 /// Groups an expression rightly whose operands are grouped rightly already.
 ///
 /// # Errors
@@ -26,7 +28,7 @@ pub(super) fn regroup(expr: &mut Expr) -> Result<(), String> {
         operand = right(edge);
     }
     if let Expr::Between { low, .. } = &*expr
-        && precedence(low).is_some_and(|low| low <= own)
+        && precedence(rewrite::operand(low)).is_some_and(|low| low <= own)
     {
         return Err(expr.to_string());
     }

@@ -46,7 +46,7 @@ fn what_only_reads_is_accepted_and_the_rest_refused() {
             "holds INSERT",
         ),
         ("with x as (select 1) update t set a = 1", "holds UPDATE"),
-        ("select (values (1))", "VALUES as a subquery"),
+        ("select f((values (1)))", "VALUES as a subquery"),
         ("insert into t values (1)", "begins with"),
     ] {
         let error = error(sql);
@@ -61,6 +61,11 @@ fn what_only_reads_is_accepted_and_the_rest_refused() {
 fn what_cannot_be_read_is_refused_with_its_place() {
     for (sql, expected) in [
         ("select a\nfrom t where a =", "line 2, column 17"),
+        // What was exchanged before it does not move the place.
+        (
+            "select top, trim(from a) from t x join u\njoin v on true on false where b =",
+            "line 2, column 34",
+        ),
         (
             "select a from t t t",
             "line 1, column 19: expected end of statement, found t",
@@ -310,6 +315,17 @@ fn the_words_that_need_as_are_those_of_a_server() {
     };
     for word in rows.iter().skip(1).flatten().flatten() {
         assert!(faithful::NO_BARE_LABEL.contains(&word.as_str()), "{word}");
+    }
+}
+
+/// What is quoted because the parser would take it for a keyword is none of the server's.
+#[test]
+fn the_words_that_are_quoted_are_no_keywords_of_a_server() {
+    let Some(client) = Client::new() else { return };
+    let rows = client.rows("SELECT word FROM pg_get_keywords()").unwrap();
+    assert!(rows.len() > 400, "{}", rows.len());
+    for word in rows.iter().skip(1).flatten().flatten() {
+        assert!(!plain::NO_KEYWORDS.contains(&word.as_str()), "{word}");
     }
 }
 

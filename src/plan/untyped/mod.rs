@@ -101,11 +101,11 @@ impl Writer<'_> {
             }
             Expr::Between {
                 expr, low, high, ..
-            } if is_special(expr) => self.unify(vec![expr, low, high]),
+            } if is_special(expr) => self.unify(vec![expr, rewrite::operand_mut(low), high]),
             Expr::Between {
                 expr, low, high, ..
             } => {
-                self.unify(vec![expr, low])?;
+                self.unify(vec![expr, rewrite::operand_mut(low)])?;
                 self.unify(vec![expr, high])
             }
             Expr::InList { expr, list, .. } => self.in_list(expr, list),
@@ -245,7 +245,9 @@ impl Writer<'_> {
             .args
             .iter_mut()
             .filter_map(|arg| match arg {
-                FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr),
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => {
+                    Some(rewrite::operand_mut(expr))
+                }
                 _ => None,
             })
             .collect();

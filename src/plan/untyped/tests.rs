@@ -174,6 +174,7 @@ fn planned(sql: &str, answered: &[(Need, Answer)]) -> Result<Plan> {
             topology: &topology(),
             catalog: &catalog(),
             merge: MergeMode::Auto,
+            system_catalogs: false,
             decimals: false,
             types: &TypeOptions::default(),
             columns: &[Column::new("k", "int8".parse()?)],

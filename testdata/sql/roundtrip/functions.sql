@@ -87,3 +87,7 @@ SELECT if.a FROM t AS if;
 SELECT mode() WITHIN GROUP (ORDER BY a), any_value.a FROM (SELECT 1 AS a) any_value GROUP BY any_value.a;
 SELECT char_length(trim(both ' ' from lower(b))) FROM t;
 SELECT "substring"('abc', 2), pg_catalog.substring('abc', 2), pg_catalog.position('abc', 'b'), pg_catalog.date_part('year', d), pg_catalog.btrim(' x ') FROM t LIMIT 1;
+SELECT concat(VARIADIC ARRAY['a', 'b']), format('%s %s', VARIADIC ARRAY['a', 'b'] || NULL::text[]), pg_temp.total(VARIADIC ar) FROM t ORDER BY a;
+SELECT trim(FROM ' x '), trim(LEADING FROM ' x ') AS l, trim(TRAILING FROM ' x '), trim(BOTH FROM 'xax', 'x');
+SELECT substring(b SIMILAR '#"_#"%' ESCAPE '#') FROM t ORDER BY a;
+SELECT collation for (b) FROM t ORDER BY a;

@@ -90,3 +90,5 @@ FROM
 ;
 select A, B from T where A = 1 order by B desc;
 SeLeCt a FrOm t WhErE a Is NoT nUlL;
+SELECT interval(0) '1 day 01:23:45.6789', interval(3) '1.23456' + interval '1 day', pg_lsn '0/16AE7F7' > pg_lsn '0/1';
+SELECT name 'x', cidr '10.0.0.0/8', "char" 'x', int4range '[1,5)' @> 3, pg_catalog.int4 '1' + 1, regclass $$pg_class$$::text, NOT bool 'f';

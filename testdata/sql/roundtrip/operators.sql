@@ -200,3 +200,8 @@ SELECT 'abc' !~ 'a' || 'b' || 'c' FROM t;
 SELECT b LIKE 't!%' ESCAPE '!' || '' FROM t;
 SELECT b LIKE 't!%' ESCAPE '!' AND a = 1 OR NOT b LIKE 't' ESCAPE '!' FROM t;
 SELECT bo IS NULL = false, ar[1]::text || 'x', (p).x::text || 'y', -(p).x ^ 2, ar[1] ^ 2 FROM t;
+SELECT p *= (1, 'x')::pair, p *<> (1, 'x')::pair, (2, 'a')::pair *> p, p OPERATOR(pg_catalog.*<=) p FROM t ORDER BY a;
+SELECT a, a BETWEEN SYMMETRIC 3 AND 1 AND a < 3 OR a NOT BETWEEN SYMMETRIC 4 + 1 AND 2 FROM t ORDER BY a;
+SELECT a, 'a' || b LIKE ANY (ARRAY['a%']), j @> ANY (ARRAY['{"a": 1}'::jsonb]), 1 OPERATOR(pg_catalog.<) ALL (ar) FROM t ORDER BY a;
+SELECT to_tsvector('simple', b) @@ ANY (ARRAY['one', 'three']::tsquery[]) AND bo FROM t ORDER BY a;
+SELECT a OPERATOR(pg_catalog.<>) ALL (SELECT 1) AND a OPERATOR(pg_catalog.+) 1 * 2 = 6, a OPERATOR(pg_catalog.<=) 2 FROM t ORDER BY a;

@@ -234,7 +234,7 @@ impl File {
 /// The tables of the schema `public`.
 fn tables(url: &str) -> Vec<String> {
     let (_, name) = url.rsplit_once('/').expect("a URL of a database");
-    let sql = "select relname from pg_class where relkind in ('r', 'p') and not relispartition \
+    let sql = "select relname from pg_class where relkind in ('r', 'p', 'm') and not relispartition \
                and relnamespace = 'public'::regnamespace";
     let server = support::server().expect("a server");
     let rows = server.query(name, sql).expect("tables");

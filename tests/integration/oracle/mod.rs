@@ -18,6 +18,7 @@ mod layout;
 mod planned;
 mod random;
 mod refusals;
+mod server;
 mod tpch;
 
 use std::env;

@@ -195,8 +195,6 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "TABLESAMPLE",
         "",
     ),
-    ("select count(*) from only sale", "ONLY", "inherits"),
-    ("select id from only (sale) order by id", "ONLY", "fan-out"),
     // Functions that see one shard only, or the server that they run on.
     ("select sale_count()", "sale_count", ""),
     (
@@ -527,7 +525,8 @@ async fn rows_over_a_bound_or_against_the_topology_are_not_carried_to_another_se
     cluster.close().await;
 }
 
-fn of(urls: &[String], sharded: &[&str], replicated: &[&str]) -> Cluster {
+/// A cluster of these databases, whose sharded tables have the key `k`.
+pub(super) fn of(urls: &[String], sharded: &[&str], replicated: &[&str]) -> Cluster {
     let mut builder = Topology::builder();
     for (number, url) in urls.iter().enumerate() {
         builder = builder.with_shard(Shard::new(&format!("s{number}"), url));

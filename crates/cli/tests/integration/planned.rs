@@ -110,6 +110,26 @@ fn a_table_that_the_topology_does_not_name_is_refused() {
 }
 
 #[test]
+fn one_shard_answers_of_itself_where_that_is_asked_for() {
+    let Some(scene) = scene() else { return };
+    let sql = "SELECT relname AS name FROM pg_class WHERE oid = 't'::regclass";
+    let done = run(&scene, &["query", sql]);
+    assert_eq!(done.code, 3, "{}", done.stderr);
+    assert_contains(&done.stderr, "--system-catalogs");
+    let asked = ["query", "--system-catalogs", sql];
+    assert_eq!(output_of(&scene, &asked), "name\nt\n");
+    let explained = output_of(
+        &scene,
+        &["explain", "--system-catalogs", "SELECT version()"],
+    );
+    assert_contains(&explained, "s0 answers, of itself");
+    let mixed = "SELECT count(*) FROM t, pg_class";
+    let done = run(&scene, &["query", "--system-catalogs", mixed]);
+    assert_eq!(done.code, 3, "{}", done.stderr);
+    assert_contains(&done.stderr, "pg_class");
+}
+
+#[test]
 fn explain_shows_shards_steps_and_reasons() {
     let Some(scene) = scene() else { return };
     let text = output_of(&scene, &["explain", GROUPS]);
