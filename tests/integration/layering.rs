@@ -45,7 +45,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ),
     ("merge", &["plan", "text", "types"]),
     ("relation", &["plan", "scan", "types", "text", "quote"]),
-    ("export", &["text", "types"]),
+    ("export", &["config", "text", "types"]),
     ("query", PIPELINE),
     ("cluster", PIPELINE),
     ("tables", &["catalog", "config", "cluster"]),
