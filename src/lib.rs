@@ -83,7 +83,10 @@ pub use merge::Order;
 pub use plan::{Arm, Exactness, MergeMode, Plan};
 pub use progress::{ScanProgress, ShardProgress, ShardState, StepProgress};
 #[cfg(feature = "datafusion")]
-pub use query::{Analysis, Query, Verified, Verifier};
+pub use query::{
+    Analysis, Lease, Partition, PartitionOptions, PartitionRead, Partitions, Query, Verified,
+    Verifier,
+};
 pub use query::{CancelHandle, DEFAULT_MEMORY, FanOut};
 #[cfg(feature = "datafusion")]
 pub use relation::{DEFAULT_FINISH_BYTES, DEFAULT_FINISH_ROWS};

@@ -73,6 +73,16 @@ impl Opening {
         })
     }
 
+    /// The same, with a statement that has to stand before all others of the transaction.
+    #[cfg(feature = "datafusion")]
+    pub(crate) fn behind_begin(&self, statement: &str) -> Self {
+        let rest = self.sql.strip_prefix(BEGIN).unwrap_or(&self.sql);
+        Self {
+            sql: format!("{BEGIN}; {statement}{rest}").into(),
+            names: self.names.clone(),
+        }
+    }
+
     /// By which settings names are looked up: equal where they are the same.
     #[cfg(feature = "datafusion")]
     pub(crate) fn names(&self) -> &Arc<str> {
@@ -396,6 +406,9 @@ impl Drop for Session {
     }
 }
 
+/// What every transaction begins with.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
 /// Ends the transaction; it only read, so it is rolled back whatever state it is in. Advisory locks
 /// that a query took outlive it otherwise.
 const END: &str = "ROLLBACK; SELECT pg_catalog.pg_advisory_unlock_all()";
@@ -410,7 +423,7 @@ const NOTICE_THE_END: &str = "SELECT pg_catalog.set_config('client_connection_ch
 ///
 /// `SET LOCAL` ends with the transaction, so that a pooler in transaction mode may stand between.
 fn begin_sql(settings: &SessionSettings) -> Result<String> {
-    let mut sql = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY".to_owned();
+    let mut sql = BEGIN.to_owned();
     let mut set = |name: &str, value: &str| -> Result<()> {
         let value = quote::literal(value)?;
         // Writing to a String does not fail.
@@ -467,6 +480,12 @@ mod tests {
             .with_setting("work_mem", "64MB");
         let sql = begin_sql(&settings).unwrap();
         assert!(sql.starts_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL "));
+        #[cfg(feature = "datafusion")]
+        {
+            let imports = Opening::new(&settings).unwrap().behind_begin("SELECT 1");
+            let rest = sql.strip_prefix(BEGIN).unwrap();
+            assert_eq!(&*imports.sql, format!("{BEGIN}; SELECT 1{rest}"));
+        }
         for part in [
             "SET LOCAL TimeZone = E'O''x'",
             "SET LOCAL statement_timeout = E'1500ms'",

@@ -20,6 +20,8 @@ pub(crate) struct Surroundings {
     pub(super) finish_bytes: u64,
     /// DataFusion's plans of merges, by the names of their steps, if they were asked for.
     pub(crate) merges: BTreeMap<String, String>,
+    /// How the steps are read, by their names, where several connections to a shard are asked for.
+    pub(crate) readers: BTreeMap<String, String>,
 }
 
 impl Surroundings {
@@ -34,6 +36,7 @@ impl Surroundings {
             finish_rows,
             finish_bytes,
             merges: BTreeMap::new(),
+            readers: BTreeMap::new(),
         }
     }
 }
@@ -84,6 +87,9 @@ impl Plan {
         for (index, step) in self.steps.iter().enumerate() {
             writeln!(out, "\nStep {}, {}", index + 1, self.place(&step.place))?;
             self.write_sql(step, out)?;
+            if let Some(readers) = self.surroundings.readers.get(&step.name) {
+                writeln!(out, "  read by {readers}")?;
+            }
             self.write_merge(step, out)?;
             self.write_use(index, step, out)?;
             if let Some(measured) = measured.and_then(|steps| steps.get(index)) {
@@ -478,6 +484,7 @@ pub(super) mod tests {
                 finish_rows: 1_000_000,
                 finish_bytes: 256 << 20,
                 merges: BTreeMap::new(),
+                readers: BTreeMap::new(),
             },
         }
     }

@@ -28,6 +28,7 @@ mod locality;
 mod names;
 mod naming;
 mod order_keys;
+mod ranges;
 mod rewrite;
 mod route;
 mod same;
@@ -50,6 +51,7 @@ use crate::types::{Column, TypeOptions};
 pub(crate) use answers::{Answer, Answers, Need};
 pub(crate) use explain::{Surroundings, rows, seconds};
 pub(crate) use order_keys::{OrderKeys, order_keys};
+pub(crate) use ranges::{Rows, ranged};
 pub(crate) use thread::{abandoned, on_deep_stack};
 
 /// What runs where to answer one query.

@@ -11,6 +11,8 @@ mod execute;
 mod fan_out;
 mod options;
 #[cfg(feature = "datafusion")]
+mod partitions;
+#[cfg(feature = "datafusion")]
 mod planned;
 #[cfg(feature = "datafusion")]
 mod planning;
@@ -23,6 +25,8 @@ pub use self::analysis::Analysis;
 pub use self::cancel::CancelHandle;
 pub use self::fan_out::FanOut;
 pub use self::options::DEFAULT_MEMORY;
+#[cfg(feature = "datafusion")]
+pub use self::partitions::{Lease, Partition, PartitionOptions, PartitionRead, Partitions};
 #[cfg(feature = "datafusion")]
 pub use self::planned::Query;
 use self::settle::settle;

@@ -16,6 +16,8 @@ use crate::error::{Result, SqlOrigin};
 use crate::merge::Order;
 use crate::progress::ScanProgress;
 use crate::scan::{self, BatchOptions, Description, Reading};
+#[cfg(feature = "datafusion")]
+use crate::scan::{RANGE_BYTES, Readers};
 use crate::statement::Statement;
 use crate::types::{Column, TypeOptions, Unrepresentable};
 
@@ -44,6 +46,8 @@ pub(super) struct Options {
     /// What is set in the sessions of this query on top of the topology's settings.
     pub(super) session: Option<SessionSettings>,
     pub(super) cancel: CancelHandle,
+    #[cfg(feature = "datafusion")]
+    pub(super) readers: Readers,
 }
 
 impl Default for Options {
@@ -59,6 +63,11 @@ impl Default for Options {
             progress: ScanProgress::new(),
             session: None,
             cancel: CancelHandle::default(),
+            #[cfg(feature = "datafusion")]
+            readers: Readers {
+                most: 1,
+                range_bytes: RANGE_BYTES,
+            },
         }
     }
 }

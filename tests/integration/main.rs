@@ -22,6 +22,8 @@ mod plans;
 mod pooler;
 mod public_api;
 #[cfg(feature = "datafusion")]
+mod ranges;
+#[cfg(feature = "datafusion")]
 mod sessions;
 #[cfg(feature = "datafusion")]
 mod tables;

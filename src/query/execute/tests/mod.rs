@@ -114,7 +114,13 @@ async fn start(query: &Query, user: &str, steps: Vec<Step>) -> Result<QueryStrea
         decimals: false,
         surroundings: Default::default(),
     };
-    run(request, request.planning, &plan, held).await
+    run_one(request, &plan, held).await
+}
+
+async fn run_one(request: &Request, plan: &Plan, held: Held) -> Result<QueryStream> {
+    let mut parts = run(request, request.planning, plan, held, Streams::One).await?;
+    assert_eq!(parts.len(), 1);
+    Ok(parts.remove(0).rows)
 }
 
 async fn csv(rows: QueryStream) -> Result<String> {
