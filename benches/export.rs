@@ -1,8 +1,11 @@
 //! TPC-H's `lineitem`, from four servers into a file of each format: time, CPU time and, above
-//! all, memory, which must not grow with the table.
+//! all, memory, which must not grow with the table. And rows like these without servers, into Parquet
+//! on one processor and on two: what encoding alone gains of a second one.
 //!
-//! See `benches/README.md`.
+//! The argument `servers` or `replay` picks one of the two. See `benches/README.md`.
 
+#[path = "support/replay.rs"]
+mod replay;
 #[path = "support/report.rs"]
 mod report;
 #[path = "support/shards.rs"]
@@ -10,9 +13,10 @@ mod shards;
 
 use std::env;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
-use merganser::Order;
 use merganser::export::{self, Destination, ExportOptions, Format};
+use merganser::{Order, QueryStream};
 use shards::{Cost, Result, Shards};
 
 const ONCE: &str = "select * from lineitem";
@@ -26,17 +30,112 @@ const CASES: [(&str, &str); 5] = [
     ("thrice.parquet", THRICE),
 ];
 
+/// In place of a query: so many rows of the replay.
+const REPLAY: &str = "replay";
+
 fn main() -> Result<()> {
     if let Some(arguments) = shards::child_arguments() {
-        let [path, sql, urls @ ..] = arguments.as_slice() else {
-            return Err("no path and query".into());
+        return match arguments.as_slice() {
+            [path, source, rows] if source == REPLAY => {
+                let rows = rows.parse()?;
+                shards::runtime()?.block_on(write_replay(Path::new(path), rows))
+            }
+            [path, sql, urls @ ..] => {
+                shards::runtime()?.block_on(write(Path::new(path), sql, urls))
+            }
+            _ => Err("no path and query".into()),
         };
-        return shards::runtime()?.block_on(write(Path::new(path), sql, urls));
     }
+    let wanted = env::args().skip(1).find(|arg| !arg.starts_with('-'));
+    let wanted = |name: &str| wanted.as_deref().is_none_or(|wanted| wanted == name);
+    if wanted(REPLAY) {
+        on_one_processor_and_on_two()?;
+    }
+    if wanted("servers") {
+        from_servers()?;
+    }
+    Ok(())
+}
+
+/// How long the replay takes on one processor, and on two, in turns.
+fn on_one_processor_and_on_two() -> Result<()> {
+    let (rows, runs) = match report::is_smoke() {
+        true => (200_000, 1),
+        false => (6_000_000, 5),
+    };
+    let folder = folder()?;
+    let path = folder.path().join("replay.parquet");
+    let path = path.to_str().ok_or("a path that is not UTF-8")?;
+    let mut rounds = Vec::new();
+    for _ in 0..runs {
+        let mut round = Vec::new();
+        for processors in ["0", "0,1"] {
+            let mut child = Command::new("taskset");
+            child.args(["-c", processors]).arg(env::current_exe()?);
+            child.args([shards::CHILD, path, REPLAY, &rows.to_string()]);
+            child.stdout(Stdio::piped());
+            round.push(shards::measure(vec![child])?);
+            std::fs::remove_file(path)?;
+        }
+        rounds.push(round);
+    }
+    let median = |index: usize, value: fn(&Cost) -> f64| {
+        report::median(rounds.iter().map(|round| value(&round[index])))
+    };
+    let ratio = |value: fn(&Cost) -> f64| {
+        report::median(
+            rounds
+                .iter()
+                .map(|round| value(&round[1]) / value(&round[0])),
+        )
+    };
+    let (wall, cpu): (fn(&Cost) -> f64, fn(&Cost) -> f64) =
+        (|cost| cost.wall_seconds, |cost| cost.cpu_seconds);
+    let rows: Vec<_> = ["one", "two"]
+        .into_iter()
+        .enumerate()
+        .map(|(index, name)| {
+            let ratio = |value| match index {
+                0 => "1.00".to_owned(),
+                _ => format!("{:.2}", ratio(value)),
+            };
+            let work = rounds[0][index].work;
+            vec![
+                name.to_owned(),
+                format!("{:.2}", work.rows as f64 / 1e6),
+                format!("{:.0}", work.bytes as f64 / 1e6),
+                format!("{:.2}", median(index, wall)),
+                ratio(wall),
+                format!("{:.2}", median(index, cpu)),
+                ratio(cpu),
+                format!("{:.0}", work.peak_memory_kib as f64 / 1024.0),
+            ]
+        })
+        .collect();
+    println!("rows like lineitem's, without servers, into Parquet, {runs} runs, medians\n");
+    let header = [
+        "processors",
+        "M rows",
+        "MB",
+        "wall s",
+        "/ one",
+        "CPU s",
+        "/ one",
+        "peak MiB",
+    ];
+    report::print_table(&header, &rows);
+    Ok(())
+}
+
+fn folder() -> Result<tempfile::TempDir> {
+    let parent = env::var_os("MERGANSER_BENCH_DIR").unwrap_or_else(|| env::temp_dir().into());
+    Ok(tempfile::tempdir_in(parent)?)
+}
+
+fn from_servers() -> Result<()> {
     let shards = Shards::start()?;
     let runs = if report::is_smoke() { 1 } else { 3 };
-    let parent = env::var_os("MERGANSER_BENCH_DIR").unwrap_or_else(|| env::temp_dir().into());
-    let folder = tempfile::tempdir_in(parent)?;
+    let folder = folder()?;
     let mut rounds: Vec<Vec<Cost>> = Vec::new();
     for _ in 0..runs {
         let mut round = Vec::new();
@@ -54,13 +153,17 @@ fn main() -> Result<()> {
 
 /// What the measured process does.
 async fn write(path: &Path, sql: &str, urls: &[String]) -> Result<()> {
+    let query = shards::cluster(urls)?.fan_out(sql);
+    write_rows(query.with_order(Order::FirstCome).stream().await?, path).await
+}
+
+async fn write_replay(path: &Path, rows: usize) -> Result<()> {
+    write_rows(replay::lineitem(rows)?, path).await
+}
+
+async fn write_rows(stream: QueryStream, path: &Path) -> Result<()> {
     let format = Format::from_path(path)?;
     let output = Destination::from(path.to_owned()).open()?;
-    let stream = shards::cluster(urls)?
-        .fan_out(sql)
-        .with_order(Order::FirstCome)
-        .stream()
-        .await?;
     let progress = export::Progress::default();
     let done = export::write(stream, output, format, &ExportOptions::new(), &progress).await?;
     shards::report_work(done.rows, done.bytes)

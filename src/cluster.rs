@@ -12,7 +12,7 @@ use crate::{
     catalog::{self, Catalog},
     config::Finish,
     missing::MissingShards,
-    query::Query,
+    query::{Partition, PartitionRead, Query},
     types::Column,
 };
 #[cfg(feature = "datafusion")]
@@ -229,6 +229,13 @@ impl Cluster {
     #[cfg(feature = "datafusion")]
     pub fn query(&self, sql: impl Into<String>) -> Query {
         Query::new(self.clone(), sql.into())
+    }
+
+    /// Reads one part of a query that [`Query::partitions`] or [`FanOut::partitions`] cut, in this process
+    /// or another: under the snapshot that its [`Lease`](crate::Lease) keeps.
+    #[cfg(feature = "datafusion")]
+    pub fn read_partition(&self, partition: &Partition) -> PartitionRead {
+        PartitionRead::new(self.clone(), partition.clone())
     }
 
     /// Closes all connections, once queries that were dropped are cancelled on their servers and

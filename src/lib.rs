@@ -87,7 +87,10 @@ pub use missing::MissingShards;
 pub use plan::{Arm, Exactness, MergeMode, Plan};
 pub use progress::{ScanProgress, ShardProgress, ShardState, StepProgress};
 #[cfg(feature = "datafusion")]
-pub use query::{Analysis, Query, Verified, Verifier};
+pub use query::{
+    Analysis, Lease, Partition, PartitionOptions, PartitionRead, Partitions, Query, Verified,
+    Verifier,
+};
 pub use query::{CancelHandle, DEFAULT_MEMORY, FanOut};
 #[cfg(feature = "datafusion")]
 pub use relation::{DEFAULT_FINISH_BYTES, DEFAULT_FINISH_ROWS, DEFAULT_TEMPORARY_BYTES};

@@ -202,6 +202,8 @@ pub(crate) struct Counters {
     times: Mutex<Times>,
     /// Those of the whole query, where these are of one step.
     whole: Option<Arc<Counters>>,
+    /// The shard's work is not done with this.
+    is_part: bool,
 }
 
 const STATES: [ShardState; 8] = [
@@ -224,7 +226,17 @@ impl Counters {
             bytes: AtomicU64::new(0),
             times: Mutex::default(),
             whole,
+            is_part: false,
         }
+    }
+
+    /// Counters of a part of a shard's work, which neither begins nor ends it.
+    #[cfg(feature = "datafusion")]
+    pub(crate) fn part(whole: &Arc<Self>) -> Arc<Self> {
+        Arc::new(Self {
+            is_part: true,
+            ..Self::new(&whole.shard, Some(Arc::clone(whole)))
+        })
     }
 
     pub(crate) fn set(&self, state: ShardState) {
@@ -241,7 +253,10 @@ impl Counters {
             | ShardState::Ready
             | ShardState::Streaming => {}
         }
-        if let Some(whole) = &self.whole {
+        let is_of_part = self.is_part && matches!(state, ShardState::Executing | ShardState::Done);
+        if let Some(whole) = &self.whole
+            && !is_of_part
+        {
             whole.set(state);
         }
     }

@@ -186,7 +186,8 @@ pub(crate) fn measure(commands: Vec<Command>) -> Result<Cost> {
     })
 }
 
-const CHILD: &str = "child";
+/// The first argument of a process that is measured.
+pub(crate) const CHILD: &str = "child";
 
 /// The arguments after [`CHILD`] where this process is one that is measured.
 pub(crate) fn child_arguments() -> Option<Vec<String>> {

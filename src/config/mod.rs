@@ -182,6 +182,25 @@ impl Topology {
         })
     }
 
+    /// Equal for topologies that give the same answers: a digest of the shards' names in their order, the
+    /// tables, the settings of sessions and whether a server finishes. Neither URLs nor anything else of
+    /// a connection is in it.
+    pub fn fingerprint(&self) -> String {
+        let shards = self.shards.iter();
+        let anonymous = Self {
+            shards: shards.map(|shard| Shard::new(shard.name(), "")).collect(),
+            finish: match &self.finish {
+                Finish::Server(_) => Finish::Server(ConnectionString::new("")),
+                other => other.clone(),
+            },
+            ..self.clone()
+        };
+        let text = anonymous.to_toml();
+        let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+        let digits = digest.as_ref().iter().map(|byte| format!("{byte:02x}"));
+        digits.collect()
+    }
+
     /// The same shards, session and finish with other tables; names and keys are read as SQL does.
     pub(crate) fn with_tables(
         self,

@@ -95,6 +95,16 @@ impl Opening {
         }
     }
 
+    /// The same, with a statement that has to stand before all others of the transaction.
+    #[cfg(feature = "datafusion")]
+    pub(crate) fn behind_begin(&self, statement: &str) -> Self {
+        let rest = self.sql.strip_prefix(BEGIN).unwrap_or(&self.sql);
+        Self {
+            sql: format!("{BEGIN}; {statement}{rest}").into(),
+            ..self.clone()
+        }
+    }
+
     /// By which settings names are looked up: equal where they are the same.
     #[cfg(feature = "datafusion")]
     pub(crate) fn names(&self) -> &Arc<str> {
@@ -495,6 +505,9 @@ impl Drop for Session {
     }
 }
 
+/// What every transaction begins with.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
 /// Ends the transaction; it only read, so it is rolled back whatever state it is in. Advisory locks
 /// that a query took outlive it otherwise.
 const END: &str = "ROLLBACK; SELECT pg_catalog.pg_advisory_unlock_all()";
@@ -578,6 +591,12 @@ mod tests {
             .with_setting("work_mem", "64MB");
         let sql = begin_sql(READ_ONLY, &settings).unwrap();
         assert!(sql.starts_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL "));
+        #[cfg(feature = "datafusion")]
+        {
+            let imports = Opening::new(&settings).unwrap().behind_begin("SELECT 1");
+            let rest = sql.strip_prefix(BEGIN).unwrap();
+            assert_eq!(&*imports.sql, format!("{BEGIN}; SELECT 1{rest}"));
+        }
         for part in [
             "SET LOCAL TimeZone = E'O''x'",
             "SET LOCAL statement_timeout = E'1500ms'",

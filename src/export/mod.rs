@@ -6,15 +6,18 @@
 //! ```
 //!
 //! [`write()`] does all of it for a [`Format`] and an [`Output`]; [`pump`] drives any
-//! [`RecordBatchWriter`]. Every format here is such a writer.
+//! [`RecordBatchWriter`]. Every format here is such a writer. A [`Folder`] takes many files, of each
+//! shard at the same time.
 
 mod csv;
+mod folder;
 mod ipc;
 mod json;
 mod names;
 mod output;
 mod parquet;
 mod table;
+mod workers;
 
 use std::any::Any;
 use std::fmt;
@@ -31,10 +34,15 @@ use futures::StreamExt;
 use tokio::sync::mpsc;
 
 pub use self::csv::CsvWriter;
+pub use self::folder::{
+    ColumnRange, Folder, Manifest, ManifestColumn, ManifestFile, ManifestShard,
+};
+pub(crate) use self::folder::{Part, Resumable, Source};
 pub use self::json::{JsonLayout, JsonWriter};
 use self::output::OutputWriter;
 pub use self::output::{Destination, Output};
 pub use self::table::TableWriter;
+use self::workers::Workers;
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::missing::MissingShards;
 use crate::stream::QueryStream;
@@ -325,8 +333,8 @@ impl Progress {
         self.0.rows.fetch_add(rows, Ordering::Relaxed);
     }
 
-    fn set_bytes(&self, bytes: u64) {
-        self.0.bytes.store(bytes, Ordering::Relaxed);
+    fn add_bytes(&self, bytes: u64) {
+        self.0.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 }
 
@@ -370,7 +378,9 @@ pub fn check(schema: &Schema, format: Format, options: &ExportOptions) -> Result
 /// it longer.
 ///
 /// # Memory
-/// A few batches, and what the format needs: for Parquet one row group, for a table 1,000 rows.
+/// A few batches, and what the format needs: for a table 1,000 rows, for Parquet one row group, up to
+/// two more that are being written, and 16 MiB of rows that wait. As many threads as there are
+/// processors encode Parquet, each a column of its own.
 pub async fn write(
     stream: QueryStream,
     output: Output,
@@ -388,59 +398,93 @@ pub async fn write(
         )
         .with_hint("leave the output file out, or choose another format"));
     }
-    let before = progress.rows();
+    let before = (progress.rows(), progress.bytes());
     let (to, _guard) = output.split(progress);
     let options = options.clone();
     let missing = stream.missing_shards().cloned();
-    // One arm per format; each differs only in the writer that it opens.
-    match format {
-        Format::Table => {
-            let open = move |schema| Ok(Committed::new(TableWriter::new(to.clone(), schema), to));
-            pump(stream, open, progress).await
-        }
-        Format::Csv => {
-            let open = move |schema| Ok(Committed::new(CsvWriter::new(to.clone(), schema), to));
-            pump(stream, open, progress).await
-        }
-        Format::Json | Format::Ndjson => {
-            let layout = match format {
-                Format::Json => JsonLayout::Array,
-                _ => JsonLayout::Lines,
-            };
-            let open = move |schema| {
-                let inner = JsonWriter::try_new(to.clone(), schema, layout)?;
-                Ok(Committed::new(inner, to))
-            };
-            pump(stream, open, progress).await
-        }
+    let workers = Arc::new(Workers::for_this_machine());
+    if format == Format::None {
+        pump(stream, |_| Ok(CountingWriter), progress).await?;
+    } else {
+        let open = move |schema| {
+            let inner = open_writer(format, &to, schema, &options, &workers, missing)?;
+            Ok(Committed::new(inner, to))
+        };
+        pump(stream, open, progress).await?;
+    }
+    Ok(Summary {
+        rows: progress.rows() - before.0,
+        bytes: progress.bytes() - before.1,
+    })
+}
+
+/// A writer of one file.
+trait FileWriter: Send {
+    fn write(&mut self, batch: &RecordBatch) -> Result<(), ArrowError>;
+
+    /// Writes the end; what is known of the columns then.
+    fn finish(self: Box<Self>) -> Result<Vec<ColumnRange>, ArrowError>;
+
+    /// About how many bytes it holds until it ends a row group.
+    fn held_bytes(&self) -> usize {
+        0
+    }
+
+    /// Writes what it holds.
+    fn end_row_group(&mut self) -> Result<(), ArrowError> {
+        Ok(())
+    }
+
+    /// About how many bytes the file would have if it ended here; `None` where the output knows.
+    fn file_bytes(&mut self) -> Result<Option<u64>, ArrowError> {
+        Ok(None)
+    }
+}
+
+/// A writer of a format that tells nothing of columns, and holds little.
+struct Plain<W>(W);
+
+impl<W: RecordBatchWriter + Send> FileWriter for Plain<W> {
+    fn write(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
+        self.0.write(batch)
+    }
+
+    fn finish(self: Box<Self>) -> Result<Vec<ColumnRange>, ArrowError> {
+        self.0.close().map(|()| Vec::new())
+    }
+}
+
+/// The writer of a format; `None` is a format that nothing writes. Metadata names what is missing.
+fn open_writer(
+    format: Format,
+    to: &OutputWriter,
+    schema: SchemaRef,
+    options: &ExportOptions,
+    workers: &Arc<Workers>,
+    missing: Option<MissingShards>,
+) -> Result<Box<dyn FileWriter>> {
+    let out = to.clone();
+    Ok(match format {
+        Format::Table => Box::new(Plain(TableWriter::new(out, schema))),
+        Format::Csv => Box::new(Plain(CsvWriter::new(out, schema))),
+        Format::Json => Box::new(Plain(JsonWriter::try_new(out, schema, JsonLayout::Array)?)),
+        Format::Ndjson => Box::new(Plain(JsonWriter::try_new(out, schema, JsonLayout::Lines)?)),
         Format::Arrow => {
-            let open = move |schema| {
-                let inner = ipc::IpcFileWriter::try_new(to.clone(), schema, &options);
-                let inner = inner.map_err(|error| to.error(error))?;
-                Ok(Committed::new(inner.without(missing), to))
-            };
-            pump(stream, open, progress).await
+            let inner = ipc::IpcFileWriter::try_new(out, schema, options);
+            let inner = inner.map_err(|error| to.error(error))?;
+            Box::new(Plain(inner.without(missing)))
         }
         Format::ArrowStream => {
-            let open = move |schema| {
-                let inner = ipc::stream_writer(to.clone(), &schema, &options);
-                Ok(Committed::new(inner.map_err(|error| to.error(error))?, to))
-            };
-            pump(stream, open, progress).await
+            let inner = ipc::stream_writer(out, &schema, options);
+            Box::new(Plain(inner.map_err(|error| to.error(error))?))
         }
         Format::Parquet => {
-            let open = move |schema| {
-                let inner = parquet::ParquetWriter::try_new(to.clone(), schema, &options);
-                let inner = inner.map_err(|error| to.error(error))?;
-                Ok(Committed::new(inner.without(missing), to))
-            };
-            pump(stream, open, progress).await
+            let workers = Arc::clone(workers);
+            let inner = parquet::ParquetWriter::try_new(out, schema, options, workers);
+            let inner = inner.map_err(|error| to.error(error))?;
+            Box::new(inner.without(missing))
         }
-        Format::None => pump(stream, |_| Ok(CountingWriter), progress).await,
-    }?;
-    Ok(Summary {
-        rows: progress.rows() - before,
-        bytes: progress.bytes(),
+        Format::None => Box::new(Plain(CountingWriter)),
     })
 }
 
@@ -562,18 +606,28 @@ fn panic_message(panic: &(dyn Any + Send)) -> &str {
 }
 
 /// A writer into an [`Output`] that commits it when it is closed, and names it in its errors.
-struct Committed<W> {
-    inner: W,
+struct Committed {
+    inner: Box<dyn FileWriter>,
     output: OutputWriter,
 }
 
-impl<W> Committed<W> {
-    fn new(inner: W, output: OutputWriter) -> Self {
+impl Committed {
+    fn new(inner: Box<dyn FileWriter>, output: OutputWriter) -> Self {
         Self { inner, output }
+    }
+
+    /// Completes the output; its bytes, and what is known of its columns.
+    fn finish(self) -> Result<(u64, Vec<ColumnRange>), ArrowError> {
+        let finished = self.inner.finish();
+        let columns = finished.map_err(|error| name_output(error, &self.output))?;
+        match self.output.commit() {
+            Ok(bytes) => Ok((bytes, columns)),
+            Err(error) => Err(ArrowError::ExternalError(error.into())),
+        }
     }
 }
 
-impl<W: RecordBatchWriter> RecordBatchWriter for Committed<W> {
+impl RecordBatchWriter for Committed {
     fn write(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
         self.inner
             .write(batch)
@@ -581,13 +635,7 @@ impl<W: RecordBatchWriter> RecordBatchWriter for Committed<W> {
     }
 
     fn close(self) -> Result<(), ArrowError> {
-        self.inner
-            .close()
-            .map_err(|error| name_output(error, &self.output))?;
-        match self.output.commit() {
-            Ok(_) => Ok(()),
-            Err(error) => Err(ArrowError::ExternalError(error.into())),
-        }
+        self.finish().map(drop)
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 
+use ring::digest::{Context, SHA256};
 use tempfile::TempPath;
 
 use super::Progress;
@@ -14,6 +15,9 @@ use crate::error::{Error, ErrorKind, Phase, Result};
 
 /// How many bytes are collected before one system call writes them.
 const BUFFER_BYTES: usize = 256 * 1024;
+
+/// What the names of files begin and end with that are not complete.
+pub(super) const TEMPORARY: (&str, &str) = (".merganser-", ".tmp");
 
 /// How many symbolic links are followed to the file that is written, as Linux does.
 const MAX_LINKS: usize = 40;
@@ -102,10 +106,15 @@ impl Output {
         lock(&self.guard.0).is_some()
     }
 
+    /// Has the bytes digested on their way.
+    pub(super) fn with_checksum(self) -> Self {
+        lock(&self.sink).writer.get_mut().digest = Some(Context::new(&SHA256));
+        self
+    }
+
     /// Splits into the half that writes and commits, and a guard that removes the temporary file
     /// when it is dropped, even while the other half is busy on another thread.
     pub(super) fn split(self, progress: &Progress) -> (OutputWriter, TempGuard) {
-        progress.set_bytes(0);
         lock(&self.sink).writer.get_mut().progress = progress.clone();
         let writer = OutputWriter {
             name: self.name.into(),
@@ -145,6 +154,19 @@ impl OutputWriter {
         });
         drop(sink);
         result.map_err(|error| self.io_error(error))
+    }
+
+    /// Bytes that were written so far.
+    pub(super) fn bytes(&self) -> u64 {
+        let sink = lock(&self.sink);
+        sink.writer.get_ref().bytes + sink.writer.buffer().len() as u64
+    }
+
+    /// The SHA-256 of what was committed, in hexadecimal digits, if it was asked for.
+    pub(super) fn checksum(&self) -> Option<String> {
+        let sink = lock(&self.sink);
+        let digest = sink.writer.get_ref().digest.clone();
+        digest.map(|digest| hex(digest.finish().as_ref()))
     }
 
     /// An error of the writer above this output.
@@ -224,11 +246,11 @@ impl Sink {
 }
 
 /// A target, and how many bytes it has taken.
-#[derive(Debug)]
 struct Counted {
     target: Target,
     bytes: u64,
     progress: Progress,
+    digest: Option<Context>,
     /// Lets tests run out of disk after this many bytes.
     #[cfg(test)]
     capacity: Option<u64>,
@@ -240,9 +262,19 @@ impl Counted {
             target,
             bytes: 0,
             progress: Progress::default(),
+            digest: None,
             #[cfg(test)]
             capacity: None,
         }
+    }
+}
+
+impl std::fmt::Debug for Counted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Counted")
+            .field("target", &self.target)
+            .field("bytes", &self.bytes)
+            .finish_non_exhaustive()
     }
 }
 
@@ -260,7 +292,10 @@ impl Write for Counted {
             Target::InPlace(writer) => writer.write(bytes)?,
         };
         self.bytes += written as u64;
-        self.progress.set_bytes(self.bytes);
+        self.progress.add_bytes(written as u64);
+        if let Some(digest) = &mut self.digest {
+            digest.update(bytes.get(..written).unwrap_or(bytes));
+        }
         Ok(written)
     }
 
@@ -359,6 +394,10 @@ fn open_stdout() -> Result<Output> {
     Ok(Output::new(name.to_owned(), Target::InPlace(target), None))
 }
 
+/// What to do about a folder where one file was meant.
+const FOLDER_HINT: &str =
+    "give the path of a file, not of a directory; `Folder` writes many files into one";
+
 fn open_path(shown: &Path) -> Result<Output> {
     let name = format!("{shown:?}");
     let fail = |source: io::Error, hint: Option<String>| {
@@ -383,7 +422,7 @@ fn open_path(shown: &Path) -> Result<Output> {
         if existing.is_dir() {
             return Err(fail(
                 io::ErrorKind::IsADirectory.into(),
-                Some("give the path of a file, not of a directory".to_owned()),
+                Some(FOLDER_HINT.to_owned()),
             ));
         }
         if is_fifo(existing) {
@@ -412,7 +451,7 @@ fn open_path(shown: &Path) -> Result<Output> {
         return Err(fail(missing, Some(cure)));
     }
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".merganser-").suffix(".tmp");
+    builder.prefix(TEMPORARY.0).suffix(TEMPORARY.1);
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
@@ -458,9 +497,14 @@ fn directory_of(path: &Path) -> &Path {
     }
 }
 
+/// Bytes in hexadecimal digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Makes a rename survive a crash, where the file system and the permissions of the directory allow
 /// that to be asked for.
-fn sync_directory(path: &Path) -> io::Result<()> {
+pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
     let Ok(directory) = File::open(directory_of(path)) else {
         return Ok(());
     };
@@ -478,7 +522,7 @@ fn is_unsupported(error: &io::Error) -> bool {
 }
 
 /// What to do about a failed write.
-fn hint(error: &io::Error) -> Option<&'static str> {
+pub(super) fn hint(error: &io::Error) -> Option<&'static str> {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             Some("free some space on the disk, or write to another one")

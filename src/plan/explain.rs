@@ -25,6 +25,8 @@ pub(crate) struct Surroundings {
     pub(super) table_bytes: u64,
     /// DataFusion's plans of merges, by the names of their steps, if they were asked for.
     pub(crate) merges: BTreeMap<String, String>,
+    /// How the steps are read, by their names, where several connections to a shard are asked for.
+    pub(crate) readers: BTreeMap<String, String>,
 }
 
 impl Surroundings {
@@ -106,6 +108,9 @@ impl Plan {
         for (index, step) in self.steps.iter().enumerate() {
             writeln!(out, "\nStep {}, {}", index + 1, self.place(&step.place))?;
             self.write_sql(step, out)?;
+            if let Some(readers) = self.surroundings.readers.get(&step.name) {
+                writeln!(out, "  read by {readers}")?;
+            }
             self.write_merge(step, out)?;
             self.write_use(index, step, out)?;
             if let Some(measured) = measured.and_then(|steps| steps.get(index)) {
@@ -516,6 +521,7 @@ pub(super) mod tests {
                 finish_bytes: 256 << 20,
                 table_bytes: 16 << 30,
                 merges: BTreeMap::new(),
+                readers: BTreeMap::new(),
             },
         }
     }

@@ -31,6 +31,7 @@ mod locality;
 mod names;
 mod naming;
 mod order_keys;
+mod ranges;
 mod rewrite;
 mod route;
 mod same;
@@ -54,6 +55,7 @@ pub(crate) use alike::{finish_is_alike, text_is_alike};
 pub(crate) use answers::{Answer, Answers, Need};
 pub(crate) use explain::{Surroundings, rows, seconds};
 pub(crate) use order_keys::{OrderKeys, order_keys};
+pub(crate) use ranges::{Rows, ranged};
 pub(crate) use thread::{abandoned, on_deep_stack};
 
 /// What runs where to answer one query.

@@ -11,16 +11,24 @@ use futures::stream::StreamExt;
 
 use super::deadline::Deadline;
 use super::options::Options;
+#[cfg(feature = "datafusion")]
+use super::partitions::{PartitionOptions, Partitions, Whole};
 use super::{CancelHandle, settle};
 use crate::cluster::Cluster;
 use crate::config::SessionSettings;
 use crate::connect::Session;
 use crate::error::{Error, ErrorKind, Result, SqlOrigin};
-use crate::export;
+use crate::export::{self, Part, Resumable, Source};
 use crate::merge::{self, Order};
 use crate::missing::MissingShards;
+#[cfg(feature = "datafusion")]
+use crate::plan;
 use crate::progress::{Counters, ScanProgress, ShardState};
+#[cfg(feature = "datafusion")]
+use crate::scan::Split;
 use crate::scan::{self, Description, Reading};
+#[cfg(feature = "datafusion")]
+use crate::statement::Ranged;
 use crate::statement::Statement;
 use crate::stream::QueryStream;
 use crate::types::{Column, TypeOptions};
@@ -152,6 +160,22 @@ impl FanOut {
         self
     }
 
+    /// How many connections read one shard at the same time: 1 unless set, and no more than the cluster
+    /// [has](crate::ClusterBuilder::with_connections_per_shard).
+    ///
+    /// Each reads ranges of the blocks of the table, all under one snapshot, and takes the next when it is
+    /// done with one; no row comes twice or is missing, whatever others write meanwhile. That is worth it
+    /// where a shard has cores to spare. One connection reads, as before, where ranges would not be exact or
+    /// not pay: anything but one SELECT of one plain or partitioned table without subqueries, `GROUP BY`,
+    /// `DISTINCT`, `ORDER BY` or `LIMIT`; [`Order::Shard`]; [re-aggregation](Self::reaggregate); a table of
+    /// a few MiB, or whose rows the server finds by an index; a server before PostgreSQL 14; and where no
+    /// second connection is to be had. The rows of a shard then come in any order.
+    #[cfg(feature = "datafusion")]
+    pub fn with_readers_per_shard(mut self, readers: usize) -> Self {
+        self.options.readers.most = readers.max(1);
+        self
+    }
+
     /// The longest that the whole query may take, from the call until the last row is taken, and by
     /// [`write`](Self::write) or [`export::write`] written.
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
@@ -169,7 +193,8 @@ impl FanOut {
     /// means.
     ///
     /// Not together with [`reaggregate`](Self::reaggregate): the sum over some of the shards looks like
-    /// that over all.
+    /// that over all; nor with [`write_folder`](Self::write_folder), which is complete or says nothing.
+    /// One connection reads each shard then.
     pub fn with_missing_shards(mut self, missing: &MissingShards) -> Self {
         self.options.missing = Some(missing.clone());
         self
@@ -281,7 +306,7 @@ impl FanOut {
         let deadline = self.options.deadline();
         let collected = async {
             let streams = self.scan(&deadline).boxed().await?;
-            merge::collect(streams, order).await
+            merge::collect(flat(streams), order).await
         };
         deadline.within(collected).await
     }
@@ -306,8 +331,109 @@ impl FanOut {
         export::pump(stream, open, &export::Progress::default()).await
     }
 
+    /// Runs the query to its end into a folder of files, those of each shard at the same time; or
+    /// `rows.parquet` where the rows are [re-aggregated](Self::reaggregate).
+    ///
+    /// The folder is taken before any shard is asked.
+    ///
+    /// # Errors
+    /// As [`collect`](Self::collect), and those of the folder; see [`export::Folder`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the files of shards that are complete, and no others.
+    pub async fn write_folder(self, folder: &export::Folder) -> Result<export::Manifest> {
+        let deadline = self.options.deadline();
+        let written = async {
+            self.options.needs_all_shards()?;
+            let opened = folder.open().await?;
+            let (parts, resumable) = match &self.merge_sql {
+                Some(_) => {
+                    let rows = self.start(&deadline).boxed().await?;
+                    (
+                        vec![Part::merged(rows)],
+                        Resumable::No("its rows are merged"),
+                    )
+                }
+                None => (self.parts(&deadline).boxed().await?, Resumable::Yes),
+            };
+            let options = &self.options;
+            let circumstances = (
+                &options.parameters,
+                &options.types,
+                &options.session,
+                &self.merge_sql,
+            );
+            let topology = self.cluster.topology();
+            let source = Source::new(&self.sql, topology, &circumstances, resumable);
+            opened.write(parts, source).await
+        };
+        deadline.within(written).await
+    }
+
+    /// Cuts the query into parts that can be read in other processes, or other threads, each by itself:
+    /// ranges of the table's blocks where [one SELECT](Self::with_readers_per_shard) allows that, else a
+    /// part for each shard. Together they have each row once, as a snapshot shows it that is taken of each
+    /// shard now, and kept by the [lease](crate::Lease).
+    ///
+    /// ```no_run
+    /// # async fn example(cluster: merganser::Cluster) -> merganser::Result<()> {
+    /// use merganser::{Partition, PartitionOptions};
+    ///
+    /// let cut = cluster.fan_out("SELECT * FROM lineitem").partitions(&PartitionOptions::new()).await?;
+    /// let sealed: Vec<Vec<u8>> = cut.parts.iter().map(|part| part.seal(b"key")).collect();
+    /// // Elsewhere, with a topology of the same shards, while `cut.lease` lasts:
+    /// let part = Partition::unseal(&sealed[0], b"key")?;
+    /// let batches = cluster.read_partition(&part).collect().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`stream`](Self::stream), before the first row; [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported)
+    /// for a [re-aggregation](Self::reaggregate); [`ErrorKind::Server`](crate::ErrorKind::Server) where
+    /// somebody waits to rewrite the table.
+    #[cfg(feature = "datafusion")]
+    pub async fn partitions(self, options: &PartitionOptions) -> Result<Partitions> {
+        if self.merge_sql.is_some() {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "the rows of a re-aggregation cannot be cut into partitions",
+            )
+            .with_hint("cut the fan-out alone, and aggregate what the partitions give"));
+        }
+        let cut = async {
+            let text = self.options.mogrify(&self.cluster, &self.sql).await?;
+            let read = text.clone();
+            let ranged = plan::on_deep_stack(move || Ok(plan::ranged(&read, plan::Rows::Final)));
+            let whole = Whole {
+                cluster: &self.cluster,
+                options: &self.options,
+                text,
+                ranged: ranged.await?,
+                shards: (0..self.cluster.pools().len()).collect(),
+                columns: None,
+            };
+            whole.partitions(options).await
+        };
+        self.options.deadline().within(cut.boxed()).await
+    }
+
+    async fn parts(&self, deadline: &Deadline) -> Result<Vec<Part>> {
+        let shards = self.scan(deadline).await?;
+        let order = Order::FirstCome;
+        let queue = self.options.queue_bytes(order) / shards.len().max(1);
+        let pools = self.cluster.pools();
+        let parts = shards.into_iter().enumerate().map(|(shard, streams)| {
+            Ok(Part {
+                name: pools.name(shard).to_string(),
+                rows: merge::union(streams, order, queue)?,
+            })
+        });
+        parts.collect()
+    }
+
     async fn start(&self, deadline: &Deadline) -> Result<QueryStream> {
-        let streams = self.scan(deadline).await?;
+        let streams = flat(self.scan(deadline).await?);
         #[cfg(feature = "datafusion")]
         if let Some(sql) = &self.merge_sql {
             return self.merge(streams, sql).await;
@@ -329,29 +455,65 @@ impl FanOut {
         merge::reaggregate(streams, sql, options).await
     }
 
-    /// The rows of each shard, ready to be read.
-    async fn scan(&self, deadline: &Deadline) -> Result<Vec<QueryStream>> {
-        let prepared = self.prepare().await?;
-        let options = self.options.batches(self.options.types.unrepresentable);
-        let statement = &prepared.statement;
-        prepared
-            .shards
-            .into_iter()
-            .zip(prepared.descriptions)
-            .map(|((session, counters), description)| {
-                let sql = scan::copy_sql(statement, &description, &self.options.parameters)?;
-                let columns = prepared.columns.clone();
-                let rows = scan::rows(session, sql, columns, &options, counters, None);
-                let schema = rows.schema();
-                let deadline = deadline.clone();
-                let rows = self.options.rows_of_shard(rows).map(move |batch| {
-                    batch
-                        .map_err(|error| error.with_sql_origin(SqlOrigin::User))
-                        .inspect_err(|error| deadline.failed(error))
-                });
-                Ok(QueryStream::new(schema, rows))
-            })
-            .collect()
+    /// The streams of each shard, ready to be read; several where several connections read it.
+    async fn scan(&self, deadline: &Deadline) -> Result<Vec<Vec<QueryStream>>> {
+        let prepared = &mut self.prepare().await?;
+        let shards = std::mem::take(&mut prepared.shards);
+        let prepared = &*prepared;
+        #[cfg(feature = "datafusion")]
+        let ranged = &self.ranged(prepared).await?;
+        let options = &self.options.batches(self.options.types.unrepresentable);
+        let streams = shards.into_iter().zip(&prepared.descriptions).enumerate();
+        let streams = streams.map(|(shard, ((session, counters), description))| async move {
+            let columns = &prepared.columns;
+            #[cfg(feature = "datafusion")]
+            let session = match ranged {
+                None => session,
+                Some(ranged) => match self.share(shard, session, ranged).await? {
+                    Split::One(session, reason) => {
+                        tracing::debug!(shard, reason, "one connection reads");
+                        session
+                    }
+                    Split::Many(shared) => {
+                        let selected = scan::selections(columns, &[]);
+                        let (before, after) = scan::copy_frame(columns.len(), &selected);
+                        let copy = |(from, to)| format!("{before}{}{after}", ranged.sql(from, to));
+                        let rows =
+                            scan::range_rows(shared, copy, columns, options, &counters, None);
+                        return Ok(rows.into_iter().map(|rows| users(rows, deadline)).collect());
+                    }
+                },
+            };
+            #[cfg(not(feature = "datafusion"))]
+            let _ = shard;
+            let sql = scan::copy_sql(&prepared.statement, description, &self.options.parameters)?;
+            let rows = scan::rows(session, sql, columns.clone(), options, counters, None);
+            Ok(vec![users(self.options.rows_of_shard(rows), deadline)])
+        });
+        settle(streams).await
+    }
+
+    /// How the statement is read in ranges, where several connections to a shard are asked for.
+    #[cfg(feature = "datafusion")]
+    async fn ranged(&self, prepared: &Prepared) -> Result<Option<Ranged>> {
+        // A shard that is lost is lost as a whole, so one connection tells.
+        let is_wanted = self.options.readers.most > 1
+            && self.options.missing.is_none()
+            && self.merge_sql.is_none()
+            && self.options.order != Some(Order::Shard);
+        let Some(description) = prepared.descriptions.first().filter(|_| is_wanted) else {
+            return Ok(None);
+        };
+        let text = scan::with_values(&prepared.statement, description, &self.options.parameters)?;
+        plan::on_deep_stack(move || Ok(plan::ranged(&text, plan::Rows::Final).ok())).await
+    }
+
+    #[cfg(feature = "datafusion")]
+    async fn share(&self, shard: usize, session: Session, ranged: &Ranged) -> Result<Split> {
+        let opening = self.cluster.opening(self.options.session.as_ref())?;
+        let pools = self.cluster.pools();
+        let readers = self.options.readers;
+        scan::share(pools, &opening, shard, session, ranged, readers).await
     }
 
     /// Connects to all shards, describes the statement on each, and compares.
@@ -421,6 +583,22 @@ impl FanOut {
                 .collect(),
         })
     }
+}
+
+/// The rows of a shard, whose errors are about the user's own text, and end the query.
+fn users(rows: QueryStream, deadline: &Deadline) -> QueryStream {
+    let schema = rows.schema();
+    let deadline = deadline.clone();
+    let rows = rows.map(move |batch| {
+        batch
+            .map_err(|error| error.with_sql_origin(SqlOrigin::User))
+            .inspect_err(|error| deadline.failed(error))
+    });
+    QueryStream::new(schema, rows)
+}
+
+fn flat(shards: Vec<Vec<QueryStream>>) -> Vec<QueryStream> {
+    shards.into_iter().flatten().collect()
 }
 
 /// A query that every shard has described.

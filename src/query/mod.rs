@@ -13,6 +13,8 @@ mod fan_out;
 mod finish;
 mod options;
 #[cfg(feature = "datafusion")]
+mod partitions;
+#[cfg(feature = "datafusion")]
 mod parts;
 #[cfg(feature = "datafusion")]
 mod planned;
@@ -27,6 +29,8 @@ pub use self::analysis::Analysis;
 pub use self::cancel::CancelHandle;
 pub use self::fan_out::FanOut;
 pub use self::options::DEFAULT_MEMORY;
+#[cfg(feature = "datafusion")]
+pub use self::partitions::{Lease, Partition, PartitionOptions, PartitionRead, Partitions};
 #[cfg(feature = "datafusion")]
 pub(crate) use self::parts::Parts;
 #[cfg(feature = "datafusion")]

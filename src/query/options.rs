@@ -13,11 +13,13 @@ use crate::config::SessionSettings;
 use crate::decode::{DEFAULT_BATCH_BYTES, DEFAULT_BATCH_ROWS};
 #[cfg(feature = "datafusion")]
 use crate::error::Phase;
-use crate::error::{Error, Result, SqlOrigin};
+use crate::error::{Error, ErrorKind, Result, SqlOrigin};
 use crate::merge::Order;
 use crate::missing::MissingShards;
 use crate::progress::ScanProgress;
 use crate::scan::{self, BatchOptions, Description, Reading};
+#[cfg(feature = "datafusion")]
+use crate::scan::{RANGE_BYTES, Readers};
 use crate::statement::Statement;
 use crate::stream::QueryStream;
 use crate::types::{Column, TypeOptions, Unrepresentable};
@@ -49,6 +51,8 @@ pub(super) struct Options {
     pub(super) cancel: CancelHandle,
     /// `None`: no shard may be missing.
     pub(super) missing: Option<MissingShards>,
+    #[cfg(feature = "datafusion")]
+    pub(super) readers: Readers,
 }
 
 impl Default for Options {
@@ -65,6 +69,11 @@ impl Default for Options {
             session: None,
             cancel: CancelHandle::default(),
             missing: None,
+            #[cfg(feature = "datafusion")]
+            readers: Readers {
+                most: 1,
+                range_bytes: RANGE_BYTES,
+            },
         }
     }
 }
@@ -80,6 +89,18 @@ impl Options {
         match &self.missing {
             Some(missing) => missing.admit(error),
             None => Err(error),
+        }
+    }
+
+    /// A folder is complete, or says nothing: its manifest comes last.
+    pub(super) fn needs_all_shards(&self) -> Result<()> {
+        match &self.missing {
+            None => Ok(()),
+            Some(_) => Err(Error::new(
+                ErrorKind::Usage,
+                "a folder has the rows of all shards, so none may be missing",
+            )
+            .with_hint("write one file, or go without --allow-missing-shards")),
         }
     }
 

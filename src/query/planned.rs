@@ -12,15 +12,16 @@ use futures::stream::TryStreamExt;
 
 use super::execute::{self, renamed, schema_of};
 use super::options::Options;
+use super::partitions::{PartitionOptions, Partitions, Whole};
 use super::planning::{Held, PlanOptions, Request, about_made_sql};
 use super::{Analysis, CancelHandle};
 use crate::cluster::Cluster;
 use crate::config::{FinishRelations, SessionSettings};
-use crate::error::{Result, SqlOrigin};
-use crate::export;
+use crate::error::{Error, ErrorKind, Phase, Result, SqlOrigin};
+use crate::export::{self, Resumable, Source};
 use crate::merge::{self, Order, ReaggregateOptions};
 use crate::missing::MissingShards;
-use crate::plan::{Merge, MergeMode, Plan};
+use crate::plan::{Merge, MergeMode, Place, Plan};
 use crate::progress::ScanProgress;
 use crate::scan::{self, Reading};
 use crate::statement::Statement;
@@ -140,6 +141,13 @@ impl Query {
         self
     }
 
+    /// As [`FanOut::with_readers_per_shard`](crate::FanOut::with_readers_per_shard). Partial aggregates that
+    /// are merged again are read so, too; [`explain`](Self::explain) says of each step how it is read.
+    pub fn with_readers_per_shard(mut self, readers: usize) -> Self {
+        self.request.options.readers.most = readers.max(1);
+        self
+    }
+
     /// As [`FanOut::with_timeout`](crate::FanOut::with_timeout).
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.request.options.timeout = Some(timeout);
@@ -245,6 +253,7 @@ impl Query {
                 let plan = self.request.plan(self.request.planning, &deadline);
                 let (mut plan, mut held) = plan.boxed().await?;
                 plan.surroundings.merges = self.merge_plans(&plan, &mut held).await?;
+                plan.surroundings.readers = self.readers(&plan, &mut held).await?;
                 held.session.finish().await;
                 Ok(plan)
             })
@@ -308,6 +317,133 @@ impl Query {
     {
         let stream = self.stream().await?;
         export::pump(stream, open, &export::Progress::default()).await
+    }
+
+    /// As [`FanOut::write_folder`](crate::FanOut::write_folder): each shard's rows have files of their own
+    /// where they are final ([`Arm::Single`](crate::Arm::Single) and [`Arm::Union`](crate::Arm::Union)
+    /// without `LIMIT`); else there is `rows.parquet`.
+    ///
+    /// # Errors
+    /// As [`collect`](Self::collect), and those of the folder; see [`export::Folder`].
+    pub async fn write_folder(self, folder: &export::Folder) -> Result<export::Manifest> {
+        let deadline = self.request.options.deadline();
+        let written = async {
+            self.request.options.needs_all_shards()?;
+            let opened = folder.open().await?;
+            let started = execute::start_apart(&self.request, &deadline).boxed();
+            let (parts, analysis) = started.await?;
+            let plan = &analysis.plan;
+            let resumable = match plan.steps.as_slice() {
+                [step] if matches!(step.merge, Merge::Concatenate { fetch: None, .. }) => {
+                    Resumable::Yes
+                }
+                [_] => Resumable::No("its rows are merged"),
+                _ => Resumable::No(
+                    "it has several steps, of which later ones depend on earlier ones",
+                ),
+            };
+            let steps = plan.steps.iter().map(|step| step.sql.to_string());
+            let options = &self.request.options;
+            let circumstances = (steps.collect::<Vec<_>>(), &options.types, &options.session);
+            let topology = self.request.cluster.topology();
+            let source = Source::new(&self.request.sql, topology, &circumstances, resumable);
+            opened.write(parts, source).await
+        };
+        deadline.within(written).await
+    }
+
+    /// As [`FanOut::partitions`](crate::FanOut::partitions), for a query whose rows each shard gives by
+    /// itself ([`Arm::Single`](crate::Arm::Single), or [`Arm::Union`](crate::Arm::Union) without `LIMIT`);
+    /// any other is refused.
+    ///
+    /// # Errors
+    /// As [`stream`](Self::stream), before the first row; [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported)
+    /// for a query whose rows are merged; [`ErrorKind::Server`](crate::ErrorKind::Server) where somebody
+    /// waits to rewrite the table.
+    pub async fn partitions(self, options: &PartitionOptions) -> Result<Partitions> {
+        let deadline = self.request.options.deadline();
+        let cut = async {
+            let planned = self.request.plan(self.request.planning, &deadline);
+            let (plan, held) = planned.boxed().await?;
+            let any = held.shard;
+            held.session.finish().await;
+            let step = match plan.steps.as_slice() {
+                [step]
+                    if matches!(
+                        step.merge,
+                        Merge::Concatenate {
+                            skip: 0,
+                            fetch: None
+                        }
+                    ) =>
+                {
+                    step
+                }
+                _ => {
+                    return Err(Error::new(
+                        ErrorKind::Unsupported,
+                        format!(
+                            "refused: the rows of the shards are merged ({}), so there are no partitions \
+                             of the answer",
+                            plan.arm()
+                        ),
+                    )
+                    .with_phase(Phase::Plan)
+                    .with_hint("leave ORDER BY, LIMIT and aggregates over several shards to whoever reads the partitions"));
+                }
+            };
+            let shards = match &step.place {
+                Place::Shards(shards) => shards.clone(),
+                Place::AnyShard | Place::Finish => vec![any],
+            };
+            let ranged = execute::ranged(&self.request, &plan).await?;
+            let whole = Whole {
+                cluster: &self.request.cluster,
+                options: &self.request.options,
+                text: step.sql.to_string(),
+                ranged: ranged
+                    .into_iter()
+                    .next()
+                    .unwrap_or_else(|| Err(String::new())),
+                shards,
+                columns: Some(plan.columns.clone()),
+            };
+            whole.partitions(options).await
+        };
+        deadline.within(cut.boxed()).await
+    }
+
+    /// How the steps would be read, by their names; nothing where one reader is asked for.
+    async fn readers(&self, plan: &Plan, held: &mut Held) -> Result<BTreeMap<String, String>> {
+        let readers = self.request.options.readers;
+        let mut found = BTreeMap::new();
+        if readers.most < 2 {
+            return Ok(found);
+        }
+        for (step, ranged) in plan
+            .steps
+            .iter()
+            .zip(execute::ranged(&self.request, plan).await?)
+        {
+            let ranges = match &ranged {
+                Ok(ranged) => scan::ranges(&mut held.session, ranged, readers).await?,
+                Err(reason) => Err(reason.clone()),
+            };
+            let text = match (ranges, ranged) {
+                (Ok(ranges), Ok(ranged)) => format!(
+                    "up to {} connections for each shard, in ranges of {}: {} of them on {:?}",
+                    readers.most,
+                    ranged.table,
+                    ranges.len(),
+                    self.request.cluster.pools().name(held.shard),
+                ),
+                (Err(reason), _) | (_, Err(reason)) => {
+                    format!("one connection for each shard: {reason}")
+                }
+            };
+            found.insert(step.name.clone(), text);
+        }
+        Ok(found)
     }
 
     /// DataFusion's plans, by step. A step that reads the rows of others cannot be described without

@@ -3,6 +3,8 @@
 //! The only file that knows both sockets and the decoder.
 
 mod oid_types;
+#[cfg(feature = "datafusion")]
+mod ranges;
 mod rows;
 #[cfg(feature = "datafusion")]
 mod sql_type;
@@ -19,6 +21,11 @@ use crate::statement::{self, Statement};
 use crate::types::{Column, PgType, TypeOptions};
 
 use oid_types::OidTypes;
+#[cfg(feature = "datafusion")]
+pub(crate) use ranges::{
+    RANGE_BYTES, Readers, Shared, Split, export_snapshot, import_sql, lock, range_rows, ranges,
+    share,
+};
 pub(crate) use rows::{BatchOptions, rows};
 #[cfg(feature = "datafusion")]
 pub(crate) use sql_type::{SqlType, sql_types};

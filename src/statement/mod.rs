@@ -5,11 +5,15 @@
 //! `src/backend/parser/scan.l`, with `standard_conforming_strings` on, as it is pinned.
 
 mod no_query;
+#[cfg(feature = "datafusion")]
+mod ranged;
 
 use std::collections::BTreeSet;
 use std::ops::Range;
 
 use crate::error::{Error, ErrorKind, Result};
+#[cfg(feature = "datafusion")]
+pub(crate) use ranged::{END, Ranged};
 
 /// What a query begins with, in lower case.
 const QUERIES: [&str; 4] = ["select", "with", "values", "table"];

@@ -50,7 +50,7 @@ const TABLE: &[(&str, &[&str])] = &[
         "relation",
         &["plan", "scan", "types", "text", "quote", "decode"],
     ),
-    ("export", &["missing", "text", "types"]),
+    ("export", &["config", "missing", "text", "types"]),
     ("query", PIPELINE),
     ("cluster", PIPELINE),
     ("tables", &["catalog", "config", "cluster"]),

@@ -26,6 +26,8 @@ mod pooler;
 mod provider;
 mod public_api;
 #[cfg(feature = "datafusion")]
+mod ranges;
+#[cfg(feature = "datafusion")]
 mod sessions;
 #[cfg(feature = "datafusion")]
 mod tables;

@@ -37,6 +37,12 @@ pub(crate) enum Command {
     /// Show how a statement would be answered, or why it is refused
     #[command(after_long_help = EXPLAIN_HELP, after_help = "Examples: merganser explain --help")]
     Explain(Box<Explain>),
+    /// Cut a statement into parts that other processes can read, and keep their snapshots
+    #[command(after_long_help = PARTITIONS_HELP, after_help = "Examples: merganser partitions --help")]
+    Partitions(Box<Partitions>),
+    /// Read one part that merganser partitions has printed
+    #[command(after_long_help = PARTITIONS_HELP, after_help = "Examples: merganser read-partition --help")]
+    ReadPartition(Box<ReadPartition>),
     /// Compare the shards' tables, and write the topology file
     #[command(after_long_help = inspect_help())]
     Inspect(Inspect),
@@ -129,6 +135,9 @@ pub(crate) struct Explain {
     /// The longest that it may take, such as 30s or 5min [default: no limit]
     #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = parse_timeout)]
     pub(crate) timeout: Option<Duration>,
+    /// Say of each step whether so many connections would read one shard
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    pub(crate) connections_per_shard: Option<usize>,
 }
 
 /// The flags of `merganser query`.
@@ -165,9 +174,34 @@ pub(crate) struct Query {
     #[arg(long, value_enum)]
     pub(crate) order: Option<Order>,
 
-    /// Write to this file, which appears only when it is complete; - is standard output
+    /// Write to this file, which appears only when it is complete; - is standard output. A name that ends
+    /// in / is a folder of many files
+    ///
+    /// In a folder each shard has a file, s0.parquet, or several: see --file-rows, --file-bytes and
+    /// --partition-by. _manifest.json, written last, lists them with rows, bytes, SHA-256 and, of Parquet,
+    /// the least and greatest values. The folder must not exist, or be empty.
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]
     pub(crate) output: Option<PathBuf>,
+    /// The most rows of a file, in a folder
+    #[arg(long, value_name = "N", value_parser = parse_count, help_heading = "Folder")]
+    pub(crate) file_rows: Option<usize>,
+    /// About the most bytes of a file, in a folder, such as 256MiB
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes, help_heading = "Folder")]
+    pub(crate) file_bytes: Option<usize>,
+    /// Folders for the values of this column, country=DE/s0-00000.parquet; repeat it for folders within
+    ///
+    /// As Hive, Spark, DuckDB and pyarrow read them: the files do not have the column, NULL is
+    /// __HIVE_DEFAULT_PARTITION__. At most 64 files of a shard are open at a time: with more values than
+    /// that, order by the column, or a value gets several files.
+    #[arg(long, value_name = "COLUMN", help_heading = "Folder")]
+    pub(crate) partition_by: Vec<String>,
+    /// Go on where an export of the same statement into the same folder stopped
+    ///
+    /// Shards that are complete are not read again, the others from their beginning; so the shards' rows may
+    /// be of moments that are far apart. Refused for another statement, topology or format, for files that
+    /// have changed, and where shards cannot be read apart (merges, statements that read the clock).
+    #[arg(long, help_heading = "Folder")]
+    pub(crate) resume: bool,
     /// The format [default: by the file's extension; table on a terminal; else csv]
     #[arg(long, value_parser = formats(), help_heading = "Output")]
     pub(crate) format: Option<Format>,
@@ -210,7 +244,10 @@ pub(crate) struct Query {
     /// A row that is longer than a quarter of it, and than 1 MiB, is refused.
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes, help_heading = "Limits")]
     pub(crate) memory: Option<usize>,
-    /// The most connections to one shard at a time
+    /// The most connections to one shard at a time; a table is read by as many, in ranges of its blocks
+    ///
+    /// They see one snapshot, and the rows of a shard come in any order. merganser explain says where one
+    /// connection reads all the same: small tables, joins, ORDER BY, LIMIT, PostgreSQL before 14, ...
     #[arg(long, value_name = "N", value_parser = parse_count, help_heading = "Limits")]
     pub(crate) connections_per_shard: Option<usize>,
     /// Answer without the shards that cannot be reached, and name them on standard error
@@ -221,6 +258,54 @@ pub(crate) struct Query {
     /// query.
     #[arg(long, conflicts_with_all = ["merge_sql", "verify"], help_heading = "Limits")]
     pub(crate) allow_missing_shards: bool,
+}
+
+/// The flags of `merganser partitions`.
+#[derive(Debug, clap::Args)]
+#[cfg_attr(not(feature = "datafusion"), allow(dead_code))]
+pub(crate) struct Partitions {
+    #[command(flatten)]
+    pub(crate) statement: Statement,
+    #[command(flatten)]
+    pub(crate) shards: Shards,
+    /// Cut the text as it is on every shard, and not as if one database held all rows
+    #[arg(long)]
+    pub(crate) fan_out: bool,
+    /// Write the descriptors to this file, one a line, and not to standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// How long the snapshots are kept at most, such as 30min [default: 6h]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = parse_timeout)]
+    pub(crate) lease: Option<Duration>,
+    /// About how much of a table one part has, such as 256MiB [default: 64MiB]
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
+    pub(crate) partition_bytes: Option<usize>,
+    /// Say nothing on standard error but errors
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+/// The flags of `merganser read-partition`.
+#[derive(Debug, clap::Args)]
+#[cfg_attr(not(feature = "datafusion"), allow(dead_code))]
+pub(crate) struct ReadPartition {
+    /// The descriptor, one line of what merganser partitions printed; without it, or for -, it is read
+    /// from standard input
+    pub(crate) partition: Option<String>,
+    #[command(flatten)]
+    pub(crate) shards: Shards,
+    /// Write to this file, which appears only when it is complete; - is standard output
+    #[arg(short, long, value_name = "FILE", help_heading = "Output")]
+    pub(crate) output: Option<PathBuf>,
+    /// The format [default: by the file's extension; else csv]
+    #[arg(long, value_parser = formats(), help_heading = "Output")]
+    pub(crate) format: Option<Format>,
+    /// How Parquet or Arrow is compressed [default: zstd for Parquet, none for Arrow]
+    #[arg(long, value_parser = compressions(), help_heading = "Output")]
+    pub(crate) compression: Option<Compression>,
+    /// The longest that it may take, such as 30s or 5min [default: no limit]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = parse_timeout)]
+    pub(crate) timeout: Option<Duration>,
 }
 
 /// The flags of `merganser inspect`.
@@ -460,7 +545,8 @@ Exit codes:
   3    Refused: the answer would not be exact, or a bound on rows, bytes or memory was met
   4    A shard cannot be reached, or does not let us in
   5    The time of --timeout is over
-  130  Interrupted by Ctrl-C (143 by SIGTERM, 129 by SIGHUP): queries cancelled, no file left behind
+  130  Interrupted by Ctrl-C (143 by SIGTERM, 129 by SIGHUP): queries cancelled, no file left behind, but
+       in a folder those of complete shards, for --resume
 ";
 
 const QUERY_HELP: &str = "\
@@ -480,6 +566,10 @@ Examples:
   Is it right? Against a database that holds the rows of all shards:
     merganser query --verify postgresql://app@all/sales -f report.sql
 
+  A file for each shard; and folders by a column, which --resume completes if it was interrupted:
+    merganser query -o orders/ 'SELECT * FROM orders'
+    merganser query -o by-status/ --partition-by o_orderstatus --resume 'SELECT * FROM orders'
+
   The statement from a file or a pipe:
     merganser query -f report.sql
     sed 's/2024/2025/' report.sql | merganser query
@@ -498,7 +588,8 @@ Planned queries:
 Output:
   Rows go to standard output or to -o FILE. Extensions: .csv .json .ndjson .jsonl .arrow .feather
   .ipc .arrows .parquet .pq. A file appears under its name when its last byte is on the disk; an
-  output that is no regular file (a FIFO, /dev/null) is written in place.
+  output that is no regular file (a FIFO, /dev/null) is written in place. With -o FOLDER/, many files are
+  written, Parquet unless --format says otherwise; _manifest.json tells that they are all there.
   Progress (rows, bytes, rate, each shard's state) is shown on standard error if it is a terminal.
 
 Types:
@@ -522,6 +613,27 @@ What it shows:
   would be right; then every step with its shards, its SQL, its merge (DataFusion's with its plan) and
   what moves to other servers.
   The plan, or the refusal, goes to standard output. Exit code 3 for a refusal.
+";
+
+const PARTITIONS_HELP: &str = "\
+Examples:
+  Cut a table, and read four parts at a time, here or on other machines with the same topology file:
+    merganser partitions -o parts.txt 'SELECT * FROM lineitem' &
+    xargs -a parts.txt -d '\\n' -P 4 -I {} sh -c \\
+      'merganser read-partition \"$1\" -o \"part-$$.parquet\"' sh {}
+    kill %1
+
+What it does:
+  A connection to each shard takes a snapshot, locks the table against being rewritten, and stays open
+  until Ctrl-C, SIGTERM or the end of --lease. Meanwhile the parts, ranges of the table's blocks, have each
+  row once, whatever others write. A statement that cannot be cut so (joins, DISTINCT, PostgreSQL before
+  14) has one part for each shard; one whose rows are merged is refused.
+  A descriptor holds the statement with its values, and nothing of a connection. It is sealed with
+  MERGANSER_PARTITION_KEY, if that is set: who reads it runs its SQL, so set it where others could write
+  descriptors.
+
+Environment variables:
+  MERGANSER_PARTITION_KEY  The key of the seal, any text; the same for both commands
 ";
 
 /// The help on `inspect`, with the reference of the file that it writes.
@@ -623,6 +735,8 @@ mod tests {
             "--merge union q",
             "--finish-rows many q",
             "--finish-bytes 0 q",
+            "-o out/ --file-rows 0 q",
+            "-o out/ --file-bytes none q",
         ] {
             let error = query(bad).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{bad}");

@@ -12,7 +12,12 @@ use crate::{statement, topology};
 pub(crate) async fn run(args: args::Explain, signals: Signals) -> Outcome<ExitCode> {
     let topology = topology::load(&args.shards)?;
     statement::check_tables(&topology)?;
-    let cluster = Cluster::new(topology)?;
+    let builder = Cluster::builder(topology);
+    let cluster = match args.connections_per_shard {
+        Some(connections) => builder.with_connections_per_shard(connections),
+        None => builder,
+    }
+    .build()?;
     let outcome = signals
         .guard(async { Ok(explain(&args, &cluster).await) })
         .await;
@@ -38,6 +43,9 @@ async fn explain(args: &args::Explain, cluster: &Cluster) -> Result<String, Erro
         .with_params(args.statement.params.0.iter().cloned());
     if let Some(timeout) = args.timeout {
         query = query.with_timeout(timeout);
+    }
+    if let Some(readers) = args.connections_per_shard {
+        query = query.with_readers_per_shard(readers);
     }
     if args.analyze {
         // The rows are dropped: that one of them has no place in Arrow is of no interest.

@@ -3,6 +3,7 @@
 //! ```text
 //! args ── plain flags, checked ──► query ──► output: standard output or a file
 //!                                  explain
+//!                                  partitions, read-partition
 //!                                  inspect
 //!                                  demo
 //! interrupt ── signals             progress ── display on a terminal     failure ── exit codes
@@ -18,6 +19,7 @@ mod failure;
 mod inspect;
 mod interrupt;
 mod params;
+mod partitions;
 mod progress;
 mod query;
 mod size;
@@ -61,6 +63,8 @@ fn run(command: Command) -> Outcome<ExitCode> {
         match command {
             Command::Query(args) => query::run(*args, signals).await,
             Command::Explain(args) => explain::run(*args, signals).await,
+            Command::Partitions(args) => partitions::cut(*args, signals).await,
+            Command::ReadPartition(args) => partitions::read(*args, signals).await,
             Command::Inspect(args) => inspect::run(args, signals).await,
             Command::Demo(args) => demo::run(args, signals).await,
             Command::Completions { shell } => completions(shell),

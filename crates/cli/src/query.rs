@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::io::{self, IsTerminal};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use indicatif::{DecimalBytes, HumanCount};
-use merganser::export::{self, Destination, ExportOptions, Format, Progress, Summary};
+use merganser::export::{self, Destination, ExportOptions, Folder, Format, Manifest, Progress};
 use merganser::types::{NumericAs, TypeOptions, Unrepresentable};
 use merganser::{Cluster, Error, ErrorKind, FanOut, MissingShards, QueryStream, ScanProgress};
 #[cfg(feature = "datafusion")]
@@ -32,39 +33,51 @@ pub(crate) async fn run(args: args::Query, signals: Signals) -> Outcome<ExitCode
 /// The flags, made sense of.
 struct Job {
     args: args::Query,
-    destination: Destination,
+    target: Target,
     format: Format,
     options: ExportOptions,
+}
+
+/// Where the rows go.
+enum Target {
+    One(Destination),
+    Folder(Box<Folder>),
+}
+
+impl Target {
+    fn path(&self) -> Option<&Path> {
+        match self {
+            Self::One(Destination::Path(path)) => Some(path),
+            Self::One(_) => None,
+            Self::Folder(folder) => Some(folder.path()),
+        }
+    }
+}
+
+/// What was written.
+struct Written {
+    rows: u64,
+    bytes: u64,
+    /// In a folder.
+    files: Option<usize>,
+    analysis: Option<Box<dyn fmt::Display>>,
 }
 
 impl Job {
     /// Finds what is wrong with the flags before anything is opened.
     fn new(args: args::Query) -> Result<Self, Error> {
+        let folder = args.output.as_deref().filter(|path| is_folder(path));
         let destination = args
             .output
             .clone()
             .map_or(Destination::Stdout, Destination::from);
         let format = match (args.format, &destination) {
             (Some(format), _) => format,
+            (None, _) if folder.is_some() => Format::Parquet,
             (None, Destination::Path(path)) => Format::from_path(path)?,
             (None, _) if io::stdout().is_terminal() => Format::Table,
             (None, _) => Format::Csv,
         };
-        if let Destination::Path(path) = &destination
-            && let Some(named) = Format::from_path(path).ok()
-            && !is_like(named, format)
-            && format != Format::None
-        {
-            complain(&format!(
-                "merganser: warning: {} is written as {format}, not {named}: --format says so\n",
-                path.display()
-            ));
-        }
-        // The library says so too, but only once the shards have been asked.
-        if format == Format::None && matches!(destination, Destination::Path(_)) {
-            let error = Error::new(ErrorKind::Config, "format none writes no file");
-            return Err(error.with_hint("leave out --output, or choose another format"));
-        }
         let mut options = ExportOptions::new();
         if let Some(compression) = args.compression {
             options = options.with_compression(compression);
@@ -76,9 +89,20 @@ impl Job {
             options = options.with_duplicate_columns(duplicates);
         }
         options.check(format)?;
+        let target = match folder {
+            Some(path) => {
+                let folder = folder_of(path, format, &args)?.with_options(options.clone());
+                folder.check()?;
+                Target::Folder(Box::new(folder))
+            }
+            None => {
+                check_one_file(&destination, format, &args)?;
+                Target::One(destination)
+            }
+        };
         Ok(Self {
             args,
-            destination,
+            target,
             format,
             options,
         })
@@ -105,7 +129,7 @@ impl Job {
         let display = Display::new(scan, self.args.quiet);
         let started = Instant::now();
         let verifier = self.verifier(&query)?;
-        let (summary, analysis) = tokio::select! {
+        let written = tokio::select! {
             written = self.write(query, verifier.as_ref(), &display) => written?,
             never = display.run() => match never {},
         };
@@ -117,14 +141,14 @@ impl Job {
             ));
         }
         if !self.args.quiet
-            && let Some(line) = self.summary_line(summary, started.elapsed())
+            && let Some(line) = self.summary_line(&written, started.elapsed())
         {
             complain(&line);
         }
         if let Some(verified) = verifier.and_then(|verifier| verifier.verified()) {
             complain(&format!("verified: {verified}\n"));
         }
-        if let Some(analysis) = analysis {
+        if let Some(analysis) = written.analysis {
             complain(&analysis.to_string());
         }
         Ok(())
@@ -163,6 +187,10 @@ impl Job {
         if let Some(bytes) = args.memory {
             query = query.with_memory(bytes);
         }
+        #[cfg(feature = "datafusion")]
+        if let Some(readers) = args.connections_per_shard {
+            query = query.with_readers_per_shard(readers);
+        }
         match &args.merge_sql {
             Some(merge_sql) => reaggregate(query, merge_sql),
             None => Ok(query),
@@ -184,6 +212,9 @@ impl Job {
         }
         if let Some(bytes) = args.memory {
             query = query.with_memory(bytes);
+        }
+        if let Some(readers) = args.connections_per_shard {
+            query = query.with_readers_per_shard(readers);
         }
         Ok(Asked::Planned(query))
     }
@@ -208,11 +239,11 @@ impl Job {
             Some(_) => Format::Arrow,
             None => self.format,
         };
-        let (numeric, unrepresentable) = match format {
-            Format::Table | Format::Csv => (NumericAs::Text, Unrepresentable::Text),
-            Format::Json | Format::Ndjson => (NumericAs::Text, Unrepresentable::Error),
-            _ => (NumericAs::Auto, Unrepresentable::Error),
-        };
+        let TypeOptions {
+            numeric,
+            unrepresentable,
+            ..
+        } = types_of(format);
         let asked = self.args.unrepresentable;
         let numeric = match self.args.numeric.unwrap_or(numeric) {
             NumericAs::Text if asked.is_some_and(|asked| asked != Unrepresentable::Text) => {
@@ -232,44 +263,144 @@ impl Job {
         query: Asked,
         verifier: Option<&Verifier>,
         display: &Display,
-    ) -> Result<(Summary, Option<Box<dyn fmt::Display>>), Error> {
+    ) -> Result<Written, Error> {
+        let destination = match &self.target {
+            Target::One(destination) => destination.clone(),
+            Target::Folder(folder) => {
+                let manifest = query.write_folder(folder).await?;
+                return Ok(Written {
+                    rows: manifest.rows,
+                    bytes: manifest.bytes,
+                    files: Some(manifest.files.len()),
+                    analysis: None,
+                });
+            }
+        };
+        let is_stdout = destination == Destination::Stdout;
         // On a thread of its own: a device, or a file of another machine, may take its time.
-        let destination = self.destination.clone();
         let output = blocking(move || destination.open()).await?;
         let (mut rows, analysis) = query.stream(self.args.analyze).await?;
         if let Some(verifier) = verifier {
             rows = verifier.check(rows).await?;
         }
-        if self.destination == Destination::Stdout && io::stdout().is_terminal() {
+        if is_stdout && io::stdout().is_terminal() {
             rows = display.until_first_rows(rows);
         }
-        let summary = export::write(
-            rows,
-            output,
-            self.format,
-            &self.options,
-            &Progress::default(),
-        )
-        .await?;
-        Ok((summary, analysis))
+        let progress = Progress::default();
+        let done = export::write(rows, output, self.format, &self.options, &progress).await?;
+        Ok(Written {
+            rows: done.rows,
+            bytes: done.bytes,
+            files: None,
+            analysis,
+        })
     }
 
     /// `1,234 rows, 5.60 MB in 0.8 s -> out.parquet`; nothing where the rows themselves are seen.
-    fn summary_line(&self, summary: Summary, elapsed: Duration) -> Option<String> {
-        let rows = HumanCount(summary.rows);
-        let unit = if summary.rows == 1 { "row" } else { "rows" };
+    fn summary_line(&self, written: &Written, elapsed: Duration) -> Option<String> {
+        let rows = HumanCount(written.rows);
+        let unit = if written.rows == 1 { "row" } else { "rows" };
         let seconds = elapsed.as_secs_f64();
-        match &self.destination {
+        let bytes = DecimalBytes(written.bytes);
+        match (self.target.path(), written.files) {
             _ if self.format == Format::None => Some(format!("{rows} {unit} in {seconds:.1} s\n")),
-            Destination::Path(path) => {
-                let bytes = DecimalBytes(summary.bytes);
+            (Some(path), files) => {
+                let files = match files {
+                    None => String::new(),
+                    Some(1) => ", 1 file".to_owned(),
+                    Some(files) => format!(", {} files", HumanCount(files as u64)),
+                };
                 let path = path.display();
                 Some(format!(
-                    "{rows} {unit}, {bytes} in {seconds:.1} s -> {path}\n"
+                    "{rows} {unit}, {bytes}{files} in {seconds:.1} s -> {path}\n"
                 ))
             }
             _ => None,
         }
+    }
+}
+
+/// Whether many files are wanted: a name that ends in `/`, or a folder that is there.
+fn is_folder(path: &Path) -> bool {
+    path.as_os_str().as_encoded_bytes().ends_with(b"/") || path.is_dir()
+}
+
+fn folder_of(path: &Path, format: Format, args: &args::Query) -> Result<Folder, Error> {
+    for (is_given, flag) in [
+        (args.verify.is_some(), "--verify"),
+        (args.analyze, "--analyze"),
+    ] {
+        if is_given {
+            let error = Error::new(
+                ErrorKind::Config,
+                format!("{flag} goes with one output, not a folder"),
+            );
+            return Err(error.with_hint(format!("leave out {flag}, or name a file with --output")));
+        }
+    }
+    let mut folder = Folder::new(path, format)
+        .with_partition_by(args.partition_by.iter().cloned())
+        .with_resume(args.resume);
+    if let Some(rows) = args.file_rows {
+        folder = folder.with_file_rows(rows as u64);
+    }
+    if let Some(bytes) = args.file_bytes {
+        folder = folder.with_file_bytes(bytes as u64);
+    }
+    Ok(folder)
+}
+
+/// Finds flags that make no sense for one output.
+fn check_one_file(
+    destination: &Destination,
+    format: Format,
+    args: &args::Query,
+) -> Result<(), Error> {
+    for (is_given, flag) in [
+        (args.file_rows.is_some(), "--file-rows"),
+        (args.file_bytes.is_some(), "--file-bytes"),
+        (!args.partition_by.is_empty(), "--partition-by"),
+        (args.resume, "--resume"),
+    ] {
+        if is_given {
+            let error = Error::new(
+                ErrorKind::Config,
+                format!("{flag} is for a folder of files"),
+            );
+            return Err(error.with_hint("name a folder: -o FOLDER/, with a slash at its end"));
+        }
+    }
+    let Destination::Path(path) = destination else {
+        return Ok(());
+    };
+    if let Some(named) = Format::from_path(path).ok()
+        && !is_like(named, format)
+        && format != Format::None
+    {
+        complain(&format!(
+            "merganser: warning: {} is written as {format}, not {named}: --format says so\n",
+            path.display()
+        ));
+    }
+    // The library says so too, but only once the shards have been asked.
+    if format == Format::None {
+        let error = Error::new(ErrorKind::Config, "format none writes no file");
+        return Err(error.with_hint("leave out --output, or choose another format"));
+    }
+    Ok(())
+}
+
+/// How the types with several mappings are read for a format.
+pub(crate) fn types_of(format: Format) -> TypeOptions {
+    let (numeric, unrepresentable) = match format {
+        Format::Table | Format::Csv => (NumericAs::Text, Unrepresentable::Text),
+        Format::Json | Format::Ndjson => (NumericAs::Text, Unrepresentable::Error),
+        _ => (NumericAs::Auto, Unrepresentable::Error),
+    };
+    TypeOptions {
+        numeric,
+        unrepresentable,
+        ..TypeOptions::default()
     }
 }
 
@@ -314,6 +445,14 @@ impl Asked {
             Self::FanOut(query) => Self::FanOut(query.with_missing_shards(missing)),
             #[cfg(feature = "datafusion")]
             Self::Planned(query) => Self::Planned(query.with_missing_shards(missing)),
+        }
+    }
+
+    async fn write_folder(self, folder: &Folder) -> Result<Manifest, Error> {
+        match self {
+            Self::FanOut(query) => query.write_folder(folder).await,
+            #[cfg(feature = "datafusion")]
+            Self::Planned(query) => query.write_folder(folder).await,
         }
     }
 

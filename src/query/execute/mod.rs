@@ -8,6 +8,7 @@
 //! Each server that any step needs has one transaction, and with it one snapshot, for all of them.
 
 mod joins;
+mod ranges;
 mod relations;
 mod route;
 mod start;
@@ -22,8 +23,9 @@ use futures::future::join_all;
 use futures::stream::{self, StreamExt};
 use tokio::sync::oneshot;
 
+pub(super) use self::ranges::ranged;
 use self::route::{Route, Server};
-pub(super) use self::start::start;
+pub(super) use self::start::{start, start_apart};
 use super::answer::{aggregated, fitted};
 use super::deadline::Deadline;
 use super::finish::alike;
@@ -33,14 +35,23 @@ use crate::catalog::Catalog;
 use crate::cluster::Cluster;
 use crate::connect::{Permit, Pools, Session};
 use crate::error::{Error, Phase, Result, SqlOrigin};
+use crate::export::Part;
 use crate::merge::{self, Comparison, Order, ReaggregateOptions, Rest};
 use crate::plan::{self, Exactness, Merge, Place, Plan, Sql, Step};
 use crate::progress::{Counters, ShardState, StepCounters};
 use crate::relation::{Budget, Relation};
 use crate::scan::{self, BatchOptions, Description, Reading};
-use crate::statement::Statement;
+use crate::statement::{Ranged, Statement};
 use crate::stream::QueryStream;
 use crate::types::{Column, Unrepresentable};
+
+/// Whether the rows of the last step's shards become one stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Streams {
+    One,
+    /// One for each shard, where each shard's rows are final and all of them are wanted.
+    Apart,
+}
 
 /// Runs all steps but the last, and starts that one; its rows are the answer.
 pub(super) async fn run(
@@ -49,7 +60,8 @@ pub(super) async fn run(
     plan: &Plan,
     held: Held,
     deadline: &Deadline,
-) -> Result<QueryStream> {
+    streams: Streams,
+) -> Result<Vec<Part>> {
     let Some((last, steps)) = plan.steps.split_last() else {
         return Err(fault("the plan has no step"));
     };
@@ -66,6 +78,11 @@ pub(super) async fn run(
             Server::Finish => false,
         });
     }
+    // A shard that is lost is lost as a whole, so one connection tells.
+    let ranged = match query.options.readers.most {
+        most if most > 1 && query.options.missing.is_none() => ranged(query, plan).await?,
+        _ => Vec::new(),
+    };
     let finish = held.finish.clone();
     let has_tables = (0..steps.len()).any(|step| plan.is_temporary(step));
     let tables = route.finish(plan).filter(|_| has_tables);
@@ -73,6 +90,7 @@ pub(super) async fn run(
     route.go_without(|server| !sites.contains_key(&server));
     let mut execution = Execution {
         query,
+        ranged,
         finish,
         deadline,
         decimals: plan.decimals,
@@ -102,8 +120,12 @@ pub(super) async fn run(
     }
     let counters = execution.counters(steps.len());
     counters.begin();
-    let rows = execution.answer(last, &plan.columns).await?;
-    Ok(counted(rows, counters))
+    let mut parts = execution.answer(last, &plan.columns, streams).await?;
+    if let [only] = parts.as_mut_slice() {
+        let empty = QueryStream::new(only.rows.schema(), stream::empty());
+        only.rows = counted(std::mem::replace(&mut only.rows, empty), counters);
+    }
+    Ok(parts)
 }
 
 /// The answer, counted as it is taken.
@@ -157,6 +179,8 @@ struct Execution<'a> {
     groups: Order,
     /// What each step does, for whoever looks.
     steps: Vec<Arc<StepCounters>>,
+    /// How each step is read in ranges, if it is.
+    ranged: Vec<std::result::Result<Ranged, String>>,
 }
 
 /// The rows of each server of a step, with its name; and where each session comes back to.
@@ -171,6 +195,8 @@ struct Sent {
     columns: Vec<Column>,
     /// The COPY command that gives these.
     copy: Arc<str>,
+    /// What stands before and behind the query in it.
+    frame: (String, String),
     comparison: Option<Comparison>,
 }
 
@@ -181,7 +207,12 @@ impl Execution<'_> {
     }
 
     /// Starts the last step.
-    async fn answer(mut self, step: &Step, columns: &[Column]) -> Result<QueryStream> {
+    async fn answer(
+        mut self,
+        step: &Step,
+        columns: &[Column],
+        streams: Streams,
+    ) -> Result<Vec<Part>> {
         let index = self.relations.len();
         let user = self.query.options.types;
         if let Merge::Aggregate { .. } = step.merge {
@@ -195,10 +226,11 @@ impl Execution<'_> {
             let sent = self.sent(step, &first, described, &[])?;
             let servers = self.route.runs(index).to_vec();
             let options = self.query.options.batches(unrepresentable);
-            let (shards, _) = self.scan(index, step, &servers, &sent, &options, false)?;
+            let scanned = self.scan(index, step, &servers, &sent, &options, false);
+            let (shards, _) = scanned.await?;
             self.give_back_all().await;
             let rows = self.merge(step, shards, sent, Rest::Cancel).await?;
-            return aggregated(rows, columns);
+            return Ok(vec![Part::merged(aggregated(rows, columns)?)]);
         }
         let (described, first) = self.describe(index, step, Reading::Options(user)).await?;
         let visible = match step.merge {
@@ -210,9 +242,20 @@ impl Execution<'_> {
         let sent = self.sent(step, &first, fitted.columns, &fitted.casts)?;
         let servers = self.route.runs(index).to_vec();
         let options = self.query.options.batches(user.unrepresentable);
-        let (shards, _) = self.scan(index, step, &servers, &sent, &options, false)?;
+        let scanned = self.scan(index, step, &servers, &sent, &options, false);
+        let (shards, _) = scanned.await?;
         self.give_back_all().await;
-        self.merge(step, shards, sent, Rest::Cancel).await
+        if streams == Streams::Apart
+            && let Merge::Concatenate {
+                skip: 0,
+                fetch: None,
+            } = step.merge
+            && matches!(step.place, Place::Shards(_))
+        {
+            return self.apart(shards);
+        }
+        let rows = self.merge(step, shards, sent, Rest::Cancel).await?;
+        Ok(vec![Part::merged(rows)])
     }
 
     /// Asks every server of the step for its columns, and compares; also the first one's own
@@ -303,13 +346,14 @@ impl Execution<'_> {
             }
             comparison = Some(compared);
         }
-        let (before, after) = scan::copy_frame(width, &selected);
-        let mut sql = before;
+        let frame = scan::copy_frame(width, &selected);
+        let mut sql = frame.0.clone();
         self.write_query(step, true, &mut sql)?;
-        sql.push_str(&after);
+        sql.push_str(&frame.1);
         Ok(Sent {
             columns,
             copy: sql.into(),
+            frame,
             comparison,
         })
     }
@@ -344,8 +388,8 @@ impl Execution<'_> {
         Ok(())
     }
 
-    /// The rows of these servers of the step; nothing runs before they are polled.
-    fn scan(
+    /// The rows of these servers of the step; no query of the user's runs before they are polled.
+    async fn scan(
         &mut self,
         index: usize,
         step: &Step,
@@ -356,24 +400,41 @@ impl Execution<'_> {
     ) -> Result<Scans> {
         let counters = self.counters(index);
         let origin = self.origin(step);
+        let mut splits = self.split(index).await?;
         let mut shards = Vec::new();
         let mut returns = Vec::new();
         for server in servers {
             let site = self.sites.get_mut(server);
             let site = site.ok_or_else(|| fault("a step has no session"))?;
-            let session = site.session.take();
-            let session = session.ok_or_else(|| fault("a step has no session"))?;
             let back = needed_again.then(|| {
                 let (sender, receiver) = oneshot::channel();
                 returns.push((*server, receiver));
                 sender
             });
+            let step_counters = counters.shard(&site.counters);
+            if let Some(shared) = splits.remove(server) {
+                let Some(Ok(ranged)) = self.ranged.get(index) else {
+                    return Err(fault("a step is read in ranges without a text for them"));
+                };
+                let (before, after) = &sent.frame;
+                let copy = |(from, to)| format!("{before}{}{after}", ranged.sql(from, to));
+                let columns = &sent.columns;
+                let rows = scan::range_rows(shared, copy, columns, options, &step_counters, back);
+                let name = site.name.clone();
+                shards.extend(rows.into_iter().map(|rows| {
+                    let rows = self.told(rows, &step.place, origin);
+                    (name.clone(), rows)
+                }));
+                continue;
+            }
+            let session = site.session.take();
+            let session = session.ok_or_else(|| fault("a step has no session"))?;
             let rows = scan::rows(
                 session,
                 sent.copy.clone(),
                 sent.columns.clone(),
                 options,
-                counters.shard(&site.counters),
+                step_counters,
                 back,
             );
             shards.push((site.name.clone(), self.told(rows, &step.place, origin)));

@@ -7,8 +7,9 @@ use std::time::Instant;
 use futures::FutureExt;
 use futures::stream::{self, StreamExt};
 
-use super::run;
+use super::{Streams, fault, run};
 use crate::error::Result;
+use crate::export::Part;
 use crate::query::Analysis;
 use crate::query::deadline::Deadline;
 use crate::query::planning::{PlanOptions, Request};
@@ -19,12 +20,30 @@ pub(in crate::query) async fn start(
     query: &Request,
     deadline: &Deadline,
 ) -> Result<(QueryStream, Analysis)> {
+    let (mut parts, analysis) = start_in(Streams::One, query, deadline).await?;
+    let only = parts.pop().ok_or_else(|| fault("the answer has no rows"))?;
+    Ok((only.rows, analysis))
+}
+
+/// The same, with a stream for each shard where that is the answer.
+pub(in crate::query) async fn start_apart(
+    query: &Request,
+    deadline: &Deadline,
+) -> Result<(Vec<Part>, Analysis)> {
+    start_in(Streams::Apart, query, deadline).await
+}
+
+async fn start_in(
+    streams: Streams,
+    query: &Request,
+    deadline: &Deadline,
+) -> Result<(Vec<Part>, Analysis)> {
     let mut planning = query.planning;
-    match begin(query, planning, deadline).await {
+    match begin(query, planning, deadline, streams).await {
         // PostgreSQL can do what the merge cannot.
         Err(error) if planning.decimals && error.is_unrepresentable() => {
             planning.decimals = false;
-            plan_and_run(query, planning, deadline).await
+            plan_and_run(query, planning, deadline, streams).await
         }
         begun => begun,
     }
@@ -36,26 +55,32 @@ async fn begin(
     query: &Request,
     planning: PlanOptions,
     deadline: &Deadline,
-) -> Result<(QueryStream, Analysis)> {
-    let (mut rows, analysis) = plan_and_run(query, planning, deadline).await?;
+    streams: Streams,
+) -> Result<(Vec<Part>, Analysis)> {
+    let (mut parts, analysis) = plan_and_run(query, planning, deadline, streams).await?;
     if !analysis.plan.decimals {
-        return Ok((rows, analysis));
+        return Ok((parts, analysis));
     }
-    match rows.next().await {
-        Some(Err(error)) if error.is_unrepresentable() => Err(error),
-        first => {
-            let schema = rows.schema();
-            let rows = stream::iter(first).chain(rows);
-            Ok((QueryStream::new(schema, rows), analysis))
+    for part in &mut parts {
+        let schema = part.rows.schema();
+        match part.rows.next().await {
+            Some(Err(error)) if error.is_unrepresentable() => return Err(error),
+            first => {
+                let empty = QueryStream::new(schema.clone(), stream::empty());
+                let rest = std::mem::replace(&mut part.rows, empty);
+                part.rows = QueryStream::new(schema, stream::iter(first).chain(rest));
+            }
         }
     }
+    Ok((parts, analysis))
 }
 
 async fn plan_and_run(
     query: &Request,
     planning: PlanOptions,
     deadline: &Deadline,
-) -> Result<(QueryStream, Analysis)> {
+    streams: Streams,
+) -> Result<(Vec<Part>, Analysis)> {
     let began = Instant::now();
     let (plan, held) = query.plan(planning, deadline).boxed().await?;
     let analysis = Analysis {
@@ -63,6 +88,6 @@ async fn plan_and_run(
         planning: began.elapsed(),
         progress: query.options.progress.clone(),
     };
-    let rows = run(query, planning, &analysis.plan, held, deadline).await?;
-    Ok((rows, analysis))
+    let parts = run(query, planning, &analysis.plan, held, deadline, streams).await?;
+    Ok((parts, analysis))
 }

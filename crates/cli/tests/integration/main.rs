@@ -4,6 +4,7 @@
 
 mod demo;
 mod faults;
+mod folder;
 mod inspect;
 mod messages;
 mod output;

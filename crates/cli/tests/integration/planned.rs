@@ -371,3 +371,32 @@ fn flags_of_planned_queries_are_checked() {
         assert!(!done.stderr.contains("canary"), "{}", done.stderr);
     }
 }
+
+#[test]
+fn a_folder_has_a_file_for_each_shard_or_one_of_merged_rows() {
+    let Some(scene) = scene() else { return };
+    let names = |folder: &str| super::names_in(&scene.path(folder));
+    for (folder, sql, files) in [
+        ("all", "SELECT id FROM t", &["s0.csv", "s1.csv"][..]),
+        ("one", "SELECT id FROM t WHERE id = 3", &["s1.csv"]),
+        ("limit", "SELECT id FROM t LIMIT 3", &["rows.csv"]),
+        ("order", "SELECT id FROM t ORDER BY id", &["rows.csv"]),
+        ("count", "SELECT count(*) FROM t", &["rows.csv"]),
+    ] {
+        let output = format!("{folder}/");
+        output_of(&scene, &["query", "-o", &output, "--format", "csv", sql]);
+        assert_eq!(
+            names(folder),
+            [&["_manifest.json"], files].concat(),
+            "{sql}"
+        );
+    }
+    let text = fs::read_to_string(scene.path("order/rows.csv")).unwrap();
+    assert_eq!(text.lines().nth(10), Some("10"));
+    // Complete, but its clock has gone on.
+    let clock = ["query", "-o", "clock/", "SELECT id, now() AS at FROM t"];
+    output_of(&scene, &clock);
+    let done = run(&scene, &[&clock[..], &["--resume"]].concat());
+    assert_eq!(done.code, 2, "{}", done.stderr);
+    assert_contains(&done.stderr, "something else");
+}

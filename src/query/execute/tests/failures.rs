@@ -183,14 +183,7 @@ async fn many_queries_share_few_connections_without_waiting_for_each_other() {
                 decimals: false,
                 surroundings: Default::default(),
             };
-            let rows = run(
-                &query.request,
-                query.request.planning,
-                &plan,
-                held,
-                &query.request.options.deadline(),
-            )
-            .await?;
+            let rows = run_one(&query.request, &plan, held).await?;
             csv(rows).await
         }
     });

@@ -125,14 +125,22 @@ async fn start_in(
         decimals: false,
         surroundings,
     };
-    run(
+    run_one(request, &plan, held).await
+}
+
+async fn run_one(request: &Request, plan: &Plan, held: Held) -> Result<QueryStream> {
+    let deadline = request.options.deadline();
+    let parts = run(
         request,
         request.planning,
-        &plan,
+        plan,
         held,
-        &request.options.deadline(),
-    )
-    .await
+        &deadline,
+        Streams::One,
+    );
+    let mut parts = parts.await?;
+    assert_eq!(parts.len(), 1);
+    Ok(parts.remove(0).rows)
 }
 
 async fn csv(rows: QueryStream) -> Result<String> {

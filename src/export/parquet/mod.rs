@@ -1,19 +1,25 @@
 //! Parquet, in row groups that are bounded in rows and in bytes.
 
+mod encode;
+mod ranges;
+
 use std::io::Write;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, IntervalUnit, Schema, SchemaRef};
 use arrow::error::ArrowError;
-use arrow::record_batch::RecordBatchWriter;
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::arrow::arrow_writer::{ArrowRowGroupWriterFactory, ArrowWriterOptions};
 use parquet::basic::{Compression as Codec, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::writer::SerializedFileWriter;
 
-use super::{Compression, ExportOptions, Statistics, missing_metadata};
+use self::encode::{Bounds, Encoder};
+use super::workers::Workers;
+use super::{ColumnRange, Compression, ExportOptions, FileWriter, Statistics, missing_metadata};
 use crate::error::{Error, ErrorKind, Result};
 use crate::missing::MissingShards;
 
@@ -21,10 +27,9 @@ use crate::missing::MissingShards;
 ///
 /// # Memory
 /// About the size of one row group (see [`ExportOptions::with_row_group_bytes`]), however many rows
-/// there are.
+/// there are, one or two more that are being written, and 16 MiB of batches that wait.
 pub(super) struct ParquetWriter<W: Write + Send> {
-    inner: ArrowWriter<W>,
-    row_group_bytes: usize,
+    encoder: Encoder<W>,
     missing: Option<MissingShards>,
 }
 
@@ -33,24 +38,15 @@ impl<W: Write + Send> ParquetWriter<W> {
         writer: W,
         schema: SchemaRef,
         options: &ExportOptions,
+        workers: Arc<Workers>,
     ) -> Result<Self, ParquetError> {
-        let properties = WriterProperties::builder()
-            .set_created_by(concat!("merganser ", env!("CARGO_PKG_VERSION")).to_owned())
-            .set_compression(codec(options.compression)?)
-            .set_statistics_enabled(match options.statistics {
-                Statistics::None => EnabledStatistics::None,
-                Statistics::RowGroup => EnabledStatistics::Chunk,
-                Statistics::Page => EnabledStatistics::Page,
-            })
-            .set_max_row_group_row_count(Some(options.row_group_rows))
-            .set_max_row_group_bytes(Some(options.row_group_bytes))
-            // Lists and maps are named as the format asks: `list.element`, `key_value.key`.
-            .set_coerce_types(true)
-            .build();
-        let options_of_writer = ArrowWriterOptions::new().with_properties(properties);
+        let (file, factory) = begin(writer, Arc::clone(&schema), options)?;
+        let bounds = Bounds {
+            rows: options.row_group_rows,
+            bytes: options.row_group_bytes,
+        };
         Ok(Self {
-            inner: ArrowWriter::try_new_with_options(writer, schema, options_of_writer)?,
-            row_group_bytes: options.row_group_bytes,
+            encoder: Encoder::new(file, factory, schema, bounds, workers),
             missing: None,
         })
     }
@@ -61,23 +57,52 @@ impl<W: Write + Send> ParquetWriter<W> {
     }
 }
 
-impl<W: Write + Send> RecordBatchWriter for ParquetWriter<W> {
+/// Writes the beginning of a file.
+fn begin<W: Write + Send>(
+    writer: W,
+    schema: SchemaRef,
+    options: &ExportOptions,
+) -> Result<(SerializedFileWriter<W>, ArrowRowGroupWriterFactory), ParquetError> {
+    let properties = WriterProperties::builder()
+        .set_created_by(concat!("merganser ", env!("CARGO_PKG_VERSION")).to_owned())
+        .set_compression(codec(options.compression)?)
+        .set_statistics_enabled(match options.statistics {
+            Statistics::None => EnabledStatistics::None,
+            Statistics::RowGroup => EnabledStatistics::Chunk,
+            Statistics::Page => EnabledStatistics::Page,
+        })
+        // Lists and maps are named as the format asks: `list.element`, `key_value.key`.
+        .set_coerce_types(true)
+        .build();
+    let options = ArrowWriterOptions::new().with_properties(properties);
+    ArrowWriter::try_new_with_options(writer, schema, options)?.into_serialized_writer()
+}
+
+impl<W: Write + Send> FileWriter for ParquetWriter<W> {
     fn write(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
-        self.inner.write(batch)?;
-        // The writer bounds what it has encoded; dictionaries and buffers on top of that, here.
-        if self.inner.memory_size() >= self.row_group_bytes {
-            self.inner.flush()?;
-        }
-        Ok(())
+        Ok(self.encoder.write(batch)?)
     }
 
-    fn close(mut self) -> Result<(), ArrowError> {
+    fn finish(mut self: Box<Self>) -> Result<Vec<ColumnRange>, ArrowError> {
         if let Some((key, value)) = missing_metadata(self.missing.as_ref()) {
             let metadata = KeyValue::new(key.to_owned(), value);
-            self.inner.append_key_value_metadata(metadata);
+            self.encoder.append_key_value_metadata(metadata);
         }
-        self.inner.close()?;
-        Ok(())
+        let schema = Arc::clone(self.encoder.schema());
+        let metadata = self.encoder.close()?;
+        Ok(ranges::of_columns(&metadata, &schema)?)
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.encoder.held_bytes()
+    }
+
+    fn end_row_group(&mut self) -> Result<(), ArrowError> {
+        Ok(self.encoder.end_row_group()?)
+    }
+
+    fn file_bytes(&mut self) -> Result<Option<u64>, ArrowError> {
+        Ok(Some(self.encoder.file_bytes()? as u64))
     }
 }
 
@@ -118,7 +143,7 @@ pub(super) fn check(schema: &Schema, options: &ExportOptions) -> Result<()> {
         }
     }
     let schema = SchemaRef::new(schema.clone());
-    match ParquetWriter::try_new(std::io::sink(), schema, options) {
+    match begin(std::io::sink(), schema, options) {
         Ok(_) => Ok(()),
         Err(source) => Err(Error::new(
             ErrorKind::Export,
@@ -169,8 +194,6 @@ fn holds_interval(field: &Field) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use arrow::array::*;
     use arrow::datatypes::*;
     use arrow::util::display::array_value_to_string;
@@ -185,11 +208,12 @@ mod tests {
         let mut out = Vec::new();
         let schema = batches[0].schema();
         check(&schema, options).unwrap();
-        let mut writer = ParquetWriter::try_new(&mut out, schema, options).unwrap();
+        let workers = Arc::new(Workers::new(2));
+        let mut writer = ParquetWriter::try_new(&mut out, schema, options, workers).unwrap();
         for batch in batches {
             writer.write(batch).unwrap();
         }
-        writer.close().unwrap();
+        Box::new(writer).finish().unwrap();
         out.into()
     }
 
@@ -271,8 +295,10 @@ mod tests {
         let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, false)]));
         let mut state = 1i64;
         let options = ExportOptions::new().with_row_group_bytes(1 << 20);
+        let workers = Arc::new(Workers::new(2));
+        let sink = std::io::sink();
         let mut writer =
-            ParquetWriter::try_new(std::io::sink(), Arc::clone(&schema), &options).unwrap();
+            ParquetWriter::try_new(sink, Arc::clone(&schema), &options, workers).unwrap();
         let mut peak = 0;
         for _ in 0..200 {
             let numbers = Int64Array::from_iter_values((0..8_192).map(|_| {
@@ -281,9 +307,9 @@ mod tests {
             }));
             let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(numbers)]);
             writer.write(&batch.unwrap()).unwrap();
-            peak = peak.max(writer.inner.memory_size());
+            peak = peak.max(writer.encoder.held_bytes());
         }
-        writer.close().unwrap();
+        Box::new(writer).finish().unwrap();
         assert!(peak < 2 << 20, "{peak}");
     }
 

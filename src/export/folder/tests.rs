@@ -1,0 +1,340 @@
+use std::fs;
+
+use arrow::array::{AsArray, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Int64Type};
+use futures::stream;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use super::*;
+
+fn schema() -> Arc<Schema> {
+    Arc::new(Schema::new(vec![
+        Field::new("n", DataType::Int64, true),
+        Field::new("place", DataType::Utf8, true),
+    ]))
+}
+
+/// Numbers, and for each one of three places.
+fn batch(numbers: std::ops::Range<i64>) -> RecordBatch {
+    let places = numbers
+        .clone()
+        .map(|n| ["a/b", "c", ""].get(n as usize % 3).copied());
+    let places = StringArray::from_iter(places);
+    let numbers = Int64Array::from_iter_values(numbers);
+    RecordBatch::try_new(schema(), vec![Arc::new(numbers), Arc::new(places)]).unwrap()
+}
+
+fn part(name: &str, batches: Vec<Result<RecordBatch>>) -> Part {
+    Part {
+        name: name.to_owned(),
+        rows: QueryStream::new(schema(), stream::iter(batches)),
+    }
+}
+
+fn source(statement: &str) -> Source {
+    Source {
+        statement: statement.to_owned(),
+        topology: "t".to_owned(),
+        fingerprint: "f".to_owned(),
+        resumable: Resumable::Yes,
+    }
+}
+
+async fn export(folder: &Folder, parts: Vec<Part>) -> Result<Manifest> {
+    folder.open().await?.write(parts, source("q")).await
+}
+
+/// All files below a folder, with `/`.
+fn files(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        match entry.path().is_dir() {
+            true => {
+                let inner = files(&entry.path());
+                assert!(!inner.is_empty(), "{name} is empty");
+                found.extend(inner.into_iter().map(|path| format!("{name}/{path}")));
+            }
+            false => found.push(name),
+        }
+    }
+    found.sort();
+    found
+}
+
+fn numbers(path: &Path) -> Vec<i64> {
+    let file = fs::File::open(path).unwrap();
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+    let batches = reader.build().unwrap().map(Result::unwrap);
+    let numbers = batches.flat_map(|batch| {
+        let numbers = batch.column_by_name("n").unwrap();
+        numbers.as_primitive::<Int64Type>().values().to_vec()
+    });
+    numbers.collect()
+}
+
+fn new_folder() -> (tempfile::TempDir, PathBuf) {
+    let parent = tempfile::tempdir().unwrap();
+    let path = parent.path().join("out");
+    (parent, path)
+}
+
+fn failed() -> Error {
+    Error::new(ErrorKind::Server, "the shard has failed")
+}
+
+#[tokio::test]
+async fn each_shard_has_a_file_and_the_manifest_tells_of_them() {
+    let (_parent, path) = new_folder();
+    let folder = Folder::new(&path, Format::Parquet);
+    let parts = vec![
+        part("s0", vec![Ok(batch(0..5)), Ok(batch(5..6))]),
+        part("s/1", vec![]),
+    ];
+    let manifest = export(&folder, parts).await.unwrap();
+    assert_eq!(
+        files(&path),
+        ["_manifest.json", "s%2F1.parquet", "s0.parquet"]
+    );
+    assert_eq!(numbers(&path.join("s0.parquet")), [0, 1, 2, 3, 4, 5]);
+    assert_eq!(numbers(&path.join("s%2F1.parquet")), [0; 0]);
+    assert_eq!((manifest.rows, manifest.files.len()), (6, 2));
+    let first = &manifest.files[0];
+    assert_eq!((first.path.as_str(), first.rows), ("s0.parquet", 6));
+    let bytes = fs::read(path.join("s0.parquet")).unwrap();
+    assert_eq!(first.bytes, bytes.len() as u64);
+    let digest = ring::digest::digest(&ring::digest::SHA256, &bytes);
+    assert_eq!(first.sha256, crate::export::output::hex(digest.as_ref()));
+    let range = |name: &str| first.columns.iter().find(|column| column.name == name);
+    let number = range("n").unwrap();
+    assert_eq!(
+        (number.min.as_deref(), number.max.as_deref()),
+        (Some("0"), Some("5"))
+    );
+    let place = range("place").unwrap();
+    assert_eq!(
+        (place.min.as_deref(), place.max.as_deref()),
+        (Some(""), Some("c"))
+    );
+    let stored = fs::read_to_string(path.join("_manifest.json")).unwrap();
+    assert_eq!(serde_json::from_str::<Manifest>(&stored).unwrap(), manifest);
+}
+
+#[tokio::test]
+async fn files_are_bounded_in_rows_and_bytes_in_every_format() {
+    for format in [
+        Format::Csv,
+        Format::Json,
+        Format::Ndjson,
+        Format::Arrow,
+        Format::ArrowStream,
+        Format::Parquet,
+    ] {
+        let (_parent, path) = new_folder();
+        let folder = Folder::new(&path, format).with_file_rows(4);
+        let manifest = export(&folder, vec![part("s0", vec![Ok(batch(0..10))])])
+            .await
+            .unwrap();
+        let rows: Vec<_> = manifest.files.iter().map(|file| file.rows).collect();
+        assert_eq!(rows, [4, 4, 2], "{format}");
+        assert!(manifest.files[1].path.starts_with("s0-00001."), "{format}");
+
+        let (_parent, path) = new_folder();
+        let folder = Folder::new(&path, format).with_file_bytes(200_000);
+        let batches = (0..20)
+            .map(|n| Ok(batch(n * 20_000..n * 20_000 + 20_000)))
+            .collect();
+        let manifest = export(&folder, vec![part("s0", batches)]).await.unwrap();
+        assert!(
+            manifest.files.len() > 3,
+            "{format}: {}",
+            manifest.files.len()
+        );
+        assert_eq!(manifest.rows, 400_000, "{format}");
+    }
+}
+
+#[tokio::test]
+async fn partitions_are_folders_and_few_files_are_open() {
+    let (_parent, path) = new_folder();
+    let folder = Folder::new(&path, Format::Parquet).with_partition_by(["place"]);
+    let batches = || vec![Ok(batch(0..4)), Ok(batch(4..9))];
+    let manifest = export(&folder, vec![part("s0", batches())]).await.unwrap();
+    assert_eq!(
+        files(&path),
+        [
+            "_manifest.json",
+            "place=/s0-00002.parquet",
+            "place=a%2Fb/s0-00000.parquet",
+            "place=c/s0-00001.parquet"
+        ]
+    );
+    assert_eq!(
+        numbers(&path.join("place=a%2Fb/s0-00000.parquet")),
+        [0, 3, 6]
+    );
+    let file = &manifest.files[1];
+    assert_eq!(file.partition["place"].as_deref(), Some("a/b"));
+    assert_eq!(manifest.columns.len(), 2);
+
+    let (_parent, path) = new_folder();
+    let folder = Folder::new(&path, Format::Parquet).with_partition_by(["place"]);
+    let folder = folder.with_open_files(2);
+    let manifest = export(&folder, vec![part("s0", batches())]).await.unwrap();
+    assert!(manifest.files.len() > 3);
+    let mut all: Vec<_> = manifest
+        .files
+        .iter()
+        .flat_map(|file| numbers(&path.join(&file.path)))
+        .collect();
+    all.sort_unstable();
+    assert_eq!(all, (0..9).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_failure_leaves_nothing_or_what_is_complete() {
+    let (_parent, path) = new_folder();
+    let folder = Folder::new(&path, Format::Parquet).with_partition_by(["place"]);
+    let parts = vec![part("s0", vec![Ok(batch(0..3)), Err(failed())])];
+    let error = export(&folder, parts).await.unwrap_err();
+    assert_eq!(error.message(), "the shard has failed");
+    assert!(!path.exists());
+
+    // One after the other, so that the first is complete.
+    let folder = Folder::new(&path, Format::Csv);
+    let slow = stream::once(async {
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        Err(failed())
+    });
+    let slow = Part {
+        name: "s1".to_owned(),
+        rows: QueryStream::new(schema(), slow),
+    };
+    let error = export(&folder, vec![part("s0", vec![Ok(batch(0..3))]), slow]).await;
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::Server);
+    assert_eq!(files(&path), ["_manifest.partial", "s0.csv"]);
+    // Without being asked, nothing goes on there.
+    let error = export(&folder, vec![]).await.unwrap_err();
+    assert!(error.hint().unwrap().contains("--resume"), "{error:?}");
+
+    // What is left of a killed run.
+    fs::write(path.join(".merganser-x1.tmp"), "half").unwrap();
+    fs::write(path.join("s1.csv"), "not listed").unwrap();
+    let resumed = folder.clone().with_resume(true);
+    let again = |statement: &'static str| {
+        let unread = part("s0", vec![Err(failed())]);
+        let parts = vec![unread, part("s1", vec![Ok(batch(3..4))])];
+        let resumed = resumed.clone();
+        async move { resumed.open().await?.write(parts, source(statement)).await }
+    };
+    let error = again("another").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.message().contains("another statement"), "{error}");
+    fs::write(path.join("mine.txt"), "mine").unwrap();
+    let error = again("q").await.unwrap_err();
+    assert!(error.message().contains("mine.txt"), "{error}");
+    fs::remove_file(path.join("mine.txt")).unwrap();
+    let complete = fs::read(path.join("s0.csv")).unwrap();
+    fs::write(path.join("s0.csv"), "n,place\n9,c\n").unwrap();
+    let error = again("q").await.unwrap_err();
+    assert!(
+        error.message().contains("is not as it was written"),
+        "{error}"
+    );
+    fs::write(path.join("s0.csv"), complete).unwrap();
+    let manifest = again("q").await.unwrap();
+    assert_eq!(files(&path), ["_manifest.json", "s0.csv", "s1.csv"]);
+    assert_eq!(manifest.rows, 4);
+    assert_eq!(
+        fs::read_to_string(path.join("s1.csv")).unwrap(),
+        "n,place\n3,a/b\n"
+    );
+    // Complete: nothing is read.
+    assert_eq!(again("q").await.unwrap(), manifest);
+    assert_eq!(
+        again("another").await.unwrap_err().kind(),
+        ErrorKind::Config
+    );
+}
+
+#[tokio::test]
+async fn folders_that_are_not_empty_or_in_use_say_what_to_do() {
+    let (_parent, path) = new_folder();
+    fs::create_dir(&path).unwrap();
+    fs::write(path.join("mine.txt"), "mine").unwrap();
+    let folder = Folder::new(&path, Format::Parquet);
+    let error = folder.open().await.err().unwrap();
+    assert!(error.message().contains("is not empty"), "{error}");
+    assert!(
+        error
+            .hint()
+            .unwrap()
+            .contains("does not exist, or empty it")
+    );
+    let error = folder.clone().with_resume(true).open().await.err().unwrap();
+    assert!(error.hint().unwrap().contains("no export was begun"));
+    assert_eq!(files(&path), ["mine.txt"]);
+    let error = Folder::new(path.join("mine.txt"), Format::Csv)
+        .open()
+        .await
+        .err();
+    assert!(error.unwrap().hint().unwrap().contains("folder"));
+    let error = Folder::new(path.join("a/b"), Format::Csv)
+        .open()
+        .await
+        .err();
+    assert!(error.unwrap().hint().unwrap().contains("mkdir -p"));
+    let error = Folder::new(&path, Format::Table)
+        .open()
+        .await
+        .err()
+        .unwrap();
+    assert_eq!(error.kind(), ErrorKind::Config);
+
+    fs::remove_file(path.join("mine.txt")).unwrap();
+    let first = folder.open().await.unwrap();
+    let error = folder.clone().with_resume(true).open().await.err().unwrap();
+    assert!(error.message().contains("another process"), "{error}");
+    drop(first);
+    assert_eq!(files(&path), [""; 0]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_apart_is_not_resumed() {
+    let (_parent, path) = new_folder();
+    let folder = Folder::new(&path, Format::Csv);
+    let merged = || Source {
+        resumable: Resumable::No("its rows are merged"),
+        ..source("q")
+    };
+    {
+        let mut opened = match folder.open().await.unwrap().found {
+            Found::Ours(state) => state,
+            Found::Complete(..) => panic!("complete"),
+        };
+        let parts = vec![part("rows", vec![])];
+        opened
+            .begin(&folder.identity(&schema(), &parts, merged()))
+            .unwrap();
+        fs::write(path.join("rows.csv"), "").unwrap();
+        let shard = ManifestShard {
+            name: "rows".to_owned(),
+            rows: 0,
+            read_at: String::new(),
+        };
+        opened
+            .complete(Done {
+                shard,
+                files: vec![],
+            })
+            .unwrap();
+    }
+    let resumed = folder.with_resume(true).open().await.unwrap();
+    let error = resumed
+        .write(vec![part("rows", vec![])], merged())
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.message().contains("its rows are merged"), "{error}");
+}
