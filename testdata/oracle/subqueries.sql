@@ -119,7 +119,6 @@ select kind, (select sum(s.qty)) from sale s group by kind;
 
 select id, (select s.qty + 1) from sale s where id < 20;
 
--- refused: cannot read
 select id, (values (qty)) from sale where id < 10;
 
 select case when id < 5 then (select max(price) from sale) else (select min(price) from sale) end, id from sale where id < 10;
