@@ -32,7 +32,8 @@ impl Execution<'_> {
         let shard_schema = schema_of(&sent.columns);
         let servers = self.route.runs(index).to_vec();
         let options = self.lossless(step);
-        let (shards, returns) = self.scan(index, step, &servers, &sent, &options, true)?;
+        let scanned = self.scan(index, step, &servers, &sent, &options, true);
+        let (shards, returns) = scanned.await?;
         let mut rows = self.merge(step, shards, sent, Rest::Read).await?;
         let types = merged_types(step, &shard_schema, described.types, &rows.schema())?;
         let mut builder = StepRelationBuilder::try_new(&step.name, &step.columns, types)?;

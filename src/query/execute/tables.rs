@@ -65,13 +65,14 @@ impl Execution<'_> {
         let sent = match content {
             Content::Text => self.sent(step, &first, columns, &[])?,
             Content::Undecoded => {
-                let (before, after) = scan::copy_frame(0, &[]);
-                let mut copy = before;
+                let frame = scan::copy_frame(0, &[]);
+                let mut copy = frame.0.clone();
                 self.write_query(step, true, &mut copy)?;
-                copy.push_str(&after);
+                copy.push_str(&frame.1);
                 Sent {
                     columns,
                     copy: copy.into(),
+                    frame,
                     comparison: None,
                 }
             }
@@ -85,7 +86,8 @@ impl Execution<'_> {
             .partition(|(number, _)| self.groups == Order::Shard && own > Some(*number));
         for (part, with_own) in [(before, false), (after, own.is_some())] {
             let servers: Vec<_> = part.into_iter().map(|(_, server)| server).collect();
-            let (shards, returns) = self.scan(index, step, &servers, &sent, &options, true)?;
+            let scanned = self.scan(index, step, &servers, &sent, &options, true);
+            let (shards, returns) = scanned.await?;
             let shards = shards.into_iter().map(|(_, rows)| rows).collect();
             let mut rows = merge::union(shards, self.groups, QUEUE_BYTES)?;
             let mut head = None;
@@ -115,7 +117,8 @@ impl Execution<'_> {
         let shard_schema = schema_of(&sent.columns);
         let servers = self.route.runs(index).to_vec();
         let options = self.lossless(step);
-        let (shards, mut returns) = self.scan(index, step, &servers, &sent, &options, true)?;
+        let scanned = self.scan(index, step, &servers, &sent, &options, true);
+        let (shards, mut returns) = scanned.await?;
         let mut rows = self.merge(step, shards, sent, Rest::Read).await?;
         let types = merged_types(step, &shard_schema, described.types, &rows.schema())?;
         let content = Content::Text;
