@@ -23,6 +23,7 @@ mod parallel;
 mod plans;
 mod pooler;
 mod public_api;
+mod replicas;
 #[cfg(feature = "datafusion")]
 mod sessions;
 #[cfg(feature = "datafusion")]
