@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::config::{ConnectParams, Environment, SessionSettings, Topology};
-use crate::connect::{Opening, Pools, Session};
+use crate::config::{ConnectParams, Environment, ReadFrom, SessionSettings, Shard, Topology};
+use crate::connect::{Opening, Pools, Servers, Session};
 use crate::error::{Error, ErrorKind, Result};
 use crate::query::FanOut;
 #[cfg(feature = "datafusion")]
@@ -113,11 +113,9 @@ impl ClusterBuilder {
             .shards()
             .iter()
             .map(|shard| {
-                let params = shard
-                    .primary()
-                    .resolve(&environment)
+                let servers = servers(shard, session, &environment)
                     .map_err(|error| error.with_shard(shard.name()))?;
-                Ok((shard.name().to_owned(), params))
+                Ok((shard.name().to_owned(), servers))
             })
             .collect::<Result<Vec<_>>>()?;
         check_distinct(&shards)?;
@@ -128,7 +126,7 @@ impl ClusterBuilder {
                 let params = url
                     .resolve(&environment)
                     .map_err(|error| error.with_shard(FINISH))?;
-                let server = [(FINISH.to_owned(), params)];
+                let server = [(FINISH.to_owned(), params.into())];
                 let pools = Pools::new(server, self.connections_per_shard, session)?;
                 Some(Arc::new(pools))
             }
@@ -146,9 +144,32 @@ impl ClusterBuilder {
     }
 }
 
+/// The servers from which a shard is read.
+fn servers(shard: &Shard, session: &SessionSettings, environment: &Environment) -> Result<Servers> {
+    let primary = shard.primary().resolve(environment)?;
+    let read_from = session.read_from();
+    if read_from == ReadFrom::Primary {
+        return Ok(primary.into());
+    }
+    if read_from == ReadFrom::Replica && shard.replicas().is_empty() {
+        return Err(Error::new(
+            ErrorKind::Config,
+            "session: read_from is \"replica\", and the shard has none",
+        )
+        .with_hint("name its replicas = [\"URL\"], or set read_from = \"any\""));
+    }
+    let replicas = shard.replicas().iter();
+    let replicas = replicas.map(|url| url.resolve(environment).map(Arc::new));
+    Ok(Servers {
+        replicas: replicas.collect::<Result<_>>()?,
+        max_replay_lag: session.max_replay_lag(),
+        primary: (read_from == ReadFrom::Any).then(|| Arc::new(primary)),
+    })
+}
+
 /// A shard that is given twice is a slip of the pen: its rows would come twice. Other options, say
 /// another `search_path`, make another shard of one database.
-fn check_distinct(shards: &[(String, ConnectParams)]) -> Result<()> {
+fn check_distinct(shards: &[(String, Servers)]) -> Result<()> {
     let target = |params: &ConnectParams| {
         let endpoints: Vec<String> = params.endpoints.iter().map(ToString::to_string).collect();
         (
@@ -160,8 +181,14 @@ fn check_distinct(shards: &[(String, ConnectParams)]) -> Result<()> {
         )
     };
     let mut seen = HashMap::new();
-    for (name, params) in shards {
-        if let Some(other) = seen.insert(target(params), name) {
+    let all = shards.iter().flat_map(|(name, servers)| {
+        let params = servers.replicas.iter().chain(&servers.primary);
+        params.map(move |params| (name, params))
+    });
+    for (name, params) in all {
+        if let Some(other) = seen.insert(target(params), name)
+            && other != name
+        {
             return Err(Error::new(
                 ErrorKind::Config,
                 format!("the shards {other} and {name} have the same URL"),
@@ -278,10 +305,10 @@ impl Cluster {
         let Some(own) = own else {
             return Ok(self.pools.opening().clone());
         };
-        if own.connect_timeout().is_some() {
+        if let Some(key) = own.of_connections() {
             return Err(Error::new(
                 ErrorKind::Config,
-                "session: connect_timeout cannot be set for one query",
+                format!("session: {key} cannot be set for one query"),
             )
             .with_hint("connections serve many queries: set it in the topology"));
         }

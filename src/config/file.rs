@@ -11,7 +11,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use toml::Spanned;
 
 use super::{
-    ConnectionString, Environment, Finish, FinishRelations, Part, SessionSettings, Shard,
+    ConnectionString, Environment, Finish, FinishRelations, Part, ReadFrom, SessionSettings, Shard,
     TableKind, Topology, invalid, parse_duration, within,
 };
 use crate::error::{Error, Result};
@@ -36,8 +36,18 @@ struct SessionTable {
     statement_timeout: Option<Spanned<String>>,
     lock_timeout: Option<Spanned<String>>,
     connect_timeout: Option<Spanned<String>>,
+    read_from: Option<ReadFromName>,
+    max_replay_lag: Option<Spanned<String>>,
     #[serde(default)]
     settings: BTreeMap<String, Setting>,
+}
+
+#[derive(Deserialize, Clone, Copy)]
+#[serde(rename_all = "snake_case")]
+enum ReadFromName {
+    Primary,
+    Replica,
+    Any,
 }
 
 /// `[finish]`; see [`Finish`].
@@ -152,8 +162,15 @@ impl SessionTable {
         if let Some(search_path) = &self.search_path {
             session = session.with_search_path(search_path);
         }
+        if let Some(name) = self.read_from {
+            session = session.with_read_from(match name {
+                ReadFromName::Primary => ReadFrom::Primary,
+                ReadFromName::Replica => ReadFrom::Replica,
+                ReadFromName::Any => ReadFrom::Any,
+            });
+        }
         type Set = fn(SessionSettings, Duration) -> SessionSettings;
-        let timeouts: [(&str, &Option<Spanned<String>>, Set); 3] = [
+        let timeouts: [(&str, &Option<Spanned<String>>, Set); 4] = [
             (
                 "statement_timeout",
                 &self.statement_timeout,
@@ -168,6 +185,11 @@ impl SessionTable {
                 "connect_timeout",
                 &self.connect_timeout,
                 SessionSettings::with_connect_timeout,
+            ),
+            (
+                "max_replay_lag",
+                &self.max_replay_lag,
+                SessionSettings::with_max_replay_lag,
             ),
         ];
         for (key, value, set) in timeouts {

@@ -30,8 +30,8 @@ pub(crate) use params::{
     ClientCert, ConnectParams, Endpoint, Host, SslMode, SslRootCert, TargetSessionAttrs,
 };
 pub use secret::Secret;
-pub use session::SessionSettings;
 pub(crate) use session::{PINNED, UNLIMITED};
+pub use session::{ReadFrom, SessionSettings};
 pub use shard::Shard;
 pub(crate) use table::quote;
 pub use table::{Table, TableKind};

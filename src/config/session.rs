@@ -61,8 +61,37 @@ pub struct SessionSettings {
     statement_timeout: Option<Duration>,
     lock_timeout: Option<Duration>,
     connect_timeout: Option<Duration>,
+    read_from: Option<ReadFrom>,
+    max_replay_lag: Option<Duration>,
     settings: BTreeMap<String, String>,
 }
+
+/// Which of a shard's servers are read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum ReadFrom {
+    /// The one of the shard's `url`.
+    #[default]
+    Primary,
+    /// A replica, by chance. The login fails where none can be reached that is near enough.
+    Replica,
+    /// A replica, by chance; the one of `url` where none can be reached that is near enough.
+    Any,
+}
+
+impl ReadFrom {
+    /// The name in a topology file: `primary`, `replica` or `any`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Primary => "primary",
+            Self::Replica => "replica",
+            Self::Any => "any",
+        }
+    }
+}
+
+/// How far a replica may be behind unless set otherwise.
+const DEFAULT_MAX_REPLAY_LAG: Duration = Duration::from_secs(10);
 
 impl SessionSettings {
     /// Sets `TimeZone`, by which `now()::date`, `date_trunc` and `to_char` compute.
@@ -98,6 +127,28 @@ impl SessionSettings {
     #[must_use]
     pub fn with_connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = Some(timeout);
+        self
+    }
+
+    /// Sets which of a shard's servers are read from.
+    ///
+    /// A replica ([`Shard::with_replica`](super::Shard::with_replica)) is used only while it is one, and
+    /// only while it is no further behind than [`max_replay_lag`](Self::max_replay_lag); both are checked
+    /// when a connection is opened and before each query. A replica that was promoted is not read from any
+    /// more, because its old primary may live on: name both in the shard's `url`, as
+    /// `host=a,b target_session_attrs=primary`. That a replica is one of its shard's primary is not checked.
+    #[must_use]
+    pub fn with_read_from(mut self, read_from: ReadFrom) -> Self {
+        self.read_from = Some(read_from);
+        self
+    }
+
+    /// Sets how far a replica may be behind its primary, in the time since the last transaction that it
+    /// has replayed; a replica that has replayed all that it received, and receives, is not behind. The
+    /// clocks of both servers are compared.
+    #[must_use]
+    pub fn with_max_replay_lag(mut self, lag: Duration) -> Self {
+        self.max_replay_lag = Some(lag);
         self
     }
 
@@ -141,6 +192,33 @@ impl SessionSettings {
         self.connect_timeout
     }
 
+    /// Which of a shard's servers are read from; [`ReadFrom::Primary`] by default.
+    pub fn read_from(&self) -> ReadFrom {
+        self.read_from.unwrap_or_default()
+    }
+
+    /// How far a replica may be behind, in whole milliseconds; 10 s by default.
+    pub fn max_replay_lag(&self) -> Duration {
+        self.max_replay_lag.unwrap_or(DEFAULT_MAX_REPLAY_LAG)
+    }
+
+    /// What was set of these two.
+    pub(super) fn own_reading(&self) -> (Option<ReadFrom>, Option<Duration>) {
+        (self.read_from, self.max_replay_lag)
+    }
+
+    /// The key of what is settled when a connection is opened, if any of that is set: connections serve
+    /// many queries.
+    pub(crate) fn of_connections(&self) -> Option<&'static str> {
+        [
+            ("connect_timeout", self.connect_timeout.is_some()),
+            ("read_from", self.read_from.is_some()),
+            ("max_replay_lag", self.max_replay_lag.is_some()),
+        ]
+        .into_iter()
+        .find_map(|(key, is_set)| is_set.then_some(key))
+    }
+
     /// The other parameters, by name: names are of the form `[a-z_][a-z0-9_]*`, with dots for the
     /// parameters of extensions, so they need no quotes in SQL. Values may be any text.
     pub fn settings(&self) -> &BTreeMap<String, String> {
@@ -157,6 +235,8 @@ impl SessionSettings {
             statement_timeout: self.statement_timeout.or(others.statement_timeout),
             lock_timeout: self.lock_timeout.or(others.lock_timeout),
             connect_timeout: self.connect_timeout.or(others.connect_timeout),
+            read_from: self.read_from.or(others.read_from),
+            max_replay_lag: self.max_replay_lag.or(others.max_replay_lag),
             settings,
         }
     }
@@ -187,6 +267,7 @@ impl SessionSettings {
             ("statement_timeout", self.statement_timeout),
             ("lock_timeout", self.lock_timeout),
             ("connect_timeout", self.connect_timeout),
+            ("max_replay_lag", self.max_replay_lag),
         ] {
             let Some(timeout) = timeout else { continue };
             // A fraction would be cut off, and 0 means "no limit": the opposite of a short one.

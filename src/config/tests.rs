@@ -8,6 +8,8 @@ timezone = "Europe/Berlin"
 search_path = "sales, public"
 statement_timeout = "5min"
 lock_timeout = "1500ms"
+read_from = "any"
+max_replay_lag = "1500ms"
 connect_timeout = "3s"
 
 [session.settings]
@@ -68,6 +70,8 @@ fn a_file_gives_everything() {
     assert_eq!(session.search_path(), Some("sales, public"));
     assert_eq!(session.statement_timeout(), Some(Duration::from_secs(300)));
     assert_eq!(session.lock_timeout(), Some(Duration::from_millis(1500)));
+    assert_eq!(session.read_from(), ReadFrom::Any);
+    assert_eq!(session.max_replay_lag(), Duration::from_millis(1500));
     let settings: Vec<_> = session
         .settings()
         .iter()

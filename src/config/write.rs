@@ -31,10 +31,15 @@ pub(super) fn write(topology: &Topology, remarks: &[Remarks], left: &[Remarks]) 
     if let Some(search_path) = session.search_path() {
         add(&mut text, "search_path", search_path);
     }
+    let (read_from, max_replay_lag) = session.own_reading();
+    if let Some(read_from) = read_from {
+        add(&mut text, "read_from", read_from.name());
+    }
     for (key, timeout) in [
         ("statement_timeout", session.statement_timeout()),
         ("lock_timeout", session.lock_timeout()),
         ("connect_timeout", session.connect_timeout()),
+        ("max_replay_lag", max_replay_lag),
     ] {
         if let Some(timeout) = timeout {
             add(&mut text, key, &format_duration(timeout));

@@ -16,6 +16,7 @@ mod tls;
 mod upload;
 
 use std::error::Error as _;
+use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -30,7 +31,7 @@ use tokio_postgres::{Client, NoTls, SimpleQueryMessage, SimpleQueryStream};
 pub(crate) use self::describe::{Described, DescribedColumn};
 #[cfg(feature = "datafusion")]
 pub(crate) use self::pool::Permit;
-pub(crate) use self::pool::{Opening, Pools, Session};
+pub(crate) use self::pool::{Opening, Pools, Servers, Session};
 use self::socket::{Address, CancelSocket, Socket};
 pub(crate) use self::tap::CopyEvent;
 use self::tap::{Tap, TapHandle};
@@ -53,6 +54,8 @@ pub(crate) struct Connection {
     driver: JoinHandle<()>,
     /// Why the connection ended, for the first who asks.
     ended: Ended,
+    /// Of a connection to a replica: how far that may be behind.
+    max_replay_lag: Option<Duration>,
 }
 
 type Ended = Arc<Mutex<Option<tokio_postgres::Error>>>;
@@ -156,7 +159,11 @@ pub(crate) async fn connect(params: &Arc<ConnectParams>) -> Result<Connection> {
             }
         }
     }
-    // The first is the error; the others, each once, stand behind its message.
+    Err(all_of(failures))
+}
+
+/// The first is the error; the others, each once, stand behind its message.
+fn all_of(failures: Vec<Error>) -> Error {
     let mut told: Vec<String> = Vec::new();
     for failure in &failures {
         let text = failure.to_string();
@@ -165,12 +172,9 @@ pub(crate) async fn connect(params: &Arc<ConnectParams>) -> Result<Connection> {
         }
     }
     match failures.into_iter().next() {
-        Some(first) if told.len() > 1 => Err(first.with_more(&told[1..].join("; "))),
-        Some(error) => Err(error),
-        None => Err(Error::new(
-            ErrorKind::Config,
-            "the connection string names no host",
-        )),
+        Some(first) if told.len() > 1 => first.with_more(&told[1..].join("; ")),
+        Some(error) => error,
+        None => Error::new(ErrorKind::Config, "the connection string names no host"),
     }
 }
 
@@ -229,7 +233,7 @@ async fn limited<T>(
 }
 
 /// Says which server an error is about. Host, port, database and user are no secrets.
-fn located(error: Error, endpoint: &Endpoint, params: &ConnectParams) -> Error {
+fn located(error: Error, endpoint: impl fmt::Display, params: &ConnectParams) -> Error {
     let hint = match (error.sql_state(), error.phase()) {
         (Some("28000"), _) => Some(
             "check the user of the shard's URL; pg_hba.conf of the server says who may connect to what, from where, and whether with TLS (sslmode)",
@@ -374,6 +378,7 @@ async fn log_in(
         tap: handle,
         driver,
         ended,
+        max_replay_lag: None,
     };
     connection.check_attrs(attrs).await?;
     Ok(connection)
@@ -402,6 +407,45 @@ impl Connection {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.client.is_closed()
+    }
+
+    /// How the connection was made.
+    pub(crate) fn params(&self) -> &Arc<ConnectParams> {
+        &self.canceller.route.params
+    }
+
+    /// Makes sure that a replica still is one, and near enough to its primary; others are content.
+    async fn check_replica(&self) -> Result<()> {
+        let Some(most) = self.max_replay_lag else {
+            return Ok(());
+        };
+        let rows = self.query(REPLICA, Phase::Connect).await?;
+        let mut values = rows.into_iter().next().unwrap_or_default().into_iter();
+        let in_recovery = values.next().flatten();
+        let lag = values.next().flatten();
+        let lag = lag.and_then(|lag| lag.parse::<f64>().ok());
+        let what = match (in_recovery.as_deref(), lag) {
+            (Some("t"), Some(lag)) if lag <= most.as_secs_f64() => return Ok(()),
+            (Some("t"), Some(lag)) => format!(
+                "the replica is {lag:.1} s behind, and max_replay_lag is {} s",
+                most.as_secs_f64()
+            ),
+            (Some("t"), None) => "it is not known how far the replica is behind".to_owned(),
+            _ => "the server is no replica".to_owned(),
+        };
+        let params = self.params();
+        let endpoints = params.endpoints.iter().map(ToString::to_string);
+        let error = Error::new(ErrorKind::Connect, what)
+            .with_phase(Phase::Connect)
+            .with_hint(
+                "`replicas` in the topology have to be standbys of their shard's primary; \
+                 max_replay_lag and read_from in [session] say what is asked of them",
+            );
+        Err(located(
+            error,
+            endpoints.collect::<Vec<_>>().join(","),
+            params,
+        ))
     }
 
     async fn check_attrs(&self, attrs: TargetSessionAttrs) -> Result<()> {
@@ -504,6 +548,15 @@ impl Connection {
 
 const READ_ONLY: &str = "select current_setting('transaction_read_only')";
 const IN_RECOVERY: &str = "select pg_catalog.pg_is_in_recovery()";
+/// Whether a server is a replica, and how many seconds behind; NULL where it does not know. One that
+/// waits for more is not behind, while a process of it receives; who may not see what that does sees
+/// that it is there.
+const REPLICA: &str = "SELECT pg_catalog.pg_is_in_recovery(), \
+    CASE WHEN pg_catalog.pg_last_wal_receive_lsn() = pg_catalog.pg_last_wal_replay_lsn() \
+    AND EXISTS (SELECT FROM pg_catalog.pg_stat_wal_receiver \
+    WHERE status = 'streaming' OR status IS NULL) THEN 0 \
+    ELSE EXTRACT(epoch FROM pg_catalog.clock_timestamp() \
+    - pg_catalog.pg_last_xact_replay_timestamp()) END";
 
 fn login_error(error: tokio_postgres::Error, endpoint: &Endpoint) -> Error {
     let reason = error.source().map(ToString::to_string);

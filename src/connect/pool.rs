@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 
 #[cfg(feature = "datafusion")]
 use super::CopyInput;
-use super::{Connection, connect, limited};
+use super::{Connection, all_of, connect, limited};
 use crate::config::{ConnectParams, PINNED, SessionSettings, UNLIMITED};
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::quote;
@@ -39,19 +39,70 @@ pub(crate) struct Pools {
 
 struct ShardPool {
     name: Arc<str>,
-    pool: Pool<Opener>,
+    pool: Pool<Servers>,
     permits: Arc<Semaphore>,
 }
 
-struct Opener(Arc<ConnectParams>);
+/// The servers of a shard from which its rows are read.
+#[derive(Clone)]
+pub(crate) struct Servers {
+    /// Tried first, in an order by chance.
+    pub(crate) replicas: Vec<Arc<ConnectParams>>,
+    /// How far a replica may be behind.
+    pub(crate) max_replay_lag: Duration,
+    /// Tried then.
+    pub(crate) primary: Option<Arc<ConnectParams>>,
+}
 
-impl Manager for Opener {
+impl From<ConnectParams> for Servers {
+    /// One server, whatever it is.
+    fn from(params: ConnectParams) -> Self {
+        Self {
+            replicas: Vec::new(),
+            max_replay_lag: Duration::ZERO,
+            primary: Some(Arc::new(params)),
+        }
+    }
+}
+
+/// A connection, of which is known how far its server may be behind if that is a replica.
+async fn connect_checked(
+    params: &Arc<ConnectParams>,
+    max_replay_lag: Option<Duration>,
+) -> Result<Connection> {
+    let mut connection = connect(params).await?;
+    connection.max_replay_lag = max_replay_lag;
+    connection.check_replica().await?;
+    Ok(connection)
+}
+
+impl Manager for Servers {
     type Type = Connection;
     type Error = Error;
 
     async fn create(&self) -> Result<Connection> {
-        // Boxed: TLS and login are most of what a query's future would hold, and move, otherwise.
-        Box::pin(connect(&self.0)).await
+        let mut replicas: Vec<_> = self.replicas.iter().collect();
+        fastrand::shuffle(&mut replicas);
+        let replicas = replicas
+            .into_iter()
+            .map(|it| (it, Some(self.max_replay_lag)));
+        let primary = self.primary.iter().map(|it| (it, None));
+        let mut failures: Vec<Error> = Vec::new();
+        for (params, replay_lag) in replicas.chain(primary) {
+            // Boxed: TLS and login are most of what a query's future would hold, and move, otherwise.
+            match Box::pin(connect_checked(params, replay_lag)).await {
+                Ok(connection) => {
+                    for failure in &failures {
+                        tracing::warn!("passed over: {failure}");
+                    }
+                    return Ok(connection);
+                }
+                // As libpq: another server would be asked in vain.
+                Err(error) if error.phase() == Some(Phase::Auth) => return Err(error),
+                Err(error) => failures.push(error),
+            }
+        }
+        Err(all_of(failures))
     }
 
     async fn recycle(&self, connection: &mut Connection, _: &Metrics) -> RecycleResult<Error> {
@@ -121,7 +172,7 @@ pub(crate) struct Permit {
 impl Pools {
     /// Pools of at most `size` connections for each of the shards. Connects to nothing yet.
     pub(crate) fn new(
-        shards: impl IntoIterator<Item = (String, ConnectParams)>,
+        shards: impl IntoIterator<Item = (String, Servers)>,
         size: usize,
         settings: &SessionSettings,
     ) -> Result<Self> {
@@ -129,14 +180,14 @@ impl Pools {
     }
 
     fn of(
-        shards: impl IntoIterator<Item = (String, ConnectParams)>,
+        shards: impl IntoIterator<Item = (String, Servers)>,
         size: usize,
         opening: Opening,
     ) -> Result<Self> {
         let shards = shards
             .into_iter()
-            .map(|(name, params)| {
-                let pool = Pool::builder(Opener(Arc::new(params)))
+            .map(|(name, servers)| {
+                let pool = Pool::builder(servers)
                     .max_size(size)
                     .build()
                     .map_err(|error| {
@@ -161,7 +212,7 @@ impl Pools {
     #[cfg(feature = "datafusion")]
     pub(crate) fn with_size(&self, size: usize) -> Result<Self> {
         let shards = self.shards.iter();
-        let shards = shards.map(|it| (it.name.to_string(), it.pool.manager().0.as_ref().clone()));
+        let shards = shards.map(|it| (it.name.to_string(), it.pool.manager().clone()));
         Self::of(shards, size, self.opening.clone())
     }
 
@@ -172,7 +223,8 @@ impl Pools {
     /// The options that connection strings give to the servers.
     #[cfg(feature = "datafusion")]
     pub(crate) fn options(&self) -> impl Iterator<Item = &str> {
-        let params = self.shards.iter().map(|shard| &shard.pool.manager().0);
+        let servers = self.shards.iter().map(|shard| shard.pool.manager());
+        let params = servers.flat_map(|it| it.replicas.iter().chain(&it.primary));
         params.filter_map(|params| params.options.as_deref())
     }
 
@@ -247,6 +299,7 @@ impl Pools {
                 ),
             })?;
             let used_before = Object::metrics(&object).recycle_count > 0;
+            let params = object.params().clone();
             let mut session = Session {
                 connection: Some(Lease(Some(object))),
                 pools: self.clone(),
@@ -257,13 +310,17 @@ impl Pools {
             };
             // A connection that lay in the pool may lead nowhere by now, without a word from the
             // network, so there is a limit on this answer as on that to a login.
-            let params = &shard.pool.manager().0;
-            let begun = limited(
-                params,
-                Phase::Session,
-                session.run(&opening.sql, Phase::Session),
-            );
-            let Err(error) = begun.await else {
+            let begun = limited(&params, Phase::Session, async {
+                session.run(&opening.sql, Phase::Session).await?;
+                // A new one was checked a moment ago.
+                match used_before {
+                    true => session.begin_query()?.check_replica().await,
+                    false => Ok(()),
+                }
+            });
+            let begun = begun.await;
+            session.done();
+            let Err(error) = begun else {
                 return Ok(session);
             };
             session.discard();
@@ -321,7 +378,7 @@ pub(crate) struct Session {
 
 /// A connection taken from the pool, which closes it unless it is given back expressly: one in the
 /// middle of a transaction must not get there by accident.
-struct Lease(Option<Object<Opener>>);
+struct Lease(Option<Object<Servers>>);
 
 impl Lease {
     /// Returns the connection to the pool.

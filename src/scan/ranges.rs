@@ -186,20 +186,32 @@ pub(crate) async fn share(
     Ok(Split::Many(Shared { sessions, ranges }))
 }
 
-/// What begins a session that sees the rows of another's snapshot.
+/// What begins a session that sees the rows of another's snapshot. On another server than its own it
+/// fails, by a division by zero if that has a snapshot of the same name: names are
+/// short, and a shard may have several servers.
 pub(crate) fn import_sql(snapshot: &str) -> Result<String> {
+    let unknown = || Error::fault("the name of a snapshot has an unknown form");
+    let (name, started) = snapshot.split_once('@').ok_or_else(unknown)?;
     // No E'': this statement takes a plain literal only.
-    let is_plain = snapshot.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
-    match is_plain && !snapshot.is_empty() {
-        true => Ok(format!("SET TRANSACTION SNAPSHOT '{snapshot}'")),
-        false => Err(Error::fault("the name of a snapshot has an unknown form")),
+    let is_plain = |text: &str| text.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
+    match is_plain(name) && is_plain(started) && !name.is_empty() && !started.is_empty() {
+        true => Ok(format!(
+            "SET TRANSACTION SNAPSHOT '{name}'; SELECT 1 / ({STARTED} = {started})::int"
+        )),
+        false => Err(unknown()),
     }
 }
+
+/// When the server was started, in microseconds: no other server of a shard was at the same.
+const STARTED: &str =
+    "(EXTRACT(epoch FROM pg_catalog.pg_postmaster_start_time()) * 1000000)::bigint";
 
 /// Lets other sessions see the rows of this one, as long as it lasts.
 pub(crate) async fn export_snapshot(session: &mut Session) -> Result<String> {
     let rows = session
-        .query("SELECT pg_catalog.pg_export_snapshot()")
+        .query(&format!(
+            "SELECT pg_catalog.concat(pg_catalog.pg_export_snapshot(), '@', {STARTED})"
+        ))
         .await?;
     let id = rows.into_iter().flatten().flatten().next();
     id.ok_or_else(|| Error::fault("an exported snapshot has no name"))

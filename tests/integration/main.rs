@@ -27,6 +27,7 @@ mod provider;
 mod public_api;
 #[cfg(feature = "datafusion")]
 mod ranges;
+mod replicas;
 #[cfg(feature = "datafusion")]
 mod sessions;
 #[cfg(feature = "datafusion")]

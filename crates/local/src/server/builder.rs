@@ -4,7 +4,6 @@ use std::env;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::time::Duration;
 
 use super::{SUPERUSER, Secret, Server};
@@ -119,6 +118,37 @@ impl ServerBuilder {
     /// [`ErrorKind::Connect`]: crate::ErrorKind::Connect
     pub fn start(self) -> Result<Server> {
         let binaries = self.binaries.clone().map_or_else(Binaries::find, Ok)?;
+        self.start_with(binaries, Self::init)
+    }
+
+    /// Makes a streaming standby of a running server, and returns when it can be read from. Both need
+    /// the settings `wal_level = replica` and `max_wal_senders = 4`, say; locale, password and lines of
+    /// `pg_hba.conf` are those of the primary.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_standby_of(self, primary: &Server) -> Result<Server> {
+        self.start_with(primary.binaries.clone(), |_, server| {
+            let mut backup = server.command("pg_basebackup");
+            backup.arg("-D").arg(server.data_dir());
+            backup.args([
+                "-X",
+                "stream",
+                "-c",
+                "fast",
+                "--write-recovery-conf",
+                "--no-sync",
+            ]);
+            backup.args(["-U", SUPERUSER, "-p", &primary.port.to_string(), "-h"]);
+            server.fill(backup.arg(&primary.folder), "pg_basebackup")
+        })
+    }
+
+    fn start_with(
+        self,
+        binaries: Binaries,
+        fill: impl FnOnce(&Self, &mut Server) -> Result<()>,
+    ) -> Result<Server> {
         let account = Account::unprivileged()
             .map_err(|error| failure("no account to run the server").with_source(error))?;
         let folder = self.make_folder(account)?;
@@ -138,7 +168,7 @@ impl ServerBuilder {
             process: None,
             watchdog: Some(watchdog),
         };
-        self.init(&mut server)?;
+        fill(&self, &mut server)?;
         server.start_on_a_free_port()?;
         Ok(server)
     }
@@ -186,25 +216,9 @@ impl ServerBuilder {
                 initdb.arg("--auth=trust");
             }
         }
-        let cannot = |error| failure("cannot run initdb").with_source(error);
-        let initdb = initdb
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(cannot)?;
-        // Should we be killed now, initdb must not go on filling a folder that is being removed.
-        server.watch(Some(initdb.id()))?;
-        let output = initdb.wait_with_output().map_err(cannot)?;
-        server.watch(None)?;
+        let filled = server.fill(&mut initdb, "initdb");
         let _ = fs::remove_file(server.folder.join("password"));
-        if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr);
-            return Err(failure(format!(
-                "initdb failed ({}): {}",
-                output.status,
-                said.trim_end()
-            )));
-        }
+        filled?;
         if let Some((certificate, Secret(key))) = &self.tls {
             for (name, text) in [("server.crt", certificate), ("server.key", key)] {
                 server.write_private(&server.data_dir().join(name), text)?;

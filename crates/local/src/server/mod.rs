@@ -379,6 +379,28 @@ impl Server {
         command
     }
 
+    /// Lets a program fill the data directory.
+    fn fill(&mut self, command: &mut Command, name: &str) -> Result<()> {
+        let cannot = |error| failure(format!("cannot run {name}")).with_source(error);
+        let process = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(cannot)?;
+        // Should we be killed now, it must not go on filling a folder that is being removed.
+        self.watch(Some(process.id()))?;
+        let output = process.wait_with_output().map_err(cannot)?;
+        self.watch(None)?;
+        match output.status.success() {
+            true => Ok(()),
+            false => {
+                let (status, said) = (output.status, String::from_utf8_lossy(&output.stderr));
+                let said = said.trim_end();
+                Err(failure(format!("{name} failed ({status}): {said}")))
+            }
+        }
+    }
+
     /// Writes a file that only the server's account can read, as it demands of its key.
     fn write_private(&self, path: &Path, text: &str) -> Result<()> {
         use std::io::Write;

@@ -1,0 +1,283 @@
+//! Reading from replicas: a real standby that falls behind, is killed, and is promoted.
+
+use std::time::{Duration, Instant};
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::Int32Type;
+use futures::StreamExt;
+use merganser::{Cluster, Error, ErrorKind, Phase, Topology, arrow};
+use merganser_local::{Server, ServerBuilder};
+use tokio::time::timeout;
+
+use crate::support;
+
+const BOUND: Duration = Duration::from_secs(30);
+
+fn builder() -> Option<ServerBuilder> {
+    let builder = Server::builder().with_binaries(support::binaries()?.clone());
+    let builder = builder.with_setting("wal_level", "replica");
+    Some(builder.with_setting("max_wal_senders", "4"))
+}
+
+struct Scene {
+    primary: Server,
+    standby: Server,
+}
+
+impl Scene {
+    /// A primary and its standby; `t(n)` has one row.
+    fn start() -> Option<Self> {
+        let primary = builder()?.start().unwrap();
+        primary
+            .execute("postgres", "create table t as select 1 as n")
+            .unwrap();
+        let standby = builder()?.start_standby_of(&primary).unwrap();
+        Some(Self { primary, standby })
+    }
+
+    fn cluster(&self, session: &str) -> Cluster {
+        let (primary, standby) = (self.primary.url("postgres"), self.standby.url("postgres"));
+        let toml = format!(
+            "[session]\n{session}\n[[shard]]\nname = \"s0\"\nurl = \"{primary}\"\n\
+             replicas = [\"{standby}\"]\n[[table]]\nname = \"t\"\nshard_key = \"n\"\n"
+        );
+        let builder = Cluster::builder(Topology::from_toml(&toml).unwrap());
+        builder.with_connections_per_shard(1).build().unwrap()
+    }
+
+    /// The name of the server at this port.
+    fn name(&self, port: &str) -> &'static str {
+        match port.parse::<u16>() {
+            Ok(port) if port == self.primary.port() => "primary",
+            Ok(port) if port == self.standby.port() => "standby",
+            _ => panic!("port {port}"),
+        }
+    }
+
+    /// Which server answers a fan-out.
+    async fn answers(&self, cluster: &Cluster) -> Result<&'static str, Error> {
+        let asked = cluster.fan_out("select current_setting('port')").collect();
+        let batches = timeout(BOUND, asked).await.expect("an end in time")?;
+        Ok(self.name(batches[0].column(0).as_string::<i32>().value(0)))
+    }
+
+    /// Waits until a fan-out is answered by this server.
+    async fn answered_by(&self, cluster: &Cluster, server: &str) {
+        let began = Instant::now();
+        loop {
+            match self.answers(cluster).await {
+                Ok(found) if found == server => return,
+                other => assert!(began.elapsed() < BOUND, "{other:?}"),
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+fn numbers(batches: &[RecordBatch]) -> Vec<i32> {
+    let column = |batch: &RecordBatch| {
+        batch
+            .column(0)
+            .as_primitive::<Int32Type>()
+            .values()
+            .to_vec()
+    };
+    batches.iter().flat_map(column).collect()
+}
+
+async fn count(cluster: &Cluster) -> usize {
+    let batches = cluster.query("select n from t order by n").collect().await;
+    numbers(&batches.unwrap()).len()
+}
+
+/// Rows for minutes, a few at a time.
+const SLOW: &str = "select n, pg_sleep(0.001)::text from generate_series(1, 200000) n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_are_read_from_while_they_are_near_and_alive() {
+    let Some(mut scene) = Scene::start() else {
+        return;
+    };
+    let primary = scene.cluster("read_from = \"primary\"");
+    let replica = scene.cluster("read_from = \"replica\"\nmax_replay_lag = \"1s\"");
+    let any = scene.cluster("read_from = \"any\"\nmax_replay_lag = \"1s\"");
+    assert_eq!(scene.answers(&primary).await.unwrap(), "primary");
+    scene.answered_by(&replica, "standby").await;
+    scene.answered_by(&any, "standby").await;
+    assert_eq!(count(&any).await, 1);
+
+    // Only what it has replayed tells it the time.
+    scene
+        .primary
+        .execute("postgres", "create table u ()")
+        .unwrap();
+    let replayed = "select 1 where pg_last_xact_replay_timestamp() is not null";
+    while scene
+        .standby
+        .query("postgres", replayed)
+        .unwrap()
+        .is_empty()
+    {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // It receives, and does not replay: the rows of its primary are missing.
+    scene
+        .standby
+        .execute("postgres", "select pg_wal_replay_pause()")
+        .unwrap();
+    scene
+        .primary
+        .execute("postgres", "insert into t values (2)")
+        .unwrap();
+    scene.answered_by(&any, "primary").await;
+    assert_eq!(count(&any).await, 2);
+    let began = Instant::now();
+    let error = loop {
+        match scene.answers(&replica).await {
+            Err(error) => break error,
+            Ok(_) => assert!(began.elapsed() < BOUND),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!(
+        (error.kind(), error.shard()),
+        (ErrorKind::Connect, Some("s0"))
+    );
+    assert!(error.message().contains("max_replay_lag is 1 s"), "{error}");
+    assert!(error.hint().unwrap().contains("read_from"), "{error:?}");
+    scene
+        .standby
+        .execute("postgres", "select pg_wal_replay_resume()")
+        .unwrap();
+    scene.answered_by(&replica, "standby").await;
+    assert_eq!(count(&replica).await, 2);
+
+    // Killed in the middle of a query: that fails, and the next one is answered by the primary.
+    let any = scene.cluster("read_from = \"any\"");
+    scene.answered_by(&any, "standby").await;
+    let mut rows = any
+        .fan_out(SLOW)
+        .with_batch_rows(10)
+        .stream()
+        .await
+        .unwrap();
+    rows.next().await.unwrap().unwrap();
+    scene.standby.kill_hard().unwrap();
+    let error = loop {
+        match timeout(BOUND, rows.next()).await.unwrap().unwrap() {
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(
+        (error.shard(), error.phase()),
+        (Some("s0"), Some(Phase::Stream))
+    );
+    assert!(error.is_retryable(), "{error:?}");
+    assert_eq!(scene.answers(&any).await.unwrap(), "primary");
+    assert_eq!(count(&any).await, 2);
+    let error = scene.answers(&replica).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Connect, "{error}");
+    scene.standby.restart().unwrap();
+    scene.answered_by(&replica, "standby").await;
+
+    // Promoted in the middle of a query, which ends well; then it is a replica no more.
+    let some = "select n, pg_sleep(0.001)::text from generate_series(1, 3000) n";
+    let mut rows = replica
+        .fan_out(some)
+        .with_batch_rows(10)
+        .stream()
+        .await
+        .unwrap();
+    let first = rows.next().await.unwrap().unwrap();
+    scene
+        .standby
+        .execute("postgres", "select pg_promote()")
+        .unwrap();
+    let rest = timeout(BOUND, rows.collect()).await.unwrap().unwrap();
+    let all: Vec<_> = numbers(&[first])
+        .into_iter()
+        .chain(numbers(&rest))
+        .collect();
+    assert_eq!(all, (1..=3000).collect::<Vec<_>>());
+    let error = scene.answers(&replica).await.unwrap_err();
+    assert!(error.message().contains("is no replica"), "{error}");
+    let any = scene.cluster("read_from = \"any\"");
+    assert_eq!(scene.answers(&any).await.unwrap(), "primary");
+
+    // Both as hosts of the shard's URL: the first that is what is asked for.
+    let (one, two) = (scene.standby.port(), scene.primary.port());
+    for (attrs, expected) in [
+        ("primary", "standby"),
+        ("read-write", "standby"),
+        ("any", "standby"),
+    ] {
+        let url = format!(
+            "host=127.0.0.1,127.0.0.1 port={one},{two} user=postgres dbname=postgres \
+             target_session_attrs={attrs}"
+        );
+        let cluster = Cluster::new(Topology::from_urls([url]).unwrap()).unwrap();
+        assert_eq!(scene.answers(&cluster).await.unwrap(), expected, "{attrs}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hosts_are_chosen_by_what_they_are_and_by_chance() {
+    let Some(scene) = Scene::start() else { return };
+    let (primary, standby) = (scene.primary.port(), scene.standby.port());
+    let cluster = |more: &str| {
+        let url = format!(
+            "host=127.0.0.1,127.0.0.1 port={primary},{standby} user=postgres dbname=postgres {more}"
+        );
+        Cluster::new(Topology::from_urls([url]).unwrap()).unwrap()
+    };
+    for (attrs, expected) in [
+        ("any", "primary"),
+        ("read-write", "primary"),
+        ("read-only", "standby"),
+        ("primary", "primary"),
+        ("standby", "standby"),
+        ("prefer-standby", "standby"),
+    ] {
+        let cluster = cluster(&format!("target_session_attrs={attrs}"));
+        assert_eq!(scene.answers(&cluster).await.unwrap(), expected, "{attrs}");
+    }
+    // Each cluster connects once; that twenty times the same comes by chance is not to be feared.
+    let mut found = std::collections::BTreeSet::new();
+    for _ in 0..20 {
+        let cluster = cluster("load_balance_hosts=random");
+        found.insert(scene.answers(&cluster).await.unwrap());
+    }
+    assert_eq!(found.len(), 2);
+    // A refused login is the last word there, too.
+    let session = "read_from = \"any\"";
+    let toml = format!(
+        "[session]\n{session}\n[[shard]]\nname = \"s0\"\nurl = \"{}\"\nreplicas = [\"{}\"]\n",
+        scene.primary.url("postgres"),
+        scene.standby.url("no_such"),
+    );
+    let refused = Cluster::new(Topology::from_toml(&toml).unwrap()).unwrap();
+    let error = scene.answers(&refused).await.unwrap_err();
+    assert_eq!(
+        (error.phase(), error.sql_state()),
+        (Some(Phase::Auth), Some("3D000"))
+    );
+}
+
+#[test]
+fn what_cannot_be_read_from_is_refused() {
+    let shard = "[[shard]]\nname = \"s0\"\nurl = \"postgresql://u@127.0.0.1:1/d\"\n";
+    let build = |text: String| Topology::from_toml(&text).and_then(Cluster::new);
+    let error = build(format!("[session]\nread_from = \"replica\"\n{shard}")).unwrap_err();
+    assert!(error.message().contains("the shard has none"), "{error}");
+    let error = build(format!("[session]\nread_from = \"nearest\"\n{shard}")).unwrap_err();
+    assert!(error.message().contains("expected one of"), "{error}");
+    let error = build(format!("[session]\nmax_replay_lag = \"soon\"\n{shard}")).unwrap_err();
+    assert!(error.message().contains("max_replay_lag"), "{error}");
+    // One replica of two shards would give its rows twice.
+    let same = "replicas = [\"postgresql://u@127.0.0.1:2/d\"]\n";
+    let two = shard.replace("s0", "s1").replace(":1/", ":3/");
+    let text = format!("[session]\nread_from = \"any\"\n{shard}{same}{two}{same}");
+    let error = build(text).unwrap_err();
+    assert!(error.message().contains("have the same URL"), "{error}");
+}
