@@ -417,7 +417,7 @@ async fn what_has_no_ranges_is_one_partition_of_each_shard_or_refused() {
     let Some(urls) = accounts() else { return };
     let cluster = cluster(&urls);
     let sql = "SELECT DISTINCT n FROM t";
-    let cut = cluster.query(sql).partitions(&small()).await.unwrap();
+    let cut = cluster.fan_out(sql).partitions(&small()).await.unwrap();
     assert_eq!(cut.parts.len(), 2);
     assert!(cut.whole.unwrap().contains("DISTINCT"));
     let batches = cluster

@@ -19,7 +19,8 @@ const LOOK: Duration = Duration::from_secs(5);
 #[must_use = "without the lease, the partitions cannot be read"]
 pub struct Lease {
     expires: SystemTime,
-    holding: AbortOnDropHandle<Result<()>>,
+    /// `None` once its end was told.
+    holding: Option<AbortOnDropHandle<Result<()>>>,
 }
 
 impl Lease {
@@ -27,7 +28,7 @@ impl Lease {
     pub(super) fn new(sessions: Vec<Session>, time: Duration) -> Self {
         Self {
             expires: SystemTime::now() + time,
-            holding: AbortOnDropHandle::new(tokio::spawn(hold(sessions, time))),
+            holding: Some(AbortOnDropHandle::new(tokio::spawn(hold(sessions, time)))),
         }
     }
 
@@ -36,7 +37,7 @@ impl Lease {
         self.expires
     }
 
-    /// Waits until it ends by itself.
+    /// Waits until it ends by itself; at once when that was told before.
     ///
     /// # Errors
     /// That of a holder whose connection was lost: partitions of its shard cannot be read any more.
@@ -44,7 +45,11 @@ impl Lease {
     /// # Cancel safety
     /// May be dropped and called again.
     pub async fn ended(&mut self) -> Result<()> {
-        let ended: Result<Result<()>, JoinError> = (&mut self.holding).await;
+        let Some(holding) = &mut self.holding else {
+            return Ok(());
+        };
+        let ended: Result<Result<()>, JoinError> = holding.await;
+        self.holding = None;
         ended.unwrap_or_else(|failed| {
             Err(Error::fault("what holds the snapshots has failed").with_source(failed))
         })

@@ -199,11 +199,11 @@ fn an_interrupt_leaves_complete_shards_for_the_next_run() {
     let child = scene.query(&["-o", "out/", "TABLE t"]).start();
     scene.wait_until_active(1);
     let deadline = Instant::now() + Duration::from_secs(60);
-    while !folder.join("s0.parquet").exists() {
+    let journal = || fs::read_to_string(folder.join("_manifest.partial")).unwrap_or_default();
+    while journal().lines().count() < 2 {
         assert!(Instant::now() < deadline);
         std::thread::sleep(Duration::from_millis(20));
     }
-    std::thread::sleep(Duration::from_millis(200));
     signal(&child, "INT");
     let done = super::Done::from(child.wait_with_output().unwrap());
     assert_eq!(done.code, 130, "{}", done.stderr);
