@@ -122,9 +122,8 @@ struct Down<'a> {
 
 impl Down<'_> {
     async fn run(&mut self) -> io::Result<()> {
-        let mut message = Vec::new();
         loop {
-            message.resize(5, 0);
+            let mut message = vec![0; 5];
             if let Err(error) = self.server.read_exact(&mut message).await {
                 self.client.shutdown().await?;
                 return Err(error);
