@@ -137,6 +137,9 @@ class Connection:
             ``"gather"`` fetches the tables, and lets one server do all the rest
         finish_relations:
             ``"text"`` or ``"temporary"``: how the server that finishes is handed rows
+        system_catalogs:
+            ``True`` lets the first shard answer, of itself, what reads no table of users:
+            ``version()``, ``pg_catalog``, ``information_schema``
         memory, batch_rows, batch_bytes, finish_rows, finish_bytes:
             the bounds of the query; see the README
         """

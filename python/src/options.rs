@@ -31,6 +31,7 @@ pub(crate) struct RunOptions {
     finish_relations: Option<FinishRelations>,
     finish_rows: Option<u64>,
     finish_bytes: Option<u64>,
+    system_catalogs: Option<bool>,
     session: Option<SessionSettings>,
 }
 
@@ -46,7 +47,13 @@ const COMMON: [&str; 9] = [
     "memory",
     "session",
 ];
-const PLANNED: [&str; 4] = ["merge", "finish_relations", "finish_rows", "finish_bytes"];
+const PLANNED: [&str; 5] = [
+    "merge",
+    "finish_relations",
+    "finish_rows",
+    "finish_bytes",
+    "system_catalogs",
+];
 
 /// What builders of both kinds have; their methods are alike, their types are not.
 macro_rules! set_common {
@@ -145,6 +152,9 @@ impl RunOptions {
         if let Some(bytes) = self.finish_bytes {
             query = query.with_finish_bytes(bytes);
         }
+        if let Some(system_catalogs) = self.system_catalogs {
+            query = query.with_system_catalogs(system_catalogs);
+        }
         query
     }
 
@@ -190,6 +200,12 @@ impl RunOptions {
             }
             "finish_rows" => self.finish_rows = Some(count(name, value)?),
             "finish_bytes" => self.finish_bytes = Some(count(name, value)?),
+            "system_catalogs" => {
+                let value = value
+                    .extract()
+                    .map_err(|_| PyTypeError::new_err("system_catalogs is True or False"))?;
+                self.system_catalogs = Some(value);
+            }
             "session" => {
                 let settings = value.cast::<PyDict>().map_err(|_| {
                     PyTypeError::new_err(

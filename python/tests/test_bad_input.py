@@ -95,6 +95,7 @@ def test_a_query_without_tables(urls):
         ({"timeout": float("nan")}, TypeError),
         ({"memory": 1.5}, TypeError),
         ({"memroy": 1}, TypeError),
+        ({"system_catalogs": "yes"}, TypeError),
         ({"session": "UTC"}, TypeError),
         ({"session": {"timezone": 7}}, TypeError),
         ({"session": {"statement_timeout": "soon"}}, merganser.ProgrammingError),

@@ -44,6 +44,14 @@ def test_nothing_is_sent_before_rows_are_wanted():
     assert caught.value.kind == "connect"
 
 
+def test_the_first_shard_tells_of_itself_where_it_may(con):
+    sql = "SELECT version(), count(*) > 0 AS has_types FROM pg_type"
+    [(version, has_types)] = con.sql(sql, system_catalogs=True).rows()
+    assert version.startswith("PostgreSQL ") and has_types is True
+    with pytest.raises(merganser.NotSupportedError):
+        con.sql(sql).rows()
+
+
 def test_values_are_given_by_number(con):
     since = datetime.datetime(2024, 1, 12, tzinfo=datetime.UTC)
     q = con.sql("SELECT count(*) FROM items WHERE at >= $1 AND kind = ANY($2)", [since, [1, 2]])

@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DataFusionError, Result, Statistics};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -16,8 +17,8 @@ use datafusion::physical_plan::{
 };
 use futures::stream::{self, StreamExt, TryStreamExt};
 
-use super::table::{estimated, external};
 use crate::connect::Pools;
+use crate::error::Error;
 use crate::query::{Parts, Query};
 use crate::stream::QueryStream;
 
@@ -194,6 +195,19 @@ impl ExecutionPlan for AnswerExec {
             .map(move |batch| Ok(batch?.project(&projection)?));
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)))
     }
+}
+
+/// What there is to say of a table with about so many rows.
+pub(super) fn estimated(schema: &Schema, rows: Option<usize>) -> Statistics {
+    Statistics {
+        num_rows: rows.map_or(Precision::Absent, Precision::Inexact),
+        ..Statistics::new_unknown(schema)
+    }
+}
+
+/// Our errors travel inside DataFusion's.
+pub(super) fn external(error: Error) -> DataFusionError {
+    DataFusionError::External(error.into())
 }
 
 /// What all reads of shards have in common: nothing is known of the order of rows, nor of where a row is.

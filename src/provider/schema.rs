@@ -7,7 +7,8 @@ use datafusion::catalog::SchemaProvider;
 use datafusion::common::DataFusionError;
 use datafusion::datasource::{TableProvider, TableType};
 
-use super::table::{ClusterTable, external};
+use super::scan::external;
+use super::table::ClusterTable;
 use crate::cluster::Cluster;
 use crate::error::Result;
 

@@ -8,14 +8,13 @@ use arrow::array::AsArray;
 use arrow::datatypes::{Float64Type, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::Session;
-use datafusion::common::stats::Precision;
 use datafusion::common::{DataFusionError, Statistics};
 use datafusion::datasource::{TableProvider, TableType};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
 
 use super::filter::{self, Comparing};
-use super::scan::{AnswerExec, ShardsExec};
+use super::scan::{AnswerExec, ShardsExec, estimated, external};
 use crate::catalog::{Catalog, Relation};
 use crate::cluster::Cluster;
 use crate::config::TableKind;
@@ -171,19 +170,6 @@ impl fmt::Debug for ClusterTable {
             .field("table", &self.reference)
             .finish_non_exhaustive()
     }
-}
-
-/// What there is to say of a table with about so many rows.
-pub(super) fn estimated(schema: &Schema, rows: Option<usize>) -> Statistics {
-    Statistics {
-        num_rows: rows.map_or(Precision::Absent, Precision::Inexact),
-        ..Statistics::new_unknown(schema)
-    }
-}
-
-/// Our errors travel inside DataFusion's.
-pub(super) fn external(error: Error) -> DataFusionError {
-    DataFusionError::External(error.into())
 }
 
 /// What tables are made from.

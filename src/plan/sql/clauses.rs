@@ -14,7 +14,7 @@
 //! | `trim(FROM x)`, `trim(BOTH FROM x)`, with LEADING, with TRAILING | `pg_catalog.btrim(x)`, `ltrim`, `rtrim` (`func_expr_common_subexpr`) |
 //! | `substring(a SIMILAR b ESCAPE c)` | `pg_catalog.substring(a, b, c)` |
 
-use super::plain::Change;
+use super::change::Change;
 use super::tokens::{Lexed, Token};
 
 /// All changes of a text, in no order. Of two that overlap, the first one counts.

@@ -9,6 +9,7 @@
 //! regrouped, and whether it read a statement without losing anything is proven for each statement,
 //! token by token.
 
+mod change;
 mod clauses;
 mod depth;
 mod dialect;

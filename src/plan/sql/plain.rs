@@ -24,6 +24,7 @@
 
 use std::borrow::Cow;
 
+use super::change::Change;
 use super::clauses;
 use super::tokens::{Lexed, Token, quoted, tokens};
 
@@ -48,33 +49,6 @@ struct Edit {
     /// The same in the user's.
     user_from: usize,
     user_to: usize,
-}
-
-/// Something to be exchanged, or put between two tokens.
-#[derive(Debug)]
-pub(super) struct Change {
-    /// Where it begins in the user's text, and where it ends.
-    pub(super) from: usize,
-    pub(super) to: usize,
-    pub(super) text: String,
-}
-
-impl Change {
-    pub(super) fn inserted(at: usize, text: &str) -> Self {
-        Self {
-            from: at,
-            to: at,
-            text: text.to_owned(),
-        }
-    }
-
-    pub(super) fn replaced(lexed: &Lexed<'_>, text: String) -> Self {
-        Self {
-            from: lexed.at,
-            to: lexed.end,
-            text,
-        }
-    }
 }
 
 impl<'a> Plain<'a> {
