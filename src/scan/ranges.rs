@@ -470,11 +470,23 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_has_a_plain_name() {
-        let sql = import_sql("00000003-0000001B-1").unwrap();
-        assert_eq!(sql, "SET TRANSACTION SNAPSHOT '00000003-0000001B-1'");
-        for bad in ["", "x'; DROP TABLE t"] {
-            assert!(import_sql(bad).is_err());
+    fn a_snapshot_has_a_plain_name_and_a_server() {
+        let sql = import_sql("00000003-0000001B-1@1764493200000000").unwrap();
+        assert!(
+            sql.starts_with("SET TRANSACTION SNAPSHOT '00000003-0000001B-1'; "),
+            "{sql}"
+        );
+        assert!(sql.contains("= 1764493200000000)"), "{sql}");
+        for bad in [
+            "",
+            "@",
+            "0-1-1",
+            "0-1-1@",
+            "@17",
+            "x'; DROP TABLE t@1",
+            "0-1-1@1); DROP",
+        ] {
+            assert!(import_sql(bad).is_err(), "{bad}");
         }
     }
 }
