@@ -134,7 +134,7 @@ impl Tables {
         let sharded = TableKind::Sharded {
             key: "k".to_owned(),
             colocation: None,
-            shard_index: Some(format!("k % {SHARDS}")),
+            shard_index: Some(format!("((k % {SHARDS}) + {SHARDS}) % {SHARDS}")),
         };
         let topology = builder
             .with_table("edge", sharded)
