@@ -89,8 +89,8 @@ fn on_one_processor_and_on_two() -> Result<()> {
                 .map(|round| value(&round[1]) / value(&round[0])),
         )
     };
-    let (wall, cpu): (fn(&Cost) -> f64, fn(&Cost) -> f64) =
-        (|cost| cost.wall_seconds, |cost| cost.cpu_seconds);
+    let wall: fn(&Cost) -> f64 = |cost| cost.wall_seconds;
+    let cpu: fn(&Cost) -> f64 = |cost| cost.cpu_seconds;
     let rows: Vec<_> = ["one", "two"]
         .into_iter()
         .enumerate()

@@ -295,6 +295,11 @@ pub(crate) struct Cast {
     pub(crate) has_own_type: bool,
     /// Whether it is applied where nobody has written a cast.
     pub(crate) is_implicit: bool,
+    /// `castmethod`: `f` calls a function, `i` goes by the types' texts, `b` takes the bytes as they are.
+    pub(crate) method: char,
+    /// `castcontext`.
+    pub(crate) context: char,
+    /// Names without a letter where none is called.
     pub(crate) function: FunctionName,
 }
 

@@ -341,10 +341,11 @@ SELECT json_build_object(
             'target_name', t.typname,
             'has_own_type', NOT (sn.is_system AND tn.is_system),
             'is_implicit', c.castcontext = 'i',
-            'function', f.name)
+            'method', c.castmethod, 'context', c.castcontext,
+            'function', coalesce(f.name, json_build_array('', '')))
             ORDER BY c.castsource::regtype::text, c.casttarget::regtype::text), '[]')
         FROM pg_cast c
-        JOIN names f ON f.oid = c.castfunc
+        LEFT JOIN names f ON f.oid = c.castfunc
         JOIN pg_type s ON s.oid = c.castsource
         JOIN namespaces sn ON sn.oid = s.typnamespace
         JOIN pg_type t ON t.oid = c.casttarget

@@ -60,7 +60,7 @@ pub(crate) struct Catalog {
     #[cfg(feature = "datafusion")]
     sample: Option<Arc<load::Sample>>,
     operators: Objects<Operator>,
-    /// The casts of users that call a function.
+    /// The casts of users.
     pub(crate) casts: Vec<Cast>,
     /// Of types that are not PostgreSQL's own, rows of tables among them, or that users have given a
     /// way to be compared, by their [key](type_key).
@@ -185,6 +185,14 @@ impl Catalog {
     /// A base type, enum, domain, range or composite type of users; `None` for all others.
     pub(crate) fn data_type(&self, schema: Option<&str>, name: &str) -> Option<&DataType> {
         self.types.first(&self.search_path, schema, name)
+    }
+
+    /// How the shards differ on a type of users, by its [key](type_key).
+    #[cfg(feature = "datafusion")]
+    pub(crate) fn type_difference(&self, key: &str) -> Option<&str> {
+        let mut types = self.types.by_name.values().flatten();
+        let found = types.find(|it| type_key(&it.sql) == key)?;
+        found.difference.as_deref()
     }
 
     /// The types of users of a name, in any schema.
@@ -383,7 +391,7 @@ pub(crate) struct Operator {
     pub(crate) difference: Option<String>,
 }
 
-/// A cast of users that calls a function.
+/// A cast of users.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Cast {
     pub(crate) facts: facts::Cast,

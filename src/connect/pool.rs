@@ -563,6 +563,7 @@ impl Drop for Session {
 }
 
 /// What every transaction begins with.
+#[cfg(feature = "datafusion")]
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 /// Ends the transaction; it only read, so it is rolled back whatever state it is in. Advisory locks

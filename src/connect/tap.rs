@@ -93,6 +93,7 @@ impl TapHandle {
 
     /// Sends what goes into the returned channel behind the next COPY FROM STDIN. To be called before
     /// that is sent. The channel closes when the server has given up.
+    #[cfg_attr(not(feature = "datafusion"), allow(dead_code))]
     pub(super) fn upload(&self) -> mpsc::Sender<CopyInput> {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let mut orders = self.orders();

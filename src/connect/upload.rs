@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 /// What is sent behind a `COPY ... FROM STDIN`: any number of `Data`, then `Done`. A channel that
 /// closes without `Done` makes the COPY fail, so that nothing of it is kept.
 #[derive(Debug)]
+#[cfg_attr(not(feature = "datafusion"), allow(dead_code))]
 pub(crate) enum CopyInput {
     /// Bytes of the COPY's format, of any number of rows or parts of rows.
     Data(Vec<u8>),

@@ -85,7 +85,7 @@ pub(super) fn fitted(user: &[Column], last: &[Column], visible: usize) -> Result
 
 /// Whether a row of a table has become one of a relation that is no table.
 fn is_whole_row(last: &Column, user: &Column) -> bool {
-    ["record", "record[]"].contains(&last.pg_type.name())
+    ["record", "record[]", "_record"].contains(&last.pg_type.name())
         && last.pg_type.name() != user.pg_type.name()
 }
 

@@ -153,7 +153,7 @@ impl FanOut {
     ///
     /// An eighth of it is for batches that wait for their reader; under [`Order::Shard`] all of it,
     /// and shards whose turn has not come wait when it is full. A row that is longer than a quarter of
-    /// it, and than 1 MiB, is refused ([`ErrorKind::Limit`](crate::ErrorKind::Limit)), because it is
+    /// it, and than 1 MiB, is refused ([`ErrorKind::Limit`]), because it is
     /// held several times over while it becomes output; several shards with such rows hold one each.
     pub fn with_memory(mut self, bytes: usize) -> Self {
         self.options.memory = bytes;
@@ -204,7 +204,7 @@ impl FanOut {
     /// topology has it.
     ///
     /// They are checked when the query begins: a name or value that is invalid is an error of kind
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config), or [`ErrorKind::Server`](crate::ErrorKind::Server)
+    /// [`ErrorKind::Config`], or [`ErrorKind::Server`]
     /// where only PostgreSQL can tell, and names the setting. A `connect_timeout` is refused, because
     /// connections serve many queries.
     ///
@@ -273,17 +273,17 @@ impl FanOut {
     /// Every shard is asked for its columns first; only when all agree does the query run.
     ///
     /// # Errors
-    /// - [`ErrorKind::Syntax`](crate::ErrorKind::Syntax): no statement, or several; or DataFusion
+    /// - [`ErrorKind::Syntax`]: no statement, or several; or DataFusion
     ///   does not understand the merge's SQL.
-    /// - [`ErrorKind::Config`](crate::ErrorKind::Config): the number of parameters is not that of the
+    /// - [`ErrorKind::Config`]: the number of parameters is not that of the
     ///   values, or a setting is invalid.
-    /// - [`ErrorKind::Connect`](crate::ErrorKind::Connect): a shard cannot be reached or does not let
+    /// - [`ErrorKind::Connect`]: a shard cannot be reached or does not let
     ///   us in; where several fail, all are named.
-    /// - [`ErrorKind::Server`](crate::ErrorKind::Server): a shard does not accept the SQL.
-    /// - [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported): not a query; or the shards
+    /// - [`ErrorKind::Server`]: a shard does not accept the SQL.
+    /// - [`ErrorKind::Unsupported`]: not a query; or the shards
     ///   disagree on its columns.
-    /// - [`ErrorKind::Timeout`](crate::ErrorKind::Timeout): the deadline passed.
-    /// - [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled): somebody called
+    /// - [`ErrorKind::Timeout`]: the deadline passed.
+    /// - [`ErrorKind::Cancelled`]: somebody called
     ///   [`CancelHandle::cancel`].
     pub async fn stream(self) -> Result<QueryStream> {
         let deadline = self.options.deadline();
@@ -389,8 +389,8 @@ impl FanOut {
     /// ```
     ///
     /// # Errors
-    /// As [`stream`](Self::stream), before the first row; [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported)
-    /// for a [re-aggregation](Self::reaggregate); [`ErrorKind::Server`](crate::ErrorKind::Server) where
+    /// As [`stream`](Self::stream), before the first row; [`ErrorKind::Unsupported`]
+    /// for a [re-aggregation](Self::reaggregate); [`ErrorKind::Server`] where
     /// somebody waits to rewrite the table.
     #[cfg(feature = "datafusion")]
     pub async fn partitions(self, options: &PartitionOptions) -> Result<Partitions> {

@@ -71,7 +71,7 @@ impl Query {
 
     /// The most rows that the query may hand from one of its steps to another server, all steps
     /// together; [`DEFAULT_FINISH_ROWS`](crate::DEFAULT_FINISH_ROWS) unless set. More are an error of
-    /// kind [`ErrorKind::Limit`](crate::ErrorKind::Limit).
+    /// kind [`ErrorKind::Limit`].
     pub fn with_finish_rows(mut self, rows: u64) -> Self {
         self.request.planning.finish_rows = rows;
         self
@@ -165,7 +165,7 @@ impl Query {
     ///
     /// Only where the rows of each shard are final, which is [`Arm::Union`](crate::Arm::Union) and
     /// [`Arm::Ordered`](crate::Arm::Ordered) in one step: a query that is combined, gathered or finished is
-    /// refused with [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported), also if no shard is missing.
+    /// refused with [`ErrorKind::Unsupported`], also if no shard is missing.
     /// [`Arm::Single`](crate::Arm::Single) needs its one shard.
     pub fn with_missing_shards(mut self, missing: &MissingShards) -> Self {
         self.request.options.missing = Some(missing.clone());
@@ -265,8 +265,8 @@ impl Query {
     ///
     /// # Errors
     /// Those of [`FanOut::stream`](crate::FanOut::stream), and
-    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) for a query whose answer would not be
-    /// exact, [`ErrorKind::Limit`](crate::ErrorKind::Limit) for one that has more intermediate rows
+    /// [`ErrorKind::Unsupported`] for a query whose answer would not be
+    /// exact, [`ErrorKind::Limit`] for one that has more intermediate rows
     /// than are allowed.
     pub async fn stream(self) -> Result<QueryStream> {
         let (rows, _) = self.stream_analyzed().await?;
@@ -357,8 +357,8 @@ impl Query {
     /// any other is refused.
     ///
     /// # Errors
-    /// As [`stream`](Self::stream), before the first row; [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported)
-    /// for a query whose rows are merged; [`ErrorKind::Server`](crate::ErrorKind::Server) where somebody
+    /// As [`stream`](Self::stream), before the first row; [`ErrorKind::Unsupported`]
+    /// for a query whose rows are merged; [`ErrorKind::Server`] where somebody
     /// waits to rewrite the table.
     pub async fn partitions(self, options: &PartitionOptions) -> Result<Partitions> {
         let deadline = self.request.options.deadline();

@@ -14,7 +14,7 @@ use crate::config::FinishRelations;
 use crate::connect::{Opening, Session};
 use crate::error::{Error, ErrorKind, Phase, Result, SqlOrigin};
 use crate::plan::{
-    self, Answer, Answers, Arm, MergeMode, Need, Place, Plan, Question, Surroundings,
+    self, Answer, Answers, Arm, Merge, MergeMode, Need, Place, Plan, Question, Surroundings,
 };
 use crate::relation::{DEFAULT_FINISH_BYTES, DEFAULT_FINISH_ROWS, DEFAULT_TEMPORARY_BYTES};
 use crate::scan::{self, Description, Reading};
@@ -197,7 +197,13 @@ impl Request {
 /// Only rows that are final on each shard are an answer without some of the shards.
 fn check_final(plan: &Plan) -> Result<()> {
     let is_final = matches!(plan.arm, Arm::Single | Arm::Union | Arm::Ordered);
-    if is_final && plan.steps.len() == 1 {
+    // The first rows of some shards are not the first of all.
+    let is_whole = plan.steps.iter().all(|step| match step.merge {
+        Merge::Ordered { skip, fetch, .. } => skip == 0 && fetch.is_none(),
+        Merge::Concatenate { skip, .. } => skip == 0,
+        Merge::Aggregate { .. } => false,
+    });
+    if is_final && is_whole && plan.steps.len() == 1 {
         return Ok(());
     }
     Err(Error::new(

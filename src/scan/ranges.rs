@@ -58,6 +58,10 @@ pub(crate) struct Shared {
 }
 
 /// How the shard's part of a query is read.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one for each shard, for a moment"
+)]
 pub(crate) enum Split {
     /// By several sessions.
     Many(Shared),
@@ -359,6 +363,7 @@ struct Reader {
     at: At,
 }
 
+#[expect(clippy::large_enum_variant, reason = "one for each connection")]
 enum At {
     Session(Session),
     Range(QueryStream, oneshot::Receiver<Session>),

@@ -276,7 +276,7 @@ async fn a_plan_of_many_scans_does_not_wait_for_itself() {
     let Some(tables) = Tables::edges().await else {
         return;
     };
-    let scans = vec!["select k, s from edge"; 12].join(" union all ");
+    let scans = ["select k, s from edge"; 12].join(" union all ");
     for sql in [
         format!("select * from ({scans}) order by k, s limit 500"),
         "select count(*) from edge a join edge b using (k) join edge c using (k) join edge d \

@@ -618,7 +618,9 @@ What it shows:
 const PARTITIONS_HELP: &str = "\
 Examples:
   Cut a table, and read four parts at a time, here or on other machines with the same topology file:
+    rm -f parts.txt
     merganser partitions -o parts.txt 'SELECT * FROM lineitem' &
+    until [ -s parts.txt ]; do sleep 1; done
     xargs -a parts.txt -d '\\n' -P 4 -I {} sh -c \\
       'merganser read-partition \"$1\" -o \"part-$$.parquet\"' sh {}
     kill %1

@@ -56,7 +56,7 @@ pub(crate) async fn cut(args: args::Partitions, signals: Signals) -> Outcome<Exi
                 lines.push(b'\n');
             }
             match args.output.clone() {
-                Some(path) => blocking(move || write_file(path.into(), &lines)).await?,
+                Some(path) => blocking(move || write_file(path, &lines)).await?,
                 None => write_stdout(&lines)?,
             }
             if !args.quiet {

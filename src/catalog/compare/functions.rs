@@ -108,7 +108,17 @@ impl Comparison<'_> {
             let facts = shards.iter().copied().flatten().next()?.clone();
             let what = format!("cast from {source} to {target}");
             let difference = self.difference(&what, &shards, |it| {
-                format!("{}.{}", it.function.0, it.function.1)
+                let by = match it.method {
+                    'f' => format!("calls {}.{}", it.function.0, it.function.1),
+                    'i' => "goes by the texts".to_owned(),
+                    _ => "takes the bytes".to_owned(),
+                };
+                let when = match it.context {
+                    'i' => ", also unwritten",
+                    'a' => ", also unwritten in assignments",
+                    _ => "",
+                };
+                format!("{by}{when}")
             });
             Some(Cast { facts, difference })
         });

@@ -201,6 +201,16 @@ pub(super) fn escaped(text: &str) -> String {
     escaped
 }
 
+/// How the name of a file begins that has a shard's rows: never with `_` or `.`, since readers pass over
+/// such files, and the manifest is one.
+pub(super) fn file_name(shard: &str) -> String {
+    let name = escaped(shard);
+    match name.chars().next() {
+        Some(first @ ('_' | '.')) => format!("%{:02X}{}", first as u32, &name[1..]),
+        _ => name,
+    }
+}
+
 /// An error of making a folder or a file whose name is a value.
 pub(super) fn too_long(path: &str) -> Error {
     Error::new(
@@ -218,6 +228,19 @@ mod tests {
     use arrow::array::{BooleanArray, Date32Array, Int32Array, StringArray};
 
     use super::*;
+
+    #[test]
+    fn no_file_of_a_shard_is_hidden_or_the_manifest() {
+        for (shard, expected) in [
+            ("s0", "s0"),
+            ("_manifest", "%5Fmanifest"),
+            (".h/x", "%2Eh%2Fx"),
+            ("a_b.c", "a_b.c"),
+            ("", ""),
+        ] {
+            assert_eq!(file_name(shard), expected);
+        }
+    }
 
     #[test]
     fn values_are_encoded_as_readers_decode_them() {

@@ -261,12 +261,19 @@ impl Opened {
         let identity = folder.identity(&schema, &parts, source);
         let (state, done) = match found {
             Found::Complete(manifest, fingerprint) => {
-                return same(&folder.path, manifest, &fingerprint, &identity);
+                let manifest = same(&folder.path, manifest, &fingerprint, &identity)?;
+                let path = folder.path.clone();
+                let checked = move || {
+                    state::check_all(&path, &manifest.files)?;
+                    Ok(manifest)
+                };
+                return blocking(checked).await;
             }
             Found::Ours(mut state) => {
                 let identity = identity.clone();
+                let extension = part::extension(folder.format);
                 let begun = move || {
-                    let done = state.begin(&identity)?;
+                    let done = state.begin(&identity, extension)?;
                     Ok((state, done))
                 };
                 blocking(begun).await?

@@ -199,7 +199,7 @@ impl PartWriter {
             false => format!("-{:05}", self.created),
         };
         let extension = extension(job.format);
-        let name = format!("{}{number}.{extension}", hive::escaped(&self.shard));
+        let name = format!("{}{number}.{extension}", hive::file_name(&self.shard));
         let inner = job.partitioning.folder(key);
         let path = match inner.is_empty() {
             true => name,
@@ -345,7 +345,7 @@ fn writer_error(error: ArrowError) -> Error {
 }
 
 /// What the names of files of a format end with.
-fn extension(format: Format) -> &'static str {
+pub(super) fn extension(format: Format) -> &'static str {
     match format {
         Format::ArrowStream => "arrows",
         Format::Csv => "csv",

@@ -144,9 +144,12 @@ impl State {
     /// # Errors
     /// [`ErrorKind::Config`] when the earlier run exported something else; [`ErrorKind::Export`] when
     /// its files are not as it left them, or others are there.
-    pub(super) fn begin(&mut self, identity: &Identity) -> Result<Vec<Done>> {
+    ///
+    /// `extension` is that of the files.
+    pub(super) fn begin(&mut self, identity: &Identity, extension: &str) -> Result<Vec<Done>> {
         let Some(earlier) = self.earlier.take() else {
-            self.remove_remains(&identity.shards)?;
+            // What is exported is noted before the first file is.
+            self.remove_remains(&[], extension, &[])?;
             self.is_clean = true;
             self.append(identity)?;
             sync_directory(&self.folder.join(JOURNAL))
@@ -172,10 +175,9 @@ impl State {
             )
             .with_hint("remove the folder, and export again"));
         }
-        for file in self.done.iter().flat_map(|done| &done.files) {
-            self.check(file)?;
-        }
-        self.remove_remains(&identity.shards)?;
+        let files = self.done.iter().flat_map(|done| &done.files);
+        check_all(&self.folder, files)?;
+        self.remove_remains(&identity.shards, extension, &identity.partition_by)?;
         self.is_clean = true;
         Ok(self.done.clone())
     }
@@ -248,42 +250,13 @@ impl State {
         written.map_err(|error| about(&self.folder, error))
     }
 
-    /// Holds a file against what was noted of it.
-    fn check(&self, noted: &ManifestFile) -> Result<()> {
-        let path = self.folder.join(&noted.path);
-        let changed = |what: &str| {
-            Error::new(ErrorKind::Export, format!("the file {path:?} {what}")).with_hint(
-                "it was complete when the export stopped: remove the folder, and export again",
-            )
-        };
-        let mut file = match File::open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(changed("is gone"));
-            }
-            Err(error) => return Err(about(&self.folder, error)),
-        };
-        let mut digest = Context::new(&SHA256);
-        let mut buffer = vec![0; 1 << 20];
-        let mut bytes = 0;
-        loop {
-            let read = file
-                .read(&mut buffer)
-                .map_err(|error| about(&self.folder, error))?;
-            if read == 0 {
-                break;
-            }
-            digest.update(buffer.get(..read).unwrap_or_default());
-            bytes += read as u64;
-        }
-        match bytes == noted.bytes && hex(digest.finish().as_ref()) == noted.sha256 {
-            true => Ok(()),
-            false => Err(changed("is not as it was written")),
-        }
-    }
-
     /// Removes what an earlier run left of shards that are not complete.
-    fn remove_remains(&self, shards: &[String]) -> Result<()> {
+    fn remove_remains(
+        &self,
+        shards: &[String],
+        extension: &str,
+        partition_by: &[String],
+    ) -> Result<()> {
         let is_listed = |path: &str| {
             let mut files = self.done.iter().flat_map(|done| &done.files);
             files.any(|file| file.path == path)
@@ -292,7 +265,7 @@ impl State {
         let unfinished: Vec<_> = shards
             .iter()
             .filter(|shard| !is_done(shard))
-            .map(|shard| super::hive::escaped(shard))
+            .map(|shard| super::hive::file_name(shard))
             .collect();
         let is_remains = |name: &str| {
             is_temporary(name)
@@ -300,11 +273,17 @@ impl State {
                     let rest = name.strip_prefix(shard.as_str()).unwrap_or_default();
                     let rest = rest.strip_prefix('-').unwrap_or(rest);
                     let rest = rest.trim_start_matches(|c: char| c.is_ascii_digit());
-                    rest.starts_with('.') && !rest[1..].contains('.')
+                    rest.strip_prefix('.') == Some(extension)
                 })
         };
-        let mut folders = vec![String::new()];
-        while let Some(inner) = folders.pop() {
+        // Of each level, how the names of its folders begin.
+        let levels: Vec<String> = partition_by
+            .iter()
+            .map(|column| format!("{}=", super::hive::escaped(column)))
+            .collect();
+        let mut folders = vec![(String::new(), 0)];
+        while let Some((inner, depth)) = folders.pop() {
+            let level = levels.get(depth);
             let folder = self.folder.join(&inner);
             for name in names_in(&folder).map_err(|error| about(&folder, error))? {
                 let path = match inner.is_empty() {
@@ -312,10 +291,13 @@ impl State {
                     false => format!("{inner}/{name}"),
                 };
                 let full = self.folder.join(&path);
-                if full.is_dir() && name.contains('=') {
-                    folders.push(path);
+                // A link is followed by nobody: what it leads to is not ours.
+                let found = fs::symlink_metadata(&full).map_err(|error| about(&full, error))?;
+                let is_level = level.is_some_and(|level| name.starts_with(level.as_str()));
+                if found.is_dir() && is_level {
+                    folders.push((path, depth + 1));
                 } else if path == JOURNAL || is_listed(&path) {
-                } else if full.is_file() && is_remains(&name) {
+                } else if found.is_file() && is_remains(&name) {
                     fs::remove_file(&full).map_err(|error| about(&full, error))?;
                 } else {
                     return Err(Error::new(
@@ -327,6 +309,50 @@ impl State {
             }
         }
         Ok(())
+    }
+}
+
+/// Holds files against what was noted of them.
+///
+/// # Errors
+/// [`ErrorKind::Export`], with the first that is gone or is not as it was written.
+pub(super) fn check_all<'a>(
+    folder: &Path,
+    files: impl IntoIterator<Item = &'a ManifestFile>,
+) -> Result<()> {
+    files.into_iter().try_for_each(|file| check(folder, file))
+}
+
+/// Holds a file against what was noted of it.
+fn check(folder: &Path, noted: &ManifestFile) -> Result<()> {
+    let path = folder.join(&noted.path);
+    let changed = |what: &str| {
+        Error::new(ErrorKind::Export, format!("the file {path:?} {what}"))
+            .with_hint("it was complete when the export ended: remove the folder, and export again")
+    };
+    let mut file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(changed("is gone"));
+        }
+        Err(error) => return Err(about(folder, error)),
+    };
+    let mut digest = Context::new(&SHA256);
+    let mut buffer = vec![0; 1 << 20];
+    let mut bytes = 0;
+    loop {
+        let read = file
+            .read(&mut buffer)
+            .map_err(|error| about(folder, error))?;
+        if read == 0 {
+            break;
+        }
+        digest.update(buffer.get(..read).unwrap_or_default());
+        bytes += read as u64;
+    }
+    match bytes == noted.bytes && hex(digest.finish().as_ref()) == noted.sha256 {
+        true => Ok(()),
+        false => Err(changed("is not as it was written")),
     }
 }
 

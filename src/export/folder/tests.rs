@@ -315,7 +315,7 @@ async fn what_cannot_be_read_apart_is_not_resumed() {
         };
         let parts = vec![part("rows", vec![])];
         opened
-            .begin(&folder.identity(&schema(), &parts, merged()))
+            .begin(&folder.identity(&schema(), &parts, merged()), "parquet")
             .unwrap();
         fs::write(path.join("rows.csv"), "").unwrap();
         let shard = ManifestShard {

@@ -7,8 +7,8 @@ use super::system::{self, Class};
 use super::text;
 use super::verdict::{Judges, READS, Verdict, Why, why};
 use crate::catalog::{
-    Cast, Catalog, Code, Function, FunctionKind, FunctionName, Operator, Origin, Volatility,
-    type_key,
+    Cast, Catalog, Code, Collation, Function, FunctionKind, FunctionName, Operator, Origin,
+    Volatility, type_key,
 };
 
 const DECLARE: &str = "declare it IMMUTABLE, or STABLE if it is SQL or PL/pgSQL, where it reads no table; or \
@@ -224,12 +224,20 @@ impl<'a> Judge<'a> {
         if let Some(difference) = &cast.difference {
             return Err(Why::new(format!("{label}: {difference}"), SAME));
         }
-        self.named(&facts.function)
-            .map_err(|why| why.within(&label))
+        match facts.method {
+            'f' => self
+                .named(&facts.function)
+                .map_err(|why| why.within(&label)),
+            // It calls what the types call, or nothing.
+            _ => Ok(()),
+        }
     }
 
     fn data_type_afresh(&self, sql: &str) -> Verdict {
         let label = format!("the type {sql}");
+        if let Some(difference) = self.catalog.type_difference(sql) {
+            return Err(Why::new(format!("{label}: {difference}"), SAME));
+        }
         let implicit = self.catalog.casts.iter().filter(|cast| {
             let facts = &cast.facts;
             facts.is_implicit
@@ -301,6 +309,16 @@ impl Judges for Judge<'_> {
         casts
             .filter(|cast| cast.facts.is_implicit && !cast.facts.has_own_type)
             .try_for_each(|cast| self.cast(cast))
+    }
+
+    fn collation(&self, collation: &Collation) -> Verdict {
+        match &collation.difference {
+            Some(difference) => Err(Why::new(
+                format!("the collation {}: {difference}", collation.name),
+                SAME,
+            )),
+            None => Ok(()),
+        }
     }
 
     fn data_type(&self, sql: &str) -> Verdict {

@@ -139,6 +139,13 @@ impl Calls<'_> {
                 ..
             } => self.data_type(data_type),
             Expr::TypedString(typed) => self.data_type(&typed.data_type),
+            Expr::Collate { collation, .. } => {
+                let mut parts = parts(collation);
+                let name = parts.pop().unwrap_or_default();
+                let schema = parts.pop();
+                let found = self.catalog.collation(schema.as_deref(), &name);
+                found.map_or(Ok(()), |found| self.judge.collation(found))
+            }
             Expr::CompoundFieldAccess { access_chain, .. } => {
                 access_chain.iter().try_for_each(|access| match access {
                     AccessExpr::Dot(Expr::Identifier(name)) => self.attribute(&folded(name)),

@@ -203,8 +203,11 @@ impl Text<'_> {
         false
     }
 
+    /// A word may be a type, or a collation.
     fn types(&self, word: &str) -> Verdict {
         let catalog = self.judge.catalog();
+        let mut collations = catalog.collations_anywhere(word);
+        collations.try_for_each(|it| self.judge.collation(it))?;
         catalog.types_anywhere(word).try_for_each(|it| {
             self.judge
                 .data_type(&it.sql)

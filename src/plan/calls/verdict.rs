@@ -1,7 +1,7 @@
 //! Whether something may be used, and why not.
 
 use super::system::Class;
-use crate::catalog::{Catalog, Function, Operator};
+use crate::catalog::{Catalog, Collation, Function, Operator};
 
 /// Why something may not be used, or nothing.
 pub(in crate::plan) type Verdict = Result<(), Why>;
@@ -87,6 +87,9 @@ pub(super) trait Judges {
 
     /// Casts that PostgreSQL may apply to any expression, since both types are its own.
     fn casts_of_anything(&self) -> Verdict;
+
+    /// A collation that is named.
+    fn collation(&self, collation: &Collation) -> Verdict;
 
     /// A type, by its name in SQL: what its values call, and the casts that they may meet.
     fn data_type(&self, sql: &str) -> Verdict;

@@ -78,8 +78,8 @@ impl StepRelationBuilder {
     /// A relation of these columns, which have these types.
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`] for a column of which no literals can be written;
-    /// [`ErrorKind::Internal`] when there are more or fewer types than columns.
+    /// [`ErrorKind::Unsupported`](crate::error::ErrorKind::Unsupported) for a column of which no literals can be written;
+    /// [`ErrorKind::Internal`](crate::error::ErrorKind::Internal) when there are more or fewer types than columns.
     pub(crate) fn try_new(name: &str, columns: &[StepColumn], types: Vec<SqlType>) -> Result<Self> {
         let columns = RelationColumn::all(name, columns, types)?
             .into_iter()
@@ -98,7 +98,7 @@ impl StepRelationBuilder {
     /// Adds rows; returns how many bytes they take.
     ///
     /// # Errors
-    /// [`ErrorKind::Internal`] for another number of columns; [`ErrorKind::Export`] for an Arrow
+    /// [`ErrorKind::Internal`](crate::error::ErrorKind::Internal) for another number of columns; [`ErrorKind::Export`](crate::error::ErrorKind::Export) for an Arrow
     /// type without text form.
     pub(crate) fn push(&mut self, batch: &RecordBatch) -> Result<u64> {
         let relation = &mut self.0;
@@ -136,7 +136,7 @@ impl StepRelationBuilder {
 /// The types of what a merge made of columns of these types: DataFusion's sums are wider.
 ///
 /// # Errors
-/// [`ErrorKind::Internal`] for another number of columns, or a type that has changed in another way.
+/// [`ErrorKind::Internal`](crate::error::ErrorKind::Internal) for another number of columns, or a type that has changed in another way.
 pub(crate) fn aggregated_types(
     shards: &Schema,
     types: Vec<SqlType>,

@@ -502,3 +502,60 @@ async fn a_topology_that_cannot_be_is_refused() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+/// Types, collations and casts that no table has, and a statement names: they may differ too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_only_a_statement_names_is_compared() {
+    let table = "create table t as select i as id, chr(64 + i) as w, i % 2 = 0 as b \
+                 from generate_series(1, 20) i;";
+    for (usual, odd, sql, refusal) in [
+        (
+            "create domain dl as varchar(3)",
+            "create domain dl as varchar(4)",
+            "select id, (w || 'xyzuv')::dl from t",
+            "type dl differs",
+        ),
+        (
+            "create domain dc as text collate \"C\"",
+            "create domain dc as text collate \"en-x-icu\"",
+            "select id, w::dc < 'b' from t",
+            "dc",
+        ),
+        (
+            "create collation c (provider = icu, locale = 'und', deterministic = false)",
+            "create collation c (provider = icu, locale = 'und-u-ks-level2', deterministic = false)",
+            "select id, w = 'a' collate c from t",
+            "collation",
+        ),
+        (
+            "create type r as range (subtype = text, collation = \"C\")",
+            "create type r as range (subtype = text, collation = \"en-x-icu\")",
+            "select id, ('[' || 'a,b)')::r @> w from t",
+            "type",
+        ),
+        (
+            "create type mood as enum ('a', 'b')",
+            "create type mood as enum ('b', 'a')",
+            "select id, 'a'::mood < 'b' from t",
+            "mood",
+        ),
+        (
+            "create cast (bool as \"char\") with inout",
+            "create cast (bool as \"char\") without function",
+            "select id, ascii(b::\"char\"::text) from t",
+            "cast from boolean",
+        ),
+    ] {
+        let sql_of_all = format!(
+            "{table} do $$ begin if {{shard}} = 1 then execute '{}'; else execute '{}'; end if; \
+             end $$;",
+            odd.replace('\'', "''"),
+            usual.replace('\'', "''"),
+        );
+        let Some(databases) = Databases::new(&sql_of_all, &[("t", "id")], &[]) else {
+            return;
+        };
+        let statements = [(sql, refusal), ("select count(*) from t where w > 'b'", "")];
+        databases.check("postgres", &statements).await;
+    }
+}
