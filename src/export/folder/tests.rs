@@ -84,6 +84,18 @@ fn failed() -> Error {
     Error::new(ErrorKind::Server, "the shard has failed")
 }
 
+/// A shard that fails when the others are complete.
+fn failing_late(name: &str) -> Part {
+    let rows = stream::once(async {
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        Err(failed())
+    });
+    Part {
+        name: name.to_owned(),
+        rows: QueryStream::new(schema(), rows),
+    }
+}
+
 #[tokio::test]
 async fn each_shard_has_a_file_and_the_manifest_tells_of_them() {
     let (_parent, path) = new_folder();
@@ -201,17 +213,9 @@ async fn a_failure_leaves_nothing_or_what_is_complete() {
     assert_eq!(error.message(), "the shard has failed");
     assert!(!path.exists());
 
-    // One after the other, so that the first is complete.
     let folder = Folder::new(&path, Format::Csv);
-    let slow = stream::once(async {
-        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-        Err(failed())
-    });
-    let slow = Part {
-        name: "s1".to_owned(),
-        rows: QueryStream::new(schema(), slow),
-    };
-    let error = export(&folder, vec![part("s0", vec![Ok(batch(0..3))]), slow]).await;
+    let parts = vec![part("s0", vec![Ok(batch(0..3))]), failing_late("s1")];
+    let error = export(&folder, parts).await;
     assert_eq!(error.unwrap_err().kind(), ErrorKind::Server);
     assert_eq!(files(&path), ["_manifest.partial", "s0.csv"]);
     // Without being asked, nothing goes on there.
@@ -337,4 +341,92 @@ async fn what_cannot_be_read_apart_is_not_resumed() {
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert!(error.message().contains("its rows are merged"), "{error}");
+}
+
+/// Readers pass over such names, and one is the manifest's.
+#[tokio::test]
+async fn no_name_of_a_shard_hides_its_rows() {
+    let (_parent, path) = new_folder();
+    let folder = Folder::new(&path, Format::Json);
+    let parts = vec![
+        part("_manifest", vec![Ok(batch(0..2))]),
+        part(".hidden", vec![Ok(batch(2..3))]),
+    ];
+    let manifest = export(&folder, parts).await.unwrap();
+    assert_eq!(manifest.rows, 3);
+    assert_eq!(
+        files(&path),
+        ["%2Ehidden.json", "%5Fmanifest.json", "_manifest.json"]
+    );
+}
+
+#[tokio::test]
+async fn a_complete_export_is_complete_only_with_its_files() {
+    let (_parent, path) = new_folder();
+    let folder = Folder::new(&path, Format::Csv);
+    let parts = || vec![part("s0", vec![Ok(batch(0..2))]), part("s1", vec![])];
+    export(&folder, parts()).await.unwrap();
+    let again = folder.clone().with_resume(true);
+    assert_eq!(export(&again, parts()).await.unwrap().rows, 2);
+    let whole = fs::read(path.join("s0.csv")).unwrap();
+    fs::write(path.join("s0.csv"), "n,place\n9,c\n").unwrap();
+    let error = export(&again, parts()).await.unwrap_err();
+    assert!(
+        error.message().contains("is not as it was written"),
+        "{error}"
+    );
+    fs::write(path.join("s0.csv"), whole).unwrap();
+    fs::remove_file(path.join("s1.csv")).unwrap();
+    let error = export(&again, parts()).await.unwrap_err();
+    assert!(error.message().contains("is gone"), "{error}");
+}
+
+/// What an earlier run has left is removed, and nothing else.
+#[tokio::test]
+async fn files_of_others_are_not_removed() {
+    let (parent, path) = new_folder();
+    let folder = Folder::new(&path, Format::Csv);
+    let again = folder.clone().with_resume(true);
+    let begun = vec![part("s0", vec![Ok(batch(0..2))]), failing_late("s1")];
+    export(&folder, begun).await.unwrap_err();
+    assert_eq!(files(&path), ["_manifest.partial", "s0.csv"]);
+    let parts = || vec![part("s0", vec![]), part("s1", vec![])];
+    // Of another format, in a folder that names no partition, behind a link.
+    let outside = parent.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    fs::write(outside.join("s1.csv"), "mine").unwrap();
+    fs::write(path.join("s1.txt"), "mine").unwrap();
+    let error = export(&again, parts()).await.unwrap_err();
+    assert!(error.message().contains("s1.txt"), "{error}");
+    fs::remove_file(path.join("s1.txt")).unwrap();
+    fs::create_dir(path.join("a=b")).unwrap();
+    let error = export(&again, parts()).await.unwrap_err();
+    assert!(error.message().contains("a=b"), "{error}");
+    fs::remove_dir(path.join("a=b")).unwrap();
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink(&outside, path.join("place=c")).unwrap();
+        let error = export(&again, parts()).await.unwrap_err();
+        assert!(error.message().contains("place=c"), "{error}");
+        fs::remove_file(path.join("place=c")).unwrap();
+    }
+    assert_eq!(files(&outside), ["s1.csv"]);
+    // What is its own goes.
+    fs::write(path.join("s1.csv"), "half").unwrap();
+    assert_eq!(export(&again, parts()).await.unwrap().rows, 2);
+    assert_eq!(files(&path), ["_manifest.json", "s0.csv", "s1.csv"]);
+    assert_eq!(
+        fs::read_to_string(path.join("s1.csv")).unwrap(),
+        "n,place\n"
+    );
+
+    // A journal without a line has no files yet.
+    let other = parent.path().join("other");
+    fs::create_dir(&other).unwrap();
+    fs::write(other.join("_manifest.partial"), "").unwrap();
+    fs::write(other.join("s0.csv"), "mine").unwrap();
+    let again = Folder::new(&other, Format::Csv).with_resume(true);
+    let error = export(&again, parts()).await.unwrap_err();
+    assert!(error.message().contains("s0.csv"), "{error}");
+    assert_eq!(fs::read_to_string(other.join("s0.csv")).unwrap(), "mine");
 }

@@ -513,7 +513,7 @@ async fn what_only_a_statement_names_is_compared() {
             "create domain dl as varchar(3)",
             "create domain dl as varchar(4)",
             "select id, (w || 'xyzuv')::dl from t",
-            "type dl differs",
+            "type public.dl differs",
         ),
         (
             "create domain dc as text collate \"C\"",
