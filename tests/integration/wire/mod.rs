@@ -41,7 +41,7 @@ fn values(batches: &[RecordBatch]) -> Vec<i32> {
 
 /// Waits, up to 2 s, until all of these are zero.
 async fn all_zero(counts: &[&AtomicUsize]) -> bool {
-    for _ in 0..200 {
+    for _ in 0..1000 {
         if counts.iter().all(|count| count.load(Ordering::SeqCst) == 0) {
             return true;
         }

@@ -188,10 +188,10 @@ def test_an_error_in_mid_stream_names_the_shard(con):
     sql = "SELECT n, repeat('x', 1000), 1 / (n - 2900) AS x FROM t"
     with con.cursor() as cursor:
         cursor.adbc_statement.set_options(**{"merganser.batch_rows": "100"})
-        cursor.execute(sql)
-        reader = cursor.fetch_record_batch()
+        # Before the first batch, if the shard is quick: whoever waits is told at once.
         with pytest.raises(Exception, match=r'(?s)shard "s1".*SQLSTATE 22012'):
-            reader.read_all()
+            cursor.execute(sql)
+            cursor.fetch_record_batch().read_all()
         # What Polars raises has the same text.
         with pytest.raises(Exception, match=r'(?s)shard "s1".*SQLSTATE 22012'):
             polars.read_database(sql, con)
