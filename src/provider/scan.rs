@@ -13,7 +13,8 @@ use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExp
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions,
+    ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties,
+    ReplaceChildrenOptions,
 };
 use futures::stream::{self, StreamExt, TryStreamExt};
 
@@ -22,18 +23,33 @@ use crate::error::Error;
 use crate::query::{Parts, Query};
 use crate::stream::QueryStream;
 
-/// Reads a table: a partition for each shard that may have rows of it.
-pub(super) struct ShardsExec {
-    pools: Arc<Pools>,
-    parts: Parts,
-    /// The names of the shards, by partition.
-    shards: Vec<String>,
-    rows: Option<usize>,
+/// Reads shards, for one of two purposes.
+pub(super) struct ReadExec {
+    source: Source,
     properties: Arc<PlanProperties>,
 }
 
-impl ShardsExec {
-    pub(super) fn new(
+/// Where the rows come from.
+enum Source {
+    /// A table: a partition for each shard that may have rows of it.
+    Table {
+        pools: Arc<Pools>,
+        parts: Parts,
+        /// The names of the shards, by partition.
+        shards: Vec<String>,
+        rows: Option<usize>,
+    },
+    /// The answer of a planned query: one partition.
+    Answer {
+        query: Query,
+        /// The columns that are wanted of it.
+        projection: Vec<usize>,
+    },
+}
+
+impl ReadExec {
+    /// The rows of a table, of which there are about so many.
+    pub(super) fn table(
         pools: Arc<Pools>,
         parts: Parts,
         shards: Vec<String>,
@@ -41,88 +57,18 @@ impl ShardsExec {
         rows: Option<usize>,
     ) -> Self {
         Self {
-            pools,
             properties: properties(schema, shards.len()),
-            parts,
-            shards,
-            rows,
+            source: Source::Table {
+                pools,
+                parts,
+                shards,
+                rows,
+            },
         }
     }
-}
 
-impl DisplayAs for ShardsExec {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shards = self.shards.join(", ");
-        write!(f, "ShardsExec: shards=[{shards}], sql={}", self.parts.sql())
-    }
-}
-
-impl fmt::Debug for ShardsExec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ShardsExec")
-            .field("shards", &self.shards)
-            .field("sql", &self.parts.sql())
-            .finish_non_exhaustive()
-    }
-}
-
-impl ExecutionPlan for ShardsExec {
-    fn name(&self) -> &str {
-        "ShardsExec"
-    }
-
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        Vec::new()
-    }
-
-    fn apply_expressions(
-        &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn replace_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
-        _: ReplaceChildrenOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        leaf(self, &children)
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        leaf(self, &children)
-    }
-
-    fn execute(&self, partition: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let rows = self.parts.read(&self.pools, partition);
-        Ok(as_asked(rows, self.schema()))
-    }
-
-    /// Of one partition as of all: shards need not have as many rows as each other.
-    fn partition_statistics(&self, partition: Option<usize>) -> Result<Arc<Statistics>> {
-        let rows = self.rows.filter(|_| partition.is_none());
-        Ok(Arc::new(estimated(&self.schema(), rows)))
-    }
-}
-
-/// Computes the answer of a planned query: one partition.
-pub(super) struct AnswerExec {
-    query: Query,
-    /// The columns that are wanted of it.
-    projection: Vec<usize>,
-    properties: Arc<PlanProperties>,
-}
-
-impl AnswerExec {
-    pub(super) fn try_new(
+    /// Columns of the answer of a query.
+    pub(super) fn answer(
         query: Query,
         schema: &SchemaRef,
         projection: Option<&Vec<usize>>,
@@ -130,30 +76,36 @@ impl AnswerExec {
         let all = || (0..schema.fields().len()).collect();
         let projection = projection.cloned().unwrap_or_else(all);
         Ok(Self {
-            query,
             properties: properties(Arc::new(schema.project(&projection)?), 1),
-            projection,
+            source: Source::Answer { query, projection },
         })
     }
 }
 
-impl DisplayAs for AnswerExec {
+impl DisplayAs for ReadExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "AnswerExec: sql={}", self.query.sql())
+        match &self.source {
+            Source::Table { parts, shards, .. } => {
+                let shards = shards.join(", ");
+                write!(f, "{}: shards=[{shards}], sql={}", self.name(), parts.sql())
+            }
+            Source::Answer { query, .. } => write!(f, "{}: sql={}", self.name(), query.sql()),
+        }
     }
 }
 
-impl fmt::Debug for AnswerExec {
+impl fmt::Debug for ReadExec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AnswerExec")
-            .field("query", &self.query)
-            .finish_non_exhaustive()
+        self.fmt_as(DisplayFormatType::Default, f)
     }
 }
 
-impl ExecutionPlan for AnswerExec {
+impl ExecutionPlan for ReadExec {
     fn name(&self) -> &str {
-        "AnswerExec"
+        match self.source {
+            Source::Table { .. } => "ShardsExec",
+            Source::Answer { .. } => "AnswerExec",
+        }
     }
 
     fn properties(&self) -> &Arc<PlanProperties> {
@@ -176,24 +128,46 @@ impl ExecutionPlan for AnswerExec {
         children: Vec<Arc<dyn ExecutionPlan>>,
         _: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        leaf(self, &children)
+        match children.is_empty() {
+            true => Ok(self),
+            false => Err(DataFusionError::Internal(format!(
+                "{} has no inputs",
+                self.name()
+            ))),
+        }
     }
 
     fn with_new_children(
         self: Arc<Self>,
         children: Vec<Arc<dyn ExecutionPlan>>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        leaf(self, &children)
+        self.replace_children(
+            children,
+            ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute),
+        )
     }
 
-    fn execute(&self, _: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let (query, projection) = (self.query.clone(), self.projection.clone());
-        let schema = self.schema();
+    fn execute(&self, partition: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let (query, projection) = match &self.source {
+            Source::Table { pools, parts, .. } => {
+                return Ok(as_asked(parts.read(pools, partition), self.schema()));
+            }
+            Source::Answer { query, projection } => (query.clone(), projection.clone()),
+        };
         let rows = stream::once(async move { query.stream().await.map_err(external) })
             .map_ok(|rows| rows.map_err(external))
             .try_flatten()
             .map(move |batch| Ok(batch?.project(&projection)?));
-        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)))
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), rows)))
+    }
+
+    /// Of one partition nothing is known: shards need not have as many rows as each other.
+    fn partition_statistics(&self, partition: Option<usize>) -> Result<Arc<Statistics>> {
+        let rows = match self.source {
+            Source::Table { rows, .. } => rows.filter(|_| partition.is_none()),
+            Source::Answer { .. } => None,
+        };
+        Ok(Arc::new(estimated(&self.schema(), rows)))
     }
 }
 
@@ -218,19 +192,6 @@ fn properties(schema: SchemaRef, partitions: usize) -> Arc<PlanProperties> {
         EmissionType::Incremental,
         Boundedness::Bounded,
     ))
-}
-
-fn leaf<T: ExecutionPlan>(
-    this: Arc<T>,
-    children: &[Arc<dyn ExecutionPlan>],
-) -> Result<Arc<dyn ExecutionPlan>> {
-    match children {
-        [] => Ok(this),
-        _ => Err(DataFusionError::Internal(format!(
-            "{} has no inputs",
-            this.name()
-        ))),
-    }
 }
 
 /// The rows with the schema that was asked for: without the column that stands for none.

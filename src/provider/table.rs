@@ -14,7 +14,7 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
 
 use super::filter::{self, Comparing};
-use super::scan::{AnswerExec, ShardsExec, estimated, external};
+use super::scan::{ReadExec, estimated, external};
 use crate::catalog::{Catalog, Relation};
 use crate::cluster::Cluster;
 use crate::config::TableKind;
@@ -140,7 +140,7 @@ impl TableProvider for ClusterTable {
             .map(|shard| self.cluster.pools().name(*shard));
         let names = names.map(|name| name.to_string()).collect();
         let pools = self.pools.clone();
-        Ok(Arc::new(ShardsExec::new(
+        Ok(Arc::new(ReadExec::table(
             pools, parts, names, schema, self.rows,
         )))
     }
@@ -297,7 +297,7 @@ impl TableProvider for QueryTable {
         _: &[Expr],
         _: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
-        let exec = AnswerExec::try_new(self.query.clone(), &self.schema, projection)?;
+        let exec = ReadExec::answer(self.query.clone(), &self.schema, projection)?;
         Ok(Arc::new(exec))
     }
 }
