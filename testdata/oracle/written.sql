@@ -257,3 +257,14 @@ select id, qty is distinct from id * qty, id * qty, position('n' in note) from s
 select count(*) from sale s join item i join product p on p.id is not distinct from i.product_id on i.sale_id = s.id and s.qty is distinct from i.quantity * p.id;
 
 select s.id from sale s join item i on i.sale_id = s.id and i.line is distinct from s.qty * 2, region r where r.id = s.id order by 1;
+
+-- LIKE of many patterns: ~~ with a quantifier.
+select count(*) from product where name like any (array['A%', '%9']) and name not ilike all (array['b%', 'z%']);
+
+select id, name ilike all (array['%a%', '%n%']), name not like some ('{A%,Z%}'), not name like any (array['%1']) from product order by id;
+
+select count(*) from sale where note like any (select name || '%' from region) or note not like all (values ('x%'), ('y%'));
+
+select note like all (array[note, '%']) or qty > 3, count(*) from sale group by 1 order by 1;
+
+select id from sale where note || 'x' like any (array['%x', note]) = true and id < 9 order by id;

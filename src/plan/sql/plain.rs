@@ -8,6 +8,7 @@
 //! | `TABLE t` | `SELECT * FROM t` (`simple_select` in `src/backend/parser/gram.y`) |
 //! | `ORDER BY x USING <`, `USING >` | `ORDER BY x ASC`, `DESC` |
 //! | `x ISNULL` | `x IS NULL` |
+//! | `x LIKE ALL (a)`, with ILIKE, with NOT, with ANY or SOME | `x ~~ ALL (a)`, `~~*`, `!~~`, `!~~*` (`subquery_Op`) |
 //! | `'a'` and `'b'` on the next line, `U&'\0061'`, `U&'!0061' UESCAPE '!'`, `$x$a$b$x$` | `'ab'`, `'a'`, `'a'`, `'a$b'` |
 //! | `U&"\0061"` | `"a"` |
 //! | `RANGE '2 days' PRECEDING` | `RANGE ('2 days') PRECEDING` |
@@ -159,6 +160,16 @@ fn exchange(lexed: &[Lexed<'_>], at: usize, user: &str) -> Option<(usize, String
             "isnull" if ends_operand(before) && !opens(behind(1)) => {
                 Some((1, "IS NULL".to_owned()))
             }
+            "not" if is_like_of_many(behind(1), behind(2), behind(3)) => {
+                let operator = if is_word(behind(1), &["like"]) { "!~~" } else { "!~~*" };
+                Some((2, operator.to_owned()))
+            }
+            "like" if is_like_of_many(Some(&this.token), behind(1), behind(2)) => {
+                Some((1, "~~".to_owned()))
+            }
+            "ilike" if is_like_of_many(Some(&this.token), behind(1), behind(2)) => {
+                Some((1, "~~*".to_owned()))
+            }
             "collation" if is_word(behind(1), &["for"]) && opens(behind(2)) => {
                 Some((2, "pg_catalog.pg_collation_for".to_owned()))
             }
@@ -306,6 +317,17 @@ const NO_RELATION: [&str; 17] = [
     "using",
 ];
 
+/// Whether these tokens are `LIKE ALL (`, or what is like it.
+fn is_like_of_many(
+    like: Option<&Token<'_>>,
+    quantifier: Option<&Token<'_>>,
+    parenthesis: Option<&Token<'_>>,
+) -> bool {
+    is_word(like, &["like", "ilike"])
+        && is_word(quantifier, &["any", "some", "all"])
+        && opens(parenthesis)
+}
+
 /// Whether what is before an operator is its operand.
 fn ends_operand(before: Option<&Token<'_>>) -> bool {
     match before {
@@ -380,6 +402,10 @@ mod tests {
             ("select 'a'\n  'b''c'", "select E'ab\\'c'"),
             ("select E'a'\n'\\n'", "select 'a\n'"),
             (
+                "select a like all (b) or not c ilike any (array['x']), d not like some (e)",
+                "select a ~~ all (b) or not c ~~* any (array['x']), d !~~ some (e)",
+            ),
+            (
                 "select U&'\\0061\\\\', U&'!0061' uescape '!'",
                 "select E'a\\\\', 'a'",
             ),
@@ -421,6 +447,7 @@ mod tests {
             "select 1 from a join b using (c)",
             "select 'a''b', E'a\\'b', $$a$$, \"a\"\"b\", b'1'",
             "select 'a' 'b'",
+            "select a like 'x', a not ilike any_of, \"like\"(a, b)",
             "select a.b.*, count(*), 2 * (3), f(a => 1), format('x'), \"top\", a >= b",
             "range between interval '1 year' preceding and interval '1 day' following",
         ] {
