@@ -172,6 +172,9 @@ impl Text<'_> {
     }
 
     /// Whether a comma stands between items of FROM: not between arguments, or in another clause.
+    ///
+    /// Clauses are told by reserved words alone. VALUES and PARTITION may be names, and no name of a
+    /// relation comes behind a comma of theirs outside of parentheses.
     fn is_list_of_from(&self, comma: usize) -> bool {
         let mut depth = 0_usize;
         for (at, token) in self.all.iter().enumerate().take(comma).rev() {
@@ -189,9 +192,9 @@ impl Text<'_> {
                     return true;
                 }
                 Token::Word(word) if depth == 0 && !is_name => match &**word {
-                    "select" | "values" => return false,
+                    "select" => return false,
                     "by" if matches!(self.before(at, 1), Some(Token::Word(before))
-                        if ["group", "order", "partition"].contains(&&**before)) =>
+                        if ["group", "order"].contains(&&**before)) =>
                     {
                         return false;
                     }
