@@ -198,7 +198,7 @@ pub(super) fn is_exact_type(type_name: &str) -> bool {
 
 /// The name of a type without what is in parentheses: `timestamp(3) with time zone` is not
 /// `timestamp(3) without time zone`.
-fn without_modifier(type_name: &str) -> String {
+pub(super) fn without_modifier(type_name: &str) -> String {
     match (type_name.find('('), type_name.find(')')) {
         (Some(open), Some(close)) if open < close => {
             format!("{}{}", &type_name[..open], &type_name[close + 1..])

@@ -57,12 +57,9 @@ impl Locality<'_> {
             TableFactor::NestedJoin {
                 table_with_joins, ..
             } => self.tree(table_with_joins, equal, anchors),
-            TableFactor::Derived {
-                subquery, lateral, ..
-            } => {
+            TableFactor::Derived { subquery, .. } => {
                 let alias = factor_alias(factor).unwrap_or_default();
-                // Only LATERAL sees the rows beside it.
-                let _ = lateral;
+                // Without LATERAL it names nothing of the rows beside it, and anchors do no harm.
                 match self.query(subquery, anchors) {
                     Distribution::Replicated | Distribution::Anchored => Side::Replicated,
                     Distribution::Global(reason) => Side::Global(reason),

@@ -10,6 +10,7 @@
 //! query ── select ── from: joins, where equalities of keys decide
 //! ```
 
+mod copies;
 mod equalities;
 mod from;
 mod query;
@@ -150,7 +151,10 @@ impl Locality<'_> {
                     "the common table expression {name} may give other rows on each shard"
                 ))
             } else {
-                None
+                match self.of(&cte.query) {
+                    Distribution::Global(reason) => Some(reason),
+                    _ => None,
+                }
             }
         })
     }

@@ -48,7 +48,8 @@ impl Locality<'_> {
                 Distribution::Global("LIMIT counts the rows of all shards".to_owned())
             }
             Distribution::Replicated
-                if !self.runs_on_one_shard(query, anchors) && !self.is_ordered_by_key(query) =>
+                if !self.runs_on_one_shard(query, anchors)
+                    && !(self.is_ordered_by_key(query) && self.has_plain_limit(query)) =>
             {
                 Distribution::Global(
                     "LIMIT may choose other rows of a replicated table on each shard".to_owned(),
@@ -171,6 +172,12 @@ impl Locality<'_> {
         is_plain && table.keys.iter().any(is_sorted)
     }
 
+    /// Whether all shards count the same rows.
+    fn has_plain_limit(&self, query: &Query) -> bool {
+        !functions::is_volatile(&query.limit_clause, self.catalog)
+            && !functions::is_volatile(&query.fetch, self.catalog)
+    }
+
     /// Whether a subquery runs for rows that one shard has, so that no other shard may choose
     /// otherwise for the same row.
     fn runs_on_one_shard(&self, query: &Query, anchors: &Anchors) -> bool {
@@ -198,9 +205,9 @@ impl Locality<'_> {
                 left,
                 right,
             } => {
-                let left = self.body(left, anchors);
-                let right = self.body(right, anchors);
-                set_operation(*op, *set_quantifier, left, right)
+                let of_left = self.body(left, anchors);
+                let of_right = self.body(right, anchors);
+                self.set_operation((*op, *set_quantifier), (left, of_left), (right, of_right))
             }
             _ => Distribution::Global("a statement that changes data".to_owned()),
         }
@@ -219,21 +226,40 @@ impl Locality<'_> {
             right,
         } = left
         {
-            operations.push((*op, *set_quantifier, right));
+            operations.push(((*op, *set_quantifier), further, right));
             left = further;
         }
         let mut found = self.body(left, &anchors);
         while !matches!(found, Distribution::Global(_)) {
-            let Some((op, quantifier, right)) = operations.pop() else {
+            let Some((op, left, right)) = operations.pop() else {
                 return 0;
             };
-            let right = self.body(right, &anchors);
-            found = set_operation(op, quantifier, found, right);
+            let of_right = self.body(right, &anchors);
+            found = self.set_operation(op, (left, found), (right, of_right));
             if matches!(found, Distribution::Global(_)) {
                 return operations.len() + 1;
             }
         }
         operations.len()
+    }
+
+    /// A set operation, given what is known of both sides.
+    fn set_operation(
+        &self,
+        (op, quantifier): (SetOperator, SetQuantifier),
+        (left, of_left): (&SetExpr, Distribution),
+        (right, of_right): (&SetExpr, Distribution),
+    ) -> Distribution {
+        let are_copies =
+            (&of_left, &of_right) == (&Distribution::Replicated, &Distribution::Replicated);
+        let reason = match are_copies {
+            true => self.set_of_copies_differs(op, quantifier, left, right),
+            false => None,
+        };
+        match reason {
+            Some(reason) => Distribution::Global(reason),
+            None => set_operation(op, quantifier, of_left, of_right),
+        }
     }
 
     /// Whether a query names columns of an outer one.

@@ -156,18 +156,29 @@ impl Locality<'_> {
 
     /// The distribution of a SELECT whose rows every shard has.
     fn replicated(&self, select: &Select) -> Distribution {
-        if functions::is_volatile(&select.projection, self.catalog) {
+        let catalog = self.catalog;
+        let is_volatile = functions::is_volatile(&select.projection, catalog)
+            || functions::is_volatile(&select.group_by, catalog)
+            || functions::is_volatile(&select.having, catalog)
+            || functions::is_volatile(&select.distinct, catalog)
+            || functions::is_volatile(&select.sort_by, catalog);
+        if is_volatile {
             return Distribution::Global("a volatile function over replicated tables".to_owned());
         }
-        if functions::depends_on_row_order(&select.projection, self.catalog)
-            || matches!(select.distinct, Some(Distinct::On(_)))
-        {
+        let depends_on_row_order = functions::depends_on_row_order(&select.projection, catalog)
+            || functions::depends_on_row_order(&select.having, catalog)
+            || functions::depends_on_row_order(&select.sort_by, catalog)
+            || matches!(select.distinct, Some(Distinct::On(_)));
+        if depends_on_row_order {
             return Distribution::Global(
                 "the order in which a replicated table is read may differ between shards"
                     .to_owned(),
             );
         }
-        Distribution::Replicated
+        match self.copies_differ(select) {
+            Some(reason) => Distribution::Global(reason),
+            None => Distribution::Replicated,
+        }
     }
 
     /// Why groups, windows or DISTINCT take rows of several shards together, if they do.

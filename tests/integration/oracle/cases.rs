@@ -1,7 +1,8 @@
 //! Small databases of their own, each with what once went wrong over it: `testdata/cases/*.sql`.
 //!
-//! The setup is loaded into one database, the shards are copies of it that keep their own rows, and
-//! every query is equal to that of the one database or refused. A file has these lines:
+//! The setup is loaded into one database, the shards are copies of it that keep their own rows, those
+//! of copied tables in an order of their own, and every query is equal to that of the one database or
+//! refused. A file has these lines:
 //!
 //! | line | meaning |
 //! |---|---|
@@ -193,6 +194,7 @@ impl File {
                     );
                     support::execute(&url, &sql);
                 }
+                support::execute(&url, &shuffled(shard));
                 url
             })
             .collect();
@@ -229,6 +231,31 @@ impl File {
         }
         Cluster::new(builder.build().expect("a topology")).expect("a cluster")
     }
+}
+
+/// Puts some rows of every table behind the others, on each shard other ones: an update writes a row
+/// anew.
+fn shuffled(shard: usize) -> String {
+    format!(
+        "set session_replication_role = replica;
+        do $$
+        declare t record;
+        begin
+            for t in select c.oid::regclass as name,
+                            (select quote_ident(attname) from pg_attribute
+                             where attrelid = c.oid and attnum > 0 and not attisdropped
+                                   and attgenerated = '' and attidentity <> 'a'
+                             order by attnum limit 1) as col
+                     from pg_class c
+                     where relkind = 'r' and relnamespace = 'public'::regnamespace
+            loop
+                if t.col is not null then
+                    execute format('update %s set %s = %2$s where hashtext(ctid::text) & 3 = {shard}',
+                                   t.name, t.col);
+                end if;
+            end loop;
+        end $$"
+    )
 }
 
 /// The tables of the schema `public`.
