@@ -310,6 +310,24 @@ impl PgType {
         }
     }
 
+    /// Whether a value may hold a date or a time, also inside; not said of text.
+    #[cfg(feature = "datafusion")]
+    pub(crate) fn may_hold_time(&self) -> bool {
+        match &self.shape {
+            Shape::Date
+            | Shape::Time
+            | Shape::TimeTz
+            | Shape::Timestamp { .. }
+            // A type of which nothing is known.
+            | Shape::Cast => true,
+            Shape::Array { element, .. }
+            | Shape::Range { element }
+            | Shape::Multirange { element } => element.may_hold_time(),
+            Shape::Composite { fields } => fields.iter().any(|field| field.pg_type.may_hold_time()),
+            _ => false,
+        }
+    }
+
     /// Whether values are made of values of other types.
     #[cfg(feature = "datafusion")]
     pub(crate) fn holds_others(&self) -> bool {

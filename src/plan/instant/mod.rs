@@ -321,6 +321,13 @@ fn literal(expr: &Expr) -> Option<&str> {
             data_type: DataType::Text | DataType::Varchar(None),
             ..
         } => literal(inner),
+        Expr::Cast {
+            expr,
+            data_type: DataType::Custom(name, _),
+            ..
+        } if system_name(name).is_some_and(|name| ["name", "unknown"].contains(&&*name)) => {
+            literal(expr)
+        }
         Expr::Value(value) => rewrite::string(&value.value),
         _ => None,
     }

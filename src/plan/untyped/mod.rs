@@ -16,16 +16,16 @@ mod types;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, CastKind, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
-    Query, Select, SelectItem, SetExpr, Value, VisitMut, VisitorMut,
+    BinaryOperator, CastKind, Expr, FunctionArg, FunctionArgExpr, FunctionArguments,
+    ObjectName, Query, Select, SelectItem, SetExpr, TableFactor, Value, VisitMut, VisitorMut,
 };
 
 use self::types::{Kind, Types, data_type};
 use super::bind::Bound;
-use super::naming::ident;
+use super::naming::{self, ident};
 use super::rewrite::{self, bare};
 use super::{Answers, Stop, functions, instant, refused};
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Origin};
 
 /// Writes the types of literals that mean an instant.
 ///
@@ -37,7 +37,8 @@ pub(super) fn write_types(
     catalog: &Catalog,
     answers: &Answers,
 ) -> Result<(), Stop> {
-    if !rewrite::any(&bound.query, is_special) {
+    let has_literal = |expr: &Expr| is_special(expr) || is_special_of_type(expr);
+    if !rewrite::any(&bound.query, has_literal) {
         return Ok(());
     }
     let whole = bound.query.clone();
@@ -81,6 +82,18 @@ impl VisitorMut for Writer<'_> {
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Box<Stop>> {
         proceed(self.expression(expr))
+    }
+
+    fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Box<Stop>> {
+        proceed(match factor {
+            TableFactor::Table {
+                name,
+                args: Some(args),
+                ..
+            } => self.call(name, &mut args.args),
+            TableFactor::Function { name, args, .. } => self.call(name, args),
+            _ => Ok(()),
+        })
     }
 }
 
@@ -129,7 +142,11 @@ impl Writer<'_> {
                 self.unify(results.chain(else_result.as_deref_mut()).collect())
             }
             Expr::Array(array) => self.unify(array.elem.iter_mut().collect()),
-            Expr::Function(function) => self.function(function),
+            Expr::Function(function) => match &mut function.args {
+                FunctionArguments::List(list) => self.call(&function.name, &mut list.args),
+                _ => Ok(()),
+            },
+            Expr::Cast { .. } | Expr::TypedString(_) => self.cast(expr),
             Expr::Extract { expr, .. }
             | Expr::AtTimeZone {
                 timestamp: expr, ..
@@ -162,18 +179,50 @@ impl Writer<'_> {
             | Op::Plus
             | Op::Multiply
             | Op::Custom(_)
-            | Op::PGCustomBinaryOperator(_) => {
-                for (literal, other) in [(&*left, &*right), (&*right, &*left)] {
-                    if is_special(literal)
-                        && !is_untyped(other)
-                        && matches!(self.types.of(other)?, Kind::Instant(_))
-                    {
-                        return Err(unclear(literal));
-                    }
-                }
-                Ok(())
-            }
+            | Op::PGCustomBinaryOperator(_) => self.refuse_beside(left, right, |_| true),
+            // Text, unless the other is an array.
+            Op::StringConcat => self.refuse_beside(left, right, |name| name.ends_with("[]")),
             _ => Ok(()),
+        }
+    }
+
+    /// Refuses a literal whose type only PostgreSQL tells from that of the other side.
+    fn refuse_beside(
+        &self,
+        left: &Expr,
+        right: &Expr,
+        concerns: impl Fn(&str) -> bool,
+    ) -> Result<(), Stop> {
+        for (literal, other) in [(left, right), (right, left)] {
+            if is_special(literal)
+                && !is_untyped(other)
+                && matches!(self.types.of(other)?, Kind::Instant(name) if concerns(&name))
+            {
+                return Err(unclear(literal));
+            }
+        }
+        Ok(())
+    }
+
+    /// A literal in a cast to a type of users, or inside of an array or a row that is cast: it is read
+    /// as what the type is made of.
+    fn cast(&self, cast: &Expr) -> Result<(), Stop> {
+        let (literal, kind) = match cast {
+            Expr::TypedString(typed) if is_special_of_type(cast) => {
+                (cast, self.types.of_users(cast, &typed.data_type)?)
+            }
+            Expr::Cast {
+                expr, data_type, ..
+            } if is_special(expr) => (cast, self.types.of_users(cast, data_type)?),
+            Expr::Cast { expr, .. } => match special_part(expr) {
+                Some(literal) => (literal, self.types.of(cast)?),
+                None => return Ok(()),
+            },
+            _ => return Ok(()),
+        };
+        match kind {
+            Kind::Other => Ok(()),
+            _ => Err(unclear(literal)),
         }
     }
 
@@ -236,22 +285,29 @@ impl Writer<'_> {
         write(left, &right)
     }
 
-    fn function(&self, function: &mut Function) -> Result<(), Stop> {
-        let name = functions::name(function);
-        let FunctionArguments::List(list) = &mut function.args else {
-            return Ok(());
-        };
-        let mut args: Vec<_> = list
-            .args
+    fn call(&self, name: &ObjectName, args: &mut [FunctionArg]) -> Result<(), Stop> {
+        let mut parts = naming::parts(name);
+        let name = parts.pop().unwrap_or_default();
+        let schema = parts.pop();
+        let count = args.len();
+        let mut args: Vec<_> = args
             .iter_mut()
             .filter_map(|arg| match arg {
-                FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => {
-                    Some(rewrite::operand_mut(expr))
-                }
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(expr))
+                | FunctionArg::Named {
+                    arg: FunctionArgExpr::Expr(expr),
+                    ..
+                } => Some(rewrite::operand_mut(expr)),
                 _ => None,
             })
             .collect();
+        let catalog = self.types.catalog;
+        let mut functions = catalog.functions(schema.as_deref(), &name);
+        // Its parameters may be of any type; and a type that is called casts.
+        let is_users = functions.any(|it| it.origin == Origin::User && it.takes(Some(count)))
+            || catalog.types_anywhere(&name).any(|it| it.kind != 'e');
         match &*name {
+            _ if is_users => refuse_instants(args.into_iter().map(|a| &*a)),
             "coalesce" | "greatest" | "least" | "nullif" => self.unify(args),
             "lag" | "lead" if args.len() == 3 => {
                 args.remove(1);
@@ -304,9 +360,16 @@ impl Writer<'_> {
     }
 }
 
-/// Functions that take a date or time, and often several types of it.
-const OF_INSTANTS: [&str; 15] = [
+/// Functions that take a date or time, and often several types of it, or an array of anything.
+const OF_INSTANTS: [&str; 23] = [
     "age",
+    "array_append",
+    "array_cat",
+    "array_position",
+    "array_positions",
+    "array_prepend",
+    "array_remove",
+    "array_replace",
     "date_add",
     "date_bin",
     "date_part",
@@ -321,6 +384,7 @@ const OF_INSTANTS: [&str; 15] = [
     "to_char",
     "tsrange",
     "tstzrange",
+    "width_bucket",
 ];
 
 /// The columns of the parts of a set operation, or of the rows of VALUES.
@@ -378,7 +442,7 @@ fn name_literal(item: &mut SelectItem) {
     {
         *item = SelectItem::ExprWithAlias {
             expr: expr.clone(),
-            alias: ident(super::naming::NAMELESS),
+            alias: ident(naming::NAMELESS),
         };
     }
 }
@@ -434,6 +498,40 @@ fn unclear(literal: &Expr) -> Stop {
 /// Whether this is a literal without a type that may mean an instant.
 fn is_special(expr: &Expr) -> bool {
     text(expr).is_some_and(instant::has_special_word)
+}
+
+/// The same of one whose type stands before it: `s.t 'now'`.
+fn is_special_of_type(expr: &Expr) -> bool {
+    matches!(expr, Expr::TypedString(typed)
+        if rewrite::string(&typed.value.value).is_some_and(instant::has_special_word))
+}
+
+/// A literal that is an element of an array or a column of a row, whatever these are in.
+fn special_part(expr: &Expr) -> Option<&Expr> {
+    let parts: Vec<&Expr> = match bare(expr) {
+        Expr::Array(array) => array.elem.iter().collect(),
+        Expr::Tuple(items) => items.iter().collect(),
+        Expr::Function(call) if functions::name(call) == "row" => functions::arguments(call)
+            .iter()
+            .filter_map(|argument| match argument {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr),
+                _ => None,
+            })
+            .collect(),
+        Expr::Case {
+            conditions,
+            else_result,
+            ..
+        } => {
+            let results = conditions.iter().map(|when| &when.result);
+            results.chain(else_result.as_deref()).collect()
+        }
+        _ => return None,
+    };
+    parts.into_iter().find_map(|part| match is_special(part) {
+        true => Some(part),
+        false => special_part(part),
+    })
 }
 
 /// Whether an expression has no type of its own.

@@ -75,8 +75,24 @@ impl Types<'_> {
             return Ok(Kind::Untold);
         };
         let columns = self.answers.described(sql)?;
-        let name = columns.first().map(|column| column.pg_type.name());
-        Ok(name.and_then(of_name).unwrap_or(Kind::Other))
+        let Some(column) = columns.first() else {
+            return Ok(Kind::Untold);
+        };
+        Ok(match of_name(column.pg_type.name()) {
+            Some(kind) => kind,
+            // A row, or what nothing is known of.
+            None if column.pg_type.may_hold_time() => Kind::Untold,
+            None => Kind::Other,
+        })
+    }
+
+    /// The type that a cast gives, unless it is one of PostgreSQL's own, of which the literal itself
+    /// tells.
+    pub(super) fn of_users(&self, cast: &Expr, data_type: &DataType) -> Result<Kind, Stop> {
+        match of_name(&data_type.to_string()) {
+            Some(_) => Ok(Kind::Other),
+            None => self.described(cast),
+        }
     }
 
     /// A statement whose one column is the expression; `None` where its relations cannot be named
