@@ -233,3 +233,12 @@ select distinct 1 as id, id as n from sale;
 select count(*) as id from sale group by id;
 
 select 1 as id, count(*) over (partition by id) from sale;
+
+-- Fields of a key that is a row.
+select (comp).x, count(*) from zoo group by comp having (comp).x > 0 or (comp).y is null order by 1, 2;
+
+select (comp).x + 1, (comp).y, max(k) from zoo group by comp order by 1, 2, 3;
+
+select (comp).x, sum((comp).x) from zoo group by (comp).x order by 1;
+
+select (comps[1]).x, count(*) from zoo group by comps[1] order by 1, 2;

@@ -57,3 +57,9 @@ select string_agg(code, '' order by id), kind from sale where id < 40 group by r
 
 -- refused: cannot read
 select kind, count(*) from sale group by distinct rollup (kind), rollup (kind);
+
+select count(*), (qty + 1) * 2 from sale group by rollup ((qty + 1) * 2) order by 2, 1;
+
+select kind, (qty)::text, count(*) from sale group by grouping sets (((qty)::text), (kind, (qty)::text), (kind)::text, ()), kind order by 1, 2, 3;
+
+select (qty + 1) % 2, kind, count(*) from sale group by cube ((qty + 1) % 2, (kind)) order by 1, 2, 3;

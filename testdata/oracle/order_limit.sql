@@ -277,3 +277,32 @@ select s.id, c.name from sale s join (select id, name from customer order by reg
 select s.id from sale s, (select region_id from customer group by region_id order by region_id limit 3) r where r.region_id = s.id order by 1;
 
 select s.id from sale s, (select c.id from customer c, region r order by c.id, r.id limit 30) r where r.id = s.id order by 1;
+
+-- As a parameter is written.
+-- arm: ordered
+select id from sale order by id limit (E'3'::int8) offset (E'0'::int8);
+
+select distinct kind from sale order by kind limit E'2'::int8;
+
+select id from sale order by id desc offset (E'2'::int8) rows fetch next (E'3'::int8) rows only;
+
+select x.id from (select id from sale order by id fetch first (1 + 2) row only) x order by 1;
+
+select id from sale order by qty, id limit E'4'::int8 offset E'2'::int8;
+
+-- Columns without a name, in a query that another one reads.
+select * from (select id + 1, id from sale order by id limit 5) z order by 2;
+
+select * from (select distinct qty + 1 from sale) z order by 1;
+
+select * from (select qty + 1 from sale union select 3) z order by 1;
+
+with z as (select qty + 1, count(*) from sale group by 1) select * from z order by 1;
+
+select * from (select 'x', id from sale order by id limit 3) z order by 2;
+
+select * from (select (select max(qty) from sale), (select id from sale order by id limit 1), id from sale order by id limit 3) z order by 3;
+
+select * from (select sum(qty) + 1, count(*) from sale) z;
+
+select z.* from (select id, (select max(id) from sale) from region) z order by 1;

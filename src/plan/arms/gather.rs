@@ -13,7 +13,7 @@ use crate::plan::locality::{self, factor_alias};
 use crate::plan::naming::as_column;
 use crate::plan::rewrite::{self, Walk, top_down};
 use crate::plan::same::normal;
-use crate::plan::{Arm, Place, build, functions};
+use crate::plan::{Arm, Place, build, functions, instant};
 
 impl Planner<'_> {
     /// The query with the filtered rows of its sharded tables in place of them.
@@ -42,6 +42,8 @@ impl Planner<'_> {
         self.outer.clone_from(&outer);
         let mut taken = std::mem::replace(&mut *query.body, SetExpr::Values(no_values()));
         if let SetExpr::Select(select) = &mut taken {
+            // A scalar subquery is called as its column is.
+            let names = instant::names(select);
             self.outer.push((*original).clone());
             self.lower_subqueries(&mut select.selection)?;
             // The NULLs of grouping sets do not meet WHERE.
@@ -50,6 +52,7 @@ impl Planner<'_> {
             }
             self.join_lookups(select);
             self.lower_subqueries(&mut select.projection)?;
+            instant::keep_names(select, names);
             self.lower_subqueries(&mut select.having)?;
             self.lower_subqueries(&mut select.group_by)?;
             self.lower_subqueries(&mut select.distinct)?;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
+    AccessExpr, BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
     GroupByExpr, Query, Select, SelectItem, SetExpr, Value,
 };
 
@@ -135,6 +135,17 @@ impl Parts {
                 self.beside.insert(index);
             }
             *expr = self.key(index);
+            return Ok(Walk::Done);
+        }
+        // `(key).field`: with its parentheses, or it would be the field of a table.
+        if let Expr::CompoundFieldAccess { root, access_chain } = expr
+            && let Some(index) = self.find_key(root)
+            && access_chain.iter().all(|it| matches!(it, AccessExpr::Dot(_)))
+        {
+            if index >= self.grouped {
+                self.beside.insert(index);
+            }
+            **root = Expr::Nested(Box::new(self.key(index)));
             return Ok(Walk::Done);
         }
         if let Expr::InSubquery { expr: left, .. } = expr {

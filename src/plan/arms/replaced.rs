@@ -6,7 +6,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::Result;
 use super::steps::step_factor;
-use crate::plan::naming::{self, ident};
+use crate::plan::naming::ident;
 use crate::plan::rewrite::item_expr;
 use crate::plan::rewrite::{Walk, top_down};
 use crate::plan::{Stop, build, sql};
@@ -59,7 +59,7 @@ pub(super) fn unattached(select: &Select) -> Attempt<Select> {
     select.from = Vec::new();
     for item in &mut select.projection {
         if let SelectItem::UnnamedExpr(expr) = item
-            && let Some(name) = sql::output_name(expr).filter(|name| name != naming::NAMELESS)
+            && let Some(name) = sql::output_name(expr)
         {
             *item = SelectItem::ExprWithAlias {
                 expr: expr.clone(),

@@ -169,15 +169,13 @@ impl Rows {
             .names
             .into_iter()
             .enumerate()
-            .map(
-                |(index, name)| match name.filter(|n| n != naming::NAMELESS) {
-                    Some(alias) => SelectItem::ExprWithAlias {
-                        expr: column(index),
-                        alias: ident(&alias),
-                    },
-                    None => SelectItem::UnnamedExpr(column(index)),
+            .map(|(index, name)| match name {
+                Some(alias) => SelectItem::ExprWithAlias {
+                    expr: column(index),
+                    alias: ident(&alias),
                 },
-            )
+                None => SelectItem::UnnamedExpr(column(index)),
+            })
             .collect();
         let mut select = build::select(items, vec![build::item(step_factor(step, None))]);
         select.distinct = match self.distinct {

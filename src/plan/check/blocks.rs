@@ -340,22 +340,17 @@ impl Limit {
             return None;
         }
         let is_null = |expr: &Expr| matches!(unguarded(expr), Expr::Value(value) if value.value == Value::Null);
-        let is_zero = |expr: &Expr| {
-            matches!(unguarded(expr), Expr::Value(value)
-            if matches!(&value.value, Value::Number(number, _) | Value::SingleQuotedString(number)
-                if number == "0"))
-        };
         let is_all =
             |expr: &Expr| matches!(bare(expr), Expr::Identifier(name) if folded(name) == "all");
         // A parameter has become a literal with its type.
         let number = |expr: &Expr| match unguarded(expr) {
             Expr::Value(value) => match &value.value {
                 Value::Number(number, _) => number.parse().ok(),
-                Value::SingleQuotedString(number) => number.trim().parse().ok(),
-                _ => None,
+                value => rewrite::string(value).and_then(|number| number.trim().parse().ok()),
             },
             _ => None,
         };
+        let is_zero = |expr: &Expr| number(expr) == Some(0);
         let mut limit = Self {
             rows: None,
             offset: Some(0),

@@ -12,6 +12,8 @@
 //! | `GROUPING SETS (ROLLUP (a, b), CUBE (c), GROUPING SETS (d))` | `GROUPING SETS ((a, b), (a), (), (c), (), d)` (`expand_groupingset_node` in `src/backend/parser/parse_agg.c`) |
 //! | `x = ANY (VALUES (1))`, `SELECT (VALUES (1))` | `x = ANY (SELECT * FROM (VALUES (1)) AS "*VALUES*")` (`transformValuesClause` makes the same) |
 //! | `trim(FROM x)`, `trim(BOTH FROM x)`, with LEADING, with TRAILING | `pg_catalog.btrim(x)`, `ltrim`, `rtrim` (`func_expr_common_subexpr`) |
+//! | `FETCH FIRST (n) ROWS ONLY` | `LIMIT (n)` (`limit_clause`) |
+//! | `ROLLUP ((a + 1) * 2)` | `ROLLUP (((a + 1) * 2))` (`expr_list`: not `(a + 1)`, which is a row) |
 //! | `substring(a SIMILAR b ESCAPE c)` | `pg_catalog.substring(a, b, c)` |
 
 use super::change::Change;
@@ -33,6 +35,8 @@ pub(super) fn changes(lexed: &[Lexed<'_>], user: &str) -> Vec<Change> {
             Some("values") => text.values(at),
             Some("trim") => text.trim(at),
             Some("substring") => text.substring(at),
+            Some("fetch") => text.fetch(at),
+            Some("rollup" | "cube" | "sets") => text.set_of_expressions(at),
             _ => None,
         };
         changes.extend(found.into_iter().flatten());
@@ -295,6 +299,43 @@ impl<'a> Text<'a> {
             to: self.lexed.get(end)?.end,
             text: format!("pg_catalog.position({whole}, {part})"),
         })
+    }
+
+    /// `FETCH FIRST (n) ROWS ONLY`; a number needs no parentheses, and is read as it is.
+    fn fetch(&self, at: usize) -> Option<Vec<Change>> {
+        if !["first", "next"].contains(&self.word(at + 1)?) || !self.is(at + 2, "(") {
+            return None;
+        }
+        let end = *self.partner.get(at + 2)?;
+        let counts_rows = ["row", "rows"].contains(&self.word(end + 1)?);
+        let only = self.lexed.get(end + 2)?;
+        (counts_rows && only.token.is_word("only")).then(|| {
+            vec![Change {
+                from: self.start(at),
+                to: only.end,
+                text: format!("LIMIT {}", self.written(at + 2, end + 1)),
+            }]
+        })
+    }
+
+    /// What begins with a parenthesis in a list of grouping sets, and goes on behind it.
+    fn set_of_expressions(&self, at: usize) -> Option<Vec<Change>> {
+        if !self.is(at + 1, "(") {
+            return None;
+        }
+        let end = *self.partner.get(at + 1)?;
+        let items = self.items(at + 2, end).into_iter();
+        let expressions = items.filter(|(from, to)| {
+            self.is(*from, "(") && self.partner.get(*from).is_some_and(|last| last + 1 < *to)
+        });
+        let changes = expressions.flat_map(|(from, to)| {
+            let end = self.lexed.get(to - 1).map_or(self.user.len(), |last| last.end);
+            [
+                Change::inserted(self.start(from), "("),
+                Change::inserted(end, ")"),
+            ]
+        });
+        Some(changes.collect())
     }
 
     /// `AS (a int)` behind the call of a function.
