@@ -17,6 +17,7 @@ mod names;
 mod output;
 mod parquet;
 mod table;
+mod unfinished;
 mod workers;
 
 use std::any::Any;

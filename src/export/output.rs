@@ -7,17 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 
-use ring::digest::{Context, SHA256};
-use tempfile::TempPath;
-
 use super::Progress;
+use super::unfinished::Unfinished;
 use crate::error::{Error, ErrorKind, Phase, Result};
+use ring::digest::{Context, SHA256};
 
 /// How many bytes are collected before one system call writes them.
 const BUFFER_BYTES: usize = 256 * 1024;
-
-/// What the names of files begin and end with that are not complete.
-pub(super) const TEMPORARY: (&str, &str) = (".merganser-", ".tmp");
 
 /// How many symbolic links are followed to the file that is written, as Linux does.
 const MAX_LINKS: usize = 40;
@@ -53,9 +49,11 @@ impl From<PathBuf> for Destination {
 impl Destination {
     /// Opens the output, so that a wrong path is known before the query is sent.
     ///
-    /// A regular file is written under a temporary name in the directory of the final one, with the
-    /// permissions of the file it will replace (else those that the umask leaves), and renamed when
-    /// it is complete; a symbolic link is followed, as the `>` of a shell does. Anything else (FIFO,
+    /// A regular file is written without a name on the file system of the final one, with the
+    /// permissions of the file it will replace (else those that the umask leaves), and gets its name when
+    /// it is complete; so a process that is killed leaves nothing. Where there are no such files
+    /// (`O_TMPFILE`: other systems than Linux, NFS), it has a temporary name in the same directory. A
+    /// symbolic link is followed, as the `>` of a shell does. Anything else (FIFO,
     /// terminal, `/dev/null`) is written in place, because a rename would replace the device.
     ///
     /// Nobody has to read a FIFO yet: what is written waits for its reader, and the deadline of the
@@ -90,7 +88,7 @@ impl Output {
         Self::new(name.into(), Target::InPlace(Box::new(writer)), None)
     }
 
-    fn new(name: String, target: Target, temp: Option<TempPath>) -> Self {
+    fn new(name: String, target: Target, temp: Option<Unfinished>) -> Self {
         Self {
             name,
             sink: Arc::new(Mutex::new(Sink {
@@ -130,7 +128,7 @@ impl Output {
 pub(super) struct OutputWriter {
     name: Arc<str>,
     sink: Arc<Mutex<Sink>>,
-    temp: Arc<Mutex<Option<TempPath>>>,
+    temp: Arc<Mutex<Option<Unfinished>>>,
 }
 
 impl OutputWriter {
@@ -147,7 +145,7 @@ impl OutputWriter {
                 let Some(temp) = temp.take() else {
                     return Err(io::Error::other("the export was cancelled"));
                 };
-                temp.persist(&*path).map_err(|failed| failed.error)?;
+                temp.persist(file, path)?;
                 sync_directory(path)?;
             }
             Ok(counted.bytes)
@@ -213,7 +211,7 @@ impl Write for OutputWriter {
 
 /// Removes the temporary file, if it has not become the final one, when dropped.
 #[derive(Debug)]
-pub(super) struct TempGuard(Arc<Mutex<Option<TempPath>>>);
+pub(super) struct TempGuard(Arc<Mutex<Option<Unfinished>>>);
 
 impl Drop for TempGuard {
     fn drop(&mut self) {
@@ -308,7 +306,7 @@ impl Write for Counted {
 }
 
 enum Target {
-    /// A temporary file that will be renamed to `path`.
+    /// A file that will be `path`.
     File { file: File, path: PathBuf },
     /// What is written is out.
     InPlace(Box<dyn Write + Send>),
@@ -450,18 +448,8 @@ fn open_path(shown: &Path) -> Result<Output> {
         );
         return Err(fail(missing, Some(cure)));
     }
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(TEMPORARY.0).suffix(TEMPORARY.1);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        // The default of `tempfile` is 0600; this leaves it to the umask.
-        builder.permissions(fs::Permissions::from_mode(0o666));
-    }
-    let (file, temp) = builder
-        .tempfile_in(directory)
-        .map_err(|error| permission(error, directory))?
-        .into_parts();
+    let (file, temp) =
+        Unfinished::create(directory).map_err(|error| permission(error, directory))?;
     if let Some(existing) = existing {
         file.set_permissions(existing.permissions())
             .map_err(|error| fail(error, None))?;
@@ -585,7 +573,6 @@ mod tests {
         let path = directory.path().join("a.csv");
         let (mut writer, guard) = split(&path);
         writer.write_all(b"new").unwrap();
-        assert_eq!(names_in(directory.path()).len(), 1);
         drop(guard);
         assert_eq!(names_in(directory.path()).len(), 0);
         let error = writer.commit().unwrap_err();

@@ -17,7 +17,8 @@ use serde::{Deserialize, Serialize};
 
 use super::manifest::{Manifest, ManifestColumn, ManifestFile, ManifestShard};
 use crate::error::{Error, ErrorKind, Phase, Result};
-use crate::export::output::{TEMPORARY, hex, sync_directory};
+use crate::export::output::{hex, sync_directory};
+use crate::export::unfinished::TEMPORARY;
 
 pub(super) const MANIFEST: &str = "_manifest.json";
 pub(super) const JOURNAL: &str = "_manifest.partial";

@@ -458,7 +458,7 @@ fn nohup_lets_a_query_outlive_its_terminal() {
 
 /// One that is killed can cancel nothing: its servers find out that it is gone.
 #[test]
-fn a_program_that_is_killed_leaves_no_query_behind() {
+fn a_program_that_is_killed_leaves_no_query_and_no_file_behind() {
     let (Some(scene), Some(binaries)) = (Scene::new(1), support::binaries()) else {
         return;
     };
@@ -472,6 +472,30 @@ fn a_program_that_is_killed_leaves_no_query_behind() {
     signal(&child, "KILL");
     child.wait_with_output().unwrap();
     scene.wait_until_active(0);
+    assert_eq!(scene.files(), [""; 0]);
+    // In the middle of its rows, too.
+    fs::write(scene.path("a.csv"), "old").unwrap();
+    let sql = "SELECT generate_series(1, 100000000) AS a";
+    let child = scene.query(&["-o", "a.csv", sql]).start();
+    let written = || {
+        let files = fs::read_dir(format!("/proc/{}/fd", child.id())).unwrap();
+        let files = files.filter_map(|file| Some(file.ok()?.path()));
+        let ours = files.filter(|file| {
+            let target = fs::read_link(file).unwrap_or_default();
+            target.starts_with(fs::canonicalize(scene.folder.path()).unwrap())
+        });
+        ours.filter_map(|file| Some(fs::metadata(file).ok()?.len()))
+            .sum::<u64>()
+    };
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while written() < 1_000_000 {
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    signal(&child, "KILL");
+    child.wait_with_output().unwrap();
+    assert_eq!(scene.files(), ["a.csv"]);
+    assert_eq!(fs::read(scene.path("a.csv")).unwrap(), b"old");
 }
 
 #[test]
