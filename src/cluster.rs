@@ -164,6 +164,7 @@ fn servers(shard: &Shard, session: &SessionSettings, environment: &Environment) 
         replicas: replicas.collect::<Result<_>>()?,
         max_replay_lag: session.max_replay_lag(),
         primary: (read_from == ReadFrom::Any).then(|| Arc::new(primary)),
+        lost: Arc::default(),
     })
 }
 

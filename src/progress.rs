@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::error::Error;
+
 /// What a shard is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -83,6 +85,22 @@ impl ScanProgress {
         seen.shards
             .iter()
             .map(|counters| counters.snapshot())
+            .collect()
+    }
+
+    /// Why shards' queries ran again, each time once: the errors that ended them before any of their rows
+    /// was handed on, in the order of the topology. See
+    /// [`FanOut::with_retries`](crate::FanOut::with_retries).
+    pub fn retries(&self) -> Vec<Error> {
+        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let shards = seen.shards.iter();
+        shards
+            .flat_map(|counters| {
+                locked(&counters.retries)
+                    .iter()
+                    .map(Error::copy)
+                    .collect::<Vec<_>>()
+            })
             .collect()
     }
 
@@ -200,6 +218,8 @@ pub(crate) struct Counters {
     rows: AtomicU64,
     bytes: AtomicU64,
     times: Mutex<Times>,
+    /// Why the query ran again.
+    retries: Mutex<Vec<Error>>,
     /// Those of the whole query, where these are of one step.
     whole: Option<Arc<Counters>>,
     /// The shard's work is not done with this.
@@ -225,6 +245,7 @@ impl Counters {
             rows: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             times: Mutex::default(),
+            retries: Mutex::default(),
             whole,
             is_part: false,
         }
@@ -267,6 +288,22 @@ impl Counters {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         if let Some(whole) = &self.whole {
             whole.add(rows, bytes);
+        }
+    }
+
+    /// So many rows were dropped, and come again.
+    pub(crate) fn forget(&self, rows: u64) {
+        self.rows.fetch_sub(rows, Ordering::Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.forget(rows);
+        }
+    }
+
+    /// The query runs again, because this has ended it.
+    pub(crate) fn retried(&self, error: &Error) {
+        match &self.whole {
+            Some(whole) => whole.retried(error),
+            None => locked(&self.retries).push(error.copy()),
         }
     }
 

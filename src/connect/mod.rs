@@ -29,9 +29,7 @@ use tokio_postgres::error::{DbError, ErrorPosition, SqlState};
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage, SimpleQueryStream};
 
 pub(crate) use self::describe::{Described, DescribedColumn};
-#[cfg(feature = "datafusion")]
-pub(crate) use self::pool::Permit;
-pub(crate) use self::pool::{Opening, Pools, Servers, Session};
+pub(crate) use self::pool::{Opening, Permit, Pools, Servers, Session};
 use self::socket::{Address, CancelSocket, Socket};
 pub(crate) use self::tap::CopyEvent;
 use self::tap::{Tap, TapHandle};
@@ -133,8 +131,9 @@ impl Route {
 const NO_TLS_OFFERED: &str = "the server does not offer TLS";
 
 /// Opens a connection to the first endpoint that will do, by libpq's rules: hosts in order, and
-/// all addresses of each; a server that refuses the login ends the search.
-pub(crate) async fn connect(params: &Arc<ConnectParams>) -> Result<Connection> {
+/// all addresses of each; a server that refuses the login ends the search. Those to be avoided are
+/// passed over.
+async fn connect(params: &Arc<ConnectParams>, avoided: &[Address]) -> Result<Connection> {
     let passes: &[TargetSessionAttrs] = match params.target_session_attrs {
         TargetSessionAttrs::PreferStandby => {
             &[TargetSessionAttrs::Standby, TargetSessionAttrs::Any]
@@ -152,7 +151,7 @@ pub(crate) async fn connect(params: &Arc<ConnectParams>) -> Result<Connection> {
     }
     for attrs in passes {
         for endpoint in &endpoints {
-            match connect_endpoint(params, endpoint, *attrs).await {
+            match connect_endpoint(params, endpoint, *attrs, avoided).await {
                 Ok(connection) => return Ok(connection),
                 Err(error) if error.phase() == Some(Phase::Auth) => return Err(error),
                 Err(error) => failures.push(error),
@@ -182,6 +181,7 @@ async fn connect_endpoint(
     params: &Arc<ConnectParams>,
     endpoint: &Endpoint,
     attrs: TargetSessionAttrs,
+    avoided: &[Address],
 ) -> Result<Connection> {
     let name_it = |error: Error| located(error, endpoint, params);
     let mut addresses = limited(params, Phase::Resolve, socket::resolve(endpoint))
@@ -193,6 +193,11 @@ async fn connect_endpoint(
     let mut last =
         Error::new(ErrorKind::Connect, "the host has no address").with_phase(Phase::Resolve);
     for address in addresses {
+        if avoided.contains(&address) {
+            last = Error::new(ErrorKind::Connect, "the server was lost a moment ago")
+                .with_phase(Phase::Connect);
+            continue;
+        }
         let connecting = Box::pin(connect_address(params, endpoint, address, attrs));
         match limited(params, Phase::Connect, connecting).await {
             Ok(connection) => return Ok(connection),
@@ -403,6 +408,11 @@ impl Connection {
         };
         let error = driver_error(reason.unwrap_or(error), phase);
         hinted(error, &self.canceller.route.params.user)
+    }
+
+    /// Where it leads.
+    fn address(&self) -> &Address {
+        &self.canceller.route.address
     }
 
     pub(crate) fn is_closed(&self) -> bool {

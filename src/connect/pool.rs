@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 #[cfg(feature = "datafusion")]
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use deadpool::managed::{Manager, Metrics, Object, Pool, PoolError, RecycleError, RecycleResult};
@@ -13,11 +13,12 @@ use futures::future::{Either, select};
 use futures::stream::{Stream, StreamExt};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
 #[cfg(feature = "datafusion")]
 use super::CopyInput;
+use super::socket::Address;
 use super::{Connection, all_of, connect, limited};
 use crate::config::{ConnectParams, PINNED, SessionSettings, UNLIMITED};
 use crate::error::{Error, ErrorKind, Phase, Result};
@@ -26,6 +27,8 @@ use crate::quote;
 /// How long a server may take to end a transaction that only read. One that takes longer loses its
 /// connection; nothing else hangs on the answer.
 const ENDING_TIMEOUT: Duration = Duration::from_secs(2);
+/// For so long a server that was lost is tried last, if its shard has others.
+const AVOIDED_FOR: Duration = Duration::from_secs(10);
 
 /// The pools of a cluster.
 pub(crate) struct Pools {
@@ -52,6 +55,40 @@ pub(crate) struct Servers {
     pub(crate) max_replay_lag: Duration,
     /// Tried then.
     pub(crate) primary: Option<Arc<ConnectParams>>,
+    /// Those that were lost in the middle of a query, and when.
+    pub(crate) lost: Arc<Mutex<Vec<(Address, Instant)>>>,
+}
+
+impl Servers {
+    fn params(&self) -> impl Iterator<Item = &Arc<ConnectParams>> {
+        self.replicas.iter().chain(&self.primary)
+    }
+
+    /// Whether there is a choice.
+    fn are_several(&self) -> bool {
+        self.params().map(|it| it.endpoints.len()).sum::<usize>() > 1
+    }
+
+    /// Has others tried before this one for a while.
+    fn avoid(&self, address: &Address) {
+        let mut lost = self.lost();
+        lost.retain(|(other, _)| other != address);
+        lost.push((address.clone(), Instant::now()));
+    }
+
+    /// Those to be tried last; none where there is no choice.
+    fn avoided(&self) -> Vec<Address> {
+        if !self.are_several() {
+            return Vec::new();
+        }
+        let mut lost = self.lost();
+        lost.retain(|(_, when)| when.elapsed() < AVOIDED_FOR);
+        lost.iter().map(|(address, _)| address.clone()).collect()
+    }
+
+    fn lost(&self) -> MutexGuard<'_, Vec<(Address, Instant)>> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl From<ConnectParams> for Servers {
@@ -61,6 +98,7 @@ impl From<ConnectParams> for Servers {
             replicas: Vec::new(),
             max_replay_lag: Duration::ZERO,
             primary: Some(Arc::new(params)),
+            lost: Arc::default(),
         }
     }
 }
@@ -69,18 +107,16 @@ impl From<ConnectParams> for Servers {
 async fn connect_checked(
     params: &Arc<ConnectParams>,
     max_replay_lag: Option<Duration>,
+    avoided: &[Address],
 ) -> Result<Connection> {
-    let mut connection = connect(params).await?;
+    let mut connection = connect(params, avoided).await?;
     connection.max_replay_lag = max_replay_lag;
     connection.check_replica().await?;
     Ok(connection)
 }
 
-impl Manager for Servers {
-    type Type = Connection;
-    type Error = Error;
-
-    async fn create(&self) -> Result<Connection> {
+impl Servers {
+    async fn connect(&self, avoided: &[Address]) -> Result<Connection> {
         let mut replicas: Vec<_> = self.replicas.iter().collect();
         fastrand::shuffle(&mut replicas);
         let replicas = replicas
@@ -90,7 +126,7 @@ impl Manager for Servers {
         let mut failures: Vec<Error> = Vec::new();
         for (params, replay_lag) in replicas.chain(primary) {
             // Boxed: TLS and login are most of what a query's future would hold, and move, otherwise.
-            match Box::pin(connect_checked(params, replay_lag)).await {
+            match Box::pin(connect_checked(params, replay_lag, avoided)).await {
                 Ok(connection) => {
                     for failure in &failures {
                         tracing::warn!("passed over: {failure}");
@@ -104,11 +140,31 @@ impl Manager for Servers {
         }
         Err(all_of(failures))
     }
+}
+
+impl Manager for Servers {
+    type Type = Connection;
+    type Error = Error;
+
+    async fn create(&self) -> Result<Connection> {
+        let avoided = self.avoided();
+        if !avoided.is_empty() {
+            match self.connect(&avoided).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) if error.phase() == Some(Phase::Auth) => return Err(error),
+                Err(error) => tracing::debug!(%error, "no other server"),
+            }
+        }
+        self.connect(&[]).await
+    }
 
     async fn recycle(&self, connection: &mut Connection, _: &Metrics) -> RecycleResult<Error> {
-        match connection.is_closed() {
+        if connection.is_closed() {
+            return Err(RecycleError::message("closed"));
+        }
+        match self.avoided().contains(connection.address()) {
             false => Ok(()),
-            true => Err(RecycleError::message("closed")),
+            true => Err(RecycleError::message("its server was lost")),
         }
     }
 }
@@ -224,7 +280,7 @@ impl Pools {
     #[cfg(feature = "datafusion")]
     pub(crate) fn options(&self) -> impl Iterator<Item = &str> {
         let servers = self.shards.iter().map(|shard| shard.pool.manager());
-        let params = servers.flat_map(|it| it.replicas.iter().chain(&it.primary));
+        let params = servers.flat_map(Servers::params);
         params.filter_map(|params| params.options.as_deref())
     }
 
@@ -285,9 +341,18 @@ impl Pools {
         permit: Permit,
         opening: &Opening,
     ) -> Result<Session> {
-        let shard = &self.shards[permit.shard];
+        self.session_in(&mut Some(permit), opening).await
+    }
+
+    /// The same; the right to it stays where there is no session.
+    pub(crate) async fn session_in(
+        self: &Arc<Self>,
+        slot: &mut Option<Permit>,
+        opening: &Opening,
+    ) -> Result<Session> {
+        let number = slot.as_ref().ok_or_else(closed)?.shard;
+        let shard = &self.shards[number];
         let name = |error: Error| error.with_shard(&*shard.name);
-        let mut slot = Some(permit.permit);
         loop {
             let object = shard.pool.get().await.map_err(|error| match error {
                 PoolError::Backend(error) => name(error),
@@ -303,9 +368,9 @@ impl Pools {
             let mut session = Session {
                 connection: Some(Lease(Some(object))),
                 pools: self.clone(),
-                shard: permit.shard,
+                shard: number,
                 state: State::Idle,
-                permit: slot.take(),
+                permit: slot.take().map(|it| it.permit),
                 runtime: Handle::current(),
             };
             // A connection that lay in the pool may lead nowhere by now, without a word from the
@@ -324,11 +389,11 @@ impl Pools {
                 return Ok(session);
             };
             session.discard();
+            *slot = session.take_permit();
             // Nothing was asked of it yet, so one that died in the pool is replaced, silently.
             if !used_before || !(error.kind() == ErrorKind::Connect || error.is_retryable()) {
                 return Err(name(error));
             }
-            slot = session.permit.take();
         }
     }
 
@@ -518,6 +583,30 @@ impl Session {
             (Ok(Ok(())), Some(lease)) => lease.give_back(),
             (_, lease) => drop(lease),
         }
+    }
+
+    /// Whether the shard has servers besides this one.
+    pub(crate) fn has_other_servers(&self) -> bool {
+        self.servers().are_several()
+    }
+
+    /// Gives the connection up, whose server is tried last for a while; the right to another one.
+    pub(crate) fn lose(mut self) -> Option<Permit> {
+        if let Some(connection) = self.connection.as_ref().and_then(Lease::get) {
+            self.servers().avoid(connection.address());
+        }
+        // What may still run is cancelled behind our back.
+        self.take_permit()
+    }
+
+    fn servers(&self) -> &Servers {
+        self.pools.shards[self.shard].pool.manager()
+    }
+
+    fn take_permit(&mut self) -> Option<Permit> {
+        let shard = self.shard;
+        let permit = self.permit.take()?;
+        Some(Permit { shard, permit })
     }
 
     /// Closes the connection instead of giving it back.

@@ -26,7 +26,7 @@ use crate::plan;
 use crate::progress::{Counters, ScanProgress, ShardState};
 #[cfg(feature = "datafusion")]
 use crate::scan::Split;
-use crate::scan::{self, Description, Reading};
+use crate::scan::{self, Description, Reading, Retry};
 #[cfg(feature = "datafusion")]
 use crate::statement::Ranged;
 use crate::statement::Statement;
@@ -200,6 +200,21 @@ impl FanOut {
         self
     }
 
+    /// How often a shard's query may run again when its connection is lost, the server restarts, or a
+    /// conflict with replay on a replica ends it; 3 times unless set, after pauses of up to 100 ms, 200 ms
+    /// and 400 ms.
+    ///
+    /// Only while none of its rows was handed on, in a new transaction, and on another of the shard's
+    /// servers if it has others; that has to describe the query alike. A server that is told to end the
+    /// session (57P01) is not asked again, only another. What ran again is seen in
+    /// [`ScanProgress::retries`]. Shards that several connections read are not asked again, nor servers
+    /// that an earlier step of a planned query has used, whose snapshot is gone; nor is what planning asks,
+    /// or what cannot be connected to in the first place.
+    pub fn with_retries(mut self, retries: u32) -> Self {
+        self.options.retries = retries;
+        self
+    }
+
     /// Settings for this query alone, on every server that it uses. What they leave open is as the
     /// topology has it.
     ///
@@ -236,7 +251,7 @@ impl FanOut {
             .deadline()
             .within(async {
                 let prepared = self.prepare().await?;
-                for (session, _) in prepared.shards {
+                for (session, _, _) in prepared.shards {
                     session.finish().await;
                 }
                 let fields: Vec<_> = prepared.columns.iter().map(Column::to_field).collect();
@@ -464,32 +479,40 @@ impl FanOut {
         let ranged = &self.ranged(prepared).await?;
         let options = &self.options.batches(self.options.types.unrepresentable);
         let streams = shards.into_iter().zip(&prepared.descriptions).enumerate();
-        let streams = streams.map(|(shard, ((session, counters), description))| async move {
-            let columns = &prepared.columns;
-            #[cfg(feature = "datafusion")]
-            let session = match ranged {
-                None => session,
-                Some(ranged) => match self.share(shard, session, ranged).await? {
-                    Split::One(session, reason) => {
-                        tracing::debug!(shard, reason, "one connection reads");
-                        session
-                    }
-                    Split::Many(shared) => {
-                        let selected = scan::selections(columns, &[]);
-                        let (before, after) = scan::copy_frame(columns.len(), &selected);
-                        let copy = |(from, to)| format!("{before}{}{after}", ranged.sql(from, to));
-                        let rows =
-                            scan::range_rows(shared, copy, columns, options, &counters, None);
-                        return Ok(rows.into_iter().map(|rows| users(rows, deadline)).collect());
-                    }
-                },
-            };
-            #[cfg(not(feature = "datafusion"))]
-            let _ = shard;
-            let sql = scan::copy_sql(&prepared.statement, description, &self.options.parameters)?;
-            let rows = scan::rows(session, sql, columns.clone(), options, counters, None);
-            Ok(vec![users(self.options.rows_of_shard(rows), deadline)])
-        });
+        let streams = streams.map(
+            |(shard, ((session, counters, retry), description))| async move {
+                let columns = &prepared.columns;
+                #[cfg(feature = "datafusion")]
+                let session = match ranged {
+                    None => session,
+                    Some(ranged) => match self.share(shard, session, ranged).await? {
+                        Split::One(session, reason) => {
+                            tracing::debug!(shard, reason, "one connection reads");
+                            session
+                        }
+                        Split::Many(shared) => {
+                            let selected = scan::selections(columns, &[]);
+                            let (before, after) = scan::copy_frame(columns.len(), &selected);
+                            let copy =
+                                |(from, to)| format!("{before}{}{after}", ranged.sql(from, to));
+                            let rows =
+                                scan::range_rows(shared, copy, columns, options, &counters, None);
+                            return Ok(rows
+                                .into_iter()
+                                .map(|rows| users(rows, deadline))
+                                .collect());
+                        }
+                    },
+                };
+                #[cfg(not(feature = "datafusion"))]
+                let _ = shard;
+                let sql =
+                    scan::copy_sql(&prepared.statement, description, &self.options.parameters)?;
+                let columns = columns.clone();
+                let rows = scan::rows(session, sql, columns, options, counters, None, Some(retry));
+                Ok(vec![users(self.options.rows_of_shard(rows), deadline)])
+            },
+        );
         settle(streams).await
     }
 
@@ -518,7 +541,7 @@ impl FanOut {
 
     /// Connects to all shards, describes the statement on each, and compares.
     async fn prepare(&self) -> Result<Prepared> {
-        let statement = Statement::parse(&self.sql)?;
+        let statement = Arc::new(Statement::parse(&self.sql)?);
         let opening = &self.cluster.opening(self.options.session.as_ref())?;
         let pools = self.cluster.pools();
         if let Some(missing) = &self.options.missing {
@@ -550,14 +573,15 @@ impl FanOut {
                 let reading = Reading::Options(self.options.types);
                 async move {
                     counters.set(ShardState::Connecting);
+                    let most = self.options.retries;
+                    let reading = (SqlOrigin::User, reading);
+                    let mut retry =
+                        Retry::new((pools, opening), statement, reading, counters, most);
                     let described = async {
-                        let mut session = pools.session(permit, opening).await?;
-                        counters.set(ShardState::Describing);
-                        let description =
-                            scan::describe(&mut session, statement, SqlOrigin::User, reading)
-                                .await?;
+                        let session = pools.session(permit, opening).await?;
+                        let described = retry.describe(session).await?;
                         counters.set(ShardState::Ready);
-                        Ok((session, description))
+                        Ok(described)
                     };
                     let (session, description) = match described.await {
                         Ok(described) => described,
@@ -567,7 +591,8 @@ impl FanOut {
                         }
                     };
                     let name = session.shard().to_owned();
-                    Ok(Some(((session, counters.clone()), (name, description))))
+                    let opened = (session, counters.clone(), retry);
+                    Ok(Some((opened, (name, description))))
                 }
             });
         let (shards, named): (Vec<_>, Vec<_>) =
@@ -603,8 +628,8 @@ fn flat(shards: Vec<Vec<QueryStream>>) -> Vec<QueryStream> {
 
 /// A query that every shard has described.
 struct Prepared {
-    statement: Statement,
+    statement: Arc<Statement>,
     columns: Vec<Column>,
-    shards: Vec<(Session, Arc<Counters>)>,
+    shards: Vec<(Session, Arc<Counters>, Retry)>,
     descriptions: Vec<Description>,
 }

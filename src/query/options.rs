@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind, Result, SqlOrigin};
 use crate::merge::Order;
 use crate::missing::MissingShards;
 use crate::progress::ScanProgress;
-use crate::scan::{self, BatchOptions, Description, Reading};
+use crate::scan::{self, BatchOptions, DEFAULT_RETRIES, Description, Reading};
 #[cfg(feature = "datafusion")]
 use crate::scan::{RANGE_BYTES, Readers};
 use crate::statement::Statement;
@@ -51,6 +51,8 @@ pub(super) struct Options {
     pub(super) cancel: CancelHandle,
     /// `None`: no shard may be missing.
     pub(super) missing: Option<MissingShards>,
+    /// How often a shard's query may run again.
+    pub(super) retries: u32,
     #[cfg(feature = "datafusion")]
     pub(super) readers: Readers,
 }
@@ -69,6 +71,7 @@ impl Default for Options {
             session: None,
             cancel: CancelHandle::default(),
             missing: None,
+            retries: DEFAULT_RETRIES,
             #[cfg(feature = "datafusion")]
             readers: Readers {
                 most: 1,

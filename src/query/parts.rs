@@ -103,6 +103,7 @@ impl Parts {
             &batches,
             counters,
             None,
+            None,
         ))
     }
 }

@@ -172,6 +172,12 @@ impl Query {
         self
     }
 
+    /// As [`FanOut::with_retries`](crate::FanOut::with_retries).
+    pub fn with_retries(mut self, retries: u32) -> Self {
+        self.request.options.retries = retries;
+        self
+    }
+
     /// As [`FanOut::with_session`](crate::FanOut::with_session). Names are looked up in the
     /// `search_path` that is set here; the first query with another one reads the catalogs for it.
     pub fn with_session(mut self, settings: SessionSettings) -> Self {

@@ -5,6 +5,7 @@
 mod oid_types;
 #[cfg(feature = "datafusion")]
 mod ranges;
+mod retry;
 mod rows;
 #[cfg(feature = "datafusion")]
 mod sql_type;
@@ -26,6 +27,7 @@ pub(crate) use ranges::{
     RANGE_BYTES, Readers, Shared, Split, export_snapshot, import_sql, lock, range_rows, ranges,
     share,
 };
+pub(crate) use retry::{DEFAULT_RETRIES, Retry};
 pub(crate) use rows::{BatchOptions, rows};
 #[cfg(feature = "datafusion")]
 pub(crate) use sql_type::{SqlType, sql_types};
@@ -45,6 +47,22 @@ pub(crate) struct Description {
     /// For each column, what the shard's catalog knows it by.
     #[cfg_attr(not(feature = "datafusion"), allow(dead_code))]
     references: Vec<Reference>,
+}
+
+impl Description {
+    /// Whether rows of the other can be read as rows of this one. Tables may have other numbers.
+    fn is_like(&self, other: &Self) -> bool {
+        let type_oids = |it: &Self| {
+            it.references
+                .iter()
+                .map(|it| it.type_oid)
+                .collect::<Vec<_>>()
+        };
+        self.columns == other.columns
+            && self.casts == other.casts
+            && self.raw_types == other.raw_types
+            && type_oids(self) == type_oids(other)
+    }
 }
 
 #[cfg(feature = "datafusion")]

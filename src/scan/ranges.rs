@@ -387,7 +387,15 @@ impl Reader {
                     let (sender, receiver) = oneshot::channel();
                     let part = Counters::part(&self.counters);
                     let columns = self.columns.clone();
-                    let rows = rows(session, sql, columns, &self.options, part, Some(sender));
+                    let rows = rows(
+                        session,
+                        sql,
+                        columns,
+                        &self.options,
+                        part,
+                        Some(sender),
+                        None,
+                    );
                     self.at = At::Range(rows, receiver);
                 }
                 At::Range(mut rows, receiver) => match rows.next().await {

@@ -7,6 +7,7 @@ use futures::StreamExt;
 use futures::stream;
 use tokio::sync::{mpsc, oneshot};
 
+use super::Retry;
 use crate::connect::{CopyEvent, Session};
 use crate::decode::{Decoder, DecoderBuilder};
 use crate::error::{Error, ErrorKind, Phase, Result};
@@ -31,7 +32,8 @@ pub(crate) struct BatchOptions {
 ///
 /// The stream ends only when the trailer, CopyDone, CommandComplete with the right row count, and
 /// ReadyForQuery have been seen; anything else is an error. The session, which is ready for another
-/// query then, goes back to the pool, or to `back` if somebody waits for it.
+/// query then, goes back to the pool, or to `back` if somebody waits for it. Where it is lost before the
+/// first batch was given, the COPY runs again as `retry` allows.
 pub(crate) fn rows(
     session: Session,
     copy_sql: impl Into<Arc<str>>,
@@ -39,21 +41,26 @@ pub(crate) fn rows(
     options: &BatchOptions,
     counters: Arc<Counters>,
     back: Option<oneshot::Sender<Session>>,
+    retry: Option<Retry>,
 ) -> QueryStream {
     let builder = DecoderBuilder::new(columns)
         .with_batch_rows(options.rows)
         .with_batch_bytes(options.bytes)
         .with_unrepresentable(options.unrepresentable);
-    let decoder = match options.decoded {
+    let is_decoded = options.decoded;
+    let decoder = move || match is_decoded {
         #[cfg(feature = "datafusion")]
-        false => builder.build_undecoded(),
-        _ => builder.build(),
+        false => builder.clone().build_undecoded(),
+        _ => builder.clone().build(),
     };
-    let schema = decoder.schema();
+    let first = decoder();
+    let schema = first.schema();
     let shard = session.shard().to_owned();
     let scan = Scan {
         session,
-        decoder,
+        decoder: first,
+        new_decoder: Box::new(decoder),
+        retry,
         back,
         counters: counters.clone(),
         chunk: Vec::new(),
@@ -90,6 +97,8 @@ struct Copy {
 struct Scan {
     session: Session,
     decoder: Decoder,
+    new_decoder: Box<dyn Fn() -> Decoder + Send>,
+    retry: Option<Retry>,
     /// Who takes the session once the rows are complete.
     back: Option<oneshot::Sender<Session>>,
     counters: Arc<Counters>,
@@ -105,15 +114,20 @@ struct Scan {
 
 impl Step {
     async fn next(self) -> Result<Option<(RecordBatch, Self)>> {
-        let (mut scan, mut copy) = match self {
-            Self::Start(mut scan, sql) => {
-                let copy = scan.start(&sql).await?;
-                (scan, copy)
+        let (scan, copy, batch) = match self {
+            Self::Start(mut scan, sql) => loop {
+                match scan.begin(&sql).await {
+                    Ok((copy, batch)) => break (scan, copy, batch),
+                    Err(error) => scan = scan.again(error).await?,
+                }
+            },
+            Self::Running(mut scan, mut copy) => {
+                let batch = scan.next_batch(&mut copy).await?;
+                (scan, copy, batch)
             }
-            Self::Running(scan, copy) => (scan, copy),
             Self::End => return Ok(None),
         };
-        match scan.next_batch(&mut copy).await? {
+        match batch {
             Some(batch) => Ok(Some((batch, Self::Running(scan, copy)))),
             None => {
                 // The library has messages of the COPY to hand over still, for which it may wait,
@@ -140,6 +154,33 @@ impl Step {
 }
 
 impl Scan {
+    /// Runs the COPY up to its first batch.
+    async fn begin(&mut self, sql: &str) -> Result<(Copy, Option<RecordBatch>)> {
+        let mut copy = self.start(sql).await?;
+        let batch = self.next_batch(&mut copy).await?;
+        Ok((copy, batch))
+    }
+
+    /// The same, to be begun anew in another session: rows that came from the one before are dropped.
+    async fn again(self: Box<Self>, error: Error) -> Result<Box<Self>> {
+        let scan = *self;
+        let Some(mut retry) = scan.retry else {
+            return Err(error);
+        };
+        let session = retry.session(scan.session, error).await?;
+        scan.counters.forget(scan.counted);
+        Ok(Box::new(Self {
+            session,
+            decoder: (scan.new_decoder)(),
+            retry: Some(retry),
+            chunk: Vec::new(),
+            taken: 0,
+            counted: 0,
+            begun: 0,
+            ..scan
+        }))
+    }
+
     async fn start(&mut self, sql: &str) -> Result<Copy> {
         self.counters.set(ShardState::Executing);
         let connection = self.session.begin_query()?;

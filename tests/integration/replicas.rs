@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int32Type;
 use futures::StreamExt;
-use merganser::{Cluster, Error, ErrorKind, Phase, Topology, arrow};
+use merganser::{Cluster, Error, ErrorKind, Phase, ScanProgress, Topology, arrow};
 use merganser_local::{Server, ServerBuilder};
 use tokio::time::timeout;
 
@@ -219,6 +219,79 @@ async fn replicas_are_read_from_while_they_are_near_and_alive() {
         let cluster = Cluster::new(Topology::from_urls([url]).unwrap()).unwrap();
         assert_eq!(scene.answers(&cluster).await.unwrap(), expected, "{attrs}");
     }
+}
+
+/// Waits until somebody is at work on this server.
+async fn working(server: &Server) {
+    let working = "select 1 from pg_stat_activity where state = 'active' and query like '%pg_sleep(%' \
+                   and pid <> pg_backend_pid()";
+    let began = Instant::now();
+    while server.query("postgres", working).unwrap().is_empty() {
+        assert!(began.elapsed() < BOUND);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_goes_on_elsewhere_when_its_server_is_lost_before_its_first_row() {
+    let Some(mut scene) = Scene::start() else {
+        return;
+    };
+    let any = scene.cluster("read_from = \"any\"");
+    scene.answered_by(&any, "standby").await;
+    let port = |batches: Vec<RecordBatch>| {
+        let port = batches[0].column(0).as_string::<i32>().value(0).to_owned();
+        port.parse::<u16>().unwrap()
+    };
+    let slow = "select current_setting('port') from pg_sleep(2)";
+    let progress = ScanProgress::new();
+    let query = |cluster: &Cluster| {
+        let query = cluster.fan_out(slow).with_progress(progress.clone());
+        tokio::spawn(query.with_retries(10).collect())
+    };
+    // The session of the replica is ended there, and the primary asked: not the replica once more.
+    let asked = query(&any);
+    working(&scene.standby).await;
+    let end = "select pg_terminate_backend(pid) from pg_stat_activity \
+               where query like '%pg_sleep(%' and pid <> pg_backend_pid()";
+    scene.standby.query("postgres", end).unwrap();
+    let batches = timeout(BOUND, asked).await.unwrap().unwrap().unwrap();
+    assert_eq!(port(batches), scene.primary.port());
+    let told = progress.retries();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(
+        (told[0].shard(), told[0].sql_state()),
+        (Some("s0"), Some("57P01"))
+    );
+
+    // The replica dies.
+    let again = scene.cluster("read_from = \"any\"");
+    scene.answered_by(&again, "standby").await;
+    let asked = query(&again);
+    working(&scene.standby).await;
+    scene.standby.kill_hard().unwrap();
+    let batches = timeout(BOUND, asked).await.unwrap().unwrap().unwrap();
+    assert_eq!(port(batches), scene.primary.port());
+    assert_eq!(progress.retries().len(), 1);
+    scene.standby.restart().unwrap();
+
+    // The primary dies, and the replica becomes one.
+    let (one, two) = (scene.primary.port(), scene.standby.port());
+    let url = format!(
+        "host=127.0.0.1,127.0.0.1 port={one},{two} user=postgres dbname=postgres \
+         target_session_attrs=primary"
+    );
+    let primary = Cluster::new(Topology::from_urls([url]).unwrap()).unwrap();
+    let asked = query(&primary);
+    working(&scene.primary).await;
+    scene.primary.kill_hard().unwrap();
+    scene
+        .standby
+        .execute("postgres", "select pg_promote()")
+        .unwrap();
+    let batches = timeout(BOUND, asked).await.unwrap().unwrap().unwrap();
+    assert_eq!(port(batches), two);
+    assert!(!progress.retries().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -250,6 +250,12 @@ pub(crate) struct Query {
     /// connection reads all the same: small tables, joins, ORDER BY, LIMIT, PostgreSQL before 14, ...
     #[arg(long, value_name = "N", value_parser = parse_count, help_heading = "Limits")]
     pub(crate) connections_per_shard: Option<usize>,
+    /// How often a shard's query may run again when its connection is lost before its first rows [default: 3]
+    ///
+    /// On another server of the shard if it has replicas or several hosts; after short pauses. Standard error
+    /// tells what ran again. 0 makes every loss an error.
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    pub(crate) retries: Option<u32>,
     /// Answer without the shards that cannot be reached, and name them on standard error
     ///
     /// Also in the metadata of Parquet and Arrow files, under merganser.missing_shards. Only where the

@@ -126,7 +126,7 @@ impl Job {
         let scan = ScanProgress::new();
         let missing = MissingShards::new();
         let query = self.query(cluster, sql, scan.clone(), &missing)?;
-        let display = Display::new(scan, self.args.quiet);
+        let display = Display::new(scan.clone(), self.args.quiet);
         let started = Instant::now();
         let verifier = self.verifier(&query)?;
         let written = tokio::select! {
@@ -134,6 +134,12 @@ impl Job {
             never = display.run() => match never {},
         };
         display.clear();
+        for error in scan.retries() {
+            complain(&format!(
+                "merganser: warning: ran again: {}\n",
+                printable(&error.to_string())
+            ));
+        }
         for error in missing.errors() {
             complain(&format!(
                 "merganser: warning: not in the answer: {}\n",
@@ -164,6 +170,10 @@ impl Job {
         let query = match self.args.fan_out {
             true => Asked::FanOut(self.fan_out(cluster, sql, scan)?),
             false => self.planned(cluster, sql, scan)?,
+        };
+        let query = match self.args.retries {
+            Some(retries) => query.with_retries(retries),
+            None => query,
         };
         Ok(match self.args.allow_missing_shards {
             true => query.with_missing_shards(missing),
@@ -445,6 +455,14 @@ impl Asked {
             Self::FanOut(query) => Self::FanOut(query.with_missing_shards(missing)),
             #[cfg(feature = "datafusion")]
             Self::Planned(query) => Self::Planned(query.with_missing_shards(missing)),
+        }
+    }
+
+    fn with_retries(self, retries: u32) -> Self {
+        match self {
+            Self::FanOut(query) => Self::FanOut(query.with_retries(retries)),
+            #[cfg(feature = "datafusion")]
+            Self::Planned(query) => Self::Planned(query.with_retries(retries)),
         }
     }
 

@@ -40,7 +40,7 @@ use crate::merge::{self, Comparison, Order, ReaggregateOptions, Rest};
 use crate::plan::{self, Exactness, Merge, Place, Plan, Sql, Step};
 use crate::progress::{Counters, ShardState, StepCounters};
 use crate::relation::{Budget, Relation};
-use crate::scan::{self, BatchOptions, Description, Reading};
+use crate::scan::{self, BatchOptions, Description, Reading, Retry};
 use crate::statement::{Ranged, Statement};
 use crate::stream::QueryStream;
 use crate::types::{Column, Unrepresentable};
@@ -148,6 +148,10 @@ struct Site {
     name: String,
     session: Option<Session>,
     counters: Arc<Counters>,
+    /// How the step that was described may run again.
+    retry: Option<Retry>,
+    /// Rows of its snapshot were taken.
+    is_used: bool,
 }
 
 impl Site {
@@ -272,8 +276,10 @@ impl Execution<'_> {
         if let (Place::Finish, Some(both)) = (&step.place, &self.finish) {
             plan::text_is_alike(&sql, both)?;
         }
-        let statement = Statement::parse(&sql)?;
-        let statement = &statement;
+        let statement = &Arc::new(Statement::parse(&sql)?);
+        let pools = self.query.cluster.pools();
+        let opening = &self.query.opening()?;
+        let tables = self.tables;
         let servers = self.route.describes(index);
         let origin = self.origin(step);
         let options = &self.query.options;
@@ -282,16 +288,27 @@ impl Execution<'_> {
             .sites
             .iter_mut()
             .filter(|(server, _)| servers.contains(server))
-            .map(|(_, site)| async move {
+            .map(|(server, site)| async move {
+                // Another session would have neither its snapshot nor its tables, nor what is set for
+                // joins with relations.
+                let is_fresh = !site.is_used
+                    && step.uses.is_empty()
+                    && *server != Server::Finish
+                    && tables != Some(*server);
+                let most = if is_fresh { options.retries } else { 0 };
+                let reading = (origin, reading);
+                let counters = &site.counters;
+                let mut retry = Retry::new((pools, opening), statement, reading, counters, most);
                 let described = async {
-                    let session = site.session.as_mut();
+                    let session = site.session.take();
                     let session = session.ok_or_else(|| fault("a step has no session"))?;
-                    site.counters.set(ShardState::Describing);
-                    scan::describe(session, statement, origin, reading).await
+                    retry.describe(session).await
                 };
                 match described.await {
-                    Ok(description) => {
+                    Ok((session, description)) => {
                         site.counters.set(ShardState::Ready);
+                        site.session = Some(session);
+                        site.retry = Some(retry);
                         Ok(Some((site.name.clone(), description)))
                     }
                     Err(error) => {
@@ -406,6 +423,7 @@ impl Execution<'_> {
         for server in servers {
             let site = self.sites.get_mut(server);
             let site = site.ok_or_else(|| fault("a step has no session"))?;
+            site.is_used = true;
             let back = needed_again.then(|| {
                 let (sender, receiver) = oneshot::channel();
                 returns.push((*server, receiver));
@@ -436,6 +454,7 @@ impl Execution<'_> {
                 options,
                 step_counters,
                 back,
+                site.retry.take(),
             );
             shards.push((site.name.clone(), self.told(rows, &step.place, origin)));
         }
@@ -567,6 +586,8 @@ async fn open(
                 name,
                 session: None,
                 counters,
+                retry: None,
+                is_used: false,
             };
             (server, site)
         })

@@ -143,6 +143,7 @@ impl PartitionRead {
             &options,
             counters,
             None,
+            None,
         ))
     }
 

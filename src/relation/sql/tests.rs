@@ -174,7 +174,15 @@ async fn read(cluster: &Cluster, sql: &str) -> Result<(Vec<SqlType>, Vec<RecordB
         decoded: true,
     };
     let counters = ScanProgress::new().begin(["s0"]).remove(0);
-    let mut rows = scan::rows(session, copy, description.columns, &options, counters, None);
+    let mut rows = scan::rows(
+        session,
+        copy,
+        description.columns,
+        &options,
+        counters,
+        None,
+        None,
+    );
     let mut batches = Vec::new();
     while let Some(batch) = rows.next().await {
         batches.push(batch?);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use merganser::{Arm, Cluster, Error, MergeMode, Query, Topology, arrow};
+use merganser::{Arm, Cluster, Error, MergeMode, Query, ScanProgress, Topology, arrow};
 
 use super::proxy::Proxy;
 use super::server::{Fault, Point};
@@ -127,7 +127,7 @@ async fn fail_everywhere(arm: Arm, merge: MergeMode, sql: &str) -> Option<(usize
                 cases += 1;
                 proxied.proxies[shard].arm(point, fault.clone());
                 let timeout = Duration::from_secs(if hangs { 1 } else { 60 });
-                let answer = answer(query().with_timeout(timeout)).await;
+                let answer = answer(query().with_timeout(timeout).with_retries(0)).await;
                 hit += usize::from(!proxied.proxies[shard].disarm());
                 match answer {
                     Ok(rows) => {
@@ -177,6 +177,91 @@ async fn connections_that_fail_anywhere_fail_planned_queries_or_are_replaced() {
     ));
     assert!(hit * 10 > cases * 9, "{hit} of {cases}");
     assert!(answered < cases);
+}
+
+/// Points before all rows of a shard are there.
+const BEFORE_THE_END: [Point; 6] = [
+    Point::Execute,
+    Point::Copy,
+    Point::FirstRow,
+    Point::LastRow,
+    Point::Trailer,
+    Point::Done,
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shard_that_is_lost_before_its_first_rows_is_asked_again() {
+    let Some(Proxied { cluster, proxies }) = Proxied::start().await else {
+        return;
+    };
+    let mut cases = 0;
+    for (arm, merge, sql) in QUERIES {
+        let query = || cluster.query(sql).with_merge(merge);
+        let expected = answer(query()).await.unwrap();
+        for point in BEFORE_THE_END {
+            for fault in [Fault::Close, Fault::Reset, Fault::Fatal("57P02")] {
+                cases += 1;
+                let shard = cases % SHARDS;
+                let case = format!("{arm:?}: {fault:?} at {point:?}, shard {shard}");
+                proxies[shard].arm(point, fault);
+                let progress = ScanProgress::new();
+                // All rows of a shard are one batch.
+                let asked = query().with_progress(progress.clone()).collect().await;
+                let was_hit = !proxies[shard].disarm();
+                let asked = asked.unwrap_or_else(|error| panic!("{case}: {error:?}"));
+                assert_eq!(rows(&asked), expected, "{case}");
+                let told = progress.retries();
+                let shards: Vec<_> = told.iter().filter_map(Error::shard).collect();
+                assert!(was_hit, "{case}");
+                assert_eq!(shards, [format!("s{shard}")], "{case}: {told:?}");
+                if arm == Arm::Union {
+                    // What came twice is counted once.
+                    let counted: u64 = progress.shards().iter().map(|it| it.rows).sum();
+                    assert_eq!(counted, 1500, "{case}");
+                }
+            }
+        }
+    }
+    support::tell(&format!(
+        "queries that ran again: {cases} of {cases} answers are right"
+    ));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_were_given_and_sessions_that_were_ended_are_not_asked_for_again() {
+    let Some(Proxied { cluster, proxies }) = Proxied::start().await else {
+        return;
+    };
+    cluster.query("select n from t").collect().await.unwrap();
+    let progress = ScanProgress::new();
+    let query = || {
+        let query = cluster.fan_out("select n from t");
+        query.with_batch_rows(100).with_progress(progress.clone())
+    };
+    // Four batches were given.
+    proxies[1].arm(Point::LastRow, Fault::Reset);
+    let error = query().collect().await.unwrap_err();
+    assert_eq!(error.shard(), Some("s1"));
+    assert!(progress.retries().is_empty());
+    // Somebody has ended it, and there is no other server.
+    proxies[1].arm(Point::Copy, Fault::Fatal("57P01"));
+    let error = query().collect().await.unwrap_err();
+    assert_eq!(
+        (error.shard(), error.sql_state()),
+        (Some("s1"), Some("57P01"))
+    );
+    assert!(progress.retries().is_empty());
+    // It is not wanted.
+    proxies[1].arm(Point::Copy, Fault::Reset);
+    let error = query().with_retries(0).collect().await.unwrap_err();
+    assert_eq!(error.shard(), Some("s1"));
+    assert!(progress.retries().is_empty());
+    for point in [Point::Describe, Point::Copy] {
+        proxies[1].arm(point, Fault::Reset);
+        let batches = query().collect().await.unwrap();
+        assert_eq!(rows(&batches).len(), 1500);
+        assert_eq!(progress.retries().len(), 1, "{point:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
