@@ -13,7 +13,8 @@ use crate::error::{Error, ErrorKind, Result};
 ///
 /// A shard is missing when it cannot be reached, has no connection left, shuts down, or is lost, before
 /// its first row was given: what [`Error::is_retryable`] says of it, but for conflicts between
-/// transactions. A refused login, a certificate that is not valid and an error about the query are
+/// transactions. A refused login, a certificate that is not valid, a host name that does not exist, an
+/// answer that is not PostgreSQL's and an error about the query are
 /// errors as always. So is a shard that is lost behind its first row, because rows that were given are
 /// not taken back; and so is the loss of the last shard.
 ///

@@ -140,6 +140,11 @@ class Connection:
         system_catalogs:
             ``True`` lets the first shard answer, of itself, what reads no table of users:
             ``version()``, ``pg_catalog``, ``information_schema``
+        allow_missing_shards:
+            ``True`` goes without shards that cannot be reached, or are lost before their first row,
+            where the rows of each shard are final; :attr:`Query.missing_shards` tells which
+        retries:
+            how often a shard's query may run again when it is lost before its first rows; 3 unless set
         memory, batch_rows, batch_bytes, finish_rows, finish_bytes:
             the bounds of the query; see the README
         """

@@ -66,6 +66,13 @@ class Query:
             self._schema = self._native.describe()
         return self._schema
 
+    @property
+    def missing_shards(self) -> dict[str, str]:
+        """The shards that the rows go without, and why each is missing, where
+        ``allow_missing_shards=True`` lets them: of the run that has begun last, complete once all its
+        rows are read. An answer with any of them is a part of the answer."""
+        return dict(self._native.missing_shards)
+
     def explain(self, analyze: bool = False) -> Plan:
         """What runs where, without running it. With ``analyze`` it is run for that, its rows are
         dropped, and the plan tells what each step did."""

@@ -168,6 +168,12 @@ class Cursor(Fetching):
         return self._rowcount
 
     @property
+    def missing_shards(self) -> dict[str, str]:
+        """The shards that the result goes without, and why, where ``allow_missing_shards=True`` lets
+        them; complete once all rows are fetched."""
+        return {} if self._query is None else dict(self._query.missing_shards)
+
+    @property
     def rownumber(self) -> int | None:
         """How many rows of the result were fetched; ``None`` when there is no result."""
         return None if self._reader is None or self._reader.closed else self._reader.rownumber

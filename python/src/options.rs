@@ -5,7 +5,7 @@ use std::time::Duration;
 use merganser::config::{FinishRelations, SessionSettings, parse_duration};
 use merganser::export::Format;
 use merganser::types::{IntervalAs, NumericAs, TypeOptions, Unrepresentable};
-use merganser::{Error, FanOut, MergeMode, Order, Query};
+use merganser::{Error, FanOut, MergeMode, MissingShards, Order, Query};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
@@ -32,11 +32,14 @@ pub(crate) struct RunOptions {
     finish_rows: Option<u64>,
     finish_bytes: Option<u64>,
     system_catalogs: Option<bool>,
+    retries: Option<u32>,
+    /// The shards that rows go without, where that is allowed: of the run that has begun last.
+    pub(crate) missing: Option<MissingShards>,
     session: Option<SessionSettings>,
 }
 
 /// Options of every query, and those of planned ones alone.
-const COMMON: [&str; 9] = [
+const COMMON: [&str; 11] = [
     "timeout",
     "order",
     "numeric",
@@ -46,6 +49,8 @@ const COMMON: [&str; 9] = [
     "batch_bytes",
     "memory",
     "session",
+    "retries",
+    "allow_missing_shards",
 ];
 const PLANNED: [&str; 5] = [
     "merge",
@@ -76,6 +81,12 @@ macro_rules! set_common {
         }
         if let Some(session) = &options.session {
             query = query.with_session(session.clone());
+        }
+        if let Some(retries) = options.retries {
+            query = query.with_retries(retries);
+        }
+        if let Some(missing) = &options.missing {
+            query = query.with_missing_shards(missing);
         }
         query
     }};
@@ -200,11 +211,12 @@ impl RunOptions {
             }
             "finish_rows" => self.finish_rows = Some(count(name, value)?),
             "finish_bytes" => self.finish_bytes = Some(count(name, value)?),
-            "system_catalogs" => {
-                let value = value
-                    .extract()
-                    .map_err(|_| PyTypeError::new_err("system_catalogs is True or False"))?;
-                self.system_catalogs = Some(value);
+            "system_catalogs" => self.system_catalogs = Some(flag(name, value)?),
+            "retries" => {
+                self.retries = Some(u32::try_from(count(name, value)?).unwrap_or(u32::MAX));
+            }
+            "allow_missing_shards" => {
+                self.missing = flag(name, value)?.then(MissingShards::new);
             }
             "session" => {
                 let settings = value.cast::<PyDict>().map_err(|_| {
@@ -279,6 +291,12 @@ fn positive(py: Python<'_>, name: &str, value: &Bound<'_, PyAny>) -> PyResult<us
         0 => Err(config(py, &format!("{name} is at least 1"), None)),
         number => Ok(number),
     }
+}
+
+fn flag(name: &str, value: &Bound<'_, PyAny>) -> PyResult<bool> {
+    value
+        .extract()
+        .map_err(|_| PyTypeError::new_err(format!("{name} is True or False")))
 }
 
 fn count(name: &str, value: &Bound<'_, PyAny>) -> PyResult<u64> {

@@ -9,7 +9,7 @@ use merganser::arrow::datatypes::SchemaRef;
 use merganser::export::{
     self, Compression, Destination, DuplicateColumns, ExportOptions, Format, Progress,
 };
-use merganser::{Error, Query, ScanProgress, ShardState};
+use merganser::{Error, MissingShards, Query, ScanProgress, ShardState};
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyDict, PyList};
 
@@ -99,6 +99,19 @@ impl NativeQuery {
     #[getter]
     fn is_fan_out(&self) -> bool {
         self.options.is_fan_out
+    }
+
+    /// Name of each shard that the rows of the last run go without, and why.
+    #[getter]
+    fn missing_shards(&self) -> Vec<(String, String)> {
+        let errors = self.options.missing.as_ref().map(MissingShards::errors);
+        let errors = errors.into_iter().flatten();
+        errors
+            .map(|error| {
+                let shard = error.shard().unwrap_or_default().to_owned();
+                (shard, error.to_string())
+            })
+            .collect()
     }
 
     /// Names and types of the columns, without running the query.

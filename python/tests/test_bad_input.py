@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import socket
 from concurrent.futures import ThreadPoolExecutor
 
 import polars
@@ -211,6 +212,33 @@ def test_a_shard_that_dies_while_rows_come(con, urls, admin, marked):
             polars.DataFrame(q)
         killed.result()
         ended()
+
+
+def test_a_shard_that_is_away(urls):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        away = f"postgresql://u@127.0.0.1:{closed.getsockname()[1]}/d?connect_timeout=2"
+    tables = {"items": "id"}
+    with merganser.connect(shards=[urls[0], away], tables=tables) as con:
+        here = con.fan_out("SELECT id FROM items", allow_missing_shards=True)
+        assert here.missing_shards == {}
+        for q in (here, con.sql("SELECT id FROM items", allow_missing_shards=True)):
+            found = q.rows()
+            assert found
+            assert list(q.missing_shards) == ["s1"]
+            assert "refused" in q.missing_shards["s1"] or "cannot connect" in q.missing_shards["s1"]
+        cursor = con.cursor(allow_missing_shards=True).execute("SELECT id FROM items ORDER BY id")
+        assert sorted(found) == cursor.fetchall()
+        assert list(cursor.missing_shards) == ["s1"]
+        for q in (con.fan_out("SELECT 1"), con.fan_out("SELECT 1", allow_missing_shards=False)):
+            with pytest.raises(merganser.OperationalError) as caught:
+                q.rows()
+            assert caught.value.shard == "s1"
+            assert q.missing_shards == {}
+        with pytest.raises(merganser.NotSupportedError, match="may not be missing"):
+            con.sql("SELECT count(*) FROM items", allow_missing_shards=True).rows()
+        with pytest.raises(TypeError, match="True or False"):
+            con.fan_out("SELECT 1", allow_missing_shards="s1")
 
 
 def test_an_error_while_rows_come_repeats(con):

@@ -586,10 +586,17 @@ fn login_error(error: tokio_postgres::Error, endpoint: &Endpoint) -> Error {
         Some(_) => Phase::Auth,
         // A method of authentication that is not supported, or a server that does not know the
         // password itself.
-        None if error.to_string() == "authentication error" => Phase::Auth,
+        None if error.to_string() == "authentication error" || is_alert(&error) => Phase::Auth,
         None => Phase::Connect,
     };
-    driver_error(error, phase).with_kind(ErrorKind::Connect)
+    let error = driver_error(error, phase);
+    match error.kind() {
+        // Something else listens there, and will when it is asked again.
+        ErrorKind::Decode => error.with_hint(
+            "check host and port of the shard's URL: what answers there is not PostgreSQL",
+        ),
+        _ => error.with_kind(ErrorKind::Connect),
+    }
 }
 
 /// The error, with what this role can do about it, unless the server said that.
@@ -610,10 +617,9 @@ fn driver_error(error: tokio_postgres::Error, phase: Phase) -> Error {
     let unreadable = matches!(
         error.to_string().as_str(),
         "unexpected message from server" | "error parsing response from server"
-    ) || error
-        .source()
-        .and_then(|source| source.downcast_ref::<io::Error>())
-        .is_some_and(|source| source.kind() == io::ErrorKind::InvalidData);
+    ) || io_error(&error)
+        .is_some_and(|source| source.kind() == io::ErrorKind::InvalidData)
+        && !is_alert(&error);
     let (kind, message) = match (unreadable, phase) {
         (true, _) => (
             ErrorKind::Decode,
@@ -625,6 +631,18 @@ fn driver_error(error: tokio_postgres::Error, phase: Phase) -> Error {
     Error::new(kind, message)
         .with_phase(phase)
         .with_source(error)
+}
+
+fn io_error(error: &tokio_postgres::Error) -> Option<&io::Error> {
+    error.source()?.downcast_ref()
+}
+
+/// Whether the server ended the connection by a word of TLS: with TLS 1.3, a certificate that it does not
+/// take is refused behind the handshake.
+fn is_alert(error: &tokio_postgres::Error) -> bool {
+    let source = io_error(error).and_then(io::Error::get_ref);
+    let source = source.and_then(|it| it.downcast_ref::<rustls::Error>());
+    matches!(source, Some(rustls::Error::AlertReceived(_)))
 }
 
 /// What a server answered.

@@ -40,19 +40,32 @@ pub(crate) async fn resolve(endpoint: &Endpoint) -> Result<Vec<Address>> {
             let found = tokio::net::lookup_host((name.as_str(), endpoint.port)).await;
             let addresses: Vec<_> = found
                 .map_err(|error| {
-                    Error::new(
-                        ErrorKind::Connect,
-                        format!("cannot look up the host {name:?}"),
-                    )
-                    .with_phase(Phase::Resolve)
-                    .with_source(error)
-                    .with_hint("check the host name in the shard's URL")
+                    // What a resolver that cannot be reached says may pass; that there is no such
+                    // name does not.
+                    let kind = match is_passing(&error) {
+                        true => ErrorKind::Connect,
+                        false => ErrorKind::Config,
+                    };
+                    Error::new(kind, format!("cannot look up the host {name:?}"))
+                        .with_phase(Phase::Resolve)
+                        .with_source(error)
+                        .with_hint("check the host name in the shard's URL")
                 })?
                 .map(Address::Tcp)
                 .collect();
             Ok(addresses)
         }
     }
+}
+
+/// Whether a name could not be looked up now (`EAI_AGAIN`, and errors of the system). The standard library
+/// has no way but the text of `gai_strerror` to tell it: that of glibc and macOS, that of musl.
+fn is_passing(error: &io::Error) -> bool {
+    let text = error.to_string();
+    error.raw_os_error().is_some()
+        || ["emporary failure", "Try again"]
+            .iter()
+            .any(|it| text.contains(it))
 }
 
 fn tcp(addr: IpAddr, port: u16) -> Address {

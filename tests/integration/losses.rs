@@ -258,6 +258,50 @@ async fn what_cannot_be_reached_may_be_missing_where_rows_are_final() {
         assert_eq!(value.as_deref(), Some("[\"s1\"]"), "{name}");
     }
 
+    // A shard that will never be there is no shard that is missing: a slip in its URL.
+    let web = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = web.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for socket in web.incoming() {
+            let answer = b"HTTP/1.1 400 Bad Request\r\n\r\n";
+            let _ = std::io::Write::write_all(&mut socket.unwrap(), answer);
+        }
+    });
+    for (url, kind, said) in [
+        (
+            format!("postgresql://u@127.0.0.1:{port}/d?sslmode=disable"),
+            ErrorKind::Decode,
+            "not in PostgreSQL's protocol",
+        ),
+        (
+            "postgresql://u@no-such-host.invalid/d".to_owned(),
+            ErrorKind::Config,
+            "cannot look up the host \"no-such-host.invalid\"",
+        ),
+    ] {
+        let found = std::net::ToSocketAddrs::to_socket_addrs("no-such-host.invalid:1");
+        let has_resolver = !found.unwrap_err().to_string().contains("emporary failure");
+        if kind == ErrorKind::Config && !has_resolver {
+            support::tell("SKIPPED a name that does not exist: nobody can be asked about it");
+            continue;
+        }
+        let cluster = Cluster::new(topology(&[urls[0].clone(), url])).unwrap();
+        let fan_out = cluster
+            .fan_out("select n from t")
+            .with_missing_shards(&missing);
+        let error = fan_out.collect().await.unwrap_err();
+        assert_eq!(
+            (error.kind(), error.shard()),
+            (kind, Some("s1")),
+            "{error:?}"
+        );
+        assert!(error.message().contains(said), "{error}");
+        let query = cluster
+            .query("select n from t")
+            .with_missing_shards(&missing);
+        assert_eq!(refused(query).await.kind(), kind);
+    }
+
     // None may be missing in an answer of none.
     let all = [nowhere(), nowhere()].map(|url| url.replace("/d", "/d?connect_timeout=2"));
     let cluster = Cluster::new(Topology::from_urls(all).unwrap()).unwrap();

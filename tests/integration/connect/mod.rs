@@ -238,6 +238,18 @@ async fn hosts_are_tried_in_order_until_one_refuses_the_login() {
 
     let error = refused("host=no-such-host.invalid user=u dbname=d connect_timeout=10").await;
     assert_eq!(error.phase(), Some(Phase::Resolve), "{error}");
+    // Without a resolver nobody knows that it does not exist.
+    let passes = told(&error).contains("emporary failure");
+    let kind = if passes {
+        ErrorKind::Connect
+    } else {
+        ErrorKind::Config
+    };
+    assert_eq!(
+        (error.kind(), error.is_retryable()),
+        (kind, passes),
+        "{error:?}"
+    );
     assert!(error.message().contains("no-such-host.invalid"), "{error}");
 }
 

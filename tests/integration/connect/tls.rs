@@ -438,7 +438,11 @@ async fn a_server_that_asks_for_a_certificate_gets_it() {
     let answer = ask_at_home(&both(&certificate, &own_key)).await;
     assert_eq!(answer.unwrap(), "true");
     let error = ask_at_home(&both(&foreign, &own_key)).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Connect, "{error:?}");
+    assert_eq!(
+        (error.kind(), error.phase()),
+        (ErrorKind::Connect, Some(Phase::Auth))
+    );
+    assert!(!error.is_retryable(), "{error:?}");
     for (certificate, key, message, cure) in [
         (&certificate, &open_key, "others have access", "chmod 600"),
         (
