@@ -54,6 +54,8 @@ pub(crate) struct Connection {
     ended: Ended,
     /// Of a connection to a replica: how far that may be behind.
     max_replay_lag: Option<Duration>,
+    /// What its server said to [`Opening::identifying`]; empty if that was nothing.
+    identity: Option<Arc<str>>,
 }
 
 type Ended = Arc<Mutex<Option<tokio_postgres::Error>>>;
@@ -384,6 +386,7 @@ async fn log_in(
         driver,
         ended,
         max_replay_lag: None,
+        identity: None,
     };
     connection.check_attrs(attrs).await?;
     Ok(connection)

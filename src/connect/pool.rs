@@ -177,6 +177,8 @@ pub(crate) struct Opening {
     writing: Arc<str>,
     #[cfg(feature = "datafusion")]
     names: Arc<str>,
+    /// What a server is asked that was not asked it yet.
+    identity: Option<&'static str>,
 }
 
 impl Opening {
@@ -189,7 +191,17 @@ impl Opening {
             writing: format!("{}; {GUARD}", begin_sql(READ_WRITE, settings)?).into(),
             #[cfg(feature = "datafusion")]
             names: begin_sql(READ_ONLY, &settings.of_names())?.into(),
+            identity: None,
         })
+    }
+
+    /// The same, and each connection is asked once, by this expression, which database it leads to:
+    /// [`Session::identity`].
+    pub(crate) fn identifying(&self, expression: &'static str) -> Self {
+        Self {
+            identity: Some(expression),
+            ..self.clone()
+        }
     }
 
     /// The same for a session that makes temporary tables, in
@@ -376,7 +388,7 @@ impl Pools {
             // A connection that lay in the pool may lead nowhere by now, without a word from the
             // network, so there is a limit on this answer as on that to a login.
             let begun = limited(&params, Phase::Session, async {
-                session.run(&opening.sql, Phase::Session).await?;
+                session.begin(opening).await?;
                 // A new one was checked a moment ago.
                 match used_before {
                     true => session.begin_query()?.check_replica().await,
@@ -493,6 +505,38 @@ impl Session {
     /// The query has ended, well or not: the server waits for the next one.
     pub(crate) fn done(&mut self) {
         self.state = State::Idle;
+    }
+
+    /// What the server said of itself, if it was asked and has answered.
+    pub(crate) fn identity(&self) -> Option<&str> {
+        self.connection.as_ref()?.get()?.identity.as_deref()
+    }
+
+    /// The role that was logged in, and its options.
+    pub(crate) fn login(&self) -> Option<(&str, Option<&str>)> {
+        let params = self.connection.as_ref()?.get()?.params();
+        Some((&params.user, params.options.as_deref()))
+    }
+
+    /// Begins the transaction; asks in the same message what is not known of the server.
+    async fn begin(&mut self, opening: &Opening) -> Result<()> {
+        let asked = opening.identity.filter(|_| self.identity().is_none());
+        let Some(expression) = asked else {
+            return self.run(&opening.sql, Phase::Session).await;
+        };
+        let sql = format!("{}; SELECT {expression}", opening.sql);
+        let name = self.pools.shards[self.shard].name.clone();
+        let rows = self.begin_query()?.query(&sql, Phase::Session).await;
+        self.done();
+        let rows = rows.map_err(|error| error.with_shard(&*name))?;
+        let said = rows
+            .into_iter()
+            .last()
+            .and_then(|row| row.into_iter().next());
+        if let Some(Lease(Some(connection))) = &mut self.connection {
+            connection.identity = Some(said.flatten().unwrap_or_default().into());
+        }
+        Ok(())
     }
 
     /// Runs SQL without rows.

@@ -13,7 +13,8 @@ use super::deadline::Deadline;
 use super::options::Options;
 #[cfg(feature = "datafusion")]
 use super::partitions::{PartitionOptions, Partitions, Whole};
-use super::{CancelHandle, settle};
+use super::{CancelHandle, distinct, settle};
+use crate::catalog::identity;
 use crate::cluster::Cluster;
 use crate::config::SessionSettings;
 use crate::connect::Session;
@@ -291,7 +292,8 @@ impl FanOut {
     /// - [`ErrorKind::Syntax`]: no statement, or several; or DataFusion
     ///   does not understand the merge's SQL.
     /// - [`ErrorKind::Config`]: the number of parameters is not that of the
-    ///   values, or a setting is invalid.
+    ///   values, a setting is invalid, or two shards are one database, to which the same role logs in with
+    ///   the same options.
     /// - [`ErrorKind::Connect`]: a shard cannot be reached or does not let
     ///   us in; where several fail, all are named.
     /// - [`ErrorKind::Server`]: a shard does not accept the SQL.
@@ -542,7 +544,8 @@ impl FanOut {
     /// Connects to all shards, describes the statement on each, and compares.
     async fn prepare(&self) -> Result<Prepared> {
         let statement = Arc::new(Statement::parse(&self.sql)?);
-        let opening = &self.cluster.opening(self.options.session.as_ref())?;
+        let opening = self.cluster.opening(self.options.session.as_ref())?;
+        let opening = &opening.identifying(identity::EXPRESSION);
         let pools = self.cluster.pools();
         if let Some(missing) = &self.options.missing {
             if self.merge_sql.is_some() {
@@ -597,6 +600,7 @@ impl FanOut {
             });
         let (shards, named): (Vec<_>, Vec<_>) =
             settle(described).await?.into_iter().flatten().unzip();
+        distinct::check(shards.iter().map(|(session, ..)| session))?;
         let columns = scan::agree(&named)?;
         Ok(Prepared {
             statement,

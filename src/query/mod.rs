@@ -6,6 +6,7 @@ mod analysis;
 mod answer;
 mod cancel;
 mod deadline;
+mod distinct;
 #[cfg(feature = "datafusion")]
 mod execute;
 mod fan_out;

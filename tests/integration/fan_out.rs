@@ -417,6 +417,61 @@ async fn connections_are_given_back_and_dead_ones_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn shards_that_are_one_database_are_refused_unless_they_are_meant() {
+    let Some(urls) = support::shards(2) else {
+        return;
+    };
+    for url in &urls {
+        support::execute(
+            url,
+            "create schema other; create table other.t as select 1 as n",
+        );
+    }
+    let server = support::server().unwrap();
+    let name = urls[0].rsplit('/').next().unwrap();
+    let again = server.socket_url(name);
+    let twice = cluster(&[urls[0].clone(), urls[1].clone(), again]);
+    // Also when the connections are known.
+    for _ in 0..2 {
+        let error = twice.fan_out("select 1").collect().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert_eq!(
+            error.message(),
+            "shards s0 and s2 are one database: each of its rows would be read 2 times"
+        );
+    }
+    // Schemas of one database, and what different roles see, are shards too.
+    let schema = format!(
+        "{}?options=-c%20search_path%3Dother",
+        server.socket_url(name)
+    );
+    let schemas = cluster(&[urls[0].clone(), schema]);
+    assert_eq!(
+        rows(&schemas.fan_out("select 1").collect().await.unwrap()),
+        2
+    );
+    assert_eq!(
+        rows(&cluster(&urls).fan_out("select 1").collect().await.unwrap()),
+        2
+    );
+    // What a schema before pg_catalog has is not asked.
+    let path = "options=-c%20search_path%3Dother%2Cpg_catalog";
+    let odd = "create function other.current_database() returns name language sql as 'select null::name';
+               create function other.pg_is_in_recovery() returns boolean language sql as 'select 1 / 0 = 1'";
+    support::execute(&urls[0], odd);
+    let hidden = [
+        format!("{}?{path}", urls[0]),
+        format!("{}?{path}", server.socket_url(name)),
+    ];
+    let error = cluster(&hidden)
+        .fan_out("select 1")
+        .collect()
+        .await
+        .unwrap_err();
+    assert!(error.message().contains("are one database"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn sessions_are_read_only_and_pinned() {
     let Some(urls) = support::shards(1) else {
         return;
