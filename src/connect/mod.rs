@@ -31,7 +31,7 @@ use tokio_postgres::{Client, NoTls, SimpleQueryMessage, SimpleQueryStream};
 pub(crate) use self::describe::{Described, DescribedColumn};
 pub(crate) use self::pool::{Opening, Permit, Pools, Servers, Session};
 use self::socket::{Address, CancelSocket, Socket};
-pub(crate) use self::tap::CopyEvent;
+pub(crate) use self::tap::{CopyEvent, Flow};
 use self::tap::{Tap, TapHandle};
 #[cfg(feature = "datafusion")]
 pub(crate) use self::upload::CopyInput;
@@ -509,8 +509,9 @@ impl Connection {
     pub(crate) async fn copy_out(
         &self,
         sql: &str,
+        flow: Flow,
     ) -> Result<(mpsc::Receiver<CopyEvent>, SimpleQueryStream), tokio_postgres::Error> {
-        let events = self.tap.copy();
+        let events = self.tap.copy(flow);
         Ok((events, self.client.simple_query_raw(sql).await?))
     }
 

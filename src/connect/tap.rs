@@ -48,6 +48,8 @@ pub(crate) enum CopyEvent {
 
 /// The most bytes read from the socket at once, and the most in a chunk.
 const CHUNK: usize = 128 << 10;
+/// No chunk has to be smaller; as much is read at once before there is a COPY.
+const SMALL_CHUNK: usize = 16 << 10;
 /// After so long a chunk is handed on at the next occasion, however short: rows that come slowly
 /// are to be seen coming.
 const PATIENCE: Duration = Duration::from_millis(20);
@@ -63,6 +65,33 @@ const SHORT: usize = 30_000;
 /// keeps notices that come before it.
 const LOGIN: usize = 1 << 20;
 
+/// Chunks of a COPY besides those that wait to be decoded: what comes from the socket, what is being
+/// filled, what is being decoded.
+const OTHERS: usize = 3;
+
+/// How much of a COPY may be between its socket and the decoder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Flow {
+    chunk: usize,
+    queue: usize,
+}
+
+impl Flow {
+    /// As much as fits into so many bytes, from 64 KiB; more than 896 KiB make nothing faster.
+    pub(crate) fn within(bytes: usize) -> Self {
+        let chunk = (bytes / (OTHERS + 1)).clamp(SMALL_CHUNK, CHUNK);
+        let queue = (bytes / chunk).saturating_sub(OTHERS).clamp(1, QUEUE);
+        Self { chunk, queue }
+    }
+}
+
+#[cfg(test)]
+impl Default for Flow {
+    fn default() -> Self {
+        Self::within(usize::MAX)
+    }
+}
+
 /// Where the payloads of a COPY go.
 type Outlet = PollSender<CopyEvent>;
 
@@ -74,7 +103,7 @@ pub(super) struct TapHandle(Arc<Mutex<Orders>>);
 /// are dropped at once, and whoever waits is told that nothing comes.
 #[derive(Default)]
 struct Orders {
-    copy: Option<Outlet>,
+    copy: Option<(Outlet, Flow)>,
     describe: Option<describe::Recipient>,
     upload: Option<upload::Source>,
     ended: bool,
@@ -82,11 +111,11 @@ struct Orders {
 
 impl TapHandle {
     /// Sends the next COPY to the returned channel. To be called before the COPY is sent.
-    pub(super) fn copy(&self) -> mpsc::Receiver<CopyEvent> {
-        let (sender, receiver) = mpsc::channel(QUEUE);
+    pub(super) fn copy(&self, flow: Flow) -> mpsc::Receiver<CopyEvent> {
+        let (sender, receiver) = mpsc::channel(flow.queue);
         let mut orders = self.orders();
         if !orders.ended {
-            orders.copy = Some(PollSender::new(sender));
+            orders.copy = Some((PollSender::new(sender), flow));
         }
         receiver
     }
@@ -146,6 +175,8 @@ pub(super) struct Tap<S> {
     left: usize,
     target: Target,
     chunk: Vec<u8>,
+    /// The most bytes of a chunk, and of what is read at once.
+    most: usize,
     /// Up to where the chunk holds whole payloads.
     whole: usize,
     /// When a chunk was handed on for the last time.
@@ -185,12 +216,13 @@ impl<S> Tap<S> {
             inner,
             handle: handle.clone(),
             outlet: None,
-            buffer: vec![0; CHUNK].into_boxed_slice(),
+            buffer: vec![0; SMALL_CHUNK].into_boxed_slice(),
             start: 0,
             end: 0,
             left: 0,
             target: Target::Library,
             chunk: Vec::new(),
+            most: SMALL_CHUNK,
             whole: 0,
             sent: Instant::now(),
             login_left: Some(LOGIN),
@@ -235,7 +267,9 @@ impl<S> Tap<S> {
         match tag {
             // CopyOutResponse
             b'H' => {
-                self.outlet = self.handle.orders().copy.take();
+                if let Some((outlet, flow)) = self.handle.orders().copy.take() {
+                    (self.outlet, self.most) = (Some(outlet), flow.chunk);
+                }
             }
             // CopyInResponse
             b'G' => {
@@ -301,6 +335,16 @@ impl<S> Tap<S> {
         Ok(true)
     }
 
+    /// Gives the buffer, whose bytes are at its beginning, the room that is right for this COPY.
+    fn fit_buffer(&mut self) {
+        let room = self.most.max(self.end + 1);
+        if self.buffer.len() != room {
+            let mut buffer = vec![0; room];
+            buffer[..self.end].copy_from_slice(&self.buffer[..self.end]);
+            self.buffer = buffer.into_boxed_slice();
+        }
+    }
+
     /// Ends the channel; what was not sent is dropped.
     fn close(&mut self) {
         self.outlet = None;
@@ -324,7 +368,7 @@ impl<S> Tap<S> {
                 break;
             }
             let event = if sendable > 0 {
-                let mut rest = Vec::with_capacity(CHUNK);
+                let mut rest = Vec::with_capacity(self.most);
                 rest.extend_from_slice(&self.chunk[sendable..]);
                 self.chunk.truncate(sendable);
                 self.whole = 0;
@@ -352,12 +396,16 @@ impl<S> Tap<S> {
             if self.left == 0 && !self.begin_message()? {
                 return Poll::Ready(Ok(()));
             }
-            let available = self.left.min(self.end - self.start);
+            let mut available = self.left.min(self.end - self.start);
+            if self.target == Target::Outlet {
+                // The buffer may have room for more still.
+                available = available.min(self.most);
+            }
             let bytes = self.start..self.start + available;
             match self.target {
                 Target::Outlet => {
                     // Before the chunk would outgrow its room: making more would copy all of it.
-                    while self.chunk.len() + available > CHUNK {
+                    while self.chunk.len() + available > self.most {
                         let only_part_of_a_row = self.whole == 0;
                         ready!(self.poll_send(cx, only_part_of_a_row));
                     }
@@ -421,11 +469,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Tap<S> {
             // Bytes that are left are the start of a message.
             tap.buffer.copy_within(tap.start..tap.end, 0);
             (tap.start, tap.end) = (0, tap.end - tap.start);
+            tap.fit_buffer();
             let mut unread = ReadBuf::new(&mut tap.buffer[tap.end..]);
             let Poll::Ready(read) = Pin::new(&mut tap.inner).poll_read(cx, &mut unread) else {
                 // Nothing more for now: what there is can be decoded meanwhile. But a server sends
                 // 8 KiB at a time, and to wake the decoder for each costs more than it gains.
-                if tap.chunk.len() >= CHUNK / 2 || tap.sent.elapsed() > PATIENCE {
+                if tap.chunk.len() >= tap.most / 2 || tap.sent.elapsed() > PATIENCE {
                     ready!(tap.poll_send(cx, false));
                 }
                 tap.poll_upload(cx)?;
@@ -561,7 +610,7 @@ mod tests {
     async fn run(bytes: Vec<u8>, step: usize) -> (io::Result<Vec<u8>>, Vec<u8>, Option<u64>) {
         let (near, mut far) = tokio::io::duplex(step);
         let (mut tap, handle) = Tap::new(near);
-        let mut events = handle.copy();
+        let mut events = handle.copy(Flow::default());
         drop(handle);
         let writer = async move {
             use tokio::io::AsyncWriteExt;
@@ -603,6 +652,56 @@ mod tests {
             assert_eq!(rows, Some(1000));
             assert_eq!(passed.unwrap(), complete(1000)[1..].concat());
         }
+    }
+
+    #[test]
+    fn flow_is_within_its_bytes() {
+        for bytes in [
+            64 << 10,
+            100_000,
+            300_000,
+            512 << 10,
+            700_000,
+            896 << 10,
+            usize::MAX,
+        ] {
+            let flow = Flow::within(bytes);
+            assert!(
+                (OTHERS + flow.queue) * flow.chunk <= bytes,
+                "{bytes}: {flow:?}"
+            );
+            assert!(flow.queue >= 1 && flow.chunk >= SMALL_CHUNK);
+        }
+        assert_eq!(Flow::within(0), Flow::within(64 << 10));
+        assert_eq!(Flow::default(), Flow::within(896 << 10));
+    }
+
+    #[tokio::test]
+    async fn a_connection_goes_on_with_smaller_chunks() {
+        let (near, mut far) = tokio::io::duplex(1 << 20);
+        let (mut tap, handle) = Tap::new(near);
+        let server = async move {
+            let mut received = 0;
+            for bytes in [usize::MAX, 0, usize::MAX] {
+                let mut events = handle.copy(Flow::within(bytes));
+                use tokio::io::AsyncWriteExt;
+                let row = message(b'd', &[7; 50_000]);
+                let rows = [message(b'H', &[1, 0, 0]), row.repeat(5)].concat();
+                far.write_all(&rows).await.unwrap();
+                far.write_all(&complete(5).concat()).await.unwrap();
+                while let Some(event) = events.recv().await {
+                    if let CopyEvent::Data(chunk) = event {
+                        assert!(chunk.len() <= Flow::within(bytes).chunk);
+                        received += chunk.len();
+                    }
+                }
+            }
+            received
+        };
+        let mut passed = Vec::new();
+        let (received, read) = tokio::join!(server, tap.read_to_end(&mut passed));
+        read.unwrap();
+        assert_eq!(received, 3 * 5 * 50_000);
     }
 
     #[tokio::test]
@@ -702,10 +801,10 @@ mod tests {
     async fn who_waits_is_told_of_the_end() {
         let (near, _far) = tokio::io::duplex(64);
         let (tap, handle) = Tap::new(near);
-        let mut before = handle.copy();
+        let mut before = handle.copy(Flow::default());
         drop(tap);
         assert!(before.recv().await.is_none());
-        assert!(handle.copy().recv().await.is_none());
+        assert!(handle.copy(Flow::default()).recv().await.is_none());
     }
 
     #[tokio::test]
@@ -776,7 +875,7 @@ mod tests {
 
         let (near, mut far) = tokio::io::duplex(1024);
         let (mut tap, handle) = Tap::new(near);
-        let mut events = handle.copy();
+        let mut events = handle.copy(Flow::default());
         let reader = tokio::spawn(async move { tap.read_to_end(&mut Vec::new()).await });
         for row in 0..3 {
             tokio::time::sleep(2 * PATIENCE).await;

@@ -156,6 +156,10 @@ impl FanOut {
     /// and shards whose turn has not come wait when it is full. A row that is longer than a quarter of
     /// it, and than 1 MiB, is refused ([`ErrorKind::Limit`]), because it is
     /// held several times over while it becomes output; several shards with such rows hold one each.
+    /// A quarter is for what comes from the servers and is not decoded, and a quarter for batches that are
+    /// being made, divided among the shards: with many of them batches are smaller. Some 160 KiB for each
+    /// shard are taken in any case. A row group of Parquet comes on top
+    /// ([`ExportOptions::with_row_group_bytes`](export::ExportOptions::with_row_group_bytes)).
     pub fn with_memory(mut self, bytes: usize) -> Self {
         self.options.memory = bytes;
         self
@@ -479,7 +483,9 @@ impl FanOut {
         let prepared = &*prepared;
         #[cfg(feature = "datafusion")]
         let ranged = &self.ranged(prepared).await?;
-        let options = &self.options.batches(self.options.types.unrepresentable);
+        let options = &self
+            .options
+            .batches(self.options.types.unrepresentable, shards.len());
         let streams = shards.into_iter().zip(&prepared.descriptions).enumerate();
         let streams = streams.map(
             |(shard, ((session, counters, retry), description))| async move {

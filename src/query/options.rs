@@ -10,6 +10,7 @@ use super::CancelHandle;
 use super::deadline::Deadline;
 use crate::cluster::Cluster;
 use crate::config::SessionSettings;
+use crate::connect::Flow;
 use crate::decode::{DEFAULT_BATCH_BYTES, DEFAULT_BATCH_ROWS};
 #[cfg(feature = "datafusion")]
 use crate::error::Phase;
@@ -31,6 +32,13 @@ pub const DEFAULT_MEMORY: usize = 1 << 30;
 const ROW_SHARE: usize = 4;
 /// A row that is never too long: 1 MiB.
 const SHORT_ROW: usize = 1 << 20;
+/// How much of a shard's share of the budget one of its batches may take: one is made, one waits for its
+/// place in the queue, one is there.
+const BATCH_SHARE: usize = 12;
+/// A batch that is never too long: 32 KiB.
+const SHORT_BATCH: usize = 32 << 10;
+/// How much of a shard's share what is not decoded yet may take.
+const FLOW_SHARE: usize = 4;
 /// How much of the budget batches that wait for their reader may take.
 const QUEUE_SHARE: usize = 8;
 
@@ -167,10 +175,17 @@ impl Options {
         }
     }
 
-    pub(super) fn batches(&self, unrepresentable: Unrepresentable) -> BatchOptions {
+    /// How rows become batches of which so many shards have some at a time.
+    pub(super) fn batches(&self, unrepresentable: Unrepresentable, shards: usize) -> BatchOptions {
+        #[cfg(feature = "datafusion")]
+        let streams = shards.max(1) * self.readers.most;
+        #[cfg(not(feature = "datafusion"))]
+        let streams = shards.max(1);
+        let share = self.memory / streams;
         BatchOptions {
             rows: self.batch_rows,
-            bytes: self.batch_bytes,
+            bytes: self.batch_bytes.min((share / BATCH_SHARE).max(SHORT_BATCH)),
+            flow: Flow::within(share / FLOW_SHARE),
             longest_row: (self.memory / ROW_SHARE).max(SHORT_ROW),
             unrepresentable,
             decoded: true,

@@ -93,7 +93,7 @@ impl Parts {
         let planned = described.with_columns(&self.columns);
         let name = session.shard().to_owned();
         scan::agree(&[("the plan".to_owned(), planned), (name, described)])?;
-        let batches = self.options.batches(self.options.types.unrepresentable);
+        let batches = self.options.batches(self.options.types.unrepresentable, 1);
         let counters = ScanProgress::new().begin([session.shard()]).pop();
         let counters = counters.ok_or_else(no_such_part)?;
         Ok(scan::rows(

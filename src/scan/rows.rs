@@ -8,7 +8,7 @@ use futures::stream;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Retry;
-use crate::connect::{CopyEvent, Session};
+use crate::connect::{CopyEvent, Flow, Session};
 use crate::decode::{Decoder, DecoderBuilder};
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::progress::{Counters, ShardState};
@@ -20,6 +20,8 @@ use crate::types::{Column, Unrepresentable};
 pub(crate) struct BatchOptions {
     pub(crate) rows: usize,
     pub(crate) bytes: usize,
+    /// What may be on its way to the decoder.
+    pub(crate) flow: Flow,
     /// The most bytes of one row, about: it is held whole before it is decoded.
     pub(crate) longest_row: usize,
     pub(crate) unrepresentable: Unrepresentable,
@@ -68,6 +70,7 @@ pub(crate) fn rows(
         counted: 0,
         begun: 0,
         longest_row: options.longest_row,
+        flow: options.flow,
     };
     let batches = stream::try_unfold(Step::Start(Box::new(scan), copy_sql.into()), Step::next);
     let batches = batches.map(move |batch| {
@@ -110,6 +113,7 @@ struct Scan {
     /// Bytes decoded since then: of the row that has begun, and of a chunk at most before it.
     begun: usize,
     longest_row: usize,
+    flow: Flow,
 }
 
 impl Step {
@@ -184,7 +188,7 @@ impl Scan {
     async fn start(&mut self, sql: &str) -> Result<Copy> {
         self.counters.set(ShardState::Executing);
         let connection = self.session.begin_query()?;
-        match connection.copy_out(sql).await {
+        match connection.copy_out(sql, self.flow).await {
             Ok((events, driver)) => Ok(Copy {
                 events,
                 driver: Box::pin(driver),

@@ -229,7 +229,7 @@ impl Execution<'_> {
             };
             let sent = self.sent(step, &first, described, &[])?;
             let servers = self.route.runs(index).to_vec();
-            let options = self.query.options.batches(unrepresentable);
+            let options = self.query.options.batches(unrepresentable, servers.len());
             let scanned = self.scan(index, step, &servers, &sent, &options, false);
             let (shards, _) = scanned.await?;
             self.give_back_all().await;
@@ -245,7 +245,10 @@ impl Execution<'_> {
         self.set_joins(index, &self.joins(step), "off").await?;
         let sent = self.sent(step, &first, fitted.columns, &fitted.casts)?;
         let servers = self.route.runs(index).to_vec();
-        let options = self.query.options.batches(user.unrepresentable);
+        let options = self
+            .query
+            .options
+            .batches(user.unrepresentable, servers.len());
         let scanned = self.scan(index, step, &servers, &sent, &options, false);
         let (shards, _) = scanned.await?;
         self.give_back_all().await;

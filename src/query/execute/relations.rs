@@ -31,7 +31,7 @@ impl Execution<'_> {
         let sent = self.sent(step, &described.first, described.columns, &[])?;
         let shard_schema = schema_of(&sent.columns);
         let servers = self.route.runs(index).to_vec();
-        let options = self.lossless(step);
+        let options = self.lossless(step, servers.len());
         let scanned = self.scan(index, step, &servers, &sent, &options, true);
         let (shards, returns) = scanned.await?;
         let mut rows = self.merge(step, shards, sent, Rest::Read).await?;
@@ -70,11 +70,12 @@ impl Execution<'_> {
     }
 
     /// How rows become batches that other steps are handed.
-    pub(super) fn lossless(&self, step: &Step) -> BatchOptions {
-        self.query.options.batches(match step.merge {
+    pub(super) fn lossless(&self, step: &Step, shards: usize) -> BatchOptions {
+        let unrepresentable = match step.merge {
             Merge::Aggregate { .. } => Unrepresentable::Error,
             _ => Unrepresentable::Text,
-        })
+        };
+        self.query.options.batches(unrepresentable, shards)
     }
 
     /// The session of a server, while no step has it.

@@ -54,7 +54,7 @@ impl Execution<'_> {
             first,
             types,
         } = described;
-        let mut options = self.lossless(step);
+        let mut options = self.lossless(step, self.route.runs(index).len());
         options.decoded = !first.is_portable();
         let content = match options.decoded {
             true => Content::Text,
@@ -116,7 +116,7 @@ impl Execution<'_> {
         let sent = self.sent(step, &described.first, described.columns, &[])?;
         let shard_schema = schema_of(&sent.columns);
         let servers = self.route.runs(index).to_vec();
-        let options = self.lossless(step);
+        let options = self.lossless(step, servers.len());
         let scanned = self.scan(index, step, &servers, &sent, &options, true);
         let (shards, mut returns) = scanned.await?;
         let mut rows = self.merge(step, shards, sent, Rest::Read).await?;

@@ -135,7 +135,7 @@ impl PartitionRead {
             .with_hint("make the partitions anew"));
         }
         let sql = scan::copy_sql(&statement, &described, &[])?;
-        let options = self.options.batches(self.options.types.unrepresentable);
+        let options = self.options.batches(self.options.types.unrepresentable, 1);
         Ok(scan::rows(
             session,
             sql,

@@ -7,7 +7,7 @@ use futures::StreamExt;
 use super::*;
 use crate::cluster::Cluster;
 use crate::config::Topology;
-use crate::connect::Session;
+use crate::connect::{Flow, Session};
 use crate::error::ErrorKind;
 use crate::progress::ScanProgress;
 use crate::scan::{self, BatchOptions, Reading};
@@ -169,6 +169,7 @@ async fn read(cluster: &Cluster, sql: &str) -> Result<(Vec<SqlType>, Vec<RecordB
     let options = BatchOptions {
         rows: 1000,
         bytes: 1 << 20,
+        flow: Flow::default(),
         longest_row: 1 << 30,
         unrepresentable: Unrepresentable::Text,
         decoded: true,

@@ -617,3 +617,39 @@ fn a_shard_that_is_away_is_named_where_it_may_be_missing() {
     let merged = ["--allow-missing-shards", "--merge-sql", "SELECT 1", sql];
     assert_eq!(scene.query(&merged).run().code, 2);
 }
+
+/// However many shards there are, what is on its way from them shares what may be held.
+#[cfg(target_os = "linux")]
+#[test]
+fn many_shards_hold_no_more_than_they_may() {
+    let Some(mut scene) = Scene::new(1) else {
+        return;
+    };
+    // Shards of one database, told apart by what is set in them.
+    let url = scene.urls[0].clone();
+    let shard = |n| format!("{url}?options=-c%20app.shard%3D{n}");
+    scene.urls = (0..150).map(shard).collect();
+    let sql = "SELECT n, current_setting('app.shard')::int AS s, md5(n::text) AS t \
+               FROM generate_series(1, 20000) n";
+    // A row group comes on top, and the program itself.
+    for (output, most_mib) in [(["-o", "a.parquet"], 180), (["--format", "none"], 128)] {
+        let arguments = ["--memory", "64MiB", "--order", "first-come"];
+        let mut child = scene
+            .query(&[&arguments[..], &output, &[sql]].concat())
+            .start();
+        let status = format!("/proc/{}/status", child.id());
+        let mut peak = 0;
+        while child.try_wait().unwrap().is_none() {
+            let text = fs::read_to_string(&status).unwrap_or_default();
+            let line = text.lines().find_map(|it| it.strip_prefix("VmHWM:"));
+            let held = line.and_then(|it| it.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+            peak = peak.max(held.unwrap_or(0));
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let done = Done::from(child.wait_with_output().unwrap());
+        assert_eq!(done.code, 0, "{}", done.stderr);
+        assert_contains(&done.stderr, "3,000,000 rows");
+        support::tell(&format!("150 shards under 64 MiB, {output:?}: {peak} KiB"));
+        assert!(peak < most_mib << 10, "{output:?}: {peak} KiB");
+    }
+}
