@@ -373,6 +373,9 @@ fn is_fifo(_: &fs::Metadata) -> bool {
     false
 }
 
+/// A standard output that is closed (`>&-`) cannot be told from one that goes to `/dev/null`: Rust opens that
+/// in its place, for reading and writing, before `main`; and so do Python, Node and others for a child whose
+/// output nobody wants. An error would be wrong for these.
 fn open_stdout() -> Result<Output> {
     let name = "standard output";
     let open = || -> io::Result<Box<dyn Write + Send>> {
