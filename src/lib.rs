@@ -85,7 +85,7 @@ pub use merge::Order;
 pub use missing::MissingShards;
 #[cfg(feature = "datafusion")]
 pub use plan::{Arm, Exactness, MergeMode, Plan};
-pub use progress::{ScanProgress, ShardProgress, ShardState, StepProgress};
+pub use progress::{Fenced, ScanProgress, ShardProgress, ShardState, StepProgress};
 #[cfg(feature = "datafusion")]
 pub use query::{
     Analysis, Lease, Partition, PartitionOptions, PartitionRead, Partitions, Query, Verified,

@@ -60,6 +60,17 @@ pub struct StepProgress {
     pub elapsed: Duration,
 }
 
+/// When the shards of a query were read that has a read fence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Fenced {
+    /// The snapshots of all shards were taken within this time.
+    pub skew: Duration,
+    /// Up to then every shard had taken in everything, as PostgreSQL writes a `timestamptz` in the time zone
+    /// of the session; `None` without a watermark, or where no shard has one yet.
+    pub watermark: Option<String>,
+}
+
 /// A view of a running query, to be looked at from elsewhere. Clones see the same.
 ///
 /// Hand it to [`Query::with_progress`](crate::Query::with_progress), and look at
@@ -71,6 +82,7 @@ pub struct ScanProgress(Arc<Mutex<Seen>>);
 struct Seen {
     shards: Vec<Arc<Counters>>,
     steps: Vec<Arc<StepCounters>>,
+    fenced: Option<Fenced>,
 }
 
 impl ScanProgress {
@@ -111,6 +123,17 @@ impl ScanProgress {
         seen.steps.iter().map(|step| step.snapshot()).collect()
     }
 
+    /// When the shards were read, if the query has a [fence](crate::config::ReadFence) and is behind it.
+    pub fn fenced(&self) -> Option<Fenced> {
+        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.fenced.clone()
+    }
+
+    pub(crate) fn set_fenced(&self, fenced: Fenced) {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.fenced = Some(fenced);
+    }
+
     /// Begins anew with these shards.
     pub(crate) fn begin<'a>(
         &self,
@@ -123,6 +146,7 @@ impl ScanProgress {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Seen {
             shards: counters.clone(),
             steps: Vec::new(),
+            fenced: None,
         };
         counters
     }

@@ -11,8 +11,8 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use toml::Spanned;
 
 use super::{
-    ConnectionString, Environment, Finish, FinishRelations, Part, ReadFrom, SessionSettings, Shard,
-    TableKind, Topology, invalid, parse_duration, within,
+    ConnectionString, Environment, Finish, FinishRelations, Part, ReadFence, ReadFrom,
+    SessionSettings, Shard, TableKind, Topology, invalid, parse_duration, within,
 };
 use crate::error::{Error, Result};
 
@@ -21,6 +21,7 @@ use crate::error::{Error, Result};
 struct File {
     session: Option<Spanned<SessionTable>>,
     finish: Option<Spanned<FinishTable>>,
+    read_fence: Option<Spanned<ReadFenceTable>>,
     #[serde(default)]
     shard: Vec<Spanned<ShardTable>>,
     #[serde(default)]
@@ -57,6 +58,15 @@ struct FinishTable {
     mode: Option<FinishMode>,
     url: Option<String>,
     relations: Option<FinishRelations>,
+}
+
+/// `[read_fence]`; see [`ReadFence`].
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReadFenceTable {
+    max_skew: Spanned<String>,
+    watermark: Option<String>,
+    max_wait: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize, Clone, Copy, PartialEq)]
@@ -115,6 +125,9 @@ pub(super) fn parse(text: &str, name: Option<&str>, environment: Environment) ->
             builder = builder.with_finish_relations(relations);
         }
     }
+    if let Some(fence) = &file.read_fence {
+        builder = builder.with_read_fence(fence.get_ref().read(&place)?);
+    }
     for shard in &file.shard {
         builder = builder.with_shard(shard.get_ref().read());
     }
@@ -140,6 +153,7 @@ impl File {
             Part::Whole => None,
             Part::Session => self.session.as_ref().map(Spanned::span),
             Part::Finish => self.finish.as_ref().map(Spanned::span),
+            Part::ReadFence => self.read_fence.as_ref().map(Spanned::span),
             Part::Shard(index) => self.shard.get(index).map(Spanned::span),
             Part::Url(index, number) => self.shard.get(index).and_then(|shard| {
                 let shard = shard.get_ref();
@@ -230,6 +244,24 @@ impl FinishTable {
             (_, Some(url)) => Finish::Server(ConnectionString::new(url)),
             (_, None) => Finish::AnyShard,
         })
+    }
+}
+
+impl ReadFenceTable {
+    fn read(&self, place: &Place<'_>) -> Result<ReadFence> {
+        let duration = |key: &str, value: &Spanned<String>| {
+            parse_duration(value.get_ref()).map_err(|error| {
+                place.locate(within(error, &format!("read_fence: {key}")), value.span())
+            })
+        };
+        let mut fence = ReadFence::new(duration("max_skew", &self.max_skew)?);
+        if let Some(sql) = &self.watermark {
+            fence = fence.with_watermark(sql);
+        }
+        if let Some(wait) = &self.max_wait {
+            fence = fence.with_max_wait(duration("max_wait", wait)?);
+        }
+        Ok(fence)
     }
 }
 

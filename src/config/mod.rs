@@ -8,6 +8,7 @@ mod connection_string;
 mod conninfo;
 mod duration;
 mod environment;
+mod fence;
 mod file;
 mod keywords;
 mod options;
@@ -26,6 +27,7 @@ use std::path::Path;
 pub use connection_string::ConnectionString;
 pub use duration::parse_duration;
 pub use environment::Environment;
+pub use fence::ReadFence;
 pub(crate) use params::{
     ClientCert, ConnectParams, Endpoint, Host, SslMode, SslRootCert, TargetSessionAttrs,
 };
@@ -57,6 +59,7 @@ pub struct Topology {
     session: SessionSettings,
     finish: Finish,
     finish_relations: Option<FinishRelations>,
+    read_fence: Option<ReadFence>,
     shards: Vec<Shard>,
     tables: Vec<Table>,
 }
@@ -182,6 +185,11 @@ impl Topology {
         })
     }
 
+    /// Whether all shards are to be read as of nearly the same moment.
+    pub fn read_fence(&self) -> Option<&ReadFence> {
+        self.read_fence.as_ref()
+    }
+
     /// Equal for topologies that give the same answers: a digest of the shards' names in their order, the
     /// tables, the settings of sessions and whether a server finishes. Neither URLs nor anything else of
     /// a connection is in it.
@@ -232,6 +240,7 @@ pub struct TopologyBuilder {
     session: SessionSettings,
     finish: Finish,
     finish_relations: Option<FinishRelations>,
+    read_fence: Option<ReadFence>,
     shards: Vec<Shard>,
     tables: Vec<(String, TableKind)>,
     environment: Option<Environment>,
@@ -269,6 +278,12 @@ impl TopologyBuilder {
         self
     }
 
+    /// Asks that all shards are read as of nearly the same moment.
+    pub fn with_read_fence(mut self, fence: ReadFence) -> Self {
+        self.read_fence = Some(fence);
+        self
+    }
+
     /// Sets where `${NAME}` is looked up; by default, in the environment of this process.
     pub fn with_environment(mut self, environment: Environment) -> Self {
         self.environment = Some(environment);
@@ -290,6 +305,7 @@ impl TopologyBuilder {
             session,
             mut finish,
             finish_relations,
+            read_fence,
             mut shards,
             tables,
             environment,
@@ -336,11 +352,15 @@ impl TopologyBuilder {
                 .with_hint("remove one of the two");
             return Err((Part::Finish, error));
         }
+        if let Some(fence) = &read_fence {
+            fence.check().map_err(|error| (Part::ReadFence, error))?;
+        }
         let tables = check_tables(tables)?;
         Ok(Topology {
             session,
             finish,
             finish_relations,
+            read_fence,
             shards,
             tables,
         })
@@ -379,6 +399,7 @@ enum Part {
     Whole,
     Session,
     Finish,
+    ReadFence,
     Shard(usize),
     /// Shard, and 0 for the primary or the number of the replica, counted from 1.
     Url(usize, usize),

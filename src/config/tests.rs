@@ -23,6 +23,11 @@ pg_trgm.similarity_threshold = 0.5
 [finish]
 url = "host=db9 dbname=x"
 
+[read_fence]
+max_skew = "250ms"
+watermark = "SELECT up_to FROM w -- it"
+max_wait = "1min"
+
 [[shard]]
 name = "s0"
 url = "postgresql://app:${PW}@db0/sales"
@@ -92,6 +97,10 @@ fn a_file_gives_everything() {
     assert_eq!(params.connect_timeout, Some(Duration::from_secs(3)));
     assert_eq!(params.password.unwrap().expose(), "secret");
     assert!(matches!(topology.finish(), Finish::Server(_)));
+    let fence = topology.read_fence().unwrap();
+    assert_eq!(fence.max_skew(), Duration::from_millis(250));
+    assert_eq!(fence.watermark(), Some("SELECT up_to FROM w -- it"));
+    assert_eq!(fence.max_wait(), Duration::from_secs(60));
 
     let tables = topology.tables();
     assert_eq!(
@@ -209,7 +218,7 @@ fn errors_say_where_and_what() {
     for (text, expected) in [
         (
             "x = 1",
-            "1:1: unknown key `x`, expected one of `session`, `finish`, `shard`, `table`",
+            "1:1: unknown key `x`, expected one of `session`, `finish`, `read_fence`, `shard`, `table`",
         ),
         (
             "[[shard]]\nname = \"s0\"\nulr = \"host=h\"",

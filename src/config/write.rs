@@ -72,6 +72,15 @@ pub(super) fn write(topology: &Topology, remarks: &[Remarks], left: &[Remarks]) 
         None => {}
     }
 
+    if let Some(fence) = &topology.read_fence {
+        text.push_str("\n[read_fence]  # read all shards as of nearly the same moment\n");
+        add(&mut text, "max_skew", &format_duration(fence.max_skew()));
+        if let Some(watermark) = fence.watermark() {
+            add(&mut text, "watermark", watermark);
+        }
+        add(&mut text, "max_wait", &format_duration(fence.max_wait()));
+    }
+
     for (index, shard) in topology.shards.iter().enumerate() {
         let _ = write!(text, "\n[[shard]]  # number {index} of shard_index\n");
         add(&mut text, "name", shard.name());

@@ -555,6 +555,19 @@ impl Session {
         result.map_err(|error| error.with_shard(&*name))
     }
 
+    /// Ends the transaction, and begins another with a query of its own; its last row.
+    pub(crate) async fn begin_again_with(
+        &mut self,
+        opening: &Opening,
+        query: &str,
+    ) -> Result<Vec<Option<String>>> {
+        let sql = format!("ROLLBACK; {}; {query}", opening.sql);
+        let rows = self.begin_query()?.query(&sql, Phase::Session).await;
+        self.done();
+        let rows = rows.map_err(|error| error.with_shard(self.shard()))?;
+        Ok(rows.into_iter().last().unwrap_or_default())
+    }
+
     /// Ends the transaction, and begins another.
     #[cfg(feature = "datafusion")]
     pub(crate) async fn begin_again(&mut self, opening: &Opening) -> Result<()> {

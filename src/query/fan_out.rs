@@ -10,6 +10,7 @@ use futures::FutureExt;
 use futures::stream::StreamExt;
 
 use super::deadline::Deadline;
+use super::fence::Fence;
 use super::options::Options;
 #[cfg(feature = "datafusion")]
 use super::partitions::{PartitionOptions, Partitions, Whole};
@@ -17,7 +18,7 @@ use super::{CancelHandle, distinct, settle};
 use crate::catalog::identity;
 use crate::cluster::Cluster;
 use crate::config::SessionSettings;
-use crate::connect::Session;
+use crate::connect::{Opening, Permit, Session};
 use crate::error::{Error, ErrorKind, Result, SqlOrigin};
 use crate::export::{self, Part, Resumable, Source};
 use crate::merge::{self, Order};
@@ -220,6 +221,14 @@ impl FanOut {
         self
     }
 
+    /// Asks that all shards are read within this time, whatever the topology says of that; see
+    /// [`ReadFence`](crate::config::ReadFence) for what it means. More is an error of kind
+    /// [`ErrorKind::Limit`].
+    pub fn with_max_skew(mut self, max_skew: Duration) -> Self {
+        self.options.max_skew = Some(max_skew);
+        self
+    }
+
     /// Settings for this query alone, on every server that it uses. What they leave open is as the
     /// topology has it.
     ///
@@ -255,7 +264,7 @@ impl FanOut {
         self.options
             .deadline()
             .within(async {
-                let prepared = self.prepare().await?;
+                let prepared = self.prepare(None).await?;
                 for (session, _, _) in prepared.shards {
                     session.finish().await;
                 }
@@ -478,7 +487,8 @@ impl FanOut {
 
     /// The streams of each shard, ready to be read; several where several connections read it.
     async fn scan(&self, deadline: &Deadline) -> Result<Vec<Vec<QueryStream>>> {
-        let prepared = &mut self.prepare().await?;
+        let fence = Fence::new(&self.options, self.cluster.topology())?;
+        let prepared = &mut self.prepare(fence).await?;
         let shards = std::mem::take(&mut prepared.shards);
         let prepared = &*prepared;
         #[cfg(feature = "datafusion")]
@@ -524,6 +534,28 @@ impl FanOut {
         settle(streams).await
     }
 
+    /// Sessions of all shards behind the fence; `None` for those that are missing.
+    async fn behind(
+        &self,
+        fence: &Fence,
+        permits: Vec<Permit>,
+        opening: &Opening,
+    ) -> Result<Vec<Option<Opened>>> {
+        let pools = self.cluster.pools();
+        let opened = permits.into_iter().map(|permit| async move {
+            match pools.session(permit, opening).await {
+                Ok(session) => Ok(Some(session)),
+                Err(error) => self.options.go_without(error).map(|()| None),
+            }
+        });
+        let mut sessions = settle(opened).await?;
+        let present = sessions.iter_mut().flatten();
+        let fenced = fence.pass(present.map(|session| (session, opening)).collect());
+        self.options.progress.set_fenced(fenced.await?);
+        let places = sessions.into_iter();
+        Ok(places.map(|session| session.map(Opened::Session)).collect())
+    }
+
     /// How the statement is read in ranges, where several connections to a shard are asked for.
     #[cfg(feature = "datafusion")]
     async fn ranged(&self, prepared: &Prepared) -> Result<Option<Ranged>> {
@@ -548,7 +580,7 @@ impl FanOut {
     }
 
     /// Connects to all shards, describes the statement on each, and compares.
-    async fn prepare(&self) -> Result<Prepared> {
+    async fn prepare(&self, fence: Option<Fence>) -> Result<Prepared> {
         let statement = Arc::new(Statement::parse(&self.sql)?);
         let opening = self.cluster.opening(self.options.session.as_ref())?;
         let opening = &opening.identifying(identity::EXPRESSION);
@@ -574,20 +606,37 @@ impl FanOut {
             .progress
             .begin(names.iter().map(|name| &**name));
         let permits = pools.permits(0..pools.len()).await?;
-        let described = permits
+        let places = match &fence {
+            None => permits
+                .into_iter()
+                .map(Some)
+                .map(|it| it.map(Opened::Permit))
+                .collect(),
+            Some(fence) => self.behind(fence, permits, opening).await?,
+        };
+        // A snapshot of later would be behind the fence.
+        let most = if fence.is_some() {
+            0
+        } else {
+            self.options.retries
+        };
+        let described = places
             .into_iter()
             .zip(&counters)
-            .map(|(permit, counters)| {
+            .filter_map(|(place, counters)| Some((place?, counters)))
+            .map(|(place, counters)| {
                 let statement = &statement;
                 let reading = Reading::Options(self.options.types);
                 async move {
                     counters.set(ShardState::Connecting);
-                    let most = self.options.retries;
                     let reading = (SqlOrigin::User, reading);
                     let mut retry =
                         Retry::new((pools, opening), statement, reading, counters, most);
                     let described = async {
-                        let session = pools.session(permit, opening).await?;
+                        let session = match place {
+                            Opened::Permit(permit) => pools.session(permit, opening).await?,
+                            Opened::Session(session) => session,
+                        };
                         let described = retry.describe(session).await?;
                         counters.set(ShardState::Ready);
                         Ok(described)
@@ -618,6 +667,13 @@ impl FanOut {
                 .collect(),
         })
     }
+}
+
+/// The way to a shard.
+#[expect(clippy::large_enum_variant, reason = "one for each shard")]
+enum Opened {
+    Permit(Permit),
+    Session(Session),
 }
 
 /// The rows of a shard, whose errors are about the user's own text, and end the query.

@@ -10,6 +10,7 @@ mod distinct;
 #[cfg(feature = "datafusion")]
 mod execute;
 mod fan_out;
+mod fence;
 #[cfg(feature = "datafusion")]
 mod finish;
 mod options;

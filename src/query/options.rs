@@ -61,6 +61,8 @@ pub(super) struct Options {
     pub(super) missing: Option<MissingShards>,
     /// How often a shard's query may run again.
     pub(super) retries: u32,
+    /// `None`: as the topology has it.
+    pub(super) max_skew: Option<Duration>,
     #[cfg(feature = "datafusion")]
     pub(super) readers: Readers,
 }
@@ -80,6 +82,7 @@ impl Default for Options {
             cancel: CancelHandle::default(),
             missing: None,
             retries: DEFAULT_RETRIES,
+            max_skew: None,
             #[cfg(feature = "datafusion")]
             readers: Readers {
                 most: 1,

@@ -7,6 +7,7 @@ use futures::FutureExt;
 use futures::stream::{self, TryStreamExt};
 
 use super::Query;
+use super::fence::Fence;
 use super::options::Options;
 use crate::cluster::Cluster;
 use crate::connect::{Opening, Pools};
@@ -37,6 +38,8 @@ impl Query {
         let opening = self.request.opening()?;
         let cluster = self.request.cluster.clone();
         let options = self.request.options.clone();
+        let fence = Fence::new(&options, cluster.topology())?;
+        Fence::refuse(fence.as_ref(), "tables of DataFusion's")?;
         let plan = self.plan().boxed().await?;
         let Ok([step]) = <[_; 1]>::try_from(plan.steps) else {
             return Ok(None);

@@ -178,6 +178,12 @@ impl Query {
         self
     }
 
+    /// As [`FanOut::with_max_skew`](crate::FanOut::with_max_skew).
+    pub fn with_max_skew(mut self, max_skew: Duration) -> Self {
+        self.request.options.max_skew = Some(max_skew);
+        self
+    }
+
     /// As [`FanOut::with_session`](crate::FanOut::with_session). Names are looked up in the
     /// `search_path` that is set here; the first query with another one reads the catalogs for it.
     pub fn with_session(mut self, settings: SessionSettings) -> Self {

@@ -9,6 +9,8 @@ mod connect;
 mod cursor;
 mod examples;
 mod fan_out;
+#[cfg(feature = "datafusion")]
+mod fence;
 mod inspect;
 mod layering;
 #[cfg(feature = "datafusion")]

@@ -105,6 +105,15 @@ async fn replicas_are_read_from_while_they_are_near_and_alive() {
     scene.answered_by(&replica, "standby").await;
     scene.answered_by(&any, "standby").await;
     assert_eq!(count(&any).await, 1);
+    // It shows an earlier moment than now.
+    let fenced = any
+        .query("select n from t")
+        .with_max_skew(BOUND)
+        .collect()
+        .await;
+    let error = fenced.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    assert!(error.message().contains("is a replica"), "{error}");
 
     // Only what it has replayed tells it the time.
     scene

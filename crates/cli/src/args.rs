@@ -256,6 +256,11 @@ pub(crate) struct Query {
     /// tells what ran again. 0 makes every loss an error.
     #[arg(long, value_name = "N", help_heading = "Limits")]
     pub(crate) retries: Option<u32>,
+    /// Read all shards within this time, such as 50ms, or refuse; standard error tells the time that it was
+    ///
+    /// All snapshots are taken between two readings of one clock, whatever [read_fence] of the topology allows.
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = parse_timeout, help_heading = "Limits")]
+    pub(crate) max_skew: Option<Duration>,
     /// Answer without the shards that cannot be reached, and name them on standard error
     ///
     /// Also in the metadata of Parquet and Arrow files, under merganser.missing_shards. Only where the

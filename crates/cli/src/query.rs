@@ -151,6 +151,12 @@ impl Job {
         {
             complain(&line);
         }
+        if let Some(fenced) = scan.fenced().filter(|_| !self.args.quiet) {
+            let skew = fenced.skew.as_secs_f64() * 1e3;
+            let up_to = fenced.watermark.map(|it| format!(", up to {it} and later"));
+            let up_to = up_to.unwrap_or_default();
+            complain(&format!("all shards read within {skew:.1} ms{up_to}\n"));
+        }
         if let Some(verified) = verifier.and_then(|verifier| verifier.verified()) {
             complain(&format!("verified: {verified}\n"));
         }
@@ -173,6 +179,10 @@ impl Job {
         };
         let query = match self.args.retries {
             Some(retries) => query.with_retries(retries),
+            None => query,
+        };
+        let query = match self.args.max_skew {
+            Some(skew) => query.with_max_skew(skew),
             None => query,
         };
         Ok(match self.args.allow_missing_shards {
@@ -455,6 +465,14 @@ impl Asked {
             Self::FanOut(query) => Self::FanOut(query.with_missing_shards(missing)),
             #[cfg(feature = "datafusion")]
             Self::Planned(query) => Self::Planned(query.with_missing_shards(missing)),
+        }
+    }
+
+    fn with_max_skew(self, skew: Duration) -> Self {
+        match self {
+            Self::FanOut(query) => Self::FanOut(query.with_max_skew(skew)),
+            #[cfg(feature = "datafusion")]
+            Self::Planned(query) => Self::Planned(query.with_max_skew(skew)),
         }
     }
 

@@ -28,6 +28,7 @@ use self::route::{Route, Server};
 pub(super) use self::start::{start, start_apart};
 use super::answer::{aggregated, fitted};
 use super::deadline::Deadline;
+use super::fence::Fence;
 use super::finish::alike;
 use super::planning::{Held, PlanOptions, Request, about_made_sql};
 use super::settle;
@@ -86,7 +87,11 @@ pub(super) async fn run(
     let finish = held.finish.clone();
     let has_tables = (0..steps.len()).any(|step| plan.is_temporary(step));
     let tables = route.finish(plan).filter(|_| has_tables);
-    let sites = open(query, &route, tables, held).await?;
+    let mut sites = open(query, &route, tables, held).await?;
+    let fence = Fence::new(&query.options, query.cluster.topology())?;
+    if let Some(fence) = &fence {
+        behind(fence, query, tables, &mut sites).await?;
+    }
     route.go_without(|server| !sites.contains_key(&server));
     let mut execution = Execution {
         query,
@@ -98,6 +103,12 @@ pub(super) async fn run(
         route,
         tables,
         relations: Vec::new(),
+        // A snapshot of later would be behind the fence.
+        retries: if fence.is_some() {
+            0
+        } else {
+            query.options.retries
+        },
         steps: query.options.progress.begin_steps(plan.steps.len()),
         budget: Budget::of_text(planning.finish_rows, planning.text_bytes()),
         tables_budget: Budget::of_tables(planning.table_bytes()),
@@ -183,6 +194,8 @@ struct Execution<'a> {
     groups: Order,
     /// What each step does, for whoever looks.
     steps: Vec<Arc<StepCounters>>,
+    /// How often a shard's part of a step may run again.
+    retries: u32,
     /// How each step is read in ranges, if it is.
     ranged: Vec<std::result::Result<Ranged, String>>,
 }
@@ -282,7 +295,7 @@ impl Execution<'_> {
         let statement = &Arc::new(Statement::parse(&sql)?);
         let pools = self.query.cluster.pools();
         let opening = &self.query.opening()?;
-        let tables = self.tables;
+        let (tables, retries) = (self.tables, self.retries);
         let servers = self.route.describes(index);
         let origin = self.origin(step);
         let options = &self.query.options;
@@ -298,7 +311,7 @@ impl Execution<'_> {
                     && step.uses.is_empty()
                     && *server != Server::Finish
                     && tables != Some(*server);
-                let most = if is_fresh { options.retries } else { 0 };
+                let most = if is_fresh { retries } else { 0 };
                 let reading = (origin, reading);
                 let counters = &site.counters;
                 let mut retry = Retry::new((pools, opening), statement, reading, counters, most);
@@ -639,6 +652,31 @@ async fn open(
     // Those that are missing.
     sites.retain(|_, site| site.session.is_some());
     Ok(sites)
+}
+
+/// Brings the shards behind the fence. The server that finishes elsewhere has no table to read.
+async fn behind(
+    fence: &Fence,
+    query: &Request,
+    tables: Option<Server>,
+    sites: &mut BTreeMap<Server, Site>,
+) -> Result<()> {
+    let opening = query.opening()?;
+    let writing = opening.writing();
+    let sessions = sites.iter_mut().filter_map(|(server, site)| {
+        let opening = if tables == Some(*server) {
+            &writing
+        } else {
+            &opening
+        };
+        match server {
+            Server::Shard(_) => Some((site.session.as_mut()?, opening)),
+            Server::Finish => None,
+        }
+    });
+    let fenced = fence.pass(sessions.collect()).await?;
+    query.options.progress.set_fenced(fenced);
+    Ok(())
 }
 
 type Permits = Vec<(Server, (Arc<Pools>, Permit))>;

@@ -20,6 +20,7 @@ pub use self::descriptor::Partition;
 use self::descriptor::Parts;
 pub use self::lease::Lease;
 pub use self::read::PartitionRead;
+use super::fence::Fence;
 use super::options::Options;
 use super::settle;
 use crate::cluster::Cluster;
@@ -111,6 +112,8 @@ struct Held {
 impl Whole<'_> {
     /// Takes a snapshot of each shard, and cuts.
     pub(super) async fn partitions(self, options: &PartitionOptions) -> Result<Partitions> {
+        let fence = Fence::new(self.options, self.cluster.topology())?;
+        Fence::refuse(fence.as_ref(), "partitions")?;
         let statement = &Statement::parse(&self.text)?;
         let pools = self.cluster.pools();
         let opening = &self.cluster.opening(self.options.session.as_ref())?;

@@ -618,6 +618,23 @@ fn a_shard_that_is_away_is_named_where_it_may_be_missing() {
     assert_eq!(scene.query(&merged).run().code, 2);
 }
 
+#[test]
+fn the_time_in_which_all_shards_are_read_is_told() {
+    let Some(scene) = Scene::new(2) else { return };
+    let done = scene
+        .query(&["--max-skew", "30s", "--format", "csv", "SELECT 1 AS a"])
+        .run();
+    assert_eq!(
+        (done.code, done.stdout.as_str()),
+        (0, "a\n1\n1\n"),
+        "{}",
+        done.stderr
+    );
+    assert_contains(&done.stderr, "all shards read within ");
+    let error = scene.failure_of(2, &["--max-skew", "0s", "SELECT 1 AS a"]);
+    assert_contains(&error, "expected more than 0");
+}
+
 /// However many shards there are, what is on its way from them shares what may be held.
 #[cfg(target_os = "linux")]
 #[test]
