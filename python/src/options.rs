@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use merganser::config::{FinishRelations, SessionSettings, parse_duration};
 use merganser::export::Format;
-use merganser::types::{IntervalAs, NumericAs, TypeOptions, Unrepresentable};
+use merganser::types::{IntervalAs, NumericAs, TextAs, TypeOptions, Unrepresentable};
 use merganser::{Error, FanOut, MergeMode, MissingShards, Order, Query};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -23,6 +23,7 @@ pub(crate) struct RunOptions {
     numeric: Option<NumericAs>,
     interval: Option<IntervalAs>,
     unrepresentable: Option<Unrepresentable>,
+    text: TextAs,
     /// The file that the rows are for, if they are for one.
     format: Option<Format>,
     batch_rows: Option<usize>,
@@ -121,6 +122,14 @@ impl RunOptions {
         }
     }
 
+    /// The same, for a library that holds text so.
+    pub(crate) fn with_text(&self, text: TextAs) -> Self {
+        Self {
+            text,
+            ..self.clone()
+        }
+    }
+
     /// Whether rows of the shards are merged by SQL of the user.
     pub(crate) fn is_merged(&self) -> bool {
         self.merge_sql.is_some()
@@ -146,6 +155,7 @@ impl RunOptions {
             numeric,
             unrepresentable: asked.unwrap_or(unrepresentable),
             interval: self.interval.unwrap_or_default(),
+            text: self.text,
         }
     }
 

@@ -9,6 +9,7 @@ use merganser::arrow::datatypes::SchemaRef;
 use merganser::export::{
     self, Compression, Destination, DuplicateColumns, ExportOptions, Format, Progress,
 };
+use merganser::types::TextAs;
 use merganser::{Error, MissingShards, Query, ScanProgress, ShardState};
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyDict, PyList};
@@ -136,12 +137,17 @@ impl NativeQuery {
         progress: Option<&Bound<'_, PyAny>>,
         text_views: bool,
     ) -> PyResult<Reader> {
-        let (statement, _runs) = self.begin(py, &self.options)?;
+        let text = match text_views {
+            true => TextAs::Views,
+            false => TextAs::Offsets,
+        };
+        let (statement, _runs) = self.begin(py, &self.options.with_text(text))?;
         let seen = ScanProgress::new();
         let statement = statement.with_progress(seen.clone());
         let collected = async {
             let (mut stream, types) = statement.stream().await?;
-            if text_views {
+            // What a merge of the user's gives has none.
+            if text_views && self.options.is_merged() {
                 let schema = view_schema(&stream.schema());
                 stream = converted(stream, schema.clone(), move |batch| {
                     with_views(batch, &schema)

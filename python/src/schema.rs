@@ -100,7 +100,7 @@ fn pg_type(field: &Field) -> String {
         (_, DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale)) => {
             return format!("numeric({precision},{scale})");
         }
-        (_, DataType::Binary) => "bytea",
+        (_, DataType::Binary | DataType::BinaryView) => "bytea",
         (_, DataType::Date32) => "date",
         (_, DataType::Time64(_)) => "time",
         (_, DataType::Timestamp(TimeUnit::Microsecond, None)) => "timestamp",

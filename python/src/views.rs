@@ -1,4 +1,4 @@
-//! Text and bytes as Polars holds them: views, in which short values stand themselves.
+//! Text and bytes that were read with offsets, as Polars holds them: views.
 //!
 //! Polars makes such views of what it imports, and keeps what they point to: both would be in memory.
 

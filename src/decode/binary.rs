@@ -1,94 +1,50 @@
-//! `bytea` and `geometry` to `Binary`, `uuid` to `FixedSizeBinary(16)`.
+//! `bytea` and `geometry` to `Binary` or `BinaryView`, `uuid` to `FixedSizeBinary(16)`.
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BinaryArray, FixedSizeBinaryArray};
-use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
+use arrow::array::{ArrayRef, FixedSizeBinaryArray};
+use arrow::buffer::Buffer;
 
 use super::array::{ArrayDecoder, Nulls, take_batch};
+use super::bytes::{ByteValues, OffsetBytes, ViewBytes};
 use super::fault::ValueFault;
 use super::frame::FieldRange;
 use super::primitive::fixed;
 use crate::types::Unrepresentable;
 
-/// Bytes and where each value ends: what text and binary columns are made of.
-///
-/// Offsets are 32 bits: the decoder ends a batch long before 2 GiB of any column, see
-/// [`DecoderBuilder::with_batch_bytes`](super::DecoderBuilder::with_batch_bytes).
-pub(crate) struct VariableBytes {
-    pub(crate) values: Vec<u8>,
-    offsets: Vec<i32>,
-}
-
-impl VariableBytes {
-    pub(crate) fn new() -> Self {
-        Self {
-            values: Vec::new(),
-            offsets: vec![0],
-        }
-    }
-
-    pub(crate) fn reserve(&mut self, values: usize) {
-        self.offsets.reserve(values);
-    }
-
-    /// Ends a value at the end of the bytes.
-    #[inline]
-    pub(crate) fn end_value(&mut self) {
-        self.offsets.push(self.values.len() as i32);
-    }
-
-    /// How many bytes there are; beyond `i32::MAX` offsets would wrap.
-    pub(crate) fn overflows(&self) -> bool {
-        i32::try_from(self.values.len()).is_err()
-    }
-
-    pub(crate) fn finish(&mut self) -> (OffsetBuffer<i32>, Buffer) {
-        let offsets = take_batch(&mut self.offsets);
-        self.offsets.push(0);
-        let values = take_batch(&mut self.values);
-        (
-            OffsetBuffer::new(ScalarBuffer::from(offsets)),
-            Buffer::from_vec(values),
-        )
-    }
-}
-
-pub(crate) struct BinaryDecoder {
-    bytes: VariableBytes,
+struct BinaryDecoder<B> {
+    bytes: B,
     nulls: Nulls,
 }
 
-impl BinaryDecoder {
-    pub(crate) fn new(policy: Unrepresentable) -> Self {
-        Self {
-            bytes: VariableBytes::new(),
-            nulls: Nulls::new(policy),
-        }
+/// A decoder of values that are their bytes; `views` says how Arrow has them.
+pub(crate) fn bytes(views: bool, policy: Unrepresentable) -> Box<dyn ArrayDecoder> {
+    let nulls = Nulls::new(policy);
+    match views {
+        true => Box::new(BinaryDecoder {
+            bytes: ViewBytes::default(),
+            nulls,
+        }),
+        false => Box::new(BinaryDecoder {
+            bytes: OffsetBytes::default(),
+            nulls,
+        }),
     }
 }
 
-impl ArrayDecoder for BinaryDecoder {
+impl<B: ByteValues> ArrayDecoder for BinaryDecoder<B> {
     fn append(&mut self, data: &[u8], fields: &[FieldRange]) -> Result<(), ValueFault> {
         self.bytes.reserve(fields.len());
         for field in fields {
             let value = field.bytes(data);
-            self.bytes
-                .values
-                .extend_from_slice(value.unwrap_or_default());
-            self.bytes.end_value();
+            self.bytes.push(value.unwrap_or_default());
             self.nulls.append(value.is_some());
         }
         Ok(())
     }
 
     fn finish(&mut self) -> Result<ArrayRef, ValueFault> {
-        let (offsets, values) = self.bytes.finish();
-        Ok(Arc::new(BinaryArray::new(
-            offsets,
-            values,
-            self.nulls.finish(),
-        )))
+        self.bytes.finish_binary(self.nulls.finish())
     }
 }
 

@@ -15,13 +15,13 @@ use super::fault::{Fault, ValueFault, parent_row};
 use super::frame::FieldRange;
 use super::offsets::Offsets;
 use super::reader::Reader;
-use super::string::StringDecoder;
+use super::string;
 use crate::types::{Unrepresentable, hstore_entries, hstore_fields};
 
 pub(crate) struct HstoreDecoder {
     entries: FieldRef,
-    keys: StringDecoder,
-    values: StringDecoder,
+    keys: Box<dyn ArrayDecoder>,
+    values: Box<dyn ArrayDecoder>,
     offsets: Offsets,
     nulls: Nulls,
     /// Reused between calls.
@@ -34,8 +34,8 @@ impl HstoreDecoder {
     pub(crate) fn new(policy: Unrepresentable) -> Self {
         Self {
             entries: Arc::new(hstore_entries()),
-            keys: StringDecoder::new(policy, None),
-            values: StringDecoder::new(policy, None),
+            keys: string::text(false, policy, None),
+            values: string::text(false, policy, None),
             offsets: Offsets::new(),
             nulls: Nulls::new(policy),
             key_ranges: Vec::new(),

@@ -12,6 +12,7 @@ use crate::types::{PgType, Shape, Unrepresentable};
 
 /// The decoder for a type; `policy` says what becomes of values that Arrow cannot hold.
 pub(crate) fn make_decoder(pg_type: &PgType, policy: Unrepresentable) -> Box<dyn ArrayDecoder> {
+    let views = pg_type.views;
     match &pg_type.shape {
         Shape::Bool => Box::new(boolean::BooleanDecoder::new(policy)),
         Shape::Int2 => primitive::int2(policy),
@@ -25,18 +26,22 @@ pub(crate) fn make_decoder(pg_type: &PgType, policy: Unrepresentable) -> Box<dyn
         Shape::Numeric => decimal::decimal(38, 20, policy),
         Shape::Decimal { precision, scale } => decimal::decimal(*precision, *scale, policy),
         Shape::NumericFloat => decimal::float(policy),
-        Shape::NumericText { finite: false } => string::rendered(policy, decimal::write_text),
-        Shape::NumericText { finite: true } => string::rendered(policy, decimal::write_finite),
-        Shape::Text { version, .. } => Box::new(string::StringDecoder::new(policy, *version)),
-        Shape::Cast => Box::new(string::StringDecoder::new(policy, None)),
-        Shape::Char => string::rendered(policy, string::write_char),
-        Shape::Bit => string::rendered(policy, string::write_bits),
-        Shape::TimeTz => string::rendered(policy, temporal::write_timetz),
-        Shape::Inet { cidr: false } => string::rendered(policy, network::write_inet),
-        Shape::Inet { cidr: true } => string::rendered(policy, network::write_cidr),
-        Shape::MacAddr => string::rendered(policy, network::write_macaddr),
-        Shape::Lsn => string::rendered(policy, string::write_lsn),
-        Shape::Bytea | Shape::Geometry => Box::new(binary::BinaryDecoder::new(policy)),
+        Shape::NumericText { finite: false } => {
+            string::rendered(views, policy, decimal::write_text)
+        }
+        Shape::NumericText { finite: true } => {
+            string::rendered(views, policy, decimal::write_finite)
+        }
+        Shape::Text { version, .. } => string::text(views, policy, *version),
+        Shape::Cast => string::text(views, policy, None),
+        Shape::Char => string::rendered(views, policy, string::write_char),
+        Shape::Bit => string::rendered(views, policy, string::write_bits),
+        Shape::TimeTz => string::rendered(views, policy, temporal::write_timetz),
+        Shape::Inet { cidr: false } => string::rendered(views, policy, network::write_inet),
+        Shape::Inet { cidr: true } => string::rendered(views, policy, network::write_cidr),
+        Shape::MacAddr => string::rendered(views, policy, network::write_macaddr),
+        Shape::Lsn => string::rendered(views, policy, string::write_lsn),
+        Shape::Bytea | Shape::Geometry => binary::bytes(views, policy),
         Shape::Uuid => Box::new(binary::UuidDecoder::new(policy)),
         Shape::Date => temporal::date(policy),
         Shape::Time => temporal::time(policy),

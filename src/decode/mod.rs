@@ -12,6 +12,7 @@
 mod array;
 mod binary;
 mod boolean;
+mod bytes;
 mod composite;
 mod decimal;
 mod enumeration;

@@ -1,47 +1,54 @@
 //! Text: the bytes as they are, or rendered from a binary form.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
 
-use arrow::array::{ArrayRef, StringArray};
+use arrow::array::ArrayRef;
 
 use super::array::{ArrayDecoder, Nulls};
-use super::binary::VariableBytes;
+use super::bytes::{ByteValues, OffsetBytes, ViewBytes};
 use super::fault::{Fault, ValueFault};
 use super::frame::FieldRange;
 use super::primitive::fixed;
 use crate::types::Unrepresentable;
 
 /// Values whose bytes are their text, behind a version byte where the type has one.
-///
-/// UTF-8 is checked once for a whole array, when it is finished: much faster than value by value.
-pub(crate) struct StringDecoder {
-    bytes: VariableBytes,
+struct StringDecoder<B> {
+    bytes: B,
     nulls: Nulls,
     version: Option<u8>,
 }
 
-impl StringDecoder {
-    pub(crate) fn new(policy: Unrepresentable, version: Option<u8>) -> Self {
-        Self {
-            bytes: VariableBytes::new(),
+/// A decoder of values whose bytes are their text, behind `version` where the type has one; `views` says
+/// how Arrow has them.
+pub(crate) fn text(
+    views: bool,
+    policy: Unrepresentable,
+    version: Option<u8>,
+) -> Box<dyn ArrayDecoder> {
+    fn decoder<B: ByteValues>(
+        policy: Unrepresentable,
+        version: Option<u8>,
+    ) -> Box<dyn ArrayDecoder> {
+        Box::new(StringDecoder {
+            bytes: B::default(),
             nulls: Nulls::new(policy),
             version,
-        }
+        })
+    }
+    match views {
+        true => decoder::<ViewBytes>(policy, version),
+        false => decoder::<OffsetBytes>(policy, version),
     }
 }
 
-impl ArrayDecoder for StringDecoder {
+impl<B: ByteValues> ArrayDecoder for StringDecoder<B> {
     fn append(&mut self, data: &[u8], fields: &[FieldRange]) -> Result<(), ValueFault> {
         self.bytes.reserve(fields.len());
         match self.version {
             None => {
                 for field in fields {
                     let value = field.bytes(data);
-                    self.bytes
-                        .values
-                        .extend_from_slice(value.unwrap_or_default());
-                    self.bytes.end_value();
+                    self.bytes.push(value.unwrap_or_default());
                     self.nulls.append(value.is_some());
                 }
             }
@@ -50,11 +57,11 @@ impl ArrayDecoder for StringDecoder {
                     let value = self
                         .nulls
                         .value(data, field, row, |bytes| strip_version(bytes, version))?;
-                    if let Some(range) = value {
-                        let bytes = field.bytes(data).unwrap_or_default();
-                        self.bytes.values.extend_from_slice(&bytes[range..]);
-                    }
-                    self.bytes.end_value();
+                    let text = match value {
+                        Some(from) => field.bytes(data).unwrap_or_default().get(from..),
+                        None => None,
+                    };
+                    self.bytes.push(text.unwrap_or_default());
                     self.nulls.append(value.is_some());
                 }
             }
@@ -63,7 +70,7 @@ impl ArrayDecoder for StringDecoder {
     }
 
     fn finish(&mut self) -> Result<ArrayRef, ValueFault> {
-        finish_text(&mut self.bytes, &mut self.nulls)
+        self.bytes.finish_text(self.nulls.finish())
     }
 }
 
@@ -78,49 +85,40 @@ fn strip_version(bytes: &[u8], version: u8) -> Result<usize, Fault> {
     }
 }
 
-fn finish_text(bytes: &mut VariableBytes, nulls: &mut Nulls) -> Result<ArrayRef, ValueFault> {
-    if bytes.overflows() {
-        return Err(Fault::bad("the column has more than 2 GiB in one batch").at(0));
-    }
-    let (offsets, values) = bytes.finish();
-    let row_of_bad_value = |_| {
-        let row = offsets
-            .windows(2)
-            .position(|pair| {
-                let value = values.get(pair[0] as usize..pair[1] as usize);
-                value.is_none_or(|value| std::str::from_utf8(value).is_err())
-            })
-            .unwrap_or_default();
-        Fault::bad("the text is not valid UTF-8 (is the database's encoding SQL_ASCII?)").at(row)
-    };
-    StringArray::try_new(offsets.clone(), values.clone(), nulls.finish())
-        .map(|array| Arc::new(array) as ArrayRef)
-        .map_err(row_of_bad_value)
-}
-
 /// Values whose text is written from their binary form.
-struct RenderedDecoder<F> {
-    bytes: VariableBytes,
+struct RenderedDecoder<B, F> {
+    bytes: B,
     nulls: Nulls,
     scratch: String,
     write: F,
 }
 
-/// A decoder that writes the text of each value with `write`.
-pub(crate) fn rendered<F>(policy: Unrepresentable, write: F) -> Box<dyn ArrayDecoder>
+/// A decoder that writes the text of each value with `write`; `views` says how Arrow has it.
+pub(crate) fn rendered<F>(views: bool, policy: Unrepresentable, write: F) -> Box<dyn ArrayDecoder>
 where
     F: Fn(&[u8], &mut String) -> Result<(), Fault> + Send + 'static,
 {
-    Box::new(RenderedDecoder {
-        bytes: VariableBytes::new(),
-        nulls: Nulls::new(policy),
-        scratch: String::new(),
-        write,
-    })
+    fn decoder<B, F>(policy: Unrepresentable, write: F) -> Box<dyn ArrayDecoder>
+    where
+        B: ByteValues,
+        F: Fn(&[u8], &mut String) -> Result<(), Fault> + Send + 'static,
+    {
+        Box::new(RenderedDecoder {
+            bytes: B::default(),
+            nulls: Nulls::new(policy),
+            scratch: String::new(),
+            write,
+        })
+    }
+    match views {
+        true => decoder::<ViewBytes, F>(policy, write),
+        false => decoder::<OffsetBytes, F>(policy, write),
+    }
 }
 
-impl<F> ArrayDecoder for RenderedDecoder<F>
+impl<B, F> ArrayDecoder for RenderedDecoder<B, F>
 where
+    B: ByteValues,
     F: Fn(&[u8], &mut String) -> Result<(), Fault> + Send,
 {
     fn append(&mut self, data: &[u8], fields: &[FieldRange]) -> Result<(), ValueFault> {
@@ -131,10 +129,11 @@ where
             let value = self
                 .nulls
                 .value(data, field, row, |bytes| (self.write)(bytes, scratch))?;
-            if value.is_some() {
-                self.bytes.values.extend_from_slice(self.scratch.as_bytes());
-            }
-            self.bytes.end_value();
+            let text = match value {
+                Some(()) => self.scratch.as_bytes(),
+                None => &[],
+            };
+            self.bytes.push(text);
             self.nulls.append(value.is_some());
             if self.bytes.overflows() {
                 return Err(Fault::bad("the column has more than 2 GiB in one batch").at(row));
@@ -144,11 +143,11 @@ where
     }
 
     fn finish(&mut self) -> Result<ArrayRef, ValueFault> {
-        finish_text(&mut self.bytes, &mut self.nulls)
+        self.bytes.finish_text(self.nulls.finish())
     }
 
     fn written(&self) -> usize {
-        self.bytes.values.len()
+        self.bytes.size()
     }
 }
 

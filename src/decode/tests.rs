@@ -9,7 +9,7 @@ use tokio_postgres::types::{Field, Kind, Type};
 
 use super::*;
 use crate::text::TextFormatter;
-use crate::types::{NumericAs, PgType, TypeModifiers, TypeOptions};
+use crate::types::{NumericAs, PgType, TextAs, TypeModifiers, TypeOptions};
 
 const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 
@@ -91,6 +91,69 @@ fn values_and_nulls() {
         [Some("x"), Some(""), None]
     );
 }
+
+#[test]
+fn views_hold_the_same_values() {
+    let of = |text: &str| Some(text.as_bytes().to_vec());
+    let long = "a text that is longer than a view, with an é".to_owned();
+    let values = [
+        of(""),
+        of("é"),
+        None,
+        of("twelve bytes"),
+        of("thirteen byte"),
+        of(&long),
+        of("thirteen byte"),
+    ];
+    let rows: Vec<_> = values
+        .iter()
+        .map(|value| vec![value.clone(), value.clone()])
+        .collect();
+    for batch_rows in [1, 3, usize::MAX] {
+        let types = ["text", "bytea"].map(|name| {
+            let pg_type: PgType = name.parse().unwrap();
+            pg_type.with_options(&VIEWS)
+        });
+        let columns = types.map(|pg_type| Column::new("c", pg_type)).to_vec();
+        let builder = DecoderBuilder::new(columns).with_batch_rows(batch_rows);
+        let (schema, batches) = run(builder, &copy_data(&rows), 7).unwrap();
+        let batch = concat_batches(&schema, &batches).unwrap();
+        let texts = batch.column(0).as_string_view();
+        let bytes = batch.column(1).as_binary_view();
+        for (row, value) in values.iter().enumerate() {
+            assert_eq!(texts.is_valid(row), value.is_some());
+            assert_eq!(bytes.is_valid(row), value.is_some());
+            if let Some(value) = value {
+                assert_eq!(texts.value(row).as_bytes(), value);
+                assert_eq!(bytes.value(row), value);
+            }
+        }
+    }
+}
+
+#[test]
+fn text_that_is_not_utf8_is_found_in_both_layouts() {
+    let text: PgType = "text".parse().unwrap();
+    for pg_type in [text.clone(), text.with_options(&VIEWS)] {
+        for bad in [&b"\xff"[..], b"longer than twelve bytes \xc3"] {
+            let rows =
+                [b"x", b"long enough to stand apart", bad].map(|it: &[u8]| vec![Some(it.to_vec())]);
+            let builder = DecoderBuilder::new(vec![Column::new("c", pg_type.clone())]);
+            let error = run(builder, &copy_data(&rows), usize::MAX).unwrap_err();
+            assert!(
+                error
+                    .to_string()
+                    .contains("row 3: the text is not valid UTF-8"),
+                "{error}"
+            );
+        }
+    }
+}
+
+const VIEWS: TypeOptions = TypeOptions {
+    text: TextAs::Views,
+    ..TypeOptions::LOSSLESS
+};
 
 #[test]
 fn no_columns_still_have_rows() {

@@ -160,14 +160,15 @@ pub(super) fn aggregated(rows: QueryStream, user: &[Column]) -> Result<QueryStre
 
 /// Whether a cast keeps every value that it does not refuse.
 fn is_lossless(found: &DataType, wanted: &DataType) -> bool {
-    use DataType::{Decimal128, Decimal256, Float64, Utf8};
+    use DataType::{Binary, BinaryView, Decimal128, Decimal256, Float64, Utf8, Utf8View};
     match (found, wanted) {
         (
             Decimal128(_, found) | Decimal256(_, found),
             Decimal128(_, wanted) | Decimal256(_, wanted),
         ) => found <= wanted,
         // As the options ask for unconstrained `numeric`.
-        (Decimal128(_, _) | Decimal256(_, _), Utf8 | Float64) => true,
+        (Decimal128(_, _) | Decimal256(_, _), Utf8 | Utf8View | Float64) => true,
+        (Utf8, Utf8View) | (Binary, BinaryView) => true,
         (found, wanted) => found == wanted,
     }
 }

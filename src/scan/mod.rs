@@ -19,7 +19,7 @@ use crate::connect::{Connection, DescribedColumn, Session, error_position};
 use crate::error::{Error, ErrorKind, Phase, Result, SqlOrigin};
 use crate::quote;
 use crate::statement::{self, Statement};
-use crate::types::{Column, PgType, TypeOptions};
+use crate::types::{Column, PgType, TextAs, TypeOptions};
 
 use oid_types::OidTypes;
 #[cfg(feature = "datafusion")]
@@ -120,7 +120,8 @@ impl Reference {
 pub(crate) enum Reading {
     /// As the user wants the types with more than one mapping.
     Options(TypeOptions),
-    /// Likewise, but columns of type `numeric(p,s)` are decimals in any case, to be added up.
+    /// Likewise, but columns of type `numeric(p,s)` are decimals in any case, to be added up, and text is
+    /// no view: DataFusion says what becomes of it.
     #[cfg(feature = "datafusion")]
     Aggregate(TypeOptions),
 }
@@ -136,7 +137,10 @@ impl Reading {
             #[cfg(feature = "datafusion")]
             Self::Aggregate(_) if pg_type.is_decimal() => pg_type,
             #[cfg(feature = "datafusion")]
-            Self::Aggregate(options) => pg_type.with_options(&options),
+            Self::Aggregate(options) => pg_type.with_options(&TypeOptions {
+                text: TextAs::Offsets,
+                ..options
+            }),
         }
     }
 }

@@ -32,8 +32,14 @@ impl PgType {
             | Shape::MacAddr
             | Shape::Bit
             | Shape::Lsn
-            | Shape::Cast => DataType::Utf8,
-            Shape::Bytea | Shape::Geometry => DataType::Binary,
+            | Shape::Cast => match self.views {
+                true => DataType::Utf8View,
+                false => DataType::Utf8,
+            },
+            Shape::Bytea | Shape::Geometry => match self.views {
+                true => DataType::BinaryView,
+                false => DataType::Binary,
+            },
             Shape::Uuid => DataType::FixedSizeBinary(16),
             Shape::Date => DataType::Date32,
             Shape::Time => DataType::Time64(TimeUnit::Microsecond),
@@ -116,6 +122,7 @@ pub(crate) fn range_of(element: &PgType) -> PgType {
             element: Box::new(element.clone()),
         },
     )
+    .with_views(element.views)
 }
 
 /// The fields of a range: its bounds, NULL where it has none; whether each is included; whether it

@@ -56,6 +56,8 @@
 //! | `citext` | `Utf8` | |
 //! | any other | `Utf8` | its text, made by the server; so is an array or composite that holds such a type |
 //!
+//! `Utf8` and `Binary` are `Utf8View` and `BinaryView` if [`TextAs`] says so.
+//!
 //! Every field is nullable: PostgreSQL's protocol does not say more. What Arrow cannot hold is
 //! called *unrepresentable* here, and is an error unless [`Unrepresentable`] says otherwise.
 
@@ -72,7 +74,7 @@ pub(crate) use self::catalog::TypeModifiers;
 pub(crate) use self::mapping::{
     element_field, hstore_entries, hstore_fields, range_fields, range_of,
 };
-pub use self::options::{IntervalAs, NumericAs, TypeOptions, Unrepresentable};
+pub use self::options::{IntervalAs, NumericAs, TextAs, TypeOptions, Unrepresentable};
 
 /// The key of a field's metadata that names its extension type (Arrow columnar format,
 /// "Extension types").
@@ -162,6 +164,8 @@ impl Column {
 pub struct PgType {
     name: String,
     pub(crate) shape: Shape,
+    /// Whether text and bytes are read as views.
+    pub(crate) views: bool,
 }
 
 /// How the binary form of a type is read, which decides its Arrow type.
@@ -241,7 +245,12 @@ impl PgType {
         Self {
             name: name.into(),
             shape,
+            views: false,
         }
+    }
+
+    fn with_views(self, views: bool) -> Self {
+        Self { views, ..self }
     }
 
     /// What SQL calls the type: `numeric(15,2)`, `text[]`, `sales.mood`.
@@ -380,7 +389,7 @@ impl PgType {
                 without_modifiers(&self.name) == without_modifiers(&other.name)
             }
             (left, right) if left.is_numeric() && right.is_numeric() => true,
-            _ => self == other,
+            (left, right) => self.name == other.name && left == right,
         }
     }
 
@@ -395,7 +404,7 @@ impl PgType {
         };
         match self.apply(options) {
             Some(resolved) => resolved,
-            None => Self::new(name, as_text),
+            None => Self::new(name, as_text).with_views(options.text == TextAs::Views),
         }
     }
 
@@ -444,7 +453,7 @@ impl PgType {
             },
             other => other,
         };
-        Some(Self::new(self.name, shape))
+        Some(Self::new(self.name, shape).with_views(options.text == TextAs::Views))
     }
 }
 

@@ -131,6 +131,20 @@ impl FromStr for IntervalAs {
     }
 }
 
+/// How text and bytes become Arrow values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum TextAs {
+    /// `Utf8` and `Binary`: offsets of 32 bits into one buffer.
+    #[default]
+    Offsets,
+    /// `Utf8View` and `BinaryView`: 16 bytes for each value, which hold it themselves up to a length of
+    /// 12 bytes. Polars and DataFusion compute with these, and have to make them of the others.
+    ///
+    /// The labels of enums, and keys and values of `hstore`, stay as they are.
+    Views,
+}
+
 /// The choices that the mapping of types leaves open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TypeOptions {
@@ -140,6 +154,8 @@ pub struct TypeOptions {
     pub unrepresentable: Unrepresentable,
     /// Intervals.
     pub interval: IntervalAs,
+    /// Text and bytes.
+    pub text: TextAs,
 }
 
 impl TypeOptions {
@@ -149,5 +165,6 @@ impl TypeOptions {
         numeric: NumericAs::Text,
         unrepresentable: Unrepresentable::Text,
         interval: IntervalAs::MonthDayNano,
+        text: TextAs::Offsets,
     };
 }

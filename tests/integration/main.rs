@@ -39,6 +39,8 @@ mod temporary;
 mod texts;
 mod type_values;
 mod types;
+#[cfg(feature = "datafusion")]
+mod views;
 mod wire;
 
 use merganser_local::fixture as support;

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use merganser::arrow::datatypes::{DataType, SchemaRef};
 use merganser::arrow::record_batch::RecordBatch;
-use merganser::types::{NumericAs, TypeOptions, Unrepresentable};
+use merganser::types::{IntervalAs, NumericAs, TextAs, TypeOptions, Unrepresentable};
 use merganser::{Cluster, Error, ErrorKind, Phase, Topology};
 use merganser_local::Server;
 
@@ -28,6 +28,43 @@ async fn values_are_printed_as_the_server_prints_them() {
     database
         .assert_same(SCALED, TypeOptions::default(), without_trailing_zeros)
         .await;
+}
+
+#[tokio::test]
+async fn text_and_bytes_may_be_views() {
+    let Some(database) = Database::get() else {
+        return;
+    };
+    let views = options(|options| options.text = TextAs::Views);
+    let lossless = TypeOptions {
+        text: TextAs::Views,
+        ..TypeOptions::LOSSLESS
+    };
+    for expressions in SAME.chunks(50) {
+        for options in [views, lossless] {
+            database
+                .assert_same(expressions, options, str::to_owned)
+                .await;
+        }
+    }
+    let schema = database
+        .schema(
+            "SELECT 'a'::text, '\\x00'::bytea, '1 day'::interval, '1.1.1.1'::inet, \
+             ARRAY['a'], int4range(1, 2), 'a'::\"char\"",
+            options(|options| {
+                options.text = TextAs::Views;
+                options.interval = IntervalAs::Text;
+            }),
+        )
+        .await;
+    let types: Vec<_> = schema.fields().iter().map(|it| it.data_type()).collect();
+    assert_eq!(types[0], &DataType::Utf8View);
+    assert_eq!(types[1], &DataType::BinaryView);
+    assert_eq!(types[2], &DataType::Utf8View);
+    assert_eq!(types[3], &DataType::Utf8View);
+    assert!(matches!(types[4], DataType::List(item) if item.data_type() == &DataType::Utf8View));
+    assert!(matches!(types[5], DataType::Struct(_)));
+    assert_eq!(types[6], &DataType::Utf8View);
 }
 
 #[tokio::test]

@@ -275,6 +275,7 @@ impl Job {
             numeric,
             unrepresentable: asked.unwrap_or(unrepresentable),
             interval: self.args.interval.unwrap_or_default(),
+            ..TypeOptions::default()
         }
     }
 

@@ -146,6 +146,7 @@ fn check(field: &Field) -> Result<()> {
         | DataType::Date32
         | DataType::Timestamp(_, _)
         | DataType::Utf8
+        | DataType::Utf8View
         | DataType::FixedSizeBinary(16) => Ok(()),
         other => Err(Error::new(
             ErrorKind::Export,

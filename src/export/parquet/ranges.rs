@@ -35,7 +35,7 @@ fn is_ordered(field: &Field) -> bool {
         | DataType::Time64(_)
         | DataType::Timestamp(_, _) => true,
         // Of its bytes.
-        DataType::Utf8 => field.metadata().is_empty(),
+        DataType::Utf8 | DataType::Utf8View => field.metadata().is_empty(),
         _ => false,
     }
 }

@@ -30,6 +30,7 @@ use super::{Order, same_schema, union};
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::plan::SortKey;
 use crate::stream::QueryStream;
+use crate::text::{bytes_of, text_of};
 use crate::types::{Column, PgType, Shape};
 
 /// Whether [`ordered`] can compare values of this type, before options, as PostgreSQL does; of text
@@ -393,6 +394,8 @@ impl Form {
     fn compared(self, sent: &DataType) -> DataType {
         match self {
             Self::Enum => DataType::Int32,
+            Self::Bpchar => DataType::Utf8,
+            Self::Sent { .. } => DataType::Binary,
             Self::SentInterval { .. } => DataType::Decimal128(38, 0),
             _ => sent.clone(),
         }
@@ -428,16 +431,18 @@ impl Form {
                 cast(labels.keys(), &DataType::Int32).map_err(fault)?
             }
             Self::Bpchar => {
-                let values = array.as_string_opt::<i32>().ok_or_else(changed)?;
-                let trimmed = values
-                    .iter()
-                    .map(|value| value.map(|text| text.trim_end_matches(' ')));
+                let text = text_of(array.as_ref()).ok_or_else(changed)?;
+                let rows = 0..array.len();
+                let trimmed = rows.map(|row| {
+                    let is_valid = array.is_valid(row);
+                    is_valid.then(|| text(row).trim_end_matches(' '))
+                });
                 Arc::new(trimmed.collect::<StringArray>())
             }
             Self::Sent { .. } => {
-                let values = array.as_binary_opt::<i32>().ok_or_else(changed)?;
-                let unsigned = values.iter().map(|value| {
-                    let mut bytes = value?.to_vec();
+                let sent = bytes_of(array.as_ref()).ok_or_else(changed)?;
+                let unsigned = (0..array.len()).map(|row| {
+                    let mut bytes = array.is_valid(row).then(|| sent(row).to_vec())?;
                     // Negative numbers before the others.
                     if let Some(first) = bytes.first_mut() {
                         *first ^= 0x80;
@@ -447,11 +452,11 @@ impl Form {
                 Arc::new(unsigned.collect::<BinaryArray>())
             }
             Self::SentInterval { .. } => {
-                let values = array.as_binary_opt::<i32>().ok_or_else(changed)?;
-                let lengths = values
-                    .iter()
-                    .map(|value| {
-                        value
+                let sent = bytes_of(array.as_ref()).ok_or_else(changed)?;
+                let lengths = (0..array.len())
+                    .map(|row| {
+                        let bytes = array.is_valid(row).then(|| sent(row));
+                        bytes
                             .map(|bytes| length(bytes).ok_or_else(changed))
                             .transpose()
                     })
