@@ -2,6 +2,11 @@
 //! it is named, also in blocks that run at different places.
 //!
 //! One that shards can evaluate themselves, and do alike, stays where it is.
+//!
+//! *Exact because* PostgreSQL computes it once too, before what names it: one that is recursive or
+//! volatile has the same rows wherever it is named (trap 20; `once.sql`, `recursive.sql`). *Does not
+//! hold when* it names rows outside, or its values cannot be sent: then it stays where it is, and what
+//! names it runs where it runs.
 
 use std::collections::HashSet;
 

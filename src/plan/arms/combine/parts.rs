@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::ast::{
     GroupByExpr, Query, Select, SelectItem, SetExpr, Value,
 };
 
-use super::collation::Told;
+use super::super::collation::Told;
 use crate::catalog::Catalog;
 use crate::plan::aggregate::{self, Partial, PartialKind, Unsplit};
 use crate::plan::names::{self, Names};
@@ -397,7 +397,7 @@ pub(super) fn resolve(key: &mut Expr, projection: &[SelectItem], parts: &mut Par
 }
 
 /// The arguments of a call that are expressions.
-pub(super) fn arguments(call: &Function) -> Vec<Expr> {
+pub(in crate::plan::arms) fn arguments(call: &Function) -> Vec<Expr> {
     let FunctionArguments::List(list) = &call.args else {
         return Vec::new();
     };

@@ -1,9 +1,15 @@
 //! Partial aggregates that DataFusion merges: where that is exact, and how.
+//!
+//! *Exact because* each part is merged by the same aggregate of DataFusion (sums of integers and of
+//! decimals wide enough for them, minima, AND and OR), and values of a key are equal exactly where their
+//! Arrow values are. *Does not hold when* equal values differ (`numeric`, `interval`, text under a
+//! collation that is not deterministic: trap 8), when a value has no place in Arrow (NaN, infinity: trap
+//! 9), or when only PostgreSQL merges the part (floating-point numbers, text).
 
 use datafusion::sql::sqlparser::ast::{Expr, Query, Select};
 
-use super::Planner;
-use super::collation::Told;
+use super::super::Planner;
+use super::super::collation::Told;
 use super::parts::Parts;
 use crate::plan::aggregate::Reaggregate;
 use crate::plan::rewrite::item_expr;
@@ -11,58 +17,79 @@ use crate::plan::{Merge, StepColumn, functions, locality};
 use crate::types::{Column, Unrepresentable};
 
 impl Planner<'_> {
+    /// Whether DataFusion can put the parts of groups together: it has to find keys equal exactly
+    /// where PostgreSQL does.
+    pub(super) fn parts_in_arrow(&self, parts: &Parts, types: &[Column]) -> InArrow {
+        let keys = types.iter().zip(&parts.keys);
+        let keys = keys.map(|(column, key)| self.equal_in_arrow(column, &self.told(parts, key)));
+        let decimals = match parts.has_decimals() {
+            true => self.where_finite(),
+            false => InArrow::All,
+        };
+        keys.fold(decimals, InArrow::min)
+    }
+
     /// Whether values of a key are equal exactly when DataFusion finds them equal.
-    pub(super) fn groups_as_bytes(&self, column: &Column, told: &Told) -> bool {
+    fn equal_in_arrow(&self, column: &Column, told: &Told) -> InArrow {
+        let is_identified = match self.is_identified(column, told) {
+            true => InArrow::All,
+            false => InArrow::No,
+        };
         match column.pg_type.name() {
             "date" | "timestamp" | "timestamptz" => match self.question.types.unrepresentable {
-                Unrepresentable::Null => false,
-                Unrepresentable::Text => true,
-                _ => self.tries_arrow(),
+                Unrepresentable::Null => InArrow::No,
+                Unrepresentable::Text => InArrow::All,
+                _ => self.where_finite(),
             },
-            name if name.starts_with("numeric(") => {
-                self.is_identified(column, told) && self.tries_arrow()
-            }
-            "time" | "char" => false,
-            _ => !column.pg_type.is_enum() && self.is_identified(column, told),
+            name if name.starts_with("numeric(") => is_identified.min(self.where_finite()),
+            "time" | "char" => InArrow::No,
+            _ if column.pg_type.is_enum() => InArrow::No,
+            _ => is_identified,
         }
     }
 
-    /// Whether Arrow is tried for values of which it cannot hold all: infinity, or NaN. The query is
-    /// planned without if there are any.
-    fn tries_arrow(&self) -> bool {
-        if self.question.decimals {
-            self.decimals.set(true);
+    /// Arrow is tried for values of which it cannot hold all: infinity, or NaN. The query is planned
+    /// without if there are any.
+    fn where_finite(&self) -> InArrow {
+        match self.question.decimals {
+            true => InArrow::Finite,
+            false => InArrow::No,
         }
-        self.question.decimals
     }
+}
 
+/// Whether Arrow holds all values that PostgreSQL may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum InArrow {
+    No,
+    /// All but NaN and the infinities, with which the query is planned anew.
+    Finite,
+    All,
+}
+
+impl Parts {
     /// Whether DataFusion can merge the partials before they go on.
-    pub(super) fn can_premerge(&self, parts: &Parts) -> bool {
-        !parts.partials.is_empty()
-            && parts.sets.is_empty()
-            && parts.partials.iter().all(|partial| partial.merge.is_some())
-            && (!parts.has_decimals() || self.tries_arrow())
+    pub(super) fn can_premerge(&self) -> bool {
+        !self.partials.is_empty()
+            && self.sets.is_empty()
+            && self.partials.iter().all(|partial| partial.merge.is_some())
     }
 
     /// The merge that gives the answer itself: every column is a key or a partial aggregate as it
     /// is, and nothing comes after.
-    pub(super) fn direct(
+    pub(super) fn answer(
         &self,
         query: &Query,
         replaced: &Select,
-        parts: &Parts,
         names: &[StepColumn],
     ) -> Option<Merge> {
         if query.order_by.is_some()
             || locality::is_limited(query)
             || replaced.having.is_some()
             || replaced.distinct.is_some()
-            || !parts.plain
-            || parts.partials.iter().any(|partial| partial.merge.is_none())
+            || !self.plain
+            || self.partials.iter().any(|partial| partial.merge.is_none())
         {
-            return None;
-        }
-        if parts.has_decimals() && !self.tries_arrow() {
             return None;
         }
         let mut items = Vec::new();
@@ -70,14 +97,14 @@ impl Planner<'_> {
             let expr = item_expr(item)?;
             let printed = expr.to_string();
             if let Some(index) =
-                (0..parts.keys.len()).find(|index| parts.key(*index).to_string() == printed)
+                (0..self.keys.len()).find(|index| self.key(*index).to_string() == printed)
             {
                 items.push(quoted(&names.get(index)?.name));
                 continue;
             }
-            let index = *parts.direct.get(&printed)?;
-            let partial = parts.partials.get(index)?;
-            let name = quoted(&names.get(parts.keys.len() + index)?.name);
+            let index = *self.direct.get(&printed)?;
+            let partial = self.partials.get(index)?;
+            let name = quoted(&names.get(self.keys.len() + index)?.name);
             let merged = reaggregate(partial.merge?, &name);
             items.push(match is_count(&partial.expr) {
                 // Over no rows at all a sum is NULL, but a count is 0.
@@ -87,7 +114,7 @@ impl Planner<'_> {
         }
         let keys: Vec<_> = names
             .iter()
-            .take(parts.keys.len())
+            .take(self.keys.len())
             .map(|c| quoted(&c.name))
             .collect();
         let items: Vec<_> = items
@@ -104,9 +131,7 @@ impl Planner<'_> {
             columns: names.iter().map(|column| column.name.clone()).collect(),
         })
     }
-}
 
-impl Parts {
     /// Whether a partial is a decimal: it may be NaN, which Arrow cannot hold but PostgreSQL sums.
     fn has_decimals(&self) -> bool {
         let mut partials = self.partials.iter();
