@@ -79,6 +79,16 @@ impl<'a> Call<'a> {
         })
     }
 
+    /// The call by the types of its arguments, for people: `sum(int8)`, `count(*)`.
+    pub(super) fn called(&self) -> String {
+        let distinct = if self.distinct { "DISTINCT " } else { "" };
+        let types = match self.types.is_empty() {
+            true => "*".to_owned(),
+            false => self.types.join(", "),
+        };
+        format!("{}({distinct}{types})", self.name)
+    }
+
     /// A partial by its template over the arguments.
     pub(super) fn partial(
         &self,

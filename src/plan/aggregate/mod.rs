@@ -45,6 +45,8 @@ pub(crate) struct Split {
     /// There is one partial, and what DataFusion merges it to is the call's value. A count over no
     /// rows at all is 0 all the same.
     pub(crate) direct: bool,
+    /// Why the value is that of the call, for people: `sum(bigint) is the sum of the shards' sums`.
+    pub(crate) because: String,
     /// With `$n` for the n-th partial.
     combine: Expr,
 }
@@ -146,25 +148,42 @@ pub(crate) fn split(
     columns: &Columns<'_>,
 ) -> Result<Split, Unsplit> {
     let call = Call::read(call, arguments, columns)?;
-    if call.distinct && !IDEMPOTENT.contains(&call.name.as_str()) {
-        return call.split_distinct();
-    }
-    match call.name.as_str() {
-        "count" => call.split_count(),
-        "sum" => call.split_sum(),
-        "avg" => call.split_avg(),
-        "regr_count" => call.regr_count(),
+    let is_distinct = call.distinct && !IDEMPOTENT.contains(&call.name.as_str());
+    let (split, because) = match call.name.as_str() {
+        _ if is_distinct => (
+            call.split_distinct(),
+            "is over the distinct values of all shards, made distinct again",
+        ),
+        "count" => (call.split_count(), SUM_OF_COUNTS),
+        "sum" => (call.split_sum(), "is the sum of the shards' sums"),
+        "avg" => (
+            call.split_avg(),
+            "is the sum of the shards' sums, divided by the sum of their counts",
+        ),
+        "regr_count" => (call.regr_count(), SUM_OF_COUNTS),
         name => {
             if let Some(variance) = Variance::named(name) {
-                call.split_variance(variance)
+                (
+                    call.split_variance(variance),
+                    "is made of the shards' counts, sums and sums of squares",
+                )
             } else if let Some(regression) = Regression::named(name) {
-                call.split_regression(regression)
+                (
+                    call.split_regression(regression),
+                    "is made of the shards' counts, means and sums of products",
+                )
             } else {
-                call.split_same()
+                (call.split_same(), "is that of what it is on each shard")
             }
         }
-    }
+    };
+    Ok(Split {
+        because: format!("{} {because}", call.called()),
+        ..split?
+    })
 }
+
+const SUM_OF_COUNTS: &str = "is the sum of the shards' counts, and 0 of none";
 
 /// Aggregates whose value is that of the values' set: DISTINCT changes nothing.
 const IDEMPOTENT: [&str; 10] = [
@@ -368,6 +387,7 @@ impl Call<'_> {
             partials,
             float_order: false,
             direct: false,
+            because: String::new(),
             combine,
         })
     }
@@ -448,6 +468,7 @@ fn combined(partials: Vec<Partial>, combine: &str) -> Result<Split, Unsplit> {
         partials,
         float_order: false,
         direct: false,
+        because: String::new(),
         combine: template::parse(combine)?,
     })
 }

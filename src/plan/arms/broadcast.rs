@@ -59,6 +59,7 @@ impl Planner<'_> {
     /// Plans a query on its own; its last step, and the name that its rows have.
     fn build_broadcast(&mut self, query: Query, columns: Vec<Column>) -> Result<(usize, String)> {
         let index = self.plan_query(query.clone(), None, false)?;
+        self.rests_on(index, [RUNS_ONCE.to_owned()]);
         let name = self.enter(index, columns, query)?;
         Ok((index, name))
     }
@@ -152,10 +153,15 @@ impl Planner<'_> {
         let locality = Locality {
             relations: &relations,
             catalog: self.question.catalog,
+            premises: None,
         };
         locality.select(&select, &Anchors::default()).rows.is_ok()
     }
 }
+
+/// What a step rests on whose rows are read in several places.
+pub(super) const RUNS_ONCE: &str =
+    "it names no row outside, so that its rows are the same wherever they are read";
 
 /// Finds the subqueries in expressions that shards cannot evaluate though their block over sharded
 /// tables needs them, and that stand on their own: the outermost of each.

@@ -17,7 +17,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::outer::names_of_from;
 use super::steps::{no_values, step_factor};
-use super::{Planner, Result};
+use super::{GATHER, Planner, Result};
 use crate::plan::from_item::{Base, Source};
 use crate::plan::locality::{self, factor_alias};
 use crate::plan::naming::as_column;
@@ -39,6 +39,8 @@ struct Gathered {
     /// What all rows meet that the query can need.
     filters: Vec<Expr>,
     shards: Vec<usize>,
+    /// Whether a condition says which shards.
+    is_pinned: bool,
 }
 
 impl Planner<'_> {
@@ -64,6 +66,7 @@ impl Planner<'_> {
             return Ok(query);
         };
         let original = select.clone();
+        self.judged(&query, GATHER, None);
         let Gather { once, determined } = self.judge_gather(&query, &original, once)?;
         let SetExpr::Select(select) = &mut *query.body else {
             return Ok(query);
@@ -160,21 +163,36 @@ impl Planner<'_> {
             Some(Source::Table(base)) if base.sharding.is_some() => base.clone(),
             _ => return Ok(None),
         };
-        let shards = match self.router().of_table(select, alias)? {
-            Some(shards) => shards.into_iter().collect(),
-            None => self.all_shards(),
-        };
+        let pinned = self.router().of_table(select, alias)?;
         Ok(Some(Gathered {
             base,
             filters: self.filters(select, alias),
-            shards,
+            is_pinned: pinned.is_some(),
+            shards: match pinned {
+                Some(shards) => shards.into_iter().collect(),
+                None => self.all_shards(),
+            },
         }))
     }
 
     /// Makes the step with the rows of a table, which stands for the table from now on.
     fn build_table(&mut self, alias: &str, found: Gathered, once: bool) -> Result<String> {
         let place = Place::Shards(found.shards);
+        let mut premises = vec![match found.filters.is_empty() {
+            true => format!("all rows of {alias} are collected"),
+            false => format!(
+                "the query needs no rows of {alias} but those that these conditions let pass"
+            ),
+        }];
+        if found.is_pinned {
+            premises.push(format!(
+                "a condition pins the key of {alias}: other shards have no such rows"
+            ));
+        }
         let name = self.table_step(alias, &found.base, found.filters, place, once)?;
+        if let Some(index) = self.steps.iter().position(|step| step.name == name) {
+            self.rests_on(index, premises);
+        }
         self.at_least(Arm::Gather);
         if let Some(relation) = self.relations.get_mut(alias) {
             relation.source = Source::Step;

@@ -17,6 +17,7 @@ use super::collation::Told;
 use super::limit::{limited, take_limit};
 use super::obstacle::Judged;
 use super::{Planner, Result};
+use crate::plan::argument::Premises;
 use crate::plan::locality::{self, Distribution};
 use crate::plan::naming::{self, folded, ident};
 use crate::plan::rewrite::item_expr;
@@ -46,6 +47,7 @@ pub(super) struct Local {
     arm: Arm,
     /// Whether the merge holds numbers as decimals.
     decimals: bool,
+    premises: Premises,
 }
 
 impl Planner<'_> {
@@ -53,20 +55,22 @@ impl Planner<'_> {
     pub(super) fn judge_local(&self, query: &Query, text: Option<&str>) -> Judged<Local> {
         let mut unlimited = query.clone();
         let limit = take_limit(&mut unlimited);
-        if let Distribution::Global(reason) = self.unlimited_distribution(&unlimited) {
+        let premises = Premises::default();
+        if let Distribution::Global(reason) = self.unlimited_distribution(&unlimited, &premises) {
             return Err(reason.into());
         }
         let Some(limit) = limit else {
             return Err("the limit is not a plain number".into());
         };
-        let local = |sql, merge, arm| -> Judged<Local> {
+        let local = |sql, merge, arm, premises| -> Judged<Local> {
             Ok(Local {
                 sql,
                 uses: self.uses(query),
-                shards: self.shards_for(query)?,
+                shards: self.shards_for(query, &premises)?,
                 merge,
                 arm,
                 decimals: false,
+                premises,
             })
         };
         let keys = locality::order_keys(query);
@@ -79,7 +83,10 @@ impl Planner<'_> {
                 skip: limit.skip,
                 fetch: limit.fetch,
             };
-            return local(sql, merge, Arm::Union);
+            if !limit.is_none() {
+                premises.hold("LIMIT without ORDER BY may take any rows");
+            }
+            return local(sql, merge, Arm::Union, premises);
         }
         if limit.with_ties {
             return Err("WITH TIES: the shards' candidates are ranked again in PostgreSQL".into());
@@ -87,6 +94,16 @@ impl Planner<'_> {
         let Some(sorted) = self.sort_columns(&unlimited, keys, limit.fetch.is_some())? else {
             return Err("the order is one that only PostgreSQL knows".into());
         };
+        for (column, key) in sorted.keys.iter().zip(keys) {
+            premises.hold(format!(
+                "the merge compares column {} ({}) as PostgreSQL does",
+                column.column + 1,
+                key.expr
+            ));
+        }
+        if !limit.is_none() {
+            premises.hold("the first rows of all are among the first rows of each shard");
+        }
         let verbatim = !sorted.hidden && limit.skip == 0;
         let sql = match text.filter(|_| verbatim) {
             Some(text) => Sql::verbatim(text),
@@ -100,7 +117,7 @@ impl Planner<'_> {
         };
         Ok(Local {
             decimals: sorted.decimals,
-            ..local(sql, merge, Arm::Ordered)?
+            ..local(sql, merge, Arm::Ordered, premises)?
         })
     }
 
@@ -109,12 +126,18 @@ impl Planner<'_> {
         self.at_least(found.arm);
         self.decimals |= found.decimals;
         let place = Place::Shards(found.shards);
-        self.push(found.sql, found.uses, place, found.merge, columns)
+        let index = self.push(found.sql, found.uses, place, found.merge, columns);
+        self.rests_on(index, found.premises.into_sentences());
+        index
     }
 
-    /// The distribution of a query without its limit.
-    pub(super) fn unlimited_distribution(&self, query: &Query) -> Distribution {
-        match self.locality().of(query) {
+    /// The distribution of a query without its limit, and what it rests on.
+    pub(super) fn unlimited_distribution(
+        &self,
+        query: &Query,
+        premises: &Premises,
+    ) -> Distribution {
+        match self.locality().saying(premises).of(query) {
             Distribution::Replicated | Distribution::Anchored => {
                 Distribution::Global("the query reads no sharded table".to_owned())
             }

@@ -14,7 +14,7 @@ pub(super) enum Obstacle {
     /// It would not be exact, or cannot be built: what the user may want to know.
     Reason(String),
     /// It is an arm for other blocks.
-    Unfit(#[expect(dead_code, reason = "nobody is told yet")] &'static str),
+    Unfit(&'static str),
     /// Nothing can be planned.
     Stop(Stop),
 }

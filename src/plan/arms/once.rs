@@ -13,7 +13,7 @@ use std::collections::HashSet;
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{Cte, Query, SelectItem, SetExpr, TableFactor, With};
 
-use super::broadcast::columns_can_move;
+use super::broadcast::{RUNS_ONCE, columns_can_move};
 use super::steps::step_factor_with;
 use super::{Planner, Result};
 use crate::error::Error;
@@ -92,6 +92,7 @@ impl Planner<'_> {
             return Ok(None);
         }
         let index = self.plan_query(query.clone(), None, false)?;
+        self.rests_on(index, [RUNS_ONCE.to_owned()]);
         Ok(Some(self.enter(index, described, query)?))
     }
 

@@ -20,6 +20,7 @@ use super::local::{first_select, output_index};
 use super::obstacle::{Judged, Obstacle};
 use super::steps::{has_name, step_factor};
 use super::{Planner, Result};
+use crate::plan::argument::Premises;
 use crate::plan::locality::{self, Distribution};
 use crate::plan::naming::{self, ident};
 use crate::plan::rewrite::bare;
@@ -39,6 +40,7 @@ pub(super) struct OwnRows {
     /// The columns, as PostgreSQL describes them.
     described: Vec<Column>,
     arm: Arm,
+    premises: Premises,
 }
 
 /// A block, and where its columns, sort keys and keys of DISTINCT ON are among those of its step.
@@ -235,7 +237,8 @@ impl Planner<'_> {
         let Some(rows) = Rows::of(query) else {
             return Err(Obstacle::Unfit("its columns cannot be named anew"));
         };
-        if let Distribution::Global(_) = self.unlimited_distribution(&rows.relaxed()) {
+        let premises = Premises::default();
+        if let Distribution::Global(_) = self.unlimited_distribution(&rows.relaxed(), &premises) {
             return Err(Obstacle::Unfit("no shard can compute its part of the rows"));
         }
         let mut step = rows.shard_query(|n| self.step_column("c", n + 1, None).name);
@@ -254,21 +257,30 @@ impl Planner<'_> {
             && self.are_identified(&rows.exprs, &described, &collations)
         {
             select.distinct = Some(Distinct::Distinct);
+            premises.hold("a row counts once however often it comes, and equal rows are the same");
         }
         let Some(columns) = self.row_columns(&rows, &described, &collations, top && !once) else {
             return Err(Obstacle::Unfit(
                 "a text has a collation that cannot be told",
             ));
         };
+        let unlimited = step.clone();
         let step = rows.limit_shard(step);
+        if step != unlimited {
+            premises.hold(
+                "the first rows of all are among the first rows of each shard, which are sorted and \
+                 counted again",
+            );
+        }
         Ok(OwnRows {
-            shards: self.shards_for(query)?,
+            shards: self.shards_for(query, &premises)?,
             uses: self.uses(&step),
             arm: arm(&rows, once, top),
             rows,
             step,
             columns,
             described,
+            premises,
         })
     }
 
@@ -278,6 +290,7 @@ impl Planner<'_> {
         let place = Place::Shards(found.shards);
         let sql = Sql::of(&found.step);
         let index = self.push(sql, found.uses, place, Merge::all(), found.columns);
+        self.rests_on(index, found.premises.into_sentences());
         let name = self.enter(index, found.described, found.step)?;
         self.at_least(found.arm);
         Ok(found.rows.over(query, &name, |n| {

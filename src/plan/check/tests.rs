@@ -8,7 +8,9 @@ use crate::catalog::{Catalog, Origin, Volatility};
 use crate::error::ErrorKind;
 use crate::plan::bind::tests::{aggregate, topology};
 use crate::plan::thread::with_deep_stack;
-use crate::plan::{Answers, Arm, Exactness, MergeMode, SortKey, Sql, StepColumn, Surroundings};
+use crate::plan::{
+    Answers, Argument, Arm, Exactness, MergeMode, SortKey, Sql, StepColumn, Surroundings,
+};
 use crate::types::{Column, TypeOptions};
 
 /// The catalog of binding's tests, with what these call.
@@ -122,6 +124,7 @@ fn checked(sql: &str, width: usize, steps: Vec<Step>) -> Result<()> {
             exactness: Exactness::Exact,
             arm: Arm::Gather,
             reasons: Vec::new(),
+            argument: Argument::default(),
             decimals: false,
             surroundings: Surroundings::default(),
         };
@@ -213,6 +216,7 @@ fn every_name_means_something() {
                     exactness: Exactness::Exact,
                     arm: Arm::Gather,
                     reasons: Vec::new(),
+                    argument: Argument::default(),
                     decimals: false,
                     surroundings: Surroundings::default(),
                 },

@@ -4,7 +4,8 @@
 //! shard, which its key columns decide), or *global*: no shard can compute its part of it. The rows
 //! of a query that is sharded are the rows of all shards together.
 //!
-//! The analysis reads a bound statement (see [`bind`](super::bind)) and nothing else.
+//! The analysis reads a bound statement (see [`bind`](super::bind)) and nothing else. It says, to who
+//! asks, what its findings rest on: [`Premises`].
 //!
 //! ```text
 //! query ── select ── from: joins, where equalities of keys decide
@@ -20,6 +21,7 @@ use std::collections::HashMap;
 
 use datafusion::sql::sqlparser::ast::{Query, TableFactor};
 
+use super::argument::Premises;
 use super::from_item::{FromItem, Source};
 use super::{functions, rewrite};
 use crate::catalog::Catalog;
@@ -32,6 +34,11 @@ pub(super) use self::syntax::{
 
 /// `alias.column`.
 pub(super) type ColumnName = (String, String);
+
+/// A column as people know it.
+fn called((alias, name): &ColumnName) -> String {
+    format!("{alias}.{name}")
+}
 
 /// How the rows of a query are spread.
 #[derive(Debug, Clone, PartialEq)]
@@ -101,9 +108,29 @@ pub(super) struct Block {
 pub(super) struct Locality<'a> {
     pub(super) relations: &'a HashMap<String, FromItem>,
     pub(super) catalog: &'a Catalog,
+    /// Where it is said what makes a relation replicated or sharded, for people. What is said of a
+    /// relation that is global in the end means nothing.
+    pub(super) premises: Option<&'a Premises>,
+}
+
+impl<'a> Locality<'a> {
+    /// The same, that says what it rests on.
+    pub(super) fn saying(self, premises: &'a Premises) -> Self {
+        Self {
+            premises: Some(premises),
+            ..self
+        }
+    }
 }
 
 impl Locality<'_> {
+    /// Says what holds.
+    fn say(&self, premise: impl FnOnce() -> String) {
+        if let Some(premises) = self.premises {
+            premises.hold(premise());
+        }
+    }
+
     /// The distribution of a query that stands on its own.
     pub(super) fn of(&self, query: &Query) -> Distribution {
         self.query(query, &Anchors::default())
@@ -150,6 +177,9 @@ impl Locality<'_> {
                     "the common table expression {name} may give other rows on each shard"
                 ))
             } else {
+                self.say(|| {
+                    format!("the common table expression {name} has the same rows on every shard")
+                });
                 None
             }
         })

@@ -47,13 +47,24 @@ impl Locality<'_> {
             Distribution::Sharded { .. } => {
                 Distribution::Global("LIMIT counts the rows of all shards".to_owned())
             }
-            Distribution::Replicated
-                if !self.runs_on_one_shard(query, anchors) && !self.is_ordered_by_key(query) =>
-            {
-                Distribution::Global(
-                    "LIMIT may choose other rows of a replicated table on each shard".to_owned(),
-                )
+            Distribution::Replicated if self.runs_on_one_shard(query, anchors) => {
+                self.say(|| {
+                    "LIMIT chooses rows for a row outside, which one shard has: no other may choose \
+                     otherwise"
+                        .to_owned()
+                });
+                Distribution::Replicated
             }
+            Distribution::Replicated if self.is_ordered_by_key(query) => {
+                self.say(|| {
+                    "LIMIT takes rows in the order of a unique key: the same on every shard"
+                        .to_owned()
+                });
+                Distribution::Replicated
+            }
+            Distribution::Replicated => Distribution::Global(
+                "LIMIT may choose other rows of a replicated table on each shard".to_owned(),
+            ),
             other => other,
         }
     }
@@ -200,7 +211,7 @@ impl Locality<'_> {
             } => {
                 let left = self.body(left, anchors);
                 let right = self.body(right, anchors);
-                set_operation(*op, *set_quantifier, left, right)
+                self.set_operation(*op, *set_quantifier, left, right)
             }
             _ => Distribution::Global("a statement that changes data".to_owned()),
         }
@@ -228,7 +239,7 @@ impl Locality<'_> {
                 return 0;
             };
             let right = self.body(right, &anchors);
-            found = set_operation(op, quantifier, found, right);
+            found = self.set_operation(op, quantifier, found, right);
             if matches!(found, Distribution::Global(_)) {
                 return operations.len() + 1;
             }
@@ -248,45 +259,57 @@ impl Locality<'_> {
     }
 }
 
-fn set_operation(
-    op: SetOperator,
-    quantifier: SetQuantifier,
-    left: Distribution,
-    right: Distribution,
-) -> Distribution {
-    use Distribution::{Anchored, Global, Replicated, Sharded};
-    match (left, right) {
-        (Global(reason), _) | (_, Global(reason)) => Global(reason),
-        (Replicated, Replicated) => Replicated,
-        (Replicated | Anchored, Replicated | Anchored) => Anchored,
-        (
-            Sharded { group, keys },
-            Sharded {
-                group: other,
-                keys: more,
-            },
-        ) => {
-            let common: Vec<_> = keys
-                .iter()
-                .filter_map(|key| {
-                    let same = more.iter().find(|other| other.index == key.index)?;
-                    Some(OutputKey {
-                        index: key.index,
-                        not_null: key.not_null && same.not_null,
+impl Locality<'_> {
+    fn set_operation(
+        &self,
+        op: SetOperator,
+        quantifier: SetQuantifier,
+        left: Distribution,
+        right: Distribution,
+    ) -> Distribution {
+        use Distribution::{Anchored, Global, Replicated, Sharded};
+        match (left, right) {
+            (Global(reason), _) | (_, Global(reason)) => Global(reason),
+            (Replicated, Replicated) => Replicated,
+            (Replicated | Anchored, Replicated | Anchored) => Anchored,
+            (
+                Sharded { group, keys },
+                Sharded {
+                    group: other,
+                    keys: more,
+                },
+            ) => {
+                let common: Vec<_> = keys
+                    .iter()
+                    .filter_map(|key| {
+                        let same = more.iter().find(|other| other.index == key.index)?;
+                        Some(OutputKey {
+                            index: key.index,
+                            not_null: key.not_null && same.not_null,
+                        })
                     })
-                })
-                .filter(|_| group == other)
-                .collect();
-            let all = matches!((op, quantifier), (SetOperator::Union, SetQuantifier::All));
-            if all || common.iter().any(|key| key.not_null) {
-                return Sharded {
+                    .filter(|_| group == other)
+                    .collect();
+                let all = matches!((op, quantifier), (SetOperator::Union, SetQuantifier::All));
+                let key = common.iter().find(|key| key.not_null);
+                match key {
+                    _ if all => self.say(|| "UNION ALL compares no rows".to_owned()),
+                    Some(key) => self.say(|| {
+                        format!(
+                            "{op} compares the shard key, column {}, which is not NULL: equal rows \
+                             are on one shard",
+                            key.index + 1
+                        )
+                    }),
+                    None => return Global(format!("{op} compares the rows of all shards")),
+                }
+                Sharded {
                     group,
                     keys: common,
-                };
+                }
             }
-            Global(format!("{op} compares the rows of all shards"))
+            _ => Global(format!("{op} of sharded and replicated rows")),
         }
-        _ => Global(format!("{op} of sharded and replicated rows")),
     }
 }
 

@@ -12,6 +12,7 @@ use super::super::Planner;
 use super::super::collation::Told;
 use super::parts::Parts;
 use crate::plan::aggregate::Reaggregate;
+use crate::plan::argument::Premises;
 use crate::plan::rewrite::item_expr;
 use crate::plan::{Merge, StepColumn, functions, locality};
 use crate::types::{Column, Unrepresentable};
@@ -130,6 +131,30 @@ impl Parts {
             sql: format!("SELECT {} FROM shards{group}", items.join(", ")),
             columns: names.iter().map(|column| column.name.clone()).collect(),
         })
+    }
+
+    /// Says who puts the parts of groups together, and why that is right.
+    pub(super) fn say_merge(&self, in_arrow: InArrow, is_merged: bool, premises: &Premises) {
+        if !self.sets.is_empty() {
+            premises.hold(
+                "each grouping set has the distinct values of one aggregate; all others are computed in \
+                 the set of the keys alone",
+            );
+        }
+        if !is_merged {
+            premises.hold(match self.keys.is_empty() {
+                true => "PostgreSQL puts the parts of the one group together",
+                false => "PostgreSQL groups the parts again, by its own equality of the keys",
+            });
+            return;
+        }
+        if !self.keys.is_empty() {
+            premises.hold("values of its keys are equal where their bytes are: DataFusion groups as PostgreSQL");
+        }
+        if in_arrow == InArrow::Finite {
+            premises
+                .hold("no value that is merged is infinite or NaN, or the query is planned again");
+        }
     }
 
     /// Whether a partial is a decimal: it may be NaN, which Arrow cannot hold but PostgreSQL sums.

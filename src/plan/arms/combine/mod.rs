@@ -49,8 +49,9 @@ use self::replaced::{Replaced, unattached};
 use super::obstacle::{Judged, Obstacle};
 use super::outer::names_of_from;
 use super::{Planner, Result};
+use crate::plan::argument::Premises;
 use crate::plan::from_item::{FromItem, Source};
-use crate::plan::locality::{self, Anchors, Side};
+use crate::plan::locality::{self, Side};
 use crate::plan::names::Names;
 use crate::plan::naming::folded;
 use crate::plan::rewrite::{self, conjuncts, top_down};
@@ -76,12 +77,14 @@ pub(super) struct Combine {
     /// The types of the keys, as far as values are the same wherever they are equal.
     key_types: Vec<Option<String>>,
     float_order: bool,
+    premises: Premises,
 }
 
 impl Planner<'_> {
     /// Whether a SELECT with aggregates can be combined.
     pub(super) fn judge_combine(&self, query: &Query) -> Judged<Combine> {
-        let select = self.combinable(query)?;
+        let premises = Premises::default();
+        let select = self.combinable(query, &premises)?;
         let own = names_of_from(select);
         let conditions = self.split_where(select, &own)?;
         let mut parts = Parts::new(&self.prefix, self.steps.len() + 1, own);
@@ -110,6 +113,9 @@ impl Planner<'_> {
         pushed.extend(self.outer_match(&parts.own, &conditions.outer));
         let mut step = parts.shard_query(select, pushed);
         step.with.clone_from(&query.with);
+        for because in &parts.because {
+            premises.hold(because.clone());
+        }
         let in_arrow = match parts.grouped == parts.keys.len() {
             true => self.parts_in_arrow(&parts, &types),
             false => InArrow::No,
@@ -123,22 +129,35 @@ impl Planner<'_> {
             true => parts.premerge(&columns),
             false => Merge::all(),
         };
+        let is_merged = answer.is_some() || !merge.is_all();
+        parts.say_merge(in_arrow, is_merged, &premises);
+        if !parts.beside.is_empty() {
+            premises
+                .hold("a primary key among the keys determines the columns beside the aggregates");
+        }
+        if !conditions.outer.is_empty() {
+            premises.hold(
+                "conditions on rows of outer queries stay with the block; what they ask of its rows is \
+                 a key",
+            );
+        }
         let key_types = types.iter().zip(&parts.keys).map(|(column, key)| {
             let is_identified = self.is_identified(column, &self.told(&parts, key));
             is_identified.then(|| column.pg_type.name().to_owned())
         });
         Ok(Combine {
-            shards: self.shards_for(&step)?,
+            shards: self.shards_for(&step, &premises)?,
             uses: self.uses(&step),
             step,
             columns,
-            decimals: in_arrow == InArrow::Finite && (answer.is_some() || !merge.is_all()),
+            decimals: in_arrow == InArrow::Finite && is_merged,
             merge,
             answer,
             key_types: key_types.collect(),
             name: parts.name,
             float_order: parts.float_order,
             block,
+            premises,
         })
     }
 
@@ -148,6 +167,7 @@ impl Planner<'_> {
         let place = Place::Shards(found.shards);
         let sql = Sql::of(&found.step);
         let index = self.push(sql, found.uses, place, found.merge, found.columns);
+        self.rests_on(index, found.premises.into_sentences());
         let name = self.steps[index].name.clone();
         if name != found.name {
             // An equal step was there before; its name is another.
@@ -174,7 +194,9 @@ impl Planner<'_> {
         self.decimals |= found.decimals;
         let place = Place::Shards(found.shards);
         let sql = Sql::of(&found.step);
-        self.push(sql, found.uses, place, merge, Vec::new())
+        let index = self.push(sql, found.uses, place, merge, Vec::new());
+        self.rests_on(index, found.premises.into_sentences());
+        index
     }
 
     /// Lowers what stands beside the aggregates of a combined block: it runs where the block does.
@@ -187,7 +209,7 @@ impl Planner<'_> {
     }
 
     /// The SELECT of a query with aggregates, if the shards can compute the rows that it aggregates.
-    fn combinable<'a>(&self, query: &'a Query) -> Judged<&'a Select> {
+    fn combinable<'a>(&self, query: &'a Query, premises: &Premises) -> Judged<&'a Select> {
         let SetExpr::Select(select) = &*query.body else {
             return Err(Obstacle::Unfit("it is no SELECT"));
         };
@@ -205,7 +227,7 @@ impl Planner<'_> {
         if with.any(|cte| self.locality().is_correlated(&cte.query)) {
             return Err("a common table expression names columns of an outer query".into());
         }
-        match self.locality().select(select, &Anchors::default()).rows {
+        match self.locality().saying(premises).rows(select) {
             Ok(Side::Sharded { .. }) => {}
             Ok(_) => {
                 return Err(Obstacle::Unfit(

@@ -10,6 +10,7 @@ use datafusion::sql::sqlparser::ast::{
 use super::super::collation::Told;
 use crate::catalog::Catalog;
 use crate::plan::aggregate::{self, Partial, PartialKind, Unsplit};
+use crate::plan::argument::add;
 use crate::plan::names::{self, Names};
 use crate::plan::naming::{self, as_column, folded, ident};
 use crate::plan::rewrite::{self, Walk, bare, top_down};
@@ -39,6 +40,8 @@ pub(super) struct Parts {
     /// No ROLLUP, CUBE or GROUPING SETS.
     pub(super) plain: bool,
     pub(super) float_order: bool,
+    /// Why each aggregate is made of its parts, for people.
+    pub(super) because: Vec<String>,
     /// Of each call, as printed: the types of its arguments.
     pub(super) arguments: HashMap<String, Vec<PgType>>,
     /// Of each key of GROUP BY and argument, as printed.
@@ -63,6 +66,7 @@ impl Parts {
             sets: Vec::new(),
             plain: true,
             float_order: false,
+            because: Vec::new(),
             arguments: HashMap::new(),
             collations: HashMap::new(),
             direct: HashMap::new(),
@@ -186,6 +190,7 @@ impl Parts {
                             self.sets.push(set);
                         }
                         self.float_order |= split.float_order;
+                        add(&mut self.because, split.because.clone());
                         *expr = split.combine(&names);
                         if split.direct
                             && let [partial] = &split.partials[..]
