@@ -22,6 +22,7 @@ mod calls;
 mod check;
 mod constant;
 mod explain;
+mod facts;
 mod from_item;
 mod functions;
 mod handed;

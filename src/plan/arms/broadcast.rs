@@ -11,7 +11,7 @@ use std::collections::{HashMap, HashSet};
 use datafusion::sql::sqlparser::ast::{Expr, Query, Select, SetExpr, TableFactor};
 
 use super::outer::{each_side, each_side_mut};
-use super::steps::{has_name, step_factor, step_factor_with};
+use super::steps::{can_be_sent, step_factor, step_factor_with};
 use super::{Planner, Result};
 use crate::plan::from_item::Source;
 use crate::plan::locality::{Anchors, Distribution, Locality, factor_alias};
@@ -229,5 +229,5 @@ fn is_sharded_table(factor: &TableFactor, locality: &Locality<'_>) -> bool {
 
 /// Whether the rows of a query can be handed to another server.
 pub(super) fn columns_can_move(columns: &[Column]) -> bool {
-    !columns.is_empty() && columns.iter().all(has_name)
+    !columns.is_empty() && columns.iter().all(can_be_sent)
 }

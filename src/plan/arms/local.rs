@@ -18,6 +18,7 @@ use super::limit::{limited, take_limit};
 use super::obstacle::Judged;
 use super::{Planner, Result};
 use crate::plan::argument::Premises;
+use crate::plan::facts::types::{self, Order};
 use crate::plan::locality::{self, Distribution};
 use crate::plan::naming::{self, folded, ident};
 use crate::plan::rewrite::item_expr;
@@ -239,16 +240,13 @@ impl Planner<'_> {
                 collation.bytewise && collation.difference.is_none()
             })
         };
-        match column.pg_type.name() {
-            "bool" | "int2" | "int4" | "int8" | "oid" | "xid8" | "float4" | "float8" | "uuid"
-            | "bytea" | "bit" | "varbit" | "date" | "time" | "timestamp" | "timestamptz"
-            | "interval" => true,
-            "text" | "varchar" | "bpchar" => bytewise(),
+        let name = column.pg_type.name();
+        match types::of(name).order {
+            Order::Always => true,
+            Order::Bytewise => bytewise(),
             // Not every value fits a decimal of Arrow; a few rows are better sorted by PostgreSQL.
-            "numeric" => !limited && self.question.decimals,
-            name => {
-                name.starts_with("numeric(") && !name.ends_with(']') || column.pg_type.is_enum()
-            }
+            Order::Decimal => !is_numeric(column) || !limited && self.question.decimals,
+            Order::No => column.pg_type.is_enum(),
         }
     }
 }

@@ -27,23 +27,13 @@ use super::Planner;
 use super::combine::arguments;
 use super::outer::each_side;
 use super::steps::step_factor;
-use crate::catalog::Catalog;
+use crate::plan::facts::aggregates::{self, Nothing};
+use crate::plan::facts::{self, types};
 use crate::plan::locality::{self, factor_alias};
 use crate::plan::naming::{self, as_column, ident};
 use crate::plan::rewrite::item_expr;
 use crate::plan::rewrite::{self, Walk, bare, conjuncts, top_down};
 use crate::plan::{build, functions};
-
-/// Aggregates that are NULL over no rows, as the columns of a LEFT JOIN without a match are.
-const NULL_OVER_NOTHING: [&str; 8] = [
-    "sum", "min", "max", "bool_and", "bool_or", "every", "bit_and", "bit_or",
-];
-
-/// Functions of values that may stand around them.
-const PLAIN: [&str; 11] = [
-    "coalesce", "nullif", "greatest", "least", "round", "abs", "floor", "ceil", "ceiling", "trunc",
-    "sqrt",
-];
 
 /// A subquery that looks a value up by keys.
 struct Lookup {
@@ -151,7 +141,7 @@ impl Planner<'_> {
             if let Expr::Function(call) = expr
                 && functions::is_aggregate(call, self.question.catalog)
             {
-                fits &= is_one_of(call, &NULL_OVER_NOTHING, self.question.catalog)
+                fits &= self.is_null_over_nothing(call)
                     && arguments(call).len() == 1
                     && call.filter.is_none();
                 let index = aggregates.iter().position(|known| known == expr);
@@ -164,13 +154,26 @@ impl Planner<'_> {
             }
             // Others may be window functions, or give several rows.
             if let Expr::Function(call) = expr {
-                fits &= call.over.is_none() && is_one_of(call, &PLAIN, self.question.catalog);
+                fits &= call.over.is_none() && self.is_of_values(call);
             }
             fits &= as_column(expr).is_none_or(|(alias, _)| alias != step);
             Ok(Walk::Into)
         });
         // Without an aggregate there is no row where no key matches.
         (fits && !aggregates.is_empty()).then_some((value, aggregates))
+    }
+
+    /// Whether an aggregate is NULL over no rows, as the columns of a LEFT JOIN without a match are.
+    fn is_null_over_nothing(&self, call: &Function) -> bool {
+        let name = functions::system_name(call, self.question.catalog);
+        let known = name.and_then(|name| aggregates::named(&name));
+        known.is_some_and(|known| known.nothing == Nothing::Null)
+    }
+
+    /// Whether a function makes one value of its values.
+    fn is_of_values(&self, call: &Function) -> bool {
+        functions::system_name(call, self.question.catalog)
+            .is_some_and(|name| facts::functions::OF_VALUES.contains(&&*name))
     }
 
     /// A condition `step.key = column` of which at most one group is true for any column: the types
@@ -197,7 +200,7 @@ impl Planner<'_> {
         let other_type = column.type_name.as_deref()?;
         let is_one = alias == step
             && self.is_identified_column(column)
-            && kind(key_type)? == kind(other_type)?;
+            && types::equality(key_type) == types::equality(other_type);
         is_one.then(|| (bare(key).clone(), bare(other).clone()))
     }
 
@@ -249,19 +252,4 @@ impl Planner<'_> {
         });
         Some(value)
     }
-}
-
-/// What types whose values are compared by one equality have in common, for those that are known.
-fn kind(name: &str) -> Option<&'static str> {
-    match name.split('(').next()?.trim() {
-        "int2" | "int4" | "int8" | "smallint" | "integer" | "bigint" => Some("integer"),
-        "text" | "varchar" | "character varying" => Some("text"),
-        "date" => Some("date"),
-        "uuid" => Some("uuid"),
-        _ => None,
-    }
-}
-
-fn is_one_of(call: &Function, names: &[&str], catalog: &Catalog) -> bool {
-    functions::system_name(call, catalog).is_some_and(|name| names.contains(&&*name))
 }

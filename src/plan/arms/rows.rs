@@ -14,13 +14,14 @@ use datafusion::sql::sqlparser::ast::{
     Distinct, Expr, GroupByExpr, OrderBy, OrderByKind, Query, SelectItem, SetExpr,
 };
 
-use super::collation::{Told, is_collatable};
+use super::collation::Told;
 use super::limit::{Limit, limited, take_limit};
 use super::local::{first_select, output_index};
 use super::obstacle::{Judged, Obstacle};
-use super::steps::{has_name, step_factor};
+use super::steps::{can_be_sent, step_factor};
 use super::{Planner, Result};
 use crate::plan::argument::Premises;
+use crate::plan::facts::types;
 use crate::plan::locality::{self, Distribution};
 use crate::plan::naming::{self, ident};
 use crate::plan::rewrite::bare;
@@ -243,7 +244,7 @@ impl Planner<'_> {
         }
         let mut step = rows.shard_query(|n| self.step_column("c", n + 1, None).name);
         let described = self.describe(&step)?;
-        if !described.iter().all(has_name) {
+        if !described.iter().all(can_be_sent) {
             return Err(Obstacle::Unfit(
                 "a column is a row without a type of its own",
             ));
@@ -324,7 +325,8 @@ impl Planner<'_> {
                 || rows.order.contains(&index)
                 || rows.on.contains(&index)
                 || rows.only_distinct();
-            let collation = match (is_collatable(column) && compared, told) {
+            let is_compared = compared && types::is_collatable(column.pg_type.name());
+            let collation = match (is_compared, told) {
                 (false, _) => None,
                 (true, Ok(collation)) => collation.clone().and_then(|c| c.sql),
                 (true, Err(())) => return None,

@@ -21,11 +21,12 @@ fn catalog() -> Catalog {
     reader.schema = "public".to_owned();
     reader.origin = Origin::User;
     reader.volatility = Volatility::Volatile;
-    ["min", "avg"]
+    ["min", "avg", "array_agg"]
         .into_iter()
         .fold(crate::plan::bind::tests::catalog(), |catalog, name| {
             catalog.with_function(aggregate(name, one))
         })
+        .with_function(aggregate("regr_sxx", (2, Some(2))))
         .with_function(reader)
 }
 
@@ -314,6 +315,21 @@ fn parts_of_groups_are_put_together() {
     ] {
         fails(sql, 3, vec![guarded(), whole("DISTINCT ", count)], why);
     }
+
+    // Sums of squared distances from the mean of each part, which are not those from the mean of all.
+    let sql = "select regr_sxx(k, k) from t";
+    let part = || both("SELECT regr_sxx(t.k, t.k) AS ma1 FROM t").with_columns(&["ma1"]);
+    holds(
+        sql,
+        1,
+        vec![part(), finish("SELECT array_agg(m1.ma1) FROM m1")],
+    );
+    fails(
+        sql,
+        1,
+        vec![part(), finish("SELECT sum(m1.ma1) FROM m1")],
+        "does not put",
+    );
 
     let sql = "select note, min(k) from t group by 1";
     let part = || both("SELECT t.note AS mk1, min(t.k) AS ma1 FROM t GROUP BY t.note");

@@ -27,7 +27,6 @@ use super::{functions, rewrite};
 use crate::catalog::Catalog;
 
 pub(super) use self::equalities::Equalities;
-use self::equalities::is_exact_type;
 pub(super) use self::syntax::{
     condition, depends_on_ties, factor_alias, is_limited, is_output, order_keys, resolve_key,
 };

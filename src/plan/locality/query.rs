@@ -7,9 +7,10 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::{
-    Anchors, Distribution, Locality, OutputKey, factor_alias, is_exact_type, is_limited, is_output,
-    order_keys, resolve_key,
+    Anchors, Distribution, Locality, OutputKey, factor_alias, is_limited, is_output, order_keys,
+    resolve_key,
 };
+use crate::plan::facts::types;
 use crate::plan::from_item::Source;
 use crate::plan::names::Names;
 use crate::plan::naming::as_column;
@@ -123,8 +124,10 @@ impl Locality<'_> {
             let mut columns = columns.into_iter().flatten();
             columns.any(|column| {
                 column.name == name
-                    && column.collation.as_ref().is_none_or(|c| c.deterministic)
-                    && column.type_name.as_deref().is_some_and(is_exact_type)
+                    && column.type_name.as_deref().is_some_and(|type_name| {
+                        let collation = column.collation.as_ref();
+                        types::is_identified(type_name, collation.is_none_or(|c| c.deterministic))
+                    })
             })
         });
         is_exact

@@ -10,10 +10,11 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::super::collation::Told;
 use super::super::obstacle::{Judged, Obstacle};
-use super::super::steps::has_name;
+use super::super::steps::can_be_sent;
 use super::super::{Planner, Result};
 use super::parts::{Parts, arguments, resolve};
 use crate::plan::aggregate::{Partial, PartialKind};
+use crate::plan::facts::{aggregates, types};
 use crate::plan::from_item::Source;
 use crate::plan::naming::as_column;
 use crate::plan::{StepColumn, build, functions, locality, refused, rewrite};
@@ -80,7 +81,7 @@ impl Planner<'_> {
         let mut of_arguments = types
             .split_off(parts.keys.len().min(types.len()))
             .into_iter();
-        if !types.iter().all(has_name) {
+        if !types.iter().all(can_be_sent) {
             return Err("a group key is a row without a type of its own".into());
         }
         for call in &calls {
@@ -105,7 +106,10 @@ impl Planner<'_> {
         }
         let probe = probe(query, select, found);
         let types = self.describe(&probe)?;
-        if let Some(column) = types.iter().find(|column| !can_be_grouped(column)) {
+        if let Some(column) = types
+            .iter()
+            .find(|column| !types::can_be_grouped(column.pg_type.name()))
+        {
             return Err(Obstacle::Reason(format!(
                 "a group would have to be made of values of type {}",
                 column.pg_type.name()
@@ -260,7 +264,8 @@ impl Planner<'_> {
         let expr = match (&partial.kind, &partial.expr) {
             (PartialKind::Distinct, expr) => Some(expr.clone()),
             (PartialKind::Aggregate, Expr::Function(function))
-                if ["min", "max", "any_value"].contains(&&*functions::name(function)) =>
+                if aggregates::named(&functions::name(function))
+                    .is_some_and(aggregates::Aggregate::gives_back) =>
             {
                 arguments(function).into_iter().next()
             }
@@ -271,64 +276,6 @@ impl Planner<'_> {
             None => Ok(None),
         }
     }
-}
-
-/// Whether PostgreSQL's own types have an equality that GROUP BY takes
-/// (`src/include/catalog/pg_opclass.dat`).
-fn can_be_grouped(column: &Column) -> bool {
-    let name = column.pg_type.name().trim_end_matches("[]");
-    has_name(column)
-        && ![
-            "json",
-            "xml",
-            "point",
-            "line",
-            "lseg",
-            "box",
-            "path",
-            "polygon",
-            "circle",
-            "jsonpath",
-            "pg_snapshot",
-            "txid_snapshot",
-            "aclitem",
-        ]
-        .contains(&name)
-}
-
-/// Whether one GROUP BY can hold values of all these types, which sorts by all of them or hashes them
-/// all. Grouping sets that are one by one possible may not be so together.
-pub(super) fn can_be_grouped_together(types: &[String]) -> bool {
-    const ONLY_HASH: [&str; 3] = ["xid", "cid", "aclitem"];
-    const HASH_AND_SORT: [&str; 19] = [
-        "bool",
-        "int2",
-        "int4",
-        "int8",
-        "oid",
-        "xid8",
-        "float4",
-        "float8",
-        "numeric",
-        "text",
-        "varchar",
-        "bpchar",
-        "name",
-        "uuid",
-        "bytea",
-        "date",
-        "time",
-        "timestamp",
-        "timestamptz",
-    ];
-    let plain = |name: &String| {
-        let name = name.trim_end_matches("[]");
-        name.split('(').next().unwrap_or(name).to_owned()
-    };
-    let types: Vec<_> = types.iter().map(plain).collect();
-    let only_hash = |name: &String| ONLY_HASH.contains(&&**name);
-    let both = |name: &String| HASH_AND_SORT.contains(&&**name);
-    !types.iter().any(only_hash) || types.iter().all(|name| only_hash(name) || both(name))
 }
 
 /// A query for the types of expressions over the FROM of a block.

@@ -13,6 +13,8 @@ use super::super::collation::Told;
 use super::parts::Parts;
 use crate::plan::aggregate::Reaggregate;
 use crate::plan::argument::Premises;
+use crate::plan::facts::aggregates::{self, Nothing};
+use crate::plan::facts::types::{self, Arrow};
 use crate::plan::rewrite::item_expr;
 use crate::plan::{Merge, StepColumn, functions, locality};
 use crate::types::{Column, Unrepresentable};
@@ -32,20 +34,17 @@ impl Planner<'_> {
 
     /// Whether values of a key are equal exactly when DataFusion finds them equal.
     fn equal_in_arrow(&self, column: &Column, told: &Told) -> InArrow {
-        let is_identified = match self.is_identified(column, told) {
-            true => InArrow::All,
-            false => InArrow::No,
-        };
-        match column.pg_type.name() {
-            "date" | "timestamp" | "timestamptz" => match self.question.types.unrepresentable {
-                Unrepresentable::Null => InArrow::No,
-                Unrepresentable::Text => InArrow::All,
-                _ => self.where_finite(),
-            },
-            name if name.starts_with("numeric(") => is_identified.min(self.where_finite()),
-            "time" | "char" => InArrow::No,
-            _ if column.pg_type.is_enum() => InArrow::No,
-            _ => is_identified,
+        // DataFusion sees the texts of an enum, in whatever order.
+        if column.pg_type.is_enum() || !self.is_identified(column, told) {
+            return InArrow::No;
+        }
+        match (
+            types::of(column.pg_type.name()).arrow,
+            self.question.types.unrepresentable,
+        ) {
+            (Arrow::All, _) | (Arrow::Instants, Unrepresentable::Text) => InArrow::All,
+            (Arrow::No, _) | (Arrow::Instants, Unrepresentable::Null) => InArrow::No,
+            (Arrow::Decimals | Arrow::Instants, _) => self.where_finite(),
         }
     }
 
@@ -107,7 +106,7 @@ impl Parts {
             let partial = self.partials.get(index)?;
             let name = quoted(&names.get(self.keys.len() + index)?.name);
             let merged = reaggregate(partial.merge?, &name);
-            items.push(match is_count(&partial.expr) {
+            items.push(match is_zero_over_nothing(&partial.expr) {
                 // Over no rows at all a sum is NULL, but a count is 0.
                 true => format!("coalesce({merged}, 0)"),
                 false => merged,
@@ -149,7 +148,10 @@ impl Parts {
             return;
         }
         if !self.keys.is_empty() {
-            premises.hold("values of its keys are equal where their bytes are: DataFusion groups as PostgreSQL");
+            premises.hold(
+                "values of its keys are equal where their bytes are: DataFusion groups as PostgreSQL \
+                 does",
+            );
         }
         if in_arrow == InArrow::Finite {
             premises
@@ -188,22 +190,15 @@ impl Parts {
 }
 
 fn reaggregate(merge: Reaggregate, column: &str) -> String {
-    let name = match merge {
-        Reaggregate::Sum => "sum",
-        Reaggregate::Min => "min",
-        Reaggregate::Max => "max",
-        Reaggregate::BoolAnd => "bool_and",
-        Reaggregate::BoolOr => "bool_or",
-        Reaggregate::BitAnd => "bit_and",
-        Reaggregate::BitOr => "bit_or",
-        Reaggregate::BitXor => "bit_xor",
-    };
-    format!("{name}({column})")
+    format!("{}({column})", merge.name())
 }
 
-fn is_count(expr: &Expr) -> bool {
-    matches!(expr, Expr::Function(function)
-        if ["count", "regr_count"].contains(&&*functions::name(function)))
+fn is_zero_over_nothing(expr: &Expr) -> bool {
+    let known = match expr {
+        Expr::Function(function) => aggregates::named(&functions::name(function)),
+        _ => None,
+    };
+    known.is_some_and(|known| known.nothing == Nothing::Zero)
 }
 
 fn quoted(name: &str) -> String {

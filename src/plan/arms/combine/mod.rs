@@ -41,7 +41,6 @@ use datafusion::sql::sqlparser::ast::{
     Distinct, Expr, Function, Ident, OrderByKind, Query, Select, SetExpr,
 };
 
-use self::keys::can_be_grouped_together;
 use self::merge::InArrow;
 use self::parts::Parts;
 pub(super) use self::parts::arguments;
@@ -50,6 +49,7 @@ use super::obstacle::{Judged, Obstacle};
 use super::outer::names_of_from;
 use super::{Planner, Result};
 use crate::plan::argument::Premises;
+use crate::plan::facts::types;
 use crate::plan::from_item::{FromItem, Source};
 use crate::plan::locality::{self, Side};
 use crate::plan::names::Names;
@@ -95,18 +95,22 @@ impl Planner<'_> {
             order_by: query.order_by.clone(),
         };
         parts.grouped = parts.keys.len();
-        let mut types = self.ask_types(query, select, &mut parts)?;
+        let mut described = self.ask_types(query, select, &mut parts)?;
         let subqueries = self.replace(&mut block, select, &mut parts)?;
         block.grouping.extend(self.determined_keys(&parts)?);
-        types.extend(self.ask_found_types(query, select, &mut parts)?);
-        let compared = types.iter().map(|column| column.pg_type.name().to_owned());
-        let compared = compared.chain(self.distinct_types(query, select, &parts));
-        if !can_be_grouped_together(&compared.collect::<Vec<_>>()) {
+        described.extend(self.ask_found_types(query, select, &mut parts)?);
+        let mut compared = self.distinct_types(query, select, &parts);
+        compared.extend(
+            described
+                .iter()
+                .map(|column| column.pg_type.name().to_owned()),
+        );
+        if !types::can_be_grouped_together(compared.iter().map(String::as_str)) {
             return Err(
                 "its groups are of types of which one only sorts and one only hashes".into(),
             );
         }
-        self.tell_equal_values_apart(&mut parts, &types);
+        self.tell_equal_values_apart(&mut parts, &described);
         let columns = self.partial_columns(&parts)?;
 
         let mut pushed = conditions.pushed;
@@ -117,7 +121,7 @@ impl Planner<'_> {
             premises.hold(because.clone());
         }
         let in_arrow = match parts.grouped == parts.keys.len() {
-            true => self.parts_in_arrow(&parts, &types),
+            true => self.parts_in_arrow(&parts, &described),
             false => InArrow::No,
         };
         let is_exact = in_arrow != InArrow::No;
@@ -141,7 +145,7 @@ impl Planner<'_> {
                  a key",
             );
         }
-        let key_types = types.iter().zip(&parts.keys).map(|(column, key)| {
+        let key_types = described.iter().zip(&parts.keys).map(|(column, key)| {
             let is_identified = self.is_identified(column, &self.told(&parts, key));
             is_identified.then(|| column.pg_type.name().to_owned())
         });

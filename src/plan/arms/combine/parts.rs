@@ -11,6 +11,7 @@ use super::super::collation::Told;
 use crate::catalog::Catalog;
 use crate::plan::aggregate::{self, Partial, PartialKind, Unsplit};
 use crate::plan::argument::add;
+use crate::plan::facts::functions::never_fails_called;
 use crate::plan::names::{self, Names};
 use crate::plan::naming::{self, as_column, folded, ident};
 use crate::plan::rewrite::{self, Walk, bare, top_down};
@@ -159,14 +160,27 @@ impl Parts {
                     .get(&function.to_string())
                     .cloned()
                     .unwrap_or_default();
-                if let Some(reason) = own_function(function, catalog) {
-                    *failed = Some(reason);
+                let name = functions::name(function);
+                if functions::system_name(function, catalog).is_none() {
+                    *failed = Some(format!(
+                        "{name} may be an aggregate of the database's users"
+                    ));
                     return Ok(Walk::Done);
                 }
                 match aggregate::split(function, &types, columns) {
                     Err(Unsplit::Fault(error)) => return Err(error),
                     Err(Unsplit::Reason(reason)) => *failed = Some(reason),
                     Ok(split) => {
+                        let mut calls = split.calls.iter();
+                        if let Some(shadowed) =
+                            calls.find(|call| functions::is_shadowed(call, catalog))
+                        {
+                            *failed = Some(format!(
+                                "{name} is taken apart with {shadowed}, which the database's users \
+                                 have a function of"
+                            ));
+                            return Ok(Walk::Done);
+                        }
                         let mut names = Vec::new();
                         let mut set = Vec::new();
                         for partial in &split.partials {
@@ -348,27 +362,12 @@ fn never_fails(expr: &Expr, catalog: &Catalog) -> bool {
             Expr::Cast { data_type, .. } => {
                 matches!(data_type, DataType::Text | DataType::Varchar(None))
             }
-            Expr::Function(call) => functions::system_name(call, catalog).is_some_and(|name| {
-                ["lower", "upper", "scale", "length", "btrim", "coalesce"].contains(&&*name)
-            }),
+            Expr::Function(call) => functions::system_name(call, catalog)
+                .is_some_and(|name| never_fails_called(&name, functions::arguments(call).len())),
             _ => false,
         };
     });
     ok
-}
-
-/// Why an aggregate, or what stands for it, may not be PostgreSQL's own.
-fn own_function(function: &Function, catalog: &Catalog) -> Option<String> {
-    let name = functions::name(function);
-    if functions::system_name(function, catalog).is_none() {
-        return Some(format!(
-            "{name} may be an aggregate of the database's users"
-        ));
-    }
-    let shadowed = functions::shadowed_part(catalog)?;
-    Some(format!(
-        "{name} is taken apart with {shadowed}, which the database's users have a function of"
-    ))
 }
 
 /// Puts expressions in place of the numbers and names by which GROUP BY calls columns of the
