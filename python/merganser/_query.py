@@ -73,10 +73,11 @@ class Query:
         rows are read. An answer with any of them is a part of the answer."""
         return dict(self._native.missing_shards)
 
-    def explain(self, analyze: bool = False) -> Plan:
+    def explain(self, analyze: bool = False, verbose: bool = False) -> Plan:
         """What runs where, without running it. With ``analyze`` it is run for that, its rows are
-        dropped, and the plan tells what each step did."""
-        return Plan(*self._native.explain(analyze))
+        dropped, and the plan tells what each step did. With ``verbose`` its text says why each step
+        is exact, and which merges were judged before; its JSON says so anyway."""
+        return Plan(*self._native.explain(analyze, verbose))
 
     def mogrify(self) -> str:
         """The text with its values in place of ``$1``, ``$2``, ..; a shard is asked for their types."""

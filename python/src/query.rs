@@ -169,16 +169,28 @@ impl NativeQuery {
     }
 
     /// How the query runs, as text and as JSON; with `analyze` it is run for that, and the figures of
-    /// each step are in it.
-    #[pyo3(signature = (analyze=false))]
-    fn explain(&self, py: Python<'_>, analyze: bool) -> PyResult<(String, String)> {
+    /// each step are in it; with `verbose` the text says why each step is right.
+    #[pyo3(signature = (analyze=false, verbose=false))]
+    fn explain(&self, py: Python<'_>, analyze: bool, verbose: bool) -> PyResult<(String, String)> {
         let (query, _runs) = self.planned(py, "plan")?;
         if analyze {
             let analysis = wait(py, query.analyze())?;
-            return Ok(py.detach(|| (analysis.to_string(), analysis.to_json())));
+            return Ok(py.detach(|| {
+                let text = match verbose {
+                    true => analysis.verbose(),
+                    false => analysis.to_string(),
+                };
+                (text, analysis.to_json())
+            }));
         }
         let plan = wait(py, query.explain())?;
-        Ok(py.detach(|| (plan.to_string(), plan.to_json())))
+        Ok(py.detach(|| {
+            let text = match verbose {
+                true => plan.verbose(),
+                false => plan.to_string(),
+            };
+            (text, plan.to_json())
+        }))
     }
 
     /// The text with its values in place.

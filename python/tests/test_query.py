@@ -6,6 +6,7 @@ import datetime
 import json
 from decimal import Decimal
 from pathlib import Path
+from unittest.mock import ANY
 
 import pyarrow
 import pyarrow.parquet
@@ -92,6 +93,11 @@ def test_a_plan_is_for_people_programs_and_notebooks(con):
     assert "on all 3 shards" in page and "<script" not in page
     analyzed = q.explain(analyze=True)
     assert analyzed.steps[0]["analysis"]["rows"] >= 5
+    assert "exact because" not in str(plan)
+    for verbose in (q.explain(verbose=True), q.explain(analyze=True, verbose=True)):
+        assert "exact because\n    each row of items is on one shard" in str(verbose)
+    assert "each row of items is on one shard" in plan.steps[0]["premises"]
+    assert plan.json()["judged"][-1] == {"block": ANY, "arm": "combine", "obstacle": None}
     assert "background" in analyzed._repr_html_()
 
 

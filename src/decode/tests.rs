@@ -137,7 +137,7 @@ fn text_that_is_not_utf8_is_found_in_both_layouts() {
     for pg_type in [text.clone(), text.with_options(&VIEWS)] {
         for bad in [&b"\xff"[..], b"longer than twelve bytes \xc3"] {
             let rows =
-                [b"x", b"long enough to stand apart", bad].map(|it: &[u8]| vec![Some(it.to_vec())]);
+                [&b"x"[..], b"long enough to stand apart", bad].map(|it| vec![Some(it.to_vec())]);
             let builder = DecoderBuilder::new(vec![Column::new("c", pg_type.clone())]);
             let error = run(builder, &copy_data(&rows), usize::MAX).unwrap_err();
             assert!(

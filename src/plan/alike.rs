@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 
 use super::sql::tokens::{Lexed, Token, tokens};
-use super::{Place, Plan, calls, refused};
+use super::{Place, Plan, facts, refused};
 use crate::catalog::{Cast, Catalog, Code, FunctionName, type_key};
 use crate::error::{Error, Result};
 
@@ -133,7 +133,7 @@ impl<'a> Names<'a> {
     }
 
     fn function(&mut self, name: &str) -> Result<()> {
-        if calls::system::is_text_search(name) {
+        if facts::functions::is_text_search(name) {
             same(self.both.text_search_difference.as_deref())?;
         }
         for function in self.both.functions_anywhere(name) {

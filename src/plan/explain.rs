@@ -83,23 +83,35 @@ impl Plan {
         self.reasons.iter().map(String::as_str)
     }
 
+    /// The text of [`Display`](fmt::Display), and why it is right: what each step rests on, and which
+    /// arms were judged for each block of the statement, from the cheapest on.
+    pub fn verbose(&self) -> String {
+        self.describe(None, true)
+    }
+
     /// The name of a shard.
     pub(super) fn shard(&self, index: usize) -> &str {
         self.surroundings.shards.get(index).map_or("?", |name| name)
     }
 
-    /// The text of [`Display`](fmt::Display), with what each step has done so far.
-    pub(crate) fn describe(&self, measured: Option<&[StepProgress]>) -> String {
+    /// The text of [`Display`](fmt::Display), with what each step has done so far, or that of
+    /// [`verbose`](Self::verbose).
+    pub(crate) fn describe(&self, measured: Option<&[StepProgress]>, verbose: bool) -> String {
         let described = with_deep_stack(|| {
             let mut text = String::new();
             // Writing to a String does not fail.
-            let _ = self.write(measured, &mut text);
+            let _ = self.write(measured, verbose, &mut text);
             Ok(text)
         });
         described.unwrap_or_else(|error| error.to_string())
     }
 
-    fn write(&self, measured: Option<&[StepProgress]>, out: &mut String) -> fmt::Result {
+    fn write(
+        &self,
+        measured: Option<&[StepProgress]>,
+        verbose: bool,
+        out: &mut String,
+    ) -> fmt::Result {
         writeln!(out, "{}", self.exactness)?;
         writeln!(out, "{}", self.arm)?;
         for reason in &self.reasons {
@@ -113,6 +125,9 @@ impl Plan {
             }
             self.write_merge(step, out)?;
             self.write_use(index, step, out)?;
+            if verbose {
+                self.write_premises(index, out)?;
+            }
             if let Some(measured) = measured.and_then(|steps| steps.get(index)) {
                 write_measured(measured, self.is_temporary(index), out)?;
             }
@@ -134,6 +149,40 @@ impl Plan {
                 "\nTemporary tables may hold {}, all together; more is an error",
                 size(around.table_bytes)
             )?;
+        }
+        match verbose {
+            true => self.write_judged(out),
+            false => Ok(()),
+        }
+    }
+
+    /// What a step rests on.
+    fn write_premises(&self, step: usize, out: &mut String) -> fmt::Result {
+        let premises = self.argument.premises(step);
+        if !premises.is_empty() {
+            writeln!(out, "  exact because")?;
+        }
+        for premise in premises {
+            writeln!(out, "    {premise}")?;
+        }
+        Ok(())
+    }
+
+    /// Which arms were judged.
+    fn write_judged(&self, out: &mut String) -> fmt::Result {
+        if !self.argument.judged.is_empty() {
+            writeln!(out, "\nArms, from the cheapest on")?;
+        }
+        for block in self.argument.blocks() {
+            if let [first, ..] = block {
+                writeln!(out, "  {}", first.block.replace('\n', " "))?;
+            }
+            for judged in block {
+                match &judged.obstacle {
+                    None => writeln!(out, "    {}: taken", judged.arm)?,
+                    Some(obstacle) => writeln!(out, "    {}: not taken, {obstacle}", judged.arm)?,
+                }
+            }
         }
         Ok(())
     }
@@ -280,7 +329,7 @@ impl Plan {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.describe(None))
+        f.write_str(&self.describe(None, false))
     }
 }
 
@@ -461,7 +510,16 @@ const MOST_PRETTY: usize = 64 << 10;
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::plan::argument::{Argument, Judgement};
     use crate::plan::{SortKey, StepColumn};
+
+    fn judged(arm: &'static str, obstacle: Option<&str>) -> Judgement {
+        Judgement {
+            block: "SELECT k, x\nFROM t ..".to_owned(),
+            arm,
+            obstacle: obstacle.map(str::to_owned),
+        }
+    }
 
     pub(in crate::plan) fn plan() -> Plan {
         let step = |name: &str, sql: &str, place, merge, columns: &[&str]| Step {
@@ -512,6 +570,19 @@ pub(super) mod tests {
             exactness: Exactness::ExactUpToFloatOrder,
             arm: Arm::Gather,
             reasons: vec!["the limit is not a plain number".to_owned()],
+            argument: Argument {
+                premises: vec![
+                    vec![
+                        "each row of t is on one shard".to_owned(),
+                        "all rows of t are collected".to_owned(),
+                    ],
+                    Vec::new(),
+                ],
+                judged: vec![
+                    judged("union or ordered", Some("the limit is not a plain number")),
+                    judged("gather", None),
+                ],
+            },
             decimals: false,
             surroundings: Surroundings {
                 shards: ["s0", "s1", "s2"].map(str::to_owned).to_vec(),
@@ -549,6 +620,39 @@ Step 2, the finish, on any shard that takes part
 Relations may hold 1,000,000 rows and 256 MiB of SQL text, all together; more is an error
 "
         );
+    }
+
+    #[test]
+    fn a_plan_says_what_it_rests_on() {
+        let text = plan().verbose();
+        assert!(
+            text.contains(
+                "handed to the server of step 2
+  exact because
+    each row of t is on one shard
+    all rows of t are collected
+
+Step 2"
+            ),
+            "{text}"
+        );
+        assert!(
+            text.ends_with(
+                "
+Arms, from the cheapest on
+  SELECT k, x FROM t ..
+    union or ordered: not taken, the limit is not a plain number
+    gather: taken
+"
+            ),
+            "{text}"
+        );
+        // The rest is that of the shorter text.
+        let rest: Vec<_> = text
+            .lines()
+            .filter(|line| plan().to_string().contains(line))
+            .collect();
+        assert_eq!(rest.join("\n").trim_end(), plan().to_string().trim_end());
     }
 
     #[test]

@@ -8,7 +8,8 @@ use datafusion::sql::sqlparser::ast::{
     TableFactor, Visit, Visitor,
 };
 
-use super::calls::system::INDEPENDENT;
+use super::facts::aggregates::{self, Order};
+use super::facts::functions::INDEPENDENT;
 use super::{naming, rewrite};
 use crate::catalog::{Catalog, FunctionKind, Origin, Volatility};
 
@@ -83,8 +84,8 @@ impl<F: FnMut(Option<&str>, &str, Option<usize>) -> bool> Visitor for AnyCall<F>
     }
 }
 
-/// The most that a call may be. What no function is called is a keyword or a cast: what is unknown
-/// is [refused](super::calls::check).
+/// The most that a call may be. What no function is called is a keyword or a cast, and as these are
+/// IMMUTABLE: a name that means nothing is [refused](super::calls::check) before anybody asks here.
 fn volatility(
     schema: Option<&str>,
     name: &str,
@@ -132,28 +133,10 @@ pub(super) fn system_name(function: &Function, catalog: &Catalog) -> Option<Stri
     (is_system && !may_be_own).then_some(name)
 }
 
-/// A function of users, in the search path, that is called as one of PostgreSQL's own with which
-/// aggregates are taken apart and put together: the SQL for that could mean it.
-pub(super) fn shadowed_part(catalog: &Catalog) -> Option<&'static str> {
-    const PARTS: [&str; 13] = [
-        "avg",
-        "count",
-        "max",
-        "min",
-        "num_nulls",
-        "regr_avgx",
-        "regr_avgy",
-        "regr_count",
-        "regr_sxx",
-        "regr_sxy",
-        "regr_syy",
-        "sqrt",
-        "sum",
-    ];
-    PARTS.into_iter().find(|name| {
-        let mut found = catalog.functions(None, name);
-        found.any(|it| it.origin == Origin::User)
-    })
+/// Whether users have a function of a name, which SQL of ours could mean if it calls PostgreSQL's own so.
+pub(super) fn is_shadowed(name: &str, catalog: &Catalog) -> bool {
+    let mut found = catalog.functions(None, name);
+    found.any(|function| function.origin == Origin::User)
 }
 
 /// Whether the function may be one that neither PostgreSQL nor an extension brings.
@@ -195,53 +178,12 @@ pub(super) fn depends_on_row_order<T: Visit>(tree: &T, catalog: &Catalog) -> boo
         Expr::Function(function) if function.over.is_some() => true,
         Expr::Function(function) if is_aggregate_name(function, catalog) => {
             let name = system_name(function, catalog);
-            !name.is_some_and(|name| ORDERLESS.contains(&&*name))
+            let known = name.and_then(|name| aggregates::named(&name));
+            known.is_none_or(|known| known.order == Order::Matters)
         }
         _ => false,
     })
 }
-
-/// Aggregates whose result does not depend on the order of rows, but for rounding.
-const ORDERLESS: [&str; 38] = [
-    "count",
-    "sum",
-    "avg",
-    "min",
-    "max",
-    "bool_and",
-    "bool_or",
-    "every",
-    "bit_and",
-    "bit_or",
-    "bit_xor",
-    "stddev",
-    "stddev_pop",
-    "stddev_samp",
-    "variance",
-    "var_pop",
-    "var_samp",
-    "corr",
-    "covar_pop",
-    "covar_samp",
-    "regr_avgx",
-    "regr_avgy",
-    "regr_count",
-    "regr_intercept",
-    "regr_r2",
-    "regr_slope",
-    "regr_sxx",
-    "regr_sxy",
-    "regr_syy",
-    "percentile_cont",
-    "percentile_disc",
-    "rank",
-    "dense_rank",
-    "percent_rank",
-    "cume_dist",
-    "range_agg",
-    "range_intersect_agg",
-    "mode",
-];
 
 fn name_of(function: &Function) -> (Option<String>, String) {
     let mut parts = naming::parts(&function.name);
@@ -252,4 +194,29 @@ fn name_of(function: &Function) -> (Option<String>, String) {
 /// The name of a function, without its schema.
 pub(super) fn name(function: &Function) -> String {
     name_of(function).1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::bind::tests::{bound, catalog, topology};
+    use crate::plan::{calls, sql};
+
+    #[test]
+    fn what_is_no_function_is_taken_for_a_keyword_and_refused_before() {
+        let query = sql::parse("SELECT coalesce(a, b), no_such(a), x::no_type FROM r").unwrap();
+        assert!(!is_volatile(&query, &catalog()));
+        assert!(!depends_on_server(&query, &catalog()));
+        for (text, is_refused) in [
+            ("select coalesce(k, 1) from t", false),
+            ("select no_such(k) from t", true),
+            ("select k from t where no_such(k)", true),
+            ("select k from no_such(1) as k", true),
+        ] {
+            let checked = bound(text, |bound, catalog| {
+                calls::check(&bound.query, None, &bound.relations, &topology(), catalog)
+            });
+            assert_eq!(checked.is_err(), is_refused, "{text}: {checked:?}");
+        }
+    }
 }

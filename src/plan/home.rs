@@ -11,7 +11,7 @@ use datafusion::sql::sqlparser::ast::{Query, SetExpr, TableFactor};
 
 use super::naming::{folded, parts};
 use super::{
-    Arm, Exactness, Merge, Place, Plan, Question, Sql, Step, Surroundings, calls, rewrite,
+    Argument, Arm, Exactness, Merge, Place, Plan, Question, Sql, Step, Surroundings, calls, rewrite,
 };
 use crate::catalog::{Catalog, RelationKind};
 use crate::error::Result;
@@ -49,6 +49,12 @@ pub(super) fn plan(question: &Question<'_>, query: &Query) -> Result<Option<Plan
             "it reads no table of users: {} answers, of itself",
             home.name()
         )],
+        argument: Argument {
+            premises: vec![vec![
+                "the user's own text runs on one PostgreSQL, which tells of itself".to_owned(),
+            ]],
+            judged: Vec::new(),
+        },
         decimals: false,
         surroundings: Surroundings::default(),
     }))

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::argument::Judgement;
 use super::{Arm, Exactness, Merge, Place, Plan, SortKey, Step};
 use crate::config::FinishRelations;
 use crate::progress::{ShardProgress, StepProgress};
@@ -14,6 +15,7 @@ impl Plan {
     /// | `exactness` | `exact`, or `exact_up_to_float_order` |
     /// | `arm` | `single`, `union`, `ordered`, `combine` or `gather` |
     /// | `reasons` | why no cheaper arm was taken |
+    /// | `judged` | the arms that were judged, in order: the `block` as its text begins, the `arm` (`single`, `union or ordered`, `combine`, `rows`, `gather`), and why it was not taken, its `obstacle`; null: it was |
     /// | `columns` | of the answer: `name`, and PostgreSQL's `type` |
     /// | `shards` | the names of all shards |
     /// | `finish_limit` | what all steps together may hand on to other servers: `rows`, and `bytes` of SQL; and `temporary_bytes`, in temporary tables |
@@ -22,6 +24,7 @@ impl Plan {
     /// | `steps[].relation` | the `name` of its rows in the SQL of later steps, their `columns`, and in which `form` they are there: `text` or `temporary`; null for the last step |
     /// | `steps[].uses` | the steps, by number, whose rows its SQL reads |
     /// | `steps[].place` | `kind`: `shards`, with their names in `shards`; `any_shard`; `finish_shard`: any shard that takes part; or `finish_server`: that of `[finish] url` |
+    /// | `steps[].premises` | what it rests on: a sentence for each |
     /// | `steps[].sql` | without the rows of the steps that it uses |
     /// | `steps[].merge` | `kind`: `concatenate` or `ordered`, with `skip` and `fetch` (null: all), the latter with `keys` (`column` from 0, `descending`, `nulls_first`) and how many columns are `visible`; or `aggregate`, with `sql` of DataFusion over the table `shards`, which has `columns`, and its `plan` after [`Query::explain`](crate::Query::explain) |
     pub fn to_json(&self) -> String {
@@ -38,6 +41,12 @@ impl Plan {
             },
             arm: self.arm.name(),
             reasons: &self.reasons,
+            judged: self
+                .argument
+                .judged
+                .iter()
+                .map(JudgedObject::from)
+                .collect(),
             columns: self
                 .columns
                 .iter()
@@ -88,6 +97,7 @@ impl Plan {
                 Place::Finish if self.surroundings.own_finish => PlaceObject::FinishServer,
                 Place::Finish => PlaceObject::FinishShard,
             },
+            premises: self.argument.premises(number - 1),
             sql: step.sql.to_string(),
             merge: match &step.merge {
                 Merge::Concatenate { skip, fetch } => MergeObject::Concatenate {
@@ -134,10 +144,28 @@ struct Document<'a> {
     exactness: &'static str,
     arm: &'static str,
     reasons: &'a [String],
+    judged: Vec<JudgedObject<'a>>,
     columns: Vec<ColumnObject<'a>>,
     shards: &'a [String],
     finish_limit: LimitObject,
     steps: Vec<StepObject<'a>>,
+}
+
+#[derive(Serialize)]
+struct JudgedObject<'a> {
+    block: &'a str,
+    arm: &'static str,
+    obstacle: Option<&'a str>,
+}
+
+impl<'a> From<&'a Judgement> for JudgedObject<'a> {
+    fn from(judged: &'a Judgement) -> Self {
+        Self {
+            block: &judged.block,
+            arm: judged.arm,
+            obstacle: judged.obstacle.as_deref(),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -160,6 +188,7 @@ struct StepObject<'a> {
     relation: Option<RelationObject<'a>>,
     uses: Vec<usize>,
     place: PlaceObject<'a>,
+    premises: &'a [String],
     sql: String,
     merge: MergeObject<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -276,6 +305,13 @@ mod tests {
         assert_eq!(step["merge"]["keys"][0]["descending"], true);
         assert_eq!(step["relation"]["name"], "m1");
         assert_eq!(step["relation"]["form"], "text");
+        assert_eq!(step["premises"][0], "each row of t is on one shard");
+        assert_eq!(json["judged"][0]["arm"], "union or ordered");
+        assert_eq!(
+            json["judged"][0]["obstacle"],
+            "the limit is not a plain number"
+        );
+        assert!(json["judged"][1]["obstacle"].is_null());
         let last = &json["steps"][1];
         assert_eq!(last["uses"], serde_json::json!([1]));
         assert_eq!(last["place"]["kind"], "finish_shard");

@@ -14,6 +14,7 @@
 mod aggregate;
 mod alike;
 mod answers;
+mod argument;
 mod arms;
 mod bind;
 mod build;
@@ -21,6 +22,7 @@ mod calls;
 mod check;
 mod constant;
 mod explain;
+mod facts;
 mod from_item;
 mod functions;
 mod handed;
@@ -53,6 +55,7 @@ use crate::types::{Column, TypeOptions};
 
 pub(crate) use alike::{finish_is_alike, text_is_alike};
 pub(crate) use answers::{Answer, Answers, Need};
+pub(crate) use argument::Argument;
 pub(crate) use explain::{Surroundings, rows, seconds};
 pub(crate) use order_keys::{OrderKeys, order_keys};
 pub(crate) use ranges::{Rows, ranged};
@@ -73,6 +76,8 @@ pub struct Plan {
     pub(crate) arm: Arm,
     /// Why no cheaper arm was taken; one sentence for each.
     pub(crate) reasons: Vec<String>,
+    /// What each step rests on, and how the arms were judged.
+    pub(crate) argument: Argument,
     /// Whether a merge holds numbers as Arrow's decimals, or other values of which Arrow cannot hold
     /// all: one that does not fit is an error, but not of a plan without them.
     pub(crate) decimals: bool,
@@ -302,6 +307,7 @@ fn make(question: &Question<'_>) -> std::result::Result<Plan, Stop> {
         },
         arm: lowered.arm,
         reasons: lowered.reasons,
+        argument: lowered.argument,
         decimals: lowered.decimals,
         surroundings: Surroundings::default(),
     };

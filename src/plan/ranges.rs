@@ -15,6 +15,7 @@ use datafusion::sql::sqlparser::ast::{
     TableFactor, Visit, Visitor,
 };
 
+use super::facts::aggregates::{self, Aggregate};
 use super::{Exactness, Merge, Place, Plan, Step, sql};
 use crate::statement::Ranged;
 
@@ -248,17 +249,14 @@ impl Visitor for Calls {
         }
         let name = call.name.0.last().and_then(|part| part.as_ident());
         let name = name.map(sql::identifier_name).unwrap_or_default();
-        if !(self.rows == Rows::Merged && MERGED.contains(&name.as_str())) {
+        // Merged whatever the parts are.
+        let is_merged = aggregates::named(&name).is_some_and(Aggregate::is_merged);
+        if !(self.rows == Rows::Merged && is_merged) {
             self.names.insert(name);
         }
         ControlFlow::Continue(())
     }
 }
-
-/// Aggregates whose partial results are merged whatever the parts are.
-const MERGED: [&str; 9] = [
-    "bit_and", "bit_or", "bool_and", "bool_or", "count", "every", "max", "min", "sum",
-];
 
 #[cfg(test)]
 mod tests {

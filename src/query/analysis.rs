@@ -34,6 +34,19 @@ impl Analysis {
         self.progress.steps()
     }
 
+    /// The text of [`Display`](fmt::Display), with what [`Plan::verbose`] has besides.
+    pub fn verbose(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String does not fail.
+        let _ = self.write(&mut text, true);
+        text
+    }
+
+    fn write(&self, out: &mut impl fmt::Write, verbose: bool) -> fmt::Result {
+        out.write_str(&self.plan.describe(Some(&self.steps()), verbose))?;
+        writeln!(out, "\nPlanned in {}", seconds(self.planning))
+    }
+
     /// The JSON object of [`Plan::to_json`], where every element of `steps` has `analysis`: `rows`,
     /// `handed_bytes` and `seconds` as [`StepProgress`] has them, and `shards`, each with `shard`,
     /// `rows`, `bytes` and `seconds`.
@@ -44,7 +57,6 @@ impl Analysis {
 
 impl fmt::Display for Analysis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.plan.describe(Some(&self.steps())))?;
-        writeln!(f, "\nPlanned in {}", seconds(self.planning))
+        self.write(f, false)
     }
 }

@@ -301,7 +301,7 @@ with z as (select qty + 1, count(*) from sale group by 1) select * from z order 
 
 select * from (select 'x', id from sale order by id limit 3) z order by 2;
 
-select * from (select (select max(qty) from sale), (select id from sale order by id limit 1), id from sale order by id limit 3) z order by 3;
+select * from (select (select max(qty) from sale), (select s.note from sale s order by s.id limit 1), id from sale order by id limit 3) z order by 3;
 
 select * from (select sum(qty) + 1, count(*) from sale) z;
 

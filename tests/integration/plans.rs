@@ -2,7 +2,8 @@
 //! is read as a change of plans.
 //!
 //! `MERGANSER_BLESS=1` writes the files anew. A file `x.sql` has statements, each below a line
-//! `-- what it shows`; `x.txt` has them with their plans. `tpch.txt` is made of `testdata/tpch`.
+//! `-- what it shows`; `x.txt` has them with their plans. `tpch.txt` is made of `testdata/tpch`;
+//! `premises.txt` shows what the plans rest on, too.
 
 use std::env;
 use std::fs;
@@ -27,7 +28,7 @@ async fn plans_are_as_they_were() {
     for (path, statements) in files() {
         let mut text = String::new();
         for (name, sql) in statements {
-            let plan = explain(&cluster, &sql).await;
+            let plan = explain(&cluster, &sql, is_verbose(&path)).await;
             text.push_str(&format!("-- {name}\n{sql}\n\n{plan}\n"));
         }
         if bless {
@@ -58,8 +59,14 @@ async fn plans_are_as_they_were() {
     );
 }
 
-async fn explain(cluster: &Cluster, sql: &str) -> String {
+/// Whether a file shows what plans rest on.
+fn is_verbose(path: &Path) -> bool {
+    path.file_stem().is_some_and(|name| name == "premises")
+}
+
+async fn explain(cluster: &Cluster, sql: &str, verbose: bool) -> String {
     match cluster.query(sql).plan().await {
+        Ok(plan) if verbose => plan.verbose(),
         Ok(plan) => plan.to_string(),
         Err(error) if error.kind() == ErrorKind::Unsupported => {
             let hint = error.hint().unwrap_or("none");

@@ -129,6 +129,10 @@ pub(crate) struct Explain {
     /// Run the query too, drop its rows, and show what each step moved and how long it took
     #[arg(long)]
     pub(crate) analyze: bool,
+    /// Say of each step what makes it exact, and of each part of the query which merges were judged,
+    /// and why they were not taken (JSON always has it)
+    #[arg(long)]
+    pub(crate) verbose: bool,
     /// Text for people, or JSON for programs
     #[arg(long, value_enum, default_value_t = PlanFormat::Text)]
     pub(crate) format: PlanFormat,
@@ -618,11 +622,15 @@ Examples:
   Where does the time go?
     merganser explain --analyze -f report.sql
 
+  Why is that the right answer, and why does it take no cheaper way?
+    merganser explain --verbose -f report.sql
+
 What it shows:
   Whether the answer is EXACT, EXACT up to float summation order (PostgreSQL leaves that open too), or
   REFUSED; the merge, from the cheapest: Single, Union, Ordered, Combine, Gather; why no cheaper one
   would be right; then every step with its shards, its SQL, its merge (DataFusion's with its plan) and
-  what moves to other servers.
+  what moves to other servers. With --verbose also what makes each step exact, such as that two tables
+  are joined by the equality of their shard keys, and how every merge was judged.
   The plan, or the refusal, goes to standard output. Exit code 3 for a refusal.
 ";
 

@@ -52,12 +52,14 @@ async fn explain(args: &args::Explain, cluster: &Cluster) -> Result<String, Erro
         let types = merganser::types::TypeOptions::LOSSLESS;
         let analysis = query.with_types(types).analyze().await?;
         return Ok(match args.format {
+            PlanFormat::Text if args.verbose => analysis.verbose(),
             PlanFormat::Text => analysis.to_string(),
             PlanFormat::Json => analysis.to_json() + "\n",
         });
     }
     let plan = query.explain().await?;
     Ok(match args.format {
+        PlanFormat::Text if args.verbose => plan.verbose(),
         PlanFormat::Text => plan.to_string(),
         PlanFormat::Json => plan.to_json() + "\n",
     })

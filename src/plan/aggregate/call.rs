@@ -1,5 +1,7 @@
 //! An aggregate call, taken apart.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
@@ -8,6 +10,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::{Columns, Partial, PartialKind, Reaggregate, Unsplit, decimal_bounds, template};
+use crate::plan::facts::aggregates::{self, Rule};
 use crate::types::PgType;
 
 /// An aggregate call, taken apart.
@@ -23,6 +26,8 @@ pub(super) struct Call<'a> {
     pub(super) types: Vec<&'a str>,
     pub(super) filter: Option<&'a Expr>,
     columns: &'a Columns<'a>,
+    /// The functions that its partials call of themselves.
+    calls: RefCell<BTreeSet<String>>,
 }
 
 impl<'a> Call<'a> {
@@ -38,7 +43,8 @@ impl<'a> Call<'a> {
             Some(ObjectNamePart::Identifier(name)) => name.value.to_lowercase(),
             _ => return Err(format!("{} is no name of a function", call.name).into()),
         };
-        if let Some(reason) = keeps_every_value(&name) {
+        // However it is called.
+        if let Some(Rule::Whole(reason)) = aggregates::named(&name).map(|known| known.rule) {
             return Err(format!("{name} {reason}").into());
         }
         let plain = call.over.is_none()
@@ -76,7 +82,28 @@ impl<'a> Call<'a> {
             types: arguments.iter().map(base_name).collect(),
             filter: call.filter.as_deref(),
             columns,
+            calls: RefCell::default(),
         })
+    }
+
+    /// Notes the functions of a template.
+    pub(super) fn calling(&self, template: &Expr) {
+        self.calls.borrow_mut().extend(template::calls(template));
+    }
+
+    /// The functions that its partials call, and not its arguments.
+    pub(super) fn calls(&self) -> BTreeSet<String> {
+        self.calls.take()
+    }
+
+    /// The call by the types of its arguments, for people: `sum(int8)`, `count(*)`.
+    pub(super) fn called(&self) -> String {
+        let distinct = if self.distinct { "DISTINCT " } else { "" };
+        let types = match self.types.is_empty() {
+            true => "*".to_owned(),
+            false => self.types.join(", "),
+        };
+        format!("{}({distinct}{types})", self.name)
     }
 
     /// A partial by its template over the arguments.
@@ -86,6 +113,7 @@ impl<'a> Call<'a> {
         merge: Option<Reaggregate>,
     ) -> Result<Partial, Unsplit> {
         let mut template = template::parse(sql)?;
+        self.calling(&template);
         if let Some(filter) = self.filter {
             template::with_filter(&mut template, filter);
         }
@@ -118,21 +146,6 @@ impl<'a> Call<'a> {
             true => Err(format!("{} takes its values in an order", self.name).into()),
             false => Ok(()),
         }
-    }
-}
-
-/// Why an aggregate cannot be split, if it needs all values at once.
-fn keeps_every_value(name: &str) -> Option<&'static str> {
-    match name {
-        "array_agg" | "string_agg" | "xmlagg" => Some("gives back every value it is given"),
-        "mode" | "percentile_cont" | "percentile_disc" => {
-            Some("needs all values of a group in one place")
-        }
-        "rank" | "dense_rank" | "percent_rank" | "cume_dist" => {
-            Some("needs all values of a group in one place")
-        }
-        _ if name.starts_with("json") => Some("gives back every value it is given"),
-        _ => None,
     }
 }
 

@@ -23,15 +23,19 @@ mod template;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
+
 use datafusion::sql::sqlparser::ast::{Expr, Function, FunctionArg, FunctionArgExpr};
 
 use self::call::{Call, is_constant, placeholder, row_elements, with_arguments};
 use self::moments::{Regression, Variance};
+use super::facts::aggregates::{self, Aggregate, Distinct, Order, Part, Rule};
 use crate::error::Error;
 use crate::plan::build;
 use crate::types::PgType;
 
 pub(crate) use self::bounds::{Columns, decimal_bounds};
+pub(crate) use super::facts::aggregates::Reaggregate;
 
 /// How one aggregate call splits.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,6 +49,10 @@ pub(crate) struct Split {
     /// There is one partial, and what DataFusion merges it to is the call's value. A count over no
     /// rows at all is 0 all the same.
     pub(crate) direct: bool,
+    /// Why the value is that of the call, for people: `sum(bigint) is the sum of the shards' sums`.
+    pub(crate) because: String,
+    /// The functions that it is taken apart and put together with, as PostgreSQL's own are called.
+    pub(crate) calls: BTreeSet<String>,
     /// With `$n` for the n-th partial.
     combine: Expr,
 }
@@ -77,23 +85,18 @@ pub(crate) enum PartialKind {
     Distinct,
 }
 
-/// The aggregates of DataFusion that merge a partial as PostgreSQL would.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Reaggregate {
-    /// Of `bigint`, where an overflow is an error, or of `numeric(p,s)`.
-    ///
-    /// A `numeric(p,s)` may be NaN, which Arrow's decimals cannot hold.
-    Sum,
-    Min,
-    Max,
-    BoolAnd,
-    BoolOr,
-    BitAnd,
-    BitOr,
-    BitXor,
-}
-
 impl Split {
+    /// The split of a call, which says what it is made with, and why.
+    fn of(self, call: &Call<'_>, because: &str) -> Self {
+        let mut calls = template::calls(&self.combine);
+        calls.extend(call.calls());
+        Self {
+            because: format!("{} {because}", call.called()),
+            calls,
+            ..self
+        }
+    }
+
     /// The expression over the merged rows, given what each partial is called there. It can be put
     /// anywhere in place of the call.
     pub(crate) fn combine(&self, columns: &[Expr]) -> Expr {
@@ -146,39 +149,25 @@ pub(crate) fn split(
     columns: &Columns<'_>,
 ) -> Result<Split, Unsplit> {
     let call = Call::read(call, arguments, columns)?;
-    if call.distinct && !IDEMPOTENT.contains(&call.name.as_str()) {
-        return call.split_distinct();
+    let Some(known) = aggregates::named(&call.name) else {
+        return Err(format!("there is no rule that splits {}", call.name).into());
+    };
+    if call.distinct && known.distinct == Distinct::Counts {
+        let because = "is over the distinct values of all shards, made distinct again";
+        return Ok(call.split_distinct()?.of(&call, because));
     }
-    match call.name.as_str() {
-        "count" => call.split_count(),
-        "sum" => call.split_sum(),
-        "avg" => call.split_avg(),
-        "regr_count" => call.regr_count(),
-        name => {
-            if let Some(variance) = Variance::named(name) {
-                call.split_variance(variance)
-            } else if let Some(regression) = Regression::named(name) {
-                call.split_regression(regression)
-            } else {
-                call.split_same()
-            }
-        }
-    }
+    let split = match known.rule {
+        Rule::Count if call.name == "count" => call.split_count(),
+        Rule::Count => call.regr_count(),
+        Rule::Sum => call.split_sum(),
+        Rule::Avg => call.split_avg(),
+        Rule::Variance { sample, root } => call.split_variance(Variance { sample, root }),
+        Rule::Regression => call.split_regression(),
+        Rule::Same => call.split_same(known),
+        Rule::Whole(reason) => Err(format!("{} {reason}", call.name).into()),
+    };
+    Ok(split?.of(&call, known.rule.because()))
 }
-
-/// Aggregates whose value is that of the values' set: DISTINCT changes nothing.
-const IDEMPOTENT: [&str; 10] = [
-    "min",
-    "max",
-    "bool_and",
-    "every",
-    "bool_or",
-    "bit_and",
-    "bit_or",
-    "any_value",
-    "range_agg",
-    "range_intersect_agg",
-];
 
 /// More digits than the values have: a sum of up to 10^10 of them fits.
 const SUM_DIGITS: u32 = 10;
@@ -274,7 +263,10 @@ impl Call<'_> {
         )
     }
 
-    fn split_regression(&self, regression: Regression) -> Result<Split, Unsplit> {
+    fn split_regression(&self) -> Result<Split, Unsplit> {
+        let Some(regression) = Regression::named(&self.name) else {
+            return Err(Error::fault(format!("{} has no rule", self.name)).into());
+        };
         self.check_order(true)?;
         let partials = regression
             .partials()
@@ -291,24 +283,14 @@ impl Call<'_> {
     }
 
     /// Aggregates that combine themselves.
-    fn split_same(&self) -> Result<Split, Unsplit> {
-        let name = self.name.as_str();
+    fn split_same(&self, known: &Aggregate) -> Result<Split, Unsplit> {
+        let name = known.name;
         let integer = matches!(self.argument_type()?, "int2" | "int4" | "int8");
-        let merge = match name {
-            "min" => integer.then_some(Reaggregate::Min),
-            "max" => integer.then_some(Reaggregate::Max),
-            "bool_and" | "every" => Some(Reaggregate::BoolAnd),
-            "bool_or" => Some(Reaggregate::BoolOr),
-            "bit_and" => integer.then_some(Reaggregate::BitAnd),
-            "bit_or" => integer.then_some(Reaggregate::BitOr),
-            "bit_xor" => integer.then_some(Reaggregate::BitXor),
-            "any_value" => {
-                self.check_order(true)?;
-                None
-            }
-            "range_agg" | "range_intersect_agg" => None,
-            _ => return Err(format!("there is no rule that splits {name}").into()),
+        let merge = match known.part {
+            Part::Merged(by) => (integer || by.is_of_booleans()).then_some(by),
+            Part::Moment | Part::None => None,
         };
+        self.check_order(known.order == Order::Matters)?;
         if self.argument_type()?.starts_with("record") {
             return Err(format!("{name} of a row without a type cannot be sent").into());
         }
@@ -323,9 +305,6 @@ impl Call<'_> {
     /// overall, in the order of its own DISTINCT.
     fn split_distinct(&self) -> Result<Split, Unsplit> {
         self.check_order(true)?;
-        if !DISTINCT.contains(&self.name.as_str()) {
-            return Err(format!("there is no rule that splits {}", self.name).into());
-        }
         if self.args.len() != self.written.len() {
             return Err("the values of whole rows cannot be sent".into());
         }
@@ -345,6 +324,7 @@ impl Call<'_> {
                 // A row counts even if all of it is NULL, but not where it is of another set.
                 let list = placeholders(elements.len());
                 let there = template::parse(&format!("num_nulls({list}) >= 0"))?;
+                self.calling(&there);
                 sent.push(send(&template::fill(&there, &elements)));
                 let last = sent.len();
                 let rule = format!("{name}(DISTINCT ROW({list})) FILTER (WHERE ${last})");
@@ -368,6 +348,8 @@ impl Call<'_> {
             partials,
             float_order: false,
             direct: false,
+            because: String::new(),
+            calls: BTreeSet::new(),
             combine,
         })
     }
@@ -411,32 +393,6 @@ impl Call<'_> {
 /// `coalesce`: over no rows at all, a count is 0.
 const COUNT: &str = "coalesce(sum($1), 0)::int8";
 
-/// Aggregates for which DISTINCT makes a difference.
-const DISTINCT: [&str; 22] = [
-    "count",
-    "sum",
-    "avg",
-    "bit_xor",
-    "variance",
-    "var_pop",
-    "var_samp",
-    "stddev",
-    "stddev_pop",
-    "stddev_samp",
-    "corr",
-    "covar_pop",
-    "covar_samp",
-    "regr_avgx",
-    "regr_avgy",
-    "regr_count",
-    "regr_intercept",
-    "regr_r2",
-    "regr_slope",
-    "regr_sxx",
-    "regr_sxy",
-    "regr_syy",
-];
-
 /// `$1, $2, ...`
 fn placeholders(count: usize) -> String {
     let list: Vec<_> = (1..=count).map(|n| format!("${n}")).collect();
@@ -448,6 +404,8 @@ fn combined(partials: Vec<Partial>, combine: &str) -> Result<Split, Unsplit> {
         partials,
         float_order: false,
         direct: false,
+        because: String::new(),
+        calls: BTreeSet::new(),
         combine: template::parse(combine)?,
     })
 }

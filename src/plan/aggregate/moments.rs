@@ -12,22 +12,11 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Variance {
     /// Over n - 1 instead of n.
-    sample: bool,
-    root: bool,
+    pub(super) sample: bool,
+    pub(super) root: bool,
 }
 
 impl Variance {
-    pub(super) fn named(name: &str) -> Option<Self> {
-        let (sample, root) = match name {
-            "variance" | "var_samp" => (true, false),
-            "var_pop" => (false, false),
-            "stddev" | "stddev_samp" => (true, true),
-            "stddev_pop" => (false, true),
-            _ => return None,
-        };
-        Some(Self { sample, root })
-    }
-
     /// Over the numeric partials count, sum of x, sum of x².
     ///
     /// NaN, which an infinite x also gives, is greater than 0 and goes through. PostgreSQL gives the

@@ -4,14 +4,15 @@
 //! placeholder that is an operand stands in parentheses there, so that whatever is filled in keeps
 //! its meaning: `($1) * ($1)`.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, Function, Value, visit_expressions_mut,
+    BinaryOperator, Expr, Function, TableFactor, Value, visit_expressions, visit_expressions_mut,
 };
 
 use super::Unsplit;
-use crate::plan::sql;
+use crate::plan::{rewrite, sql};
 
 /// Parses one expression.
 pub(super) fn parse(sql: &str) -> Result<Expr, Unsplit> {
@@ -50,6 +51,27 @@ pub(super) fn with_filter(template: &mut Expr, filter: &Expr) {
         }
         ControlFlow::<()>::Continue(())
     });
+}
+
+/// The functions that a template calls, in lower case.
+pub(super) fn calls(template: &Expr) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let _ = visit_expressions(template, |expr| {
+        if let Expr::Function(function) = expr {
+            found.insert(function.name.to_string().to_lowercase());
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    rewrite::factors(template, |factor| match factor {
+        TableFactor::UNNEST { .. } => {
+            found.insert("unnest".to_owned());
+        }
+        TableFactor::Function { name, .. } | TableFactor::Table { name, .. } => {
+            found.insert(name.to_string().to_lowercase());
+        }
+        _ => {}
+    });
+    found
 }
 
 /// The n of `$n`.

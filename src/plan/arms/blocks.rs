@@ -3,7 +3,7 @@
 use datafusion::sql::sqlparser::ast::{Expr, Query, SetExpr, SetOperator, SetQuantifier, VisitMut};
 
 use super::steps::no_values;
-use super::{Planner, Result};
+use super::{COMBINE, Planner, ROWS, Result};
 use crate::plan::rewrite::{self, Walk, top_down};
 use crate::plan::{MergeMode, build, locality, thread};
 
@@ -29,11 +29,13 @@ impl Planner<'_> {
         if !self.locality().reads_sharded(&query) {
             return Ok(query);
         }
-        if self.merge == MergeMode::Auto
-            && apart.unwrap_or(0) == 0
-            && let Some(rows) = self.rows(&query, once, top)?
-        {
-            return Ok(rows);
+        if self.merge == MergeMode::Auto && apart.unwrap_or(0) == 0 {
+            let judged = self.judge_rows(&query, once, top);
+            if let Some(found) = self.unless_obstacle(&query, ROWS, judged)? {
+                let mut block = self.build_rows(&query, found)?;
+                self.lower_beside(&mut block)?;
+                return Ok(block);
+            }
         }
         if let Some(with) = &mut query.with {
             for cte in &mut with.cte_tables {
@@ -141,10 +143,12 @@ impl Planner<'_> {
 
     /// A SELECT that the shards cannot answer alone.
     fn lower_select(&mut self, query: Query, once: bool) -> Result<Query> {
-        if self.merge == MergeMode::Auto
-            && let Some(combined) = self.combine(&query)?
-        {
-            return Ok(combined.query);
+        if self.merge == MergeMode::Auto {
+            let judged = self.judge_combine(&query);
+            if let Some(found) = self.unless_obstacle(&query, COMBINE, judged)? {
+                let block = self.build_combine(&query, found)?;
+                return self.lower_beside_aggregates(block);
+            }
         }
         self.gather(query, once)
     }

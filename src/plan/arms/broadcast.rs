@@ -1,12 +1,17 @@
 //! Subqueries that shards cannot evaluate, but that blocks over sharded tables need: each is planned
 //! on its own, and its rows are read in its place.
+//!
+//! *Exact because* such a query names no row outside: it has the same rows for every row of the block,
+//! so that PostgreSQL computes it once too, and every shard is handed all of them (trap 14). *Does not
+//! hold when* it is correlated, names a common table expression of another query, or has values that
+//! cannot be sent: then the block is lowered in other ways (`subqueries.sql`, `lateral.sql`).
 
 use std::collections::{HashMap, HashSet};
 
 use datafusion::sql::sqlparser::ast::{Expr, Query, Select, SetExpr, TableFactor};
 
 use super::outer::{each_side, each_side_mut};
-use super::steps::{has_name, step_factor, step_factor_with};
+use super::steps::{can_be_sent, step_factor, step_factor_with};
 use super::{Planner, Result};
 use crate::plan::from_item::Source;
 use crate::plan::locality::{Anchors, Distribution, Locality, factor_alias};
@@ -29,12 +34,10 @@ impl Planner<'_> {
         collect_global(query, &mut found, &self.locality());
         let mut replacements = Vec::new();
         for sub in found {
-            let columns = self.describe(&sub)?;
-            if !columns_can_move(&columns) || self.names_foreign_cte(&sub) {
+            let Some(columns) = self.judge_broadcast(&sub)? else {
                 continue;
-            }
-            let index = self.plan_query(sub.clone(), None, false)?;
-            let name = self.enter(index, columns, sub.clone())?;
+            };
+            let (index, name) = self.build_broadcast(sub.clone(), columns)?;
             replacements.push((sub, self.read_step(index, &name)));
         }
         rewrite::each_query(query, |inner| {
@@ -44,6 +47,21 @@ impl Planner<'_> {
             }
         });
         Ok(())
+    }
+
+    /// The columns of a query whose rows can be handed to every shard; `None`: they cannot.
+    fn judge_broadcast(&self, query: &Query) -> Result<Option<Vec<Column>>> {
+        let columns = self.describe(query)?;
+        let can_move = columns_can_move(&columns) && !self.names_foreign_cte(query);
+        Ok(can_move.then_some(columns))
+    }
+
+    /// Plans a query on its own; its last step, and the name that its rows have.
+    fn build_broadcast(&mut self, query: Query, columns: Vec<Column>) -> Result<(usize, String)> {
+        let index = self.plan_query(query.clone(), None, false)?;
+        self.rests_on(index, [RUNS_ONCE.to_owned()]);
+        let name = self.enter(index, columns, query)?;
+        Ok((index, name))
     }
 
     /// Derived tables that are global, in a FROM that would be local without them.
@@ -78,42 +96,18 @@ impl Planner<'_> {
         let mut replacements = HashMap::new();
         // What is inside a derived table that has become a step is planned with it.
         let mut inside = HashSet::new();
-        for (derived, mut select) in candidates {
-            if derived.iter().any(|(alias, _)| inside.contains(alias)) {
-                continue;
-            }
-            // Would it help?
-            let mut sources = Vec::new();
-            for (alias, _) in &derived {
-                for tree in &mut select.from {
-                    each_side_mut(tree, &mut |factor| {
-                        if factor_alias(factor).as_deref() == Some(&**alias) {
-                            *factor = step_factor("step", Some(alias));
-                        }
-                    });
-                }
-                if let Some(relation) = self.relations.get_mut(alias) {
-                    let source = std::mem::replace(&mut relation.source, Source::Step);
-                    sources.push((alias.clone(), source));
-                }
-            }
-            let rows = self.locality().select(&select, &Anchors::default()).rows;
-            for (alias, source) in sources.into_iter().rev() {
-                if let Some(relation) = self.relations.get_mut(&alias) {
-                    relation.source = source;
-                }
-            }
-            if rows.is_err() {
+        for (derived, select) in candidates {
+            if derived.iter().any(|(alias, _)| inside.contains(alias))
+                || !self.helps_to_broadcast(&select, &derived)
+            {
                 continue;
             }
             for (alias, subquery) in derived {
-                let columns = self.describe(&subquery)?;
-                if !columns_can_move(&columns) || self.names_foreign_cte(&subquery) {
+                let Some(columns) = self.judge_broadcast(&subquery)? else {
                     continue;
-                }
+                };
                 rewrite::factors(&subquery, |factor| inside.extend(factor_alias(factor)));
-                let index = self.plan_query(subquery.clone(), None, false)?;
-                let names = self.enter(index, columns, subquery)?;
+                let (_, name) = self.build_broadcast(subquery, columns)?;
                 let own: Vec<_> = self
                     .relations
                     .get(&alias)
@@ -123,7 +117,7 @@ impl Planner<'_> {
                 if let Some(relation) = self.relations.get_mut(&alias) {
                     relation.source = Source::Step;
                 }
-                let rows = step_factor_with(&names, &alias, own);
+                let rows = step_factor_with(&name, &alias, own);
                 replacements.insert(alias, rows);
             }
         }
@@ -137,7 +131,37 @@ impl Planner<'_> {
         });
         Ok(())
     }
+
+    /// Whether the shards could compute their parts of a SELECT's rows if these derived tables of it
+    /// were rows of steps.
+    fn helps_to_broadcast(&self, select: &Select, derived: &[(String, Query)]) -> bool {
+        let is_derived = |alias: &str| derived.iter().any(|(name, _)| name == alias);
+        let mut select = select.clone();
+        for tree in &mut select.from {
+            each_side_mut(tree, &mut |factor| {
+                if let Some(alias) = factor_alias(factor).filter(|alias| is_derived(alias)) {
+                    *factor = step_factor("step", Some(&alias));
+                }
+            });
+        }
+        let mut relations = self.relations.clone();
+        for (alias, relation) in &mut relations {
+            if is_derived(alias) {
+                relation.source = Source::Step;
+            }
+        }
+        let locality = Locality {
+            relations: &relations,
+            catalog: self.question.catalog,
+            premises: None,
+        };
+        locality.select(&select, &Anchors::default()).rows.is_ok()
+    }
 }
+
+/// What a step rests on whose rows are read in several places.
+pub(super) const RUNS_ONCE: &str =
+    "it names no row outside, so that its rows are the same wherever they are read";
 
 /// Finds the subqueries in expressions that shards cannot evaluate though their block over sharded
 /// tables needs them, and that stand on their own: the outermost of each.
@@ -205,5 +229,5 @@ fn is_sharded_table(factor: &TableFactor, locality: &Locality<'_>) -> bool {
 
 /// Whether the rows of a query can be handed to another server.
 pub(super) fn columns_can_move(columns: &[Column]) -> bool {
-    !columns.is_empty() && columns.iter().all(has_name)
+    !columns.is_empty() && columns.iter().all(can_be_sent)
 }

@@ -7,6 +7,7 @@ use datafusion::sql::sqlparser::ast::{DataType, Expr, ObjectName, Query, SetExpr
 use super::{Planner, Result};
 use crate::catalog::{Catalog, Collation};
 use crate::error::Error;
+use crate::plan::facts::types;
 use crate::plan::from_item::{FromColumn, FromItem, Source};
 use crate::plan::naming::{self, as_column};
 use crate::plan::rewrite;
@@ -59,17 +60,18 @@ impl Planner<'_> {
             SetExpr::Select(select) => Some(&select.projection),
             _ => None,
         };
-        let known = |(index, column): (usize, &Column)| match is_collatable(column) {
-            true => {
-                let item = items.and_then(|items| items.get(index));
-                let expr = item.and_then(item_expr);
-                match expr {
-                    Some(expr) => self.written_collation(&expr),
-                    None => (!self.other_collations).then_some(Ok(None)),
+        let known =
+            |(index, column): (usize, &Column)| match types::is_collatable(column.pg_type.name()) {
+                true => {
+                    let item = items.and_then(|items| items.get(index));
+                    let expr = item.and_then(item_expr);
+                    match expr {
+                        Some(expr) => self.written_collation(&expr),
+                        None => (!self.other_collations).then_some(Ok(None)),
+                    }
                 }
-            }
-            false => Some(Ok(None)),
-        };
+                false => Some(Ok(None)),
+            };
         let known: Vec<Option<Told>> = columns.iter().enumerate().map(known).collect();
         let asked = known.iter().enumerate().filter(|(_, told)| told.is_none());
         let asked: Vec<_> = asked
@@ -172,46 +174,14 @@ impl Planner<'_> {
         column.pg_type.is_enum() || self.is_identified_type(column.pg_type.name(), told)
     }
 
-    /// The same of a type as RowDescription or `format_type` has it; no other name is known.
-    pub(super) fn is_identified_type(&self, name: &str, told: &Told) -> bool {
-        // Digits behind the point, and blanks at the end, are as many in all values.
-        if name.starts_with("numeric(") && !name.ends_with(']') {
-            return true;
-        }
-        let is_padded = name.starts_with("character(");
-        // With a length or a precision, perhaps in the middle.
-        let name = match (name.find('('), name.find(')')) {
-            (Some(from), Some(to)) => format!("{}{}", &name[..from], &name[to + 1..]),
-            _ => name.to_owned(),
+    /// The same of a type as RowDescription or `format_type` has it.
+    fn is_identified_type(&self, name: &str, told: &Told) -> bool {
+        let is_deterministic = match told {
+            Ok(None) => self.question.catalog.default_collation().deterministic,
+            Ok(Some(collation)) => collation.deterministic,
+            Err(()) => false,
         };
-        match name.as_str() {
-            "bool"
-            | "int2"
-            | "int4"
-            | "int8"
-            | "time"
-            | "timestamp"
-            | "timestamptz"
-            | "char"
-            | "boolean"
-            | "smallint"
-            | "integer"
-            | "bigint"
-            | "oid"
-            | "uuid"
-            | "bytea"
-            | "date"
-            | "time without time zone"
-            | "timestamp without time zone"
-            | "timestamp with time zone" => true,
-            "character" if !is_padded => false,
-            "text" | "varchar" | "character varying" | "character" | "name" => match told {
-                Ok(None) => self.question.catalog.default_collation().deterministic,
-                Ok(Some(collation)) => collation.deterministic,
-                Err(()) => false,
-            },
-            _ => false,
-        }
+        types::is_identified(name, is_deterministic)
     }
 
     /// The same of a column of a relation, whose declaration is known.
@@ -226,12 +196,4 @@ impl Planner<'_> {
         let columns = self.relations.get(&alias)?.columns.as_ref()?;
         columns.iter().find(|column| column.name == name)
     }
-}
-
-/// Whether values of a column have a collation.
-pub(super) fn is_collatable(column: &Column) -> bool {
-    let name = column.pg_type.name().trim_end_matches("[]");
-    ["text", "varchar", "bpchar", "citext", "name"].contains(&name)
-        || name.starts_with("varchar(")
-        || name.starts_with("bpchar(")
 }

@@ -1,4 +1,8 @@
 //! EXISTS that is the same for all rows: one row of each shard tells.
+//!
+//! *Exact because* EXISTS asks no more than whether there is a row, so that the first of each shard, or
+//! of each side of UNION, says as much as all. *Does not hold when* its own LIMIT or OFFSET may leave
+//! none, or an aggregate in ORDER BY makes one row of all: these stay (`exists_in.sql`).
 
 use std::ops::ControlFlow;
 

@@ -1,4 +1,8 @@
 //! Which rows of a table a query can need.
+//!
+//! *Exact because* what is left out meets not all conditions that every row of the result meets. *Does
+//! not hold when* a row counts though a condition does not hold: on the kept side of an outer join (trap
+//! 15; `outer_joins.sql`); or when a condition is volatile, or not the same on every shard.
 
 use std::collections::{BTreeSet, HashSet};
 

@@ -1,4 +1,14 @@
 //! Gather: the filtered rows of sharded tables in place of the tables.
+//!
+//! *Exact because* the user's own query runs, in one PostgreSQL, over the rows of the tables; left out
+//! are rows that it cannot need: those that conditions on the table alone do not let pass, and those
+//! that no rows of replicated tables match ([`filters`](super::filters)). Where a row counts once
+//! however often it comes, equal rows are left out if they are the same.
+//!
+//! *Does not hold when* the query asks more of a table than its rows: of its primary key, which
+//! `determined_columns` writes into GROUP BY (`group_by.sql`); of a column that is compared under
+//! another collation, which the step's columns keep (trap 10); of the order in which rows lie, which
+//! PostgreSQL leaves open too.
 
 use datafusion::sql::sqlparser::ast::{
     Distinct, Expr, GroupByExpr, JoinConstraint, JoinOperator, OrderBy, Query, Select, SetExpr,
@@ -7,31 +17,60 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::outer::names_of_from;
 use super::steps::{no_values, step_factor};
-use super::{Planner, Result};
-use crate::plan::from_item::Source;
+use super::{GATHER, Planner, Result};
+use crate::plan::from_item::{Base, Source};
 use crate::plan::locality::{self, factor_alias};
 use crate::plan::naming::as_column;
 use crate::plan::rewrite::{self, Walk, top_down};
 use crate::plan::same::normal;
 use crate::plan::{Arm, Place, build, functions, instant};
 
+/// What is known of a SELECT whose tables are gathered.
+struct Gather {
+    /// Whether a row of it counts once however often it comes.
+    once: bool,
+    /// The columns that the keys of GROUP BY determine.
+    determined: Vec<Expr>,
+}
+
+/// What is known of a sharded table whose rows are gathered.
+struct Gathered {
+    base: Base,
+    /// What all rows meet that the query can need.
+    filters: Vec<Expr>,
+    shards: Vec<usize>,
+    /// Whether a condition says which shards.
+    is_pinned: bool,
+}
+
 impl Planner<'_> {
-    /// The query with the filtered rows of its sharded tables in place of them.
-    pub(super) fn gather(&mut self, mut query: Query, once: bool) -> Result<Query> {
-        let is_limited = locality::is_limited(&query);
-        let SetExpr::Select(select) = &mut *query.body else {
-            return Ok(query);
-        };
+    /// What has to be known of a SELECT whose tables are gathered.
+    fn judge_gather(&self, query: &Query, select: &Select, once: bool) -> Result<Gather> {
         let once = once
-            && !is_limited
+            && !locality::is_limited(query)
             && !self.locality().aggregates(select)
             && !rewrite::any(
                 &select.projection,
                 |expr| matches!(expr, Expr::Function(function) if function.over.is_some()),
             )
             && !matches!(select.distinct, Some(Distinct::On(_)));
+        Ok(Gather {
+            once,
+            determined: self.determined_columns(query.order_by.as_ref(), select)?,
+        })
+    }
+
+    /// The query with the filtered rows of its sharded tables in place of them.
+    pub(super) fn gather(&mut self, mut query: Query, once: bool) -> Result<Query> {
+        let SetExpr::Select(select) = &*query.body else {
+            return Ok(query);
+        };
         let original = select.clone();
-        let determined = self.determined_columns(query.order_by.as_ref(), &original)?;
+        self.judged(&query, GATHER, None);
+        let Gather { once, determined } = self.judge_gather(&query, &original, once)?;
+        let SetExpr::Select(select) = &mut *query.body else {
+            return Ok(query);
+        };
         let mut from = std::mem::take(&mut select.from);
         // Rows of FROM are wanted also where WHERE does not hold.
         let outer = std::mem::take(&mut self.outer);
@@ -111,29 +150,57 @@ impl Planner<'_> {
             }
             TableFactor::Table { args: None, .. } => {
                 let alias = factor_alias(factor).unwrap_or_default();
-                let Some(Source::Table(base)) =
-                    self.relations.get(&alias).map(|r| r.source.clone())
-                else {
-                    return Ok(());
-                };
-                if base.sharding.is_none() {
-                    return Ok(());
+                if let Some(found) = self.judge_table(select, &alias)? {
+                    let name = self.build_table(&alias, found, once)?;
+                    *factor = step_factor(&name, Some(&alias));
                 }
-                let filters = self.filters(select, &alias);
-                let shards = match self.router().of_table(select, &alias)? {
-                    Some(shards) => shards.into_iter().collect(),
-                    None => self.all_shards(),
-                };
-                let name = self.table_step(&alias, &base, filters, Place::Shards(shards), once)?;
-                self.at_least(Arm::Gather);
-                if let Some(relation) = self.relations.get_mut(&alias) {
-                    relation.source = Source::Step;
-                }
-                *factor = step_factor(&name, Some(&alias));
                 Ok(())
             }
             other => self.lower_subqueries(other),
         }
+    }
+
+    /// Which rows of a table are gathered; `None`: it is not sharded.
+    fn judge_table(&self, select: &Select, alias: &str) -> Result<Option<Gathered>> {
+        let base = match self.relations.get(alias).map(|relation| &relation.source) {
+            Some(Source::Table(base)) if base.sharding.is_some() => base.clone(),
+            _ => return Ok(None),
+        };
+        let pinned = self.router().of_table(select, alias)?;
+        Ok(Some(Gathered {
+            base,
+            filters: self.filters(select, alias),
+            is_pinned: pinned.is_some(),
+            shards: match pinned {
+                Some(shards) => shards.into_iter().collect(),
+                None => self.all_shards(),
+            },
+        }))
+    }
+
+    /// Makes the step with the rows of a table, which stands for the table from now on.
+    fn build_table(&mut self, alias: &str, found: Gathered, once: bool) -> Result<String> {
+        let place = Place::Shards(found.shards);
+        let mut premises = vec![match found.filters.is_empty() {
+            true => format!("all rows of {alias} are collected"),
+            false => format!(
+                "the query needs no rows of {alias} but those that these conditions let pass"
+            ),
+        }];
+        if found.is_pinned {
+            premises.push(format!(
+                "a condition pins the key of {alias}: other shards have no such rows"
+            ));
+        }
+        let name = self.table_step(alias, &found.base, found.filters, place, once)?;
+        if let Some(index) = self.steps.iter().position(|step| step.name == name) {
+            self.rests_on(index, premises);
+        }
+        self.at_least(Arm::Gather);
+        if let Some(relation) = self.relations.get_mut(alias) {
+            relation.source = Source::Step;
+        }
+        Ok(name)
     }
 
     /// The columns that a SELECT names beside its aggregates and that are none of its group keys:

@@ -11,6 +11,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::{Planner, Result};
 use crate::error::Error;
+use crate::plan::facts::types;
 use crate::plan::naming::{NAMELESS, folded, ident, item_name};
 use crate::plan::rewrite::{self, bare};
 use crate::plan::{build, locality, refused, sql};
@@ -109,7 +110,8 @@ impl Planner<'_> {
         let pair = match pair {
             (None, None) => return Ok("text".to_owned()),
             (Some(left), Some(right)) if left == right => return Ok(left),
-            (Some(known), None) | (None, Some(known)) if IS_BASE.contains(&&*known) => {
+            // No domain, so that nobody has to be asked.
+            (Some(known), None) | (None, Some(known)) if types::is_known(&known) => {
                 return Ok(known);
             }
             pair => [pair.0, pair.1],
@@ -139,24 +141,6 @@ fn type_of(expr: &str) -> String {
     // With -1 as its modifier, bpchar is not called character, which would be one character.
     format!("pg_catalog.format_type(pg_catalog.pg_typeof({expr})::pg_catalog.oid, -1)")
 }
-
-/// Types that are no domains, so that nobody has to be asked.
-const IS_BASE: [&str; 14] = [
-    "boolean",
-    "smallint",
-    "integer",
-    "bigint",
-    "numeric",
-    "real",
-    "double precision",
-    "text",
-    "character varying",
-    "bpchar",
-    "date",
-    "timestamp without time zone",
-    "timestamp with time zone",
-    "uuid",
-];
 
 fn has_untyped(body: &SetExpr) -> bool {
     let mut pending = vec![body];

@@ -1,10 +1,24 @@
 //! What the shards can answer alone: Union, and Ordered where a merge keeps the order.
+//!
+//! *Exact because* the rows of all shards together are the rows of one PostgreSQL ([`locality`] says
+//! why: groups, windows, DISTINCT, joins and subqueries find all that they look at on the shard of a
+//! row; traps 13 to 16). LIMIT without ORDER BY may take any rows; with it, the first rows of all are
+//! among the first of each shard (trap 12). Rows that come sorted stay so where the merge compares the
+//! values of the sort keys as PostgreSQL does (traps 9 to 11).
+//!
+//! *Does not hold when* no shard can compute its part; when the limit is no number that is known here,
+//! or counts ties, of which a shard does not know all (`order_limit.sql`); or when the order is one that
+//! only PostgreSQL knows: of text under any collation but "C", of types that are not sorted here (trap
+//! 10).
 
 use datafusion::sql::sqlparser::ast::{Expr, OrderByExpr, Query, Select, SelectItem, SetExpr};
 
 use super::collation::Told;
 use super::limit::{limited, take_limit};
+use super::obstacle::Judged;
 use super::{Planner, Result};
+use crate::plan::argument::Premises;
+use crate::plan::facts::types::{self, Order};
 use crate::plan::locality::{self, Distribution};
 use crate::plan::naming::{self, folded, ident};
 use crate::plan::rewrite::item_expr;
@@ -13,32 +27,53 @@ use crate::plan::{Arm, Merge, Place, SortKey, Sql, StepColumn};
 use crate::types::Column;
 
 /// A query that gives its sort keys too.
-pub(super) struct Sorted {
-    pub(super) query: Query,
-    pub(super) visible: usize,
-    pub(super) hidden: bool,
+struct Sorted {
+    query: Query,
+    /// Where the keys are among its columns.
+    keys: Vec<SortKey>,
+    /// How many columns are its own.
+    visible: usize,
+    /// Whether there are others behind.
+    hidden: bool,
+    /// Whether a key is merged as a decimal.
+    decimals: bool,
+}
+
+/// A query that the shards answer alone, with all that building needs.
+pub(super) struct Local {
+    sql: Sql,
+    uses: Vec<usize>,
+    shards: Vec<usize>,
+    merge: Merge,
+    arm: Arm,
+    /// Whether the merge holds numbers as decimals.
+    decimals: bool,
+    premises: Premises,
 }
 
 impl Planner<'_> {
-    /// One step, if the shards can answer alone and a merge keeps the order.
-    pub(super) fn local(
-        &mut self,
-        query: &Query,
-        text: Option<&str>,
-        columns: &[StepColumn],
-    ) -> Result<Option<usize>> {
+    /// Whether the shards can answer alone, and a merge keeps the order.
+    pub(super) fn judge_local(&self, query: &Query, text: Option<&str>) -> Judged<Local> {
         let mut unlimited = query.clone();
         let limit = take_limit(&mut unlimited);
-        if let Distribution::Global(reason) = self.unlimited_distribution(&unlimited) {
-            self.note(reason);
-            return Ok(None);
+        let premises = Premises::default();
+        if let Distribution::Global(reason) = self.unlimited_distribution(&unlimited, &premises) {
+            return Err(reason.into());
         }
         let Some(limit) = limit else {
-            self.note("the limit is not a plain number");
-            return Ok(None);
+            return Err("the limit is not a plain number".into());
         };
-        let shards = self.shards_for(query)?;
-        let uses = self.uses(query);
+        let local = |sql, merge, arm, premises| -> Judged<Local> {
+            Ok(Local {
+                sql,
+                uses: self.uses(query),
+                shards: self.shards_for(query, &premises)?,
+                merge,
+                arm,
+                decimals: false,
+                premises,
+            })
+        };
         let keys = locality::order_keys(query);
         if keys.is_empty() {
             let sql = match limit.is_none() {
@@ -49,49 +84,61 @@ impl Planner<'_> {
                 skip: limit.skip,
                 fetch: limit.fetch,
             };
-            self.at_least(Arm::Union);
-            return Ok(Some(self.push(
-                sql,
-                uses,
-                Place::Shards(shards),
-                merge,
-                columns.to_vec(),
-            )));
+            if !limit.is_none() {
+                premises.hold("LIMIT without ORDER BY may take any rows");
+            }
+            return local(sql, merge, Arm::Union, premises);
         }
         if limit.with_ties {
-            self.note("WITH TIES: the shards' candidates are ranked again in PostgreSQL");
-            return Ok(None);
+            return Err("WITH TIES: the shards' candidates are ranked again in PostgreSQL".into());
         }
-        let Some((select, sorts)) = self.sort_columns(&unlimited, keys, limit.fetch.is_some())?
-        else {
-            self.note("the order is one that only PostgreSQL knows");
-            return Ok(None);
+        let Some(sorted) = self.sort_columns(&unlimited, keys, limit.fetch.is_some())? else {
+            return Err("the order is one that only PostgreSQL knows".into());
         };
-        let hidden = select.hidden;
-        let verbatim = !hidden && limit.skip == 0;
+        for (column, key) in sorted.keys.iter().zip(keys) {
+            premises.hold(format!(
+                "the merge compares column {} ({}) as PostgreSQL does",
+                column.column + 1,
+                key.expr
+            ));
+        }
+        if !limit.is_none() {
+            premises.hold("the first rows of all are among the first rows of each shard");
+        }
+        let verbatim = !sorted.hidden && limit.skip == 0;
         let sql = match text.filter(|_| verbatim) {
             Some(text) => Sql::verbatim(text),
-            None => Sql::of(&limited(select.query, &limit)),
+            None => Sql::of(&limited(sorted.query, &limit)),
         };
         let merge = Merge::Ordered {
-            keys: sorts,
+            keys: sorted.keys,
             skip: limit.skip,
             fetch: limit.fetch,
-            visible: select.visible,
+            visible: sorted.visible,
         };
-        self.at_least(Arm::Ordered);
-        Ok(Some(self.push(
-            sql,
-            uses,
-            Place::Shards(shards),
-            merge,
-            columns.to_vec(),
-        )))
+        Ok(Local {
+            decimals: sorted.decimals,
+            ..local(sql, merge, Arm::Ordered, premises)?
+        })
     }
 
-    /// The distribution of a query without its limit.
-    pub(super) fn unlimited_distribution(&self, query: &Query) -> Distribution {
-        match self.locality().of(query) {
+    /// Makes the one step.
+    pub(super) fn build_local(&mut self, found: Local, columns: Vec<StepColumn>) -> usize {
+        self.at_least(found.arm);
+        self.decimals |= found.decimals;
+        let place = Place::Shards(found.shards);
+        let index = self.push(found.sql, found.uses, place, found.merge, columns);
+        self.rests_on(index, found.premises.into_sentences());
+        index
+    }
+
+    /// The distribution of a query without its limit, and what it rests on.
+    pub(super) fn unlimited_distribution(
+        &self,
+        query: &Query,
+        premises: &Premises,
+    ) -> Distribution {
+        match self.locality().saying(premises).of(query) {
             Distribution::Replicated | Distribution::Anchored => {
                 Distribution::Global("the query reads no sharded table".to_owned())
             }
@@ -106,7 +153,7 @@ impl Planner<'_> {
         query: &Query,
         keys: &[OrderByExpr],
         is_limited: bool,
-    ) -> Result<Option<(Sorted, Vec<SortKey>)>> {
+    ) -> Result<Option<Sorted>> {
         let mut query = query.clone();
         let order_by = query.order_by.clone();
         let width = match &*query.body {
@@ -158,9 +205,12 @@ impl Planner<'_> {
         let columns = self.describe(&query)?;
         let collations = self.collations(&query, &columns)?;
         let mut sort_keys = Vec::new();
+        let mut decimals = false;
         for (index, key) in sorts {
             match (columns.get(index), collations.get(index)) {
-                (Some(column), Some(told)) if self.is_orderable(column, told, is_limited) => {}
+                (Some(column), Some(told)) if self.is_orderable(column, told, is_limited) => {
+                    decimals |= is_numeric(column);
+                }
                 _ => return Ok(None),
             }
             let descending = key.options.asc == Some(false);
@@ -172,12 +222,13 @@ impl Planner<'_> {
         }
         query.order_by = order_by;
         let hidden = !added.is_empty();
-        let sorted = Sorted {
+        Ok(Some(Sorted {
             query,
+            keys: sort_keys,
             visible: width,
             hidden,
-        };
-        Ok(Some((sorted, sort_keys)))
+            decimals,
+        }))
     }
 
     /// Whether the merge of sorted rows compares the values of a sort key as PostgreSQL does.
@@ -189,21 +240,20 @@ impl Planner<'_> {
                 collation.bytewise && collation.difference.is_none()
             })
         };
-        match column.pg_type.name() {
-            "bool" | "int2" | "int4" | "int8" | "oid" | "xid8" | "float4" | "float8" | "uuid"
-            | "bytea" | "bit" | "varbit" | "date" | "time" | "timestamp" | "timestamptz"
-            | "interval" => true,
-            "text" | "varchar" | "bpchar" => bytewise(),
+        let name = column.pg_type.name();
+        match types::of(name).order {
+            Order::Always => true,
+            Order::Bytewise => bytewise(),
             // Not every value fits a decimal of Arrow; a few rows are better sorted by PostgreSQL.
-            "numeric" if !limited && self.question.decimals => {
-                self.decimals.set(true);
-                true
-            }
-            name => {
-                name.starts_with("numeric(") && !name.ends_with(']') || column.pg_type.is_enum()
-            }
+            Order::Decimal => !is_numeric(column) || !limited && self.question.decimals,
+            Order::No => column.pg_type.is_enum(),
         }
     }
+}
+
+/// Whether values are numbers of which not all fit a decimal of Arrow.
+fn is_numeric(column: &Column) -> bool {
+    column.pg_type.name() == "numeric"
 }
 
 /// The column of the output that ORDER BY names: by number, by name, or by the same expression.

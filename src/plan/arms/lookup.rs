@@ -9,6 +9,12 @@
 //!
 //! PostgreSQL does not do this by itself: it reads the rows of a common table expression, which has no
 //! index, once for each row of the outer query.
+//!
+//! *Exact because* for every row outside at most one group of the step has keys equal to it, so that
+//! LEFT JOIN repeats no row; where there is none, its columns are NULL as the aggregates over no rows
+//! are. *Does not hold when* an aggregate is not NULL over no rows (`count`: trap 6), when `=` on the
+//! keys may find several groups equal to one value (trap 8), or when the subquery is more than a lookup:
+//! then it stays as it is.
 
 use std::collections::HashSet;
 
@@ -18,34 +24,29 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::Planner;
+use super::combine::arguments;
 use super::outer::each_side;
-use super::parts::arguments;
 use super::steps::step_factor;
-use crate::catalog::Catalog;
+use crate::plan::facts::aggregates::{self, Nothing};
+use crate::plan::facts::{self, types};
 use crate::plan::locality::{self, factor_alias};
 use crate::plan::naming::{self, as_column, ident};
 use crate::plan::rewrite::item_expr;
 use crate::plan::rewrite::{self, Walk, bare, conjuncts, top_down};
 use crate::plan::{build, functions};
 
-/// Aggregates that are NULL over no rows, as the columns of a LEFT JOIN without a match are.
-const NULL_OVER_NOTHING: [&str; 8] = [
-    "sum", "min", "max", "bool_and", "bool_or", "every", "bit_and", "bit_or",
-];
-
-/// Functions of values that may stand around them.
-const PLAIN: [&str; 11] = [
-    "coalesce", "nullif", "greatest", "least", "round", "abs", "floor", "ceil", "ceiling", "trunc",
-    "sqrt",
-];
-
 /// A subquery that looks a value up by keys.
 struct Lookup {
     step: String,
     /// Columns of the step, and what they are equal to.
     keys: Vec<(Expr, Expr)>,
-    /// Over the columns of the step.
+    /// The aggregates of the step's rows that the value is made of.
+    aggregates: Vec<Expr>,
+    /// Over those, which are columns of the relation `alias`.
     value: Expr,
+    alias: String,
+    /// The item of FROM that all keys name, by index.
+    from: usize,
 }
 
 impl Planner<'_> {
@@ -59,8 +60,8 @@ impl Planner<'_> {
         let mut selection = select.selection.take();
         let _ = top_down(&mut selection, |expr| {
             if let Expr::Subquery(query) = expr
-                && let Some(lookup) = self.lookup(query)
-                && let Some(value) = self.join(lookup, select)
+                && let Some(lookup) = self.judge_lookup(query, select)
+                && let Some(value) = self.build_lookup(lookup, select)
             {
                 *expr = Expr::Nested(Box::new(value));
                 return Ok(Walk::Done);
@@ -75,7 +76,8 @@ impl Planner<'_> {
         select.selection = selection;
     }
 
-    fn lookup(&self, query: &Query) -> Option<Lookup> {
+    /// Whether a subquery of a SELECT is a lookup in the rows of a step.
+    fn judge_lookup(&self, query: &Query, outside: &Select) -> Option<Lookup> {
         let SetExpr::Select(select) = &*query.body else {
             return None;
         };
@@ -103,7 +105,75 @@ impl Planner<'_> {
             .map(|conjunct| self.looked_up(conjunct, &step))
             .collect();
         let keys = keys.filter(|keys| !keys.is_empty())?;
-        Some(Lookup { step, keys, value })
+        let wanted: HashSet<_> = keys
+            .iter()
+            .filter_map(|(_, other)| as_column(other))
+            .map(|(alias, _)| alias)
+            .collect();
+        let from = outside.from.iter().position(|tree| {
+            let mut names = HashSet::new();
+            each_side(tree, &mut |factor| names.extend(factor_alias(factor)));
+            wanted.is_subset(&names)
+        })?;
+        let alias = format!("{}j{}", self.prefix, self.joined + 1);
+        let (value, aggregates) = self.looked_up_value(value, &step, &alias)?;
+        Some(Lookup {
+            step,
+            keys,
+            aggregates,
+            value,
+            alias,
+            from,
+        })
+    }
+
+    /// A value over the rows of a step as one over the columns of `alias`, and the aggregates that
+    /// these are; `None`: it is not NULL where there are no rows.
+    fn looked_up_value(
+        &self,
+        mut value: Expr,
+        step: &str,
+        alias: &str,
+    ) -> Option<(Expr, Vec<Expr>)> {
+        let mut aggregates: Vec<Expr> = Vec::new();
+        let mut fits = true;
+        let _ = top_down(&mut value, |expr| {
+            if let Expr::Function(call) = expr
+                && functions::is_aggregate(call, self.question.catalog)
+            {
+                fits &= self.is_null_over_nothing(call)
+                    && arguments(call).len() == 1
+                    && call.filter.is_none();
+                let index = aggregates.iter().position(|known| known == expr);
+                let index = index.unwrap_or(aggregates.len());
+                if index == aggregates.len() {
+                    aggregates.push(expr.clone());
+                }
+                *expr = naming::column(alias, &format!("{}a{}", self.prefix, index + 1));
+                return Ok(Walk::Done);
+            }
+            // Others may be window functions, or give several rows.
+            if let Expr::Function(call) = expr {
+                fits &= call.over.is_none() && self.is_of_values(call);
+            }
+            fits &= as_column(expr).is_none_or(|(alias, _)| alias != step);
+            Ok(Walk::Into)
+        });
+        // Without an aggregate there is no row where no key matches.
+        (fits && !aggregates.is_empty()).then_some((value, aggregates))
+    }
+
+    /// Whether an aggregate is NULL over no rows, as the columns of a LEFT JOIN without a match are.
+    fn is_null_over_nothing(&self, call: &Function) -> bool {
+        let name = functions::system_name(call, self.question.catalog);
+        let known = name.and_then(|name| aggregates::named(&name));
+        known.is_some_and(|known| known.nothing == Nothing::Null)
+    }
+
+    /// Whether a function makes one value of its values.
+    fn is_of_values(&self, call: &Function) -> bool {
+        functions::system_name(call, self.question.catalog)
+            .is_some_and(|name| facts::functions::OF_VALUES.contains(&&*name))
     }
 
     /// A condition `step.key = column` of which at most one group is true for any column: the types
@@ -130,56 +200,21 @@ impl Planner<'_> {
         let other_type = column.type_name.as_deref()?;
         let is_one = alias == step
             && self.is_identified_column(column)
-            && kind(key_type)? == kind(other_type)?;
+            && types::equality(key_type) == types::equality(other_type);
         is_one.then(|| (bare(key).clone(), bare(other).clone()))
     }
 
-    /// Joins the groups of a step to the item of FROM that the keys name; returns the value over
-    /// their columns. `None`, and nothing is changed: there is no such item, or the value is none that
-    /// can be joined.
-    fn join(&mut self, lookup: Lookup, select: &mut Select) -> Option<Expr> {
-        let Lookup { step, keys, value } = lookup;
-        let wanted: HashSet<_> = keys
-            .iter()
-            .filter_map(|(_, other)| as_column(other))
-            .map(|(alias, _)| alias)
-            .collect();
-        let tree = select.from.iter_mut().find(|tree| {
-            let mut names = HashSet::new();
-            each_side(tree, &mut |factor| names.extend(factor_alias(factor)));
-            wanted.is_subset(&names)
-        })?;
-        let alias = format!("{}j{}", self.prefix, self.joined + 1);
-        let mut aggregates: Vec<Expr> = Vec::new();
-        let mut fits = true;
-        let mut joined = value;
-        let _ = top_down(&mut joined, |expr| {
-            if let Expr::Function(call) = expr
-                && functions::is_aggregate(call, self.question.catalog)
-            {
-                fits &= is_one_of(call, &NULL_OVER_NOTHING, self.question.catalog)
-                    && arguments(call).len() == 1
-                    && call.filter.is_none();
-                let index = aggregates.iter().position(|known| known == expr);
-                let index = index.unwrap_or(aggregates.len());
-                if index == aggregates.len() {
-                    aggregates.push(expr.clone());
-                }
-                *expr = naming::column(&alias, &format!("{}a{}", self.prefix, index + 1));
-                return Ok(Walk::Done);
-            }
-            // Others may be window functions, or give several rows.
-            if let Expr::Function(call) = expr {
-                fits &= call.over.is_none() && is_one_of(call, &PLAIN, self.question.catalog);
-            }
-            fits &= as_column(expr).is_none_or(|(alias, _)| alias != step);
-            Ok(Walk::Into)
-        });
-        // Without an aggregate there is no row where no key matches.
-        if !fits || aggregates.is_empty() {
-            return None;
-        }
-        self.joined += 1;
+    /// Joins the groups of a step to the item of FROM that the keys name; the value over their
+    /// columns.
+    fn build_lookup(&mut self, lookup: Lookup, select: &mut Select) -> Option<Expr> {
+        let Lookup {
+            step,
+            keys,
+            aggregates,
+            value,
+            alias,
+            from,
+        } = lookup;
         let named = |kind: &str, (index, expr): (usize, Expr)| SelectItem::ExprWithAlias {
             expr,
             alias: ident(&format!("{}{kind}{}", self.prefix, index + 1)),
@@ -203,7 +238,9 @@ impl Planner<'_> {
                 op: BinaryOperator::Eq,
                 right: Box::new(other),
             });
-        tree.joins.push(Join {
+        let on = rewrite::all_of(on)?;
+        self.joined += 1;
+        select.from.get_mut(from)?.joins.push(Join {
             relation: TableFactor::Derived {
                 lateral: false,
                 subquery: Box::new(build::query(SetExpr::Select(Box::new(groups)))),
@@ -211,23 +248,8 @@ impl Planner<'_> {
                 sample: None,
             },
             global: false,
-            join_operator: JoinOperator::LeftOuter(JoinConstraint::On(rewrite::all_of(on)?)),
+            join_operator: JoinOperator::LeftOuter(JoinConstraint::On(on)),
         });
-        Some(joined)
+        Some(value)
     }
-}
-
-/// What types whose values are compared by one equality have in common, for those that are known.
-fn kind(name: &str) -> Option<&'static str> {
-    match name.split('(').next()?.trim() {
-        "int2" | "int4" | "int8" | "smallint" | "integer" | "bigint" => Some("integer"),
-        "text" | "varchar" | "character varying" => Some("text"),
-        "date" => Some("date"),
-        "uuid" => Some("uuid"),
-        _ => None,
-    }
-}
-
-fn is_one_of(call: &Function, names: &[&str], catalog: &Catalog) -> bool {
-    functions::system_name(call, catalog).is_some_and(|name| names.contains(&&*name))
 }

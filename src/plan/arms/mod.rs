@@ -8,6 +8,10 @@
 //!              combine: partial aggregates     rows: the block's own rows     gather: filtered tables
 //!            and what remains is the finish step
 //! ```
+//!
+//! Each arm is judged, and then built (see [`obstacle`]); its file begins with its claim, *exact
+//! because ..; does not hold when ..*. The traps that claims name are those of the cases in
+//! `testdata/oracle` (`-- trap 8`).
 
 mod blocks;
 mod broadcast;
@@ -21,24 +25,23 @@ mod limit;
 mod literals;
 mod local;
 mod lookup;
-mod merge;
+mod obstacle;
 mod once;
 mod outer;
-mod parts;
 mod repeated;
-mod replaced;
 mod rows;
 mod steps;
 
-use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 
 use datafusion::sql::sqlparser::ast::{Query, Select, TableFactor};
 
 use self::collation::has_other_collations;
 use self::limit::take_limit;
+use self::obstacle::{Judged, Obstacle};
 use self::outer::has_outer_aggregate;
 use self::steps::step_factor;
+use super::argument::{Argument, Judgement, Premises, add, beginning};
 use super::bind::Bound;
 use super::from_item::{FromItem, Source};
 use super::locality::{Distribution, Locality, factor_alias};
@@ -60,6 +63,7 @@ pub(super) struct Lowered {
     pub(super) float_order: bool,
     pub(super) reasons: Vec<String>,
     pub(super) decimals: bool,
+    pub(super) argument: Argument,
 }
 
 /// Turns a statement into steps.
@@ -89,7 +93,8 @@ pub(super) fn lower(question: &Question<'_>, bound: Bound, text: Option<&str>) -
         arm: Arm::Single,
         float_order: false,
         reasons: Vec::new(),
-        decimals: Cell::new(false),
+        argument: Argument::default(),
+        decimals: false,
         key_types: HashMap::new(),
         joined: 0,
         outer: Vec::new(),
@@ -102,7 +107,8 @@ pub(super) fn lower(question: &Question<'_>, bound: Bound, text: Option<&str>) -
         arm: planner.arm,
         float_order: planner.float_order,
         reasons: planner.reasons,
-        decimals: planner.decimals.get(),
+        decimals: planner.decimals,
+        argument: planner.argument,
     })
 }
 
@@ -118,10 +124,12 @@ struct Planner<'a> {
     arm: Arm,
     float_order: bool,
     reasons: Vec<String>,
+    /// Of the steps, and of the arms that were judged.
+    argument: Argument,
     /// Whether a step may stand for an equal one: not if it might give other rows a second time.
     reuses: bool,
     /// Whether a merge holds numbers as decimals.
-    decimals: Cell<bool>,
+    decimals: bool,
     /// Of steps with partial aggregates, by name: the types of their keys, as far as values are the same
     /// wherever they are equal.
     key_types: HashMap<String, Vec<Option<String>>>,
@@ -142,6 +150,7 @@ impl Planner<'_> {
         Locality {
             relations: &self.relations,
             catalog: self.question.catalog,
+            premises: None,
         }
     }
 
@@ -151,13 +160,15 @@ impl Planner<'_> {
             None => Sql::of(query),
         };
         if !self.locality().reads_sharded(&query) {
-            self.push(
+            self.judged(&query, SINGLE, None);
+            let index = self.push(
                 verbatim(&query),
                 Vec::new(),
                 Place::AnyShard,
                 Merge::all(),
                 Vec::new(),
             );
+            self.rests_on(index, [NO_SHARDED.to_owned()]);
             return Ok(());
         }
         let pinned = self.router().of(&query)?;
@@ -165,15 +176,33 @@ impl Planner<'_> {
             && let [shard] = shards.iter().copied().collect::<Vec<_>>()[..]
             && self.merge == MergeMode::Auto
         {
-            self.push(
+            self.judged(&query, SINGLE, None);
+            let index = self.push(
                 verbatim(&query),
                 Vec::new(),
                 Place::Shards(vec![shard]),
                 Merge::all(),
                 Vec::new(),
             );
+            self.rests_on(
+                index,
+                [
+                    "conditions pin the keys of all sharded tables to one shard: no other has rows of \
+                     them that meet these"
+                        .to_owned(),
+                ],
+            );
             return Ok(());
         }
+        self.judged(
+            &query,
+            SINGLE,
+            Some(match (self.merge, pinned) {
+                (MergeMode::Gather, _) => GATHERED,
+                (_, Some(_)) => "conditions pin the shard keys to several shards, or to none",
+                (_, None) => "no condition pins all shard keys",
+            }),
+        );
         if self.merge == MergeMode::Auto {
             self.ask_for_one_row(&mut query);
         }
@@ -199,30 +228,80 @@ impl Planner<'_> {
         };
         if !self.locality().reads_sharded(&query) {
             let uses = self.uses(&query);
-            return Ok(self.push(
-                Sql::of(&query),
-                uses,
-                Place::AnyShard,
-                Merge::all(),
-                columns,
-            ));
+            let sql = Sql::of(&query);
+            let index = self.push(sql, uses, Place::AnyShard, Merge::all(), columns);
+            self.rests_on(index, [NO_SHARDED.to_owned()]);
+            return Ok(index);
         }
         if !gather {
             let text = text.filter(|_| self.steps.len() == steps);
-            if let Some(index) = self.local(&query, text, &columns)? {
-                return Ok(index);
+            let judged = self.judge_local(&query, text);
+            if let Some(found) = self.unless_obstacle(&query, LOCAL, judged)? {
+                return Ok(self.build_local(found, columns));
             }
-        }
-        let whole = self.is_whole(&query);
-        if top
-            && !gather
-            && !whole
-            && let Some(index) = self.combined(&query)?
-        {
-            return Ok(index);
+            // The answer may come from DataFusion alone.
+            if top && !self.is_whole(&query) {
+                let judged = self.judge_combine(&query);
+                if let Some(mut found) = self.unless_obstacle(&query, COMBINE, judged)? {
+                    if let Some(merge) = found.answer.take() {
+                        return Ok(self.build_answer(found, merge));
+                    }
+                    let block = self.build_combine(&query, found)?;
+                    let finished = self.lower_beside_aggregates(block)?;
+                    return self.finish(finished, columns);
+                }
+            }
         }
         let finished = self.lower_query(query, false, top)?;
         self.finish(finished, columns)
+    }
+
+    /// What judging an arm of a block has found; `None`: there is an obstacle, which is noted.
+    fn unless_obstacle<T>(
+        &mut self,
+        block: &Query,
+        arm: &'static str,
+        judged: Judged<T>,
+    ) -> Result<Option<T>> {
+        match judged {
+            Ok(found) => {
+                self.judged(block, arm, None);
+                Ok(Some(found))
+            }
+            Err(Obstacle::Reason(reason)) => {
+                self.judged(block, arm, Some(&reason));
+                self.note(reason);
+                Ok(None)
+            }
+            Err(Obstacle::Unfit(reason)) => {
+                self.judged(block, arm, Some(reason));
+                Ok(None)
+            }
+            Err(Obstacle::Stop(stop)) => Err(stop),
+        }
+    }
+
+    /// Notes what was found of an arm for a block.
+    fn judged(&mut self, block: &Query, arm: &'static str, obstacle: Option<&str>) {
+        let judgement = Judgement {
+            block: beginning(block),
+            arm,
+            obstacle: obstacle.map(str::to_owned),
+        };
+        // The same arm may be judged for the statement, and again for its outermost block.
+        let mut last = self.argument.judged.iter().rev().take(SHOWN_AGAIN);
+        if !last.any(|known| *known == judgement) {
+            self.argument.judged.push(judgement);
+        }
+    }
+
+    /// Notes what a step rests on.
+    fn rests_on(&mut self, step: usize, premises: impl IntoIterator<Item = String>) {
+        let known = &mut self.argument.premises;
+        known.resize(known.len().max(self.steps.len()), Vec::new());
+        if let Some(known) = known.get_mut(step) {
+            premises.into_iter().for_each(|premise| add(known, premise));
+        }
     }
 
     /// Whether the shards can answer but for the order and the limit.
@@ -230,7 +309,7 @@ impl Planner<'_> {
         let mut unlimited = query.clone();
         take_limit(&mut unlimited);
         !matches!(
-            self.unlimited_distribution(&unlimited),
+            self.unlimited_distribution(&unlimited, &Premises::default()),
             Distribution::Global(_)
         )
     }
@@ -262,7 +341,9 @@ impl Planner<'_> {
         }
         self.name_repeated(&mut query);
         let uses = self.uses(&query);
-        Ok(self.push(Sql::of(&query), uses, Place::Finish, Merge::all(), columns))
+        let index = self.push(Sql::of(&query), uses, Place::Finish, Merge::all(), columns);
+        self.rests_on(index, [READS_STEPS.to_owned()]);
+        Ok(index)
     }
 
     /// A server that finishes but is no shard has no tables: replicated ones are brought too.
@@ -298,9 +379,16 @@ impl Planner<'_> {
         (0..self.question.topology.shards().len()).collect()
     }
 
-    fn shards_for(&self, query: &Query) -> Result<Vec<usize>> {
+    /// The shards that may have rows that a query needs.
+    fn shards_for(&self, query: &Query, premises: &Premises) -> Result<Vec<usize>> {
         Ok(match self.router().of(query)? {
-            Some(shards) => shards.into_iter().collect(),
+            Some(shards) => {
+                premises.hold(
+                    "conditions pin the keys of all sharded tables: other shards have no rows of them \
+                     that meet these",
+                );
+                shards.into_iter().collect()
+            }
             None => self.all_shards(),
         })
     }
@@ -316,6 +404,23 @@ impl Planner<'_> {
         self.arm = self.arm.max(arm);
     }
 }
+
+/// What arms are called where it is told how they were judged.
+const SINGLE: &str = "single";
+const LOCAL: &str = "union or ordered";
+const COMBINE: &str = "combine";
+const ROWS: &str = "rows";
+const GATHER: &str = "gather";
+
+/// Among so many judgements, none is told twice.
+const SHOWN_AGAIN: usize = 8;
+
+const NO_SHARDED: &str =
+    "it reads no sharded table: any shard has all rows of what it reads, or is handed them";
+const READS_STEPS: &str =
+    "all that it reads is whole there: rows of earlier steps, and replicated tables";
+const GATHERED: &str = "rows are gathered, as was asked for, or as only PostgreSQL knows to which \
+                        block an aggregate belongs";
 
 /// What begins the names of steps and of their columns: no name of the statement does.
 fn prefix(text: &str) -> String {

@@ -2,13 +2,18 @@
 //! it is named, also in blocks that run at different places.
 //!
 //! One that shards can evaluate themselves, and do alike, stays where it is.
+//!
+//! *Exact because* PostgreSQL computes it once too, before what names it: one that is recursive or
+//! volatile has the same rows wherever it is named (trap 20; `once.sql`, `recursive.sql`). *Does not
+//! hold when* it names rows outside, or its values cannot be sent: then it stays where it is, and what
+//! names it runs where it runs.
 
 use std::collections::HashSet;
 
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{Cte, Query, SelectItem, SetExpr, TableFactor, With};
 
-use super::broadcast::columns_can_move;
+use super::broadcast::{RUNS_ONCE, columns_can_move};
 use super::steps::step_factor_with;
 use super::{Planner, Result};
 use crate::error::Error;
@@ -87,6 +92,7 @@ impl Planner<'_> {
             return Ok(None);
         }
         let index = self.plan_query(query.clone(), None, false)?;
+        self.rests_on(index, [RUNS_ONCE.to_owned()]);
         Ok(Some(self.enter(index, described, query)?))
     }
 

@@ -1,14 +1,27 @@
 //! Blocks whose own rows are a step, and that are repeated over them.
+//!
+//! *Exact because* the rows of all shards together are those of the block before DISTINCT, ORDER BY and
+//! LIMIT ([`locality`]), and these are repeated over them by PostgreSQL, which compares values as it
+//! does in tables: texts by their own collation, which the step's columns keep (traps 10, 11, 13). Of a
+//! limit, each shard gives its first rows, ties too: the first rows of all are among them (trap 12).
+//! Where a row counts once however often it comes, equal rows are left out if they are the same.
+//!
+//! *Does not hold when* the block names rows outside, or a common table expression; when its values
+//! cannot be sent (rows without a type), or are compared later under a collation that nobody can tell;
+//! or when GROUP BY may mean the name of a column that gets another name here.
 
 use datafusion::sql::sqlparser::ast::{
     Distinct, Expr, GroupByExpr, OrderBy, OrderByKind, Query, SelectItem, SetExpr,
 };
 
-use super::collation::{Told, is_collatable};
+use super::collation::Told;
 use super::limit::{Limit, limited, take_limit};
 use super::local::{first_select, output_index};
-use super::steps::{has_name, step_factor};
+use super::obstacle::{Judged, Obstacle};
+use super::steps::{can_be_sent, step_factor};
 use super::{Planner, Result};
+use crate::plan::argument::Premises;
+use crate::plan::facts::types;
 use crate::plan::locality::{self, Distribution};
 use crate::plan::naming::{self, ident};
 use crate::plan::rewrite::bare;
@@ -16,6 +29,20 @@ use crate::plan::rewrite::item_expr;
 use crate::plan::same::normal;
 use crate::plan::{Arm, Merge, Place, Sql, StepColumn, build};
 use crate::types::Column;
+
+/// A block whose own rows can be a step, with all that building needs.
+pub(super) struct OwnRows {
+    rows: Rows,
+    /// What the shards run.
+    step: Query,
+    shards: Vec<usize>,
+    uses: Vec<usize>,
+    columns: Vec<StepColumn>,
+    /// The columns, as PostgreSQL describes them.
+    described: Vec<Column>,
+    arm: Arm,
+    premises: Premises,
+}
 
 /// A block, and where its columns, sort keys and keys of DISTINCT ON are among those of its step.
 struct Rows {
@@ -199,25 +226,29 @@ impl Rows {
 }
 
 impl Planner<'_> {
-    /// A query that the shards can answer but for the order and the limit, and for DISTINCT: its
-    /// rows are a step, and it is repeated over them.
-    pub(super) fn rows(&mut self, query: &Query, once: bool, top: bool) -> Result<Option<Query>> {
+    /// Whether the shards can answer but for the order and the limit, and for DISTINCT.
+    ///
+    /// `once`: whether a row counts once however often it comes.
+    pub(super) fn judge_rows(&self, query: &Query, once: bool, top: bool) -> Judged<OwnRows> {
         if self.locality().is_correlated(query) || self.names_foreign_cte(query) {
-            return Ok(None);
+            return Err(Obstacle::Unfit("it names rows of an outer query"));
         }
         let Some(rows) = Rows::of(query) else {
-            return Ok(None);
+            return Err(Obstacle::Unfit("its columns cannot be named anew"));
         };
-        if let Distribution::Global(_) = self.unlimited_distribution(&rows.relaxed()) {
-            return Ok(None);
+        let premises = Premises::default();
+        if let Distribution::Global(_) = self.unlimited_distribution(&rows.relaxed(), &premises) {
+            return Err(Obstacle::Unfit("no shard can compute its part of the rows"));
         }
-        let mut shard_query = rows.shard_query(|n| self.step_column("c", n + 1, None).name);
-        let described = self.describe(&shard_query)?;
-        if !described.iter().all(has_name) {
-            return Ok(None);
+        let mut step = rows.shard_query(|n| self.step_column("c", n + 1, None).name);
+        let described = self.describe(&step)?;
+        if !described.iter().all(can_be_sent) {
+            return Err(Obstacle::Unfit(
+                "a column is a row without a type of its own",
+            ));
         }
-        let collations = self.collations(&shard_query, &described)?;
-        if let SetExpr::Select(select) = &mut *shard_query.body
+        let collations = self.collations(&step, &described)?;
+        if let SetExpr::Select(select) = &mut *step.body
             && once
             && rows.distinct.is_none()
             && !locality::is_limited(query)
@@ -225,27 +256,45 @@ impl Planner<'_> {
             && self.are_identified(&rows.exprs, &described, &collations)
         {
             select.distinct = Some(Distinct::Distinct);
+            premises.hold("a row counts once however often it comes, and equal rows are the same");
         }
         let Some(columns) = self.row_columns(&rows, &described, &collations, top && !once) else {
-            return Ok(None);
+            return Err(Obstacle::Unfit(
+                "a text has a collation that cannot be told",
+            ));
         };
-        let shard_query = rows.limit_shard(shard_query);
-        let shards = self.shards_for(query)?;
-        let uses = self.uses(&shard_query);
-        let index = self.push(
-            Sql::of(&shard_query),
-            uses,
-            Place::Shards(shards),
-            Merge::all(),
+        let unlimited = step.clone();
+        let step = rows.limit_shard(step);
+        if step != unlimited {
+            premises.hold(
+                "the first rows of all are among the first rows of each shard, which are sorted and \
+                 counted again",
+            );
+        }
+        Ok(OwnRows {
+            shards: self.shards_for(query, &premises)?,
+            uses: self.uses(&step),
+            arm: arm(&rows, once, top),
+            rows,
+            step,
             columns,
-        );
-        let name = self.enter(index, described, shard_query)?;
-        self.at_least(arm(&rows, once, top));
-        let mut finished = rows.over(query, &name, |n| {
+            described,
+            premises,
+        })
+    }
+
+    /// Makes the step, and gives the block over its rows, whose ORDER BY and LIMIT are still to be
+    /// lowered.
+    pub(super) fn build_rows(&mut self, query: &Query, found: OwnRows) -> Result<Query> {
+        let place = Place::Shards(found.shards);
+        let sql = Sql::of(&found.step);
+        let index = self.push(sql, found.uses, place, Merge::all(), found.columns);
+        self.rests_on(index, found.premises.into_sentences());
+        let name = self.enter(index, found.described, found.step)?;
+        self.at_least(found.arm);
+        Ok(found.rows.over(query, &name, |n| {
             naming::column(&name, &self.step_column("c", n + 1, None).name)
-        });
-        self.lower_beside(&mut finished)?;
-        Ok(Some(finished))
+        }))
     }
 
     /// Whether rows that PostgreSQL calls equal are the same.
@@ -274,7 +323,8 @@ impl Planner<'_> {
                 || rows.order.contains(&index)
                 || rows.on.contains(&index)
                 || rows.only_distinct();
-            let collation = match (is_collatable(column) && compared, told) {
+            let is_compared = compared && types::is_collatable(column.pg_type.name());
+            let collation = match (is_compared, told) {
                 (false, _) => None,
                 (true, Ok(collation)) => collation.clone().and_then(|c| c.sql),
                 (true, Err(())) => return None,

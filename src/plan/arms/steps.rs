@@ -9,6 +9,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::form::form;
 use super::{Planner, Result};
+use crate::plan::facts::types;
 use crate::plan::from_item::{Base, FromColumn, FromItem, Source};
 use crate::plan::naming::{self, ident};
 use crate::plan::{Merge, Place, Sql, Step, StepColumn, build, rewrite};
@@ -244,9 +245,9 @@ fn says(forms: &mut HashMap<Sql, String>, sql: &Sql) -> String {
         .clone()
 }
 
-/// Whether values can be handed to another server: those of a row without a type cannot.
-pub(super) fn has_name(column: &Column) -> bool {
-    !["record", "record[]", "void", "unknown"].contains(&column.pg_type.name())
+/// Whether values of a column can be handed to another server.
+pub(super) fn can_be_sent(column: &Column) -> bool {
+    types::can_be_sent(column.pg_type.name())
 }
 
 /// The rows of a step, in FROM.

@@ -8,6 +8,7 @@ use crate::catalog::{self, ColumnFacts, RelationKind};
 use crate::config::{Table, TableKind};
 use crate::error::Result;
 use crate::plan::build::FAN_OUT_HINT;
+use crate::plan::facts::types;
 use crate::plan::from_item::{Base, FromColumn, Sharding, Source};
 use crate::plan::naming::{folded, ident, table_alias};
 use crate::plan::{calls, refused, sql};
@@ -263,28 +264,14 @@ pub(super) fn derived(query: Query, alias: &str, columns: Vec<Ident>) -> TableFa
     }
 }
 
-/// Whether values of the column's type that `=` calls equal are one and the same.
+/// Whether values of the column's type that `=` calls equal are one and the same. What a domain
+/// declares of its base type is not known.
 fn is_exact(column: &ColumnFacts) -> bool {
-    let known = [
-        "bool",
-        "int2",
-        "int4",
-        "int8",
-        "oid",
-        "uuid",
-        "date",
-        "timestamp",
-        "timestamptz",
-        "text",
-        "varchar",
-        "bpchar",
-        "name",
-        "bytea",
-    ];
     let base = &column.base_type;
     let collation = column.collation.as_ref();
-    base.schema == "pg_catalog"
-        && known.contains(&&*base.name)
-        && collation.is_none_or(|collation| collation.deterministic)
-        || base.kind == 'e'
+    let is_deterministic = collation.is_none_or(|collation| collation.deterministic);
+    let mut names = [&column.type_name, &base.name].into_iter();
+    base.kind == 'e'
+        || base.schema == "pg_catalog"
+            && names.any(|name| types::is_identified(name, is_deterministic))
 }

@@ -3,13 +3,13 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use super::system::{self, Class};
 use super::text;
 use super::verdict::{Judges, READS, Verdict, Why, why};
 use crate::catalog::{
     Cast, Catalog, Code, Collation, Function, FunctionKind, FunctionName, Operator, Origin,
     Volatility, type_key,
 };
+use crate::plan::facts::functions::{self as system, Class};
 
 const DECLARE: &str = "declare it IMMUTABLE, or STABLE if it is SQL or PL/pgSQL, where it reads no table; or \
      write what it does into the query";

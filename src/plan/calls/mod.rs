@@ -24,7 +24,7 @@
 //!
 //! | a function | may be called if |
 //! |---|---|
-//! | of PostgreSQL | IMMUTABLE, or on a list of [`system`]; never, if it reads tables or tells of the server, unless one server is asked of itself (`home`) |
+//! | of PostgreSQL | IMMUTABLE, or on a list of [`facts::functions`](super::facts::functions); never, if it reads tables or tells of the server, unless one server is asked of itself (`home`) |
 //! | of an extension | likewise |
 //! | of users | declared IMMUTABLE, or STABLE in `sql` or `plpgsql`; the same on all shards; and its code is harmless |
 //! | .. in `sql`, `plpgsql` | no word of it reads a table, runs a text, reads the clock, or calls what may not be called |
@@ -35,7 +35,6 @@
 mod judge;
 mod objects;
 mod statement;
-pub(super) mod system;
 mod text;
 mod verdict;
 

@@ -10,11 +10,11 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::judge::Judge;
 use super::objects::{self, is_oid, number_of_object, written};
-use super::system;
 use super::verdict::{ASK, Judges, Verdict, Why};
 use crate::catalog::{Catalog, Origin, type_key};
 use crate::config::{Finish, PINNED, Topology};
 use crate::error::Result;
+use crate::plan::facts::functions as system;
 use crate::plan::from_item::{Base, FromColumn, FromItem, Source};
 use crate::plan::naming::{as_column, folded, parts};
 use crate::plan::rewrite::bare;

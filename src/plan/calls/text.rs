@@ -4,9 +4,10 @@
 //! It is read word by word, and every word is taken for the worst that it may mean, in any schema:
 //! the function's own search path counts, not the session's.
 
+use super::objects;
 use super::verdict::{ASK, Judges, READS, Verdict, Why, why};
-use super::{objects, system};
 use crate::catalog::{Function, Origin};
+use crate::plan::facts::functions as system;
 use crate::plan::instant;
 use crate::plan::sql::tokens::{Token, tokens};
 

@@ -1,7 +1,7 @@
 //! Whether something may be used, and why not.
 
-use super::system::Class;
 use crate::catalog::{Catalog, Collation, Function, Operator};
+use crate::plan::facts::functions::Class;
 
 /// Why something may not be used, or nothing.
 pub(in crate::plan) type Verdict = Result<(), Why>;

@@ -9,6 +9,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use crate::catalog::{Catalog, Relation};
 use crate::config::TableKind;
+use crate::plan::facts::aggregates::{self, Part, Reaggregate};
 use crate::plan::locality::{factor_alias, is_limited, resolve_key};
 use crate::plan::naming::{as_column, folded, parts};
 use crate::plan::rewrite::{self, bare};
@@ -19,15 +20,10 @@ use crate::plan::{Question, functions};
 pub(super) enum Role {
     /// A value that the rows of the part have in common.
     Key,
-    /// What is added up: a count, a sum.
-    Sum,
-    Min,
-    Max,
-    And,
-    Or,
-    BitAnd,
-    BitOr,
-    BitXor,
+    /// What one aggregate puts together: a count, a sum, a minimum.
+    Merged(Reaggregate),
+    /// Of use only beside the counts and means of all parts, which are looked at one by one.
+    Moment,
     /// Anything else.
     Other,
 }
@@ -35,16 +31,10 @@ pub(super) enum Role {
 impl Role {
     /// What an aggregate that a shard has computed is to the whole.
     pub(super) fn of(aggregate: &str) -> Self {
-        match aggregate {
-            "count" | "sum" | "regr_count" | "regr_sxx" | "regr_syy" | "regr_sxy" => Self::Sum,
-            "min" => Self::Min,
-            "max" => Self::Max,
-            "bool_and" | "every" => Self::And,
-            "bool_or" => Self::Or,
-            "bit_and" => Self::BitAnd,
-            "bit_or" => Self::BitOr,
-            "bit_xor" => Self::BitXor,
-            _ => Self::Other,
+        match aggregates::named(aggregate).map(|known| known.part) {
+            Some(Part::Merged(by)) => Self::Merged(by),
+            Some(Part::Moment) => Self::Moment,
+            Some(Part::None) | None => Self::Other,
         }
     }
 
@@ -52,16 +42,12 @@ impl Role {
     pub(super) fn is_merged_by(self, aggregate: &str) -> bool {
         match self {
             Self::Key | Self::Other => true,
+            Self::Moment => aggregate == "array_agg",
             // The parts one by one, from which moments are computed.
-            _ if aggregate == "array_agg" => true,
-            Self::Sum => aggregate == "sum",
-            Self::Min => aggregate == "min",
-            Self::Max => aggregate == "max",
-            Self::And => ["bool_and", "every"].contains(&aggregate),
-            Self::Or => aggregate == "bool_or",
-            Self::BitAnd => aggregate == "bit_and",
-            Self::BitOr => aggregate == "bit_or",
-            Self::BitXor => aggregate == "bit_xor",
+            Self::Merged(_) if aggregate == "array_agg" => true,
+            Self::Merged(by) => {
+                aggregate == by.name() || by == Reaggregate::BoolAnd && aggregate == "every"
+            }
         }
     }
 }

@@ -17,6 +17,7 @@ use super::blocks::{
 };
 use super::reads::Facts;
 use crate::error::Result;
+use crate::plan::facts::aggregates::{self, Distinct};
 use crate::plan::naming::{as_column, folded, parts};
 use crate::plan::rewrite::{self, bare};
 use crate::plan::{Merge, Place, Question, Step, functions, locality};
@@ -309,18 +310,10 @@ fn columns(factor: &TableFactor, step: &Step) -> Vec<String> {
     names
 }
 
-/// Aggregates that give the same however often a row comes.
-const IDEMPOTENT: [&str; 9] = [
-    "min",
-    "max",
-    "bool_and",
-    "bool_or",
-    "every",
-    "bit_and",
-    "bit_or",
-    "range_agg",
-    "range_intersect_agg",
-];
+/// Whether an aggregate gives the same however often a row comes.
+fn is_idempotent(aggregate: &str) -> bool {
+    aggregates::named(aggregate).is_some_and(|known| known.distinct == Distinct::Idempotent)
+}
 
 fn one_relation(
     select: &Select,
@@ -414,7 +407,7 @@ impl<F: Fn(&Expr) -> Option<Role>> Uses<'_, F> {
                 Some(Role::Key)
                     if !is_distinct
                         && functions::is_aggregate(function, self.question.catalog)
-                        && !IDEMPOTENT.contains(&&*name) =>
+                        && !is_idempotent(&name) =>
                 {
                     self.wrong = Some(format!(
                         "{name} counts {arg} once for each shard, and not for each row"

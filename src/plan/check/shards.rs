@@ -15,6 +15,7 @@ use super::blocks::{
 };
 use super::reads::Facts;
 use crate::error::Result;
+use crate::plan::facts::aggregates::Reaggregate;
 use crate::plan::locality::{is_limited, order_keys, resolve_key};
 use crate::plan::naming::{folded, item_name, parts};
 use crate::plan::rewrite::{self, bare};
@@ -198,7 +199,7 @@ impl Checked<'_> {
                 let part = shard.get(column.as_str()).map(unguarded);
                 matches!(part, Some(Expr::Function(function))
                     if is_mergeable(function)
-                        && Role::of(&functions::name(function)) != Role::Other
+                        && matches!(Role::of(&functions::name(function)), Role::Merged(_))
                         && Role::of(&functions::name(function)).is_merged_by(&aggregate))
             });
             if !merged {
@@ -217,7 +218,7 @@ fn is_mergeable(function: &Function) -> bool {
         if list.duplicate_treatment == Some(DuplicateTreatment::Distinct));
     let is_idempotent = !matches!(
         Role::of(&functions::name(function)),
-        Role::Sum | Role::BitXor
+        Role::Merged(Reaggregate::Sum | Reaggregate::BitXor)
     );
     function.over.is_none() && (!is_distinct || is_idempotent)
 }

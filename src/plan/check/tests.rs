@@ -8,7 +8,9 @@ use crate::catalog::{Catalog, Origin, Volatility};
 use crate::error::ErrorKind;
 use crate::plan::bind::tests::{aggregate, topology};
 use crate::plan::thread::with_deep_stack;
-use crate::plan::{Answers, Arm, Exactness, MergeMode, SortKey, Sql, StepColumn, Surroundings};
+use crate::plan::{
+    Answers, Argument, Arm, Exactness, MergeMode, SortKey, Sql, StepColumn, Surroundings,
+};
 use crate::types::{Column, TypeOptions};
 
 /// The catalog of binding's tests, with what these call.
@@ -19,11 +21,12 @@ fn catalog() -> Catalog {
     reader.schema = "public".to_owned();
     reader.origin = Origin::User;
     reader.volatility = Volatility::Volatile;
-    ["min", "avg"]
+    ["min", "avg", "array_agg"]
         .into_iter()
         .fold(crate::plan::bind::tests::catalog(), |catalog, name| {
             catalog.with_function(aggregate(name, one))
         })
+        .with_function(aggregate("regr_sxx", (2, Some(2))))
         .with_function(reader)
 }
 
@@ -122,6 +125,7 @@ fn checked(sql: &str, width: usize, steps: Vec<Step>) -> Result<()> {
             exactness: Exactness::Exact,
             arm: Arm::Gather,
             reasons: Vec::new(),
+            argument: Argument::default(),
             decimals: false,
             surroundings: Surroundings::default(),
         };
@@ -213,6 +217,7 @@ fn every_name_means_something() {
                     exactness: Exactness::Exact,
                     arm: Arm::Gather,
                     reasons: Vec::new(),
+                    argument: Argument::default(),
                     decimals: false,
                     surroundings: Surroundings::default(),
                 },
@@ -310,6 +315,21 @@ fn parts_of_groups_are_put_together() {
     ] {
         fails(sql, 3, vec![guarded(), whole("DISTINCT ", count)], why);
     }
+
+    // Sums of squared distances from the mean of each part, which are not those from the mean of all.
+    let sql = "select regr_sxx(k, k) from t";
+    let part = || both("SELECT regr_sxx(t.k, t.k) AS ma1 FROM t").with_columns(&["ma1"]);
+    holds(
+        sql,
+        1,
+        vec![part(), finish("SELECT array_agg(m1.ma1) FROM m1")],
+    );
+    fails(
+        sql,
+        1,
+        vec![part(), finish("SELECT sum(m1.ma1) FROM m1")],
+        "does not put",
+    );
 
     let sql = "select note, min(k) from t group by 1";
     let part = || both("SELECT t.note AS mk1, min(t.k) AS ma1 FROM t GROUP BY t.note");

@@ -18,42 +18,13 @@ use datafusion::sql::sqlparser::ast::{
     UnaryOperator, Value,
 };
 
-use super::equalities::{is_exact_type, without_modifier};
 use super::{Locality, resolve_key};
+use crate::plan::facts::aggregates::{self, Order};
+use crate::plan::facts::types;
 use crate::plan::from_item::FromColumn;
 use crate::plan::functions;
 use crate::plan::naming::as_column;
 use crate::plan::rewrite::{self, bare};
-
-/// Aggregates whose result is the same for values that are equal, in whatever order.
-const OF_EQUAL_VALUES: [&str; 11] = [
-    "bit_and",
-    "bit_or",
-    "bit_xor",
-    "bool_and",
-    "bool_or",
-    "count",
-    "cume_dist",
-    "dense_rank",
-    "every",
-    "percent_rank",
-    "rank",
-];
-
-/// Aggregates that add: the same for exact numbers, in whatever order.
-const SUMS: [&str; 8] = [
-    "avg",
-    "stddev",
-    "stddev_pop",
-    "stddev_samp",
-    "sum",
-    "var_pop",
-    "var_samp",
-    "variance",
-];
-
-/// Aggregates that give back a value they were given, or one between two of them.
-const CHOICES: [&str; 5] = ["max", "min", "mode", "percentile_cont", "percentile_disc"];
 
 /// PostgreSQL's own functions that make text of text.
 const TEXTS: [&str; 10] = [
@@ -137,29 +108,33 @@ impl Locality<'_> {
     }
 
     fn aggregate_differs(&self, call: &Function) -> Option<String> {
-        let name = functions::system_name(call, self.catalog);
-        let name = name.as_deref().unwrap_or_default();
-        if OF_EQUAL_VALUES.contains(&name) {
+        let name = functions::system_name(call, self.catalog).unwrap_or_default();
+        let order = aggregates::named(&name).map_or(Order::Matters, |known| known.order);
+        if order == Order::Any {
             return None;
         }
         let arguments = plain_arguments(call);
         let is_distinct = matches!(&call.args, FunctionArguments::List(list)
             if list.duplicate_treatment == Some(DuplicateTreatment::Distinct));
         if is_distinct && !arguments.iter().all(|it| self.kind(it).is_some()) {
-            return Some(chosen(name));
+            return Some(chosen(&name));
         }
-        if SUMS.contains(&name) {
-            return (!arguments.iter().all(|it| self.is_exact_number(it))).then(|| {
-                format!("the last digits of {name} depend on the order in which a replicated table is read")
-            });
-        }
-        let is_choice = CHOICES.contains(&name);
-        let chosen_from: Vec<&Expr> = match call.within_group.is_empty() {
-            true => arguments,
-            false => call.within_group.iter().map(|key| &key.expr).collect(),
+        let is_same = match order {
+            Order::Any => true,
+            Order::Adds => arguments.iter().all(|it| self.is_exact_number(it)),
+            Order::Chooses => match call.within_group.is_empty() {
+                true => arguments.iter().all(|it| self.kind(it).is_some()),
+                false => {
+                    let mut keys = call.within_group.iter();
+                    keys.all(|key| self.kind(&key.expr).is_some())
+                }
+            },
+            Order::Rounds | Order::Matters => false,
         };
-        let is_same = is_choice && chosen_from.iter().all(|it| self.kind(it).is_some());
-        (!is_same).then(|| chosen(name))
+        (!is_same).then(|| match order {
+            Order::Chooses => chosen(&name),
+            _ => format!("{name} depends on the order in which a replicated table is read"),
+        })
     }
 
     /// The kinds of the columns of a body, see [`kind`](Self::kind).
@@ -376,61 +351,44 @@ impl Locality<'_> {
     }
 }
 
-const BOOLEAN: &str = "boolean";
+const BOOLEAN: &str = "bool";
 const DATE: &str = "date";
 /// Of any width: they unite to a wider one.
 const INTEGER: &str = "integer";
 const TEXT: &str = "text";
-const TIMESTAMP: &str = "timestamp without time zone";
-const TIMESTAMPTZ: &str = "timestamp with time zone";
+const TIMESTAMP: &str = "timestamp";
+const TIMESTAMPTZ: &str = "timestamptz";
 
 fn column_kind(column: &FromColumn) -> Option<String> {
-    let declared = column.type_name.as_deref()?;
-    if column
-        .collation
-        .as_ref()
-        .is_some_and(|it| !it.deterministic)
-    {
-        return None;
-    }
-    let is_array = declared.ends_with(']');
-    // As many digits behind the point, and blanks at the end, in all values.
-    if !is_array && (declared.starts_with("numeric(") || declared.starts_with("character(")) {
-        return Some(declared.to_owned());
-    }
-    is_exact_type(declared).then(|| united(&without_modifier(declared)).to_owned())
+    let collation = column.collation.as_ref();
+    type_kind(
+        column.type_name.as_deref()?,
+        collation.is_none_or(|it| it.deterministic),
+    )
 }
 
 /// The kind of a type as SQL writes it.
 fn written_kind(written: &str) -> Option<String> {
     let lower = written.to_ascii_lowercase();
-    let known = match lower.strip_prefix("pg_catalog.").unwrap_or(&lower) {
-        "bool" => BOOLEAN,
-        "int" | "int2" | "int4" | "int8" => INTEGER,
-        "timestamp" => TIMESTAMP,
-        "timestamptz" => TIMESTAMPTZ,
-        name if name.starts_with("varchar") => TEXT,
-        name if is_exact_type(name) => return Some(united(&without_modifier(name)).to_owned()),
-        _ => return None,
-    };
-    (!lower.ends_with(']')).then(|| known.to_owned())
+    type_kind(lower.strip_prefix("pg_catalog.").unwrap_or(&lower), true)
 }
 
-fn united(type_name: &str) -> &str {
-    match type_name {
-        "smallint" | "bigint" => INTEGER,
-        "character varying" | "name" => TEXT,
-        other => other,
+fn type_kind(name: &str, has_deterministic_collation: bool) -> Option<String> {
+    if !types::is_identified(name, has_deterministic_collation) {
+        return None;
     }
+    let kind = types::equality(name);
+    // As many digits behind the point, and blanks at the end, as it declares.
+    Some(match kind.as_str() {
+        "numeric" | "bpchar" => name.to_owned(),
+        _ => kind,
+    })
 }
 
 /// Whether a type adds exactly: whole numbers, decimals, and intervals, which are made of the former.
 fn is_number(type_name: &str) -> bool {
-    let name = without_modifier(type_name);
-    [
-        "smallint", "integer", "bigint", "numeric", "decimal", "money", "interval",
-    ]
-    .contains(&&*name)
+    let kind = types::equality(type_name);
+    [INTEGER, "numeric", "money", "interval"].contains(&&*kind)
 }
 
 fn is_union_all(op: SetOperator, quantifier: SetQuantifier) -> bool {

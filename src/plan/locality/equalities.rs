@@ -7,6 +7,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::{ColumnName, condition};
+use crate::plan::facts::types;
 use crate::plan::from_item::{self, FromItem, Outer, Source};
 use crate::plan::naming::as_column;
 use crate::plan::rewrite::{bare, conjuncts};
@@ -106,15 +107,7 @@ impl Equalities {
             if !is_key && collation.is_some_and(|collation| !collation.deterministic) {
                 return None;
             }
-            let type_name = column.type_name.as_ref()?;
-            let type_name = without_modifier(type_name);
-            Some(match &*type_name {
-                "smallint" | "integer" | "bigint" | "int2" | "int4" | "int8" => {
-                    "integer".to_owned()
-                }
-                "text" | "character varying" | "varchar" => "text".to_owned(),
-                _ => type_name,
-            })
+            Some(types::equality(column.type_name.as_ref()?))
         };
         self.0.retain(|(left, right)| {
             let left = family(left);
@@ -172,58 +165,5 @@ impl Equalities {
             next += 1;
         }
         class
-    }
-}
-
-/// Whether values of a type that its `=` calls equal are one and the same, but for collations that
-/// are not deterministic.
-pub(super) fn is_exact_type(type_name: &str) -> bool {
-    [
-        "boolean",
-        "smallint",
-        "integer",
-        "bigint",
-        "oid",
-        "uuid",
-        "date",
-        "timestamp without time zone",
-        "timestamp with time zone",
-        "text",
-        "character varying",
-        "name",
-        "bytea",
-    ]
-    .contains(&&*without_modifier(type_name))
-}
-
-/// The name of a type without what is in parentheses: `timestamp(3) with time zone` is not
-/// `timestamp(3) without time zone`.
-pub(super) fn without_modifier(type_name: &str) -> String {
-    match (type_name.find('('), type_name.find(')')) {
-        (Some(open), Some(close)) if open < close => {
-            format!("{}{}", &type_name[..open], &type_name[close + 1..])
-        }
-        _ => type_name.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_modifier_is_no_part_of_the_type() {
-        for (type_name, expected) in [
-            ("integer", "integer"),
-            ("character varying(20)", "character varying"),
-            ("numeric(10,2)[]", "numeric[]"),
-            ("timestamp(3) with time zone", "timestamp with time zone"),
-            (
-                "timestamp(3) without time zone",
-                "timestamp without time zone",
-            ),
-        ] {
-            assert_eq!(without_modifier(type_name), expected);
-        }
     }
 }

@@ -2,7 +2,9 @@
 
 use datafusion::sql::sqlparser::ast::{Expr, Select, TableFactor, TableWithJoins};
 
-use super::{Anchors, Distribution, Equalities, Key, Locality, Side, condition, factor_alias};
+use super::{
+    Anchors, Distribution, Equalities, Key, Locality, Side, called, condition, factor_alias,
+};
 use crate::plan::from_item::{self, Outer, Source};
 use crate::plan::functions;
 use crate::plan::naming::as_column;
@@ -21,7 +23,7 @@ impl Locality<'_> {
             let side = self.tree(tree, equal, &anchors.with(&before));
             whole = Some(match whole {
                 None => side,
-                Some(left) => inner(left, side, equal),
+                Some(left) => self.inner(left, side, equal),
             });
         }
         whole.unwrap_or(Side::Replicated)
@@ -43,10 +45,10 @@ impl Locality<'_> {
             let inside = self.exact(Equalities::inside(&tree.relation, &tree.joins));
             let on = condition.and(&inside);
             left = match kind {
-                Outer::None => inner(left, right, &equal.and(&on)),
-                Outer::Left => left_join(left, right, &on),
-                Outer::Right => left_join(right, left, &on),
-                Outer::Full => full_join(left, right, &on),
+                Outer::None => self.inner(left, right, &equal.and(&on)),
+                Outer::Left => self.left_join(left, right, &on),
+                Outer::Right => self.left_join(right, left, &on),
+                Outer::Full => self.full_join(left, right, &on),
             };
         }
         left
@@ -82,14 +84,20 @@ impl Locality<'_> {
                 let alias = factor_alias(factor).unwrap_or_default();
                 match self.relations.get(&alias).map(|relation| &relation.source) {
                     Some(Source::Table(base)) => match &base.sharding {
-                        None => Side::Replicated,
-                        Some(sharding) => Side::Sharded {
-                            group: sharding.group.clone(),
-                            keys: vec![Key {
-                                column: (alias, sharding.key.clone()),
-                                not_null: sharding.key_not_null,
-                            }],
-                        },
+                        None => {
+                            self.say(|| format!("every shard has all rows of {alias}"));
+                            Side::Replicated
+                        }
+                        Some(sharding) => {
+                            self.say(|| format!("each row of {alias} is on one shard"));
+                            Side::Sharded {
+                                group: sharding.group.clone(),
+                                keys: vec![Key {
+                                    column: (alias, sharding.key.clone()),
+                                    not_null: sharding.key_not_null,
+                                }],
+                            }
+                        }
                     },
                     Some(Source::Cte | Source::Step | Source::Function) => Side::Replicated,
                     _ => Side::Global(format!("{alias}: not a table")),
@@ -141,63 +149,76 @@ impl Side {
     }
 }
 
-fn inner(left: Side, right: Side, equal: &Equalities) -> Side {
-    match (left, right) {
-        (Side::Global(reason), _) | (_, Side::Global(reason)) => Side::Global(reason),
-        (Side::Replicated, other) | (other, Side::Replicated) => other,
-        (left, right) => colocated(left, right, equal),
+impl Locality<'_> {
+    fn inner(&self, left: Side, right: Side, equal: &Equalities) -> Side {
+        match (left, right) {
+            (Side::Global(reason), _) | (_, Side::Global(reason)) => Side::Global(reason),
+            (Side::Replicated, other) | (other, Side::Replicated) => other,
+            (left, right) => self.colocated(left, right, equal),
+        }
     }
-}
 
-fn left_join(kept: Side, other: Side, on: &Equalities) -> Side {
-    match (kept, other) {
-        (Side::Global(reason), _) | (_, Side::Global(reason)) => Side::Global(reason),
-        (kept, Side::Replicated) => kept,
-        (Side::Replicated, _) => Side::Global(
-            "an outer join keeps all rows of a replicated table, whose matches are on several shards"
-                .to_owned(),
-        ),
-        (kept, other) => colocated(kept, other.nullable(), on),
+    fn left_join(&self, kept: Side, other: Side, on: &Equalities) -> Side {
+        match (kept, other) {
+            (Side::Global(reason), _) | (_, Side::Global(reason)) => Side::Global(reason),
+            (kept, Side::Replicated) => kept,
+            (Side::Replicated, _) => Side::Global(
+                "an outer join keeps all rows of a replicated table, whose matches are on several shards"
+                    .to_owned(),
+            ),
+            (kept, other) => self.colocated(kept, other.nullable(), on),
+        }
     }
-}
 
-fn full_join(left: Side, right: Side, on: &Equalities) -> Side {
-    match (left, right) {
-        (Side::Global(reason), _) | (_, Side::Global(reason)) => Side::Global(reason),
-        (Side::Replicated, Side::Replicated) => Side::Replicated,
-        (Side::Replicated, _) | (_, Side::Replicated) => Side::Global(
-            "a full join keeps all rows of a replicated table, whose matches are on several shards"
-                .to_owned(),
-        ),
-        (left, right) => colocated(left.nullable(), right.nullable(), on),
+    fn full_join(&self, left: Side, right: Side, on: &Equalities) -> Side {
+        match (left, right) {
+            (Side::Global(reason), _) | (_, Side::Global(reason)) => Side::Global(reason),
+            (Side::Replicated, Side::Replicated) => Side::Replicated,
+            (Side::Replicated, _) | (_, Side::Replicated) => Side::Global(
+                "a full join keeps all rows of a replicated table, whose matches are on several shards"
+                    .to_owned(),
+            ),
+            (left, right) => self.colocated(left.nullable(), right.nullable(), on),
+        }
     }
-}
 
-/// Two sharded sides, whose matches are on one shard if their keys are equal.
-fn colocated(left: Side, right: Side, equal: &Equalities) -> Side {
-    let (
-        Side::Sharded { group, mut keys },
-        Side::Sharded {
-            group: other,
-            keys: more,
-        },
-    ) = (left, right)
-    else {
-        return Side::Global("not two sharded tables".to_owned());
-    };
-    let matched = group == other
-        && keys.iter().any(|key| {
-            more.iter()
-                .any(|right| equal.same(&key.column, &right.column))
+    /// Two sharded sides, whose matches are on one shard if their keys are equal.
+    fn colocated(&self, left: Side, right: Side, equal: &Equalities) -> Side {
+        let (
+            Side::Sharded { group, mut keys },
+            Side::Sharded {
+                group: other,
+                keys: more,
+            },
+        ) = (left, right)
+        else {
+            return Side::Global("not two sharded tables".to_owned());
+        };
+        if group != other {
+            return Side::Global(
+                "two sharded tables of different colocation groups are joined".to_owned(),
+            );
+        }
+        let mut pairs = keys
+            .iter()
+            .flat_map(|key| more.iter().map(move |to| (key, to)));
+        let matched = pairs.find(|(key, to)| equal.same(&key.column, &to.column));
+        let Some((key, to)) = matched else {
+            return Side::Global(
+                "two sharded tables are joined other than by the equality of their keys".to_owned(),
+            );
+        };
+        self.say(|| {
+            format!(
+                "{} and {} are joined by the equality of their shard keys ({} = {}): all matches of \
+                 a row are on its shard",
+                key.column.0,
+                to.column.0,
+                called(&key.column),
+                called(&to.column)
+            )
         });
-    if !matched {
-        return Side::Global(match group == other {
-            true => {
-                "two sharded tables are joined other than by the equality of their keys".to_owned()
-            }
-            false => "two sharded tables of different colocation groups are joined".to_owned(),
-        });
+        keys.extend(more);
+        Side::Sharded { group, keys }
     }
-    keys.extend(more);
-    Side::Sharded { group, keys }
 }

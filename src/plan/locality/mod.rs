@@ -4,7 +4,8 @@
 //! shard, which its key columns decide), or *global*: no shard can compute its part of it. The rows
 //! of a query that is sharded are the rows of all shards together.
 //!
-//! The analysis reads a bound statement (see [`bind`](super::bind)) and nothing else.
+//! The analysis reads a bound statement (see [`bind`](super::bind)) and nothing else. It says, to who
+//! asks, what its findings rest on: [`Premises`].
 //!
 //! ```text
 //! query ── select ── from: joins, where equalities of keys decide
@@ -21,18 +22,23 @@ use std::collections::HashMap;
 
 use datafusion::sql::sqlparser::ast::{Query, TableFactor};
 
+use super::argument::Premises;
 use super::from_item::{FromItem, Source};
 use super::{functions, rewrite};
 use crate::catalog::Catalog;
 
 pub(super) use self::equalities::Equalities;
-use self::equalities::is_exact_type;
 pub(super) use self::syntax::{
     condition, depends_on_ties, factor_alias, is_limited, is_output, order_keys, resolve_key,
 };
 
 /// `alias.column`.
 pub(super) type ColumnName = (String, String);
+
+/// A column as people know it.
+fn called((alias, name): &ColumnName) -> String {
+    format!("{alias}.{name}")
+}
 
 /// How the rows of a query are spread.
 #[derive(Debug, Clone, PartialEq)]
@@ -102,9 +108,29 @@ pub(super) struct Block {
 pub(super) struct Locality<'a> {
     pub(super) relations: &'a HashMap<String, FromItem>,
     pub(super) catalog: &'a Catalog,
+    /// Where it is said what makes a relation replicated or sharded, for people. What is said of a
+    /// relation that is global in the end means nothing.
+    pub(super) premises: Option<&'a Premises>,
+}
+
+impl<'a> Locality<'a> {
+    /// The same, that says what it rests on.
+    pub(super) fn saying(self, premises: &'a Premises) -> Self {
+        Self {
+            premises: Some(premises),
+            ..self
+        }
+    }
 }
 
 impl Locality<'_> {
+    /// Says what holds.
+    fn say(&self, premise: impl FnOnce() -> String) {
+        if let Some(premises) = self.premises {
+            premises.hold(premise());
+        }
+    }
+
     /// The distribution of a query that stands on its own.
     pub(super) fn of(&self, query: &Query) -> Distribution {
         self.query(query, &Anchors::default())
@@ -151,10 +177,13 @@ impl Locality<'_> {
                     "the common table expression {name} may give other rows on each shard"
                 ))
             } else {
-                match self.of(&cte.query) {
-                    Distribution::Global(reason) => Some(reason),
-                    _ => None,
+                if let Distribution::Global(reason) = self.of(&cte.query) {
+                    return Some(reason);
                 }
+                self.say(|| {
+                    format!("the common table expression {name} has the same rows on every shard")
+                });
+                None
             }
         })
     }

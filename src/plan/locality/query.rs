@@ -7,9 +7,10 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::{
-    Anchors, Distribution, Locality, OutputKey, factor_alias, is_exact_type, is_limited, is_output,
-    order_keys, resolve_key,
+    Anchors, Distribution, Locality, OutputKey, factor_alias, is_limited, is_output, order_keys,
+    resolve_key,
 };
+use crate::plan::facts::types;
 use crate::plan::from_item::Source;
 use crate::plan::names::Names;
 use crate::plan::naming::as_column;
@@ -47,14 +48,26 @@ impl Locality<'_> {
             Distribution::Sharded { .. } => {
                 Distribution::Global("LIMIT counts the rows of all shards".to_owned())
             }
-            Distribution::Replicated
-                if !self.runs_on_one_shard(query, anchors)
-                    && !(self.is_ordered_by_key(query) && self.has_plain_limit(query)) =>
-            {
-                Distribution::Global(
-                    "LIMIT may choose other rows of a replicated table on each shard".to_owned(),
-                )
+            Distribution::Replicated if self.runs_on_one_shard(query, anchors) => {
+                self.say(|| {
+                    "LIMIT chooses rows for a row outside, which one shard has: no other may choose \
+                     otherwise"
+                        .to_owned()
+                });
+                Distribution::Replicated
             }
+            Distribution::Replicated
+                if self.is_ordered_by_key(query) && self.has_plain_limit(query) =>
+            {
+                self.say(|| {
+                    "LIMIT takes rows in the order of a unique key: the same on every shard"
+                        .to_owned()
+                });
+                Distribution::Replicated
+            }
+            Distribution::Replicated => Distribution::Global(
+                "LIMIT may choose other rows of a replicated table on each shard".to_owned(),
+            ),
             other => other,
         }
     }
@@ -113,8 +126,10 @@ impl Locality<'_> {
             let mut columns = columns.into_iter().flatten();
             columns.any(|column| {
                 column.name == name
-                    && column.collation.as_ref().is_none_or(|c| c.deterministic)
-                    && column.type_name.as_deref().is_some_and(is_exact_type)
+                    && column.type_name.as_deref().is_some_and(|type_name| {
+                        let collation = column.collation.as_ref();
+                        types::is_identified(type_name, collation.is_none_or(|c| c.deterministic))
+                    })
             })
         });
         is_exact
@@ -258,7 +273,7 @@ impl Locality<'_> {
         };
         match reason {
             Some(reason) => Distribution::Global(reason),
-            None => set_operation(op, quantifier, of_left, of_right),
+            None => self.united(op, quantifier, of_left, of_right),
         }
     }
 
@@ -274,45 +289,57 @@ impl Locality<'_> {
     }
 }
 
-fn set_operation(
-    op: SetOperator,
-    quantifier: SetQuantifier,
-    left: Distribution,
-    right: Distribution,
-) -> Distribution {
-    use Distribution::{Anchored, Global, Replicated, Sharded};
-    match (left, right) {
-        (Global(reason), _) | (_, Global(reason)) => Global(reason),
-        (Replicated, Replicated) => Replicated,
-        (Replicated | Anchored, Replicated | Anchored) => Anchored,
-        (
-            Sharded { group, keys },
-            Sharded {
-                group: other,
-                keys: more,
-            },
-        ) => {
-            let common: Vec<_> = keys
-                .iter()
-                .filter_map(|key| {
-                    let same = more.iter().find(|other| other.index == key.index)?;
-                    Some(OutputKey {
-                        index: key.index,
-                        not_null: key.not_null && same.not_null,
+impl Locality<'_> {
+    fn united(
+        &self,
+        op: SetOperator,
+        quantifier: SetQuantifier,
+        left: Distribution,
+        right: Distribution,
+    ) -> Distribution {
+        use Distribution::{Anchored, Global, Replicated, Sharded};
+        match (left, right) {
+            (Global(reason), _) | (_, Global(reason)) => Global(reason),
+            (Replicated, Replicated) => Replicated,
+            (Replicated | Anchored, Replicated | Anchored) => Anchored,
+            (
+                Sharded { group, keys },
+                Sharded {
+                    group: other,
+                    keys: more,
+                },
+            ) => {
+                let common: Vec<_> = keys
+                    .iter()
+                    .filter_map(|key| {
+                        let same = more.iter().find(|other| other.index == key.index)?;
+                        Some(OutputKey {
+                            index: key.index,
+                            not_null: key.not_null && same.not_null,
+                        })
                     })
-                })
-                .filter(|_| group == other)
-                .collect();
-            let all = matches!((op, quantifier), (SetOperator::Union, SetQuantifier::All));
-            if all || common.iter().any(|key| key.not_null) {
-                return Sharded {
+                    .filter(|_| group == other)
+                    .collect();
+                let all = matches!((op, quantifier), (SetOperator::Union, SetQuantifier::All));
+                let key = common.iter().find(|key| key.not_null);
+                match key {
+                    _ if all => self.say(|| "UNION ALL compares no rows".to_owned()),
+                    Some(key) => self.say(|| {
+                        format!(
+                            "{op} compares the shard key, column {}, which is not NULL: equal rows \
+                             are on one shard",
+                            key.index + 1
+                        )
+                    }),
+                    None => return Global(format!("{op} compares the rows of all shards")),
+                }
+                Sharded {
                     group,
                     keys: common,
-                };
+                }
             }
-            Global(format!("{op} compares the rows of all shards"))
+            _ => Global(format!("{op} of sharded and replicated rows")),
         }
-        _ => Global(format!("{op} of sharded and replicated rows")),
     }
 }
 

@@ -6,7 +6,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::syntax::{each_condition, partition};
 use super::{
-    Anchors, Block, Distribution, Equalities, Key, Locality, OutputKey, Side, resolve_key,
+    Anchors, Block, Distribution, Equalities, Key, Locality, OutputKey, Side, called, resolve_key,
 };
 use crate::plan::functions;
 use crate::plan::naming::as_column;
@@ -16,25 +16,16 @@ impl Locality<'_> {
     /// What is known of a SELECT whose outer queries give these anchors.
     pub(in crate::plan) fn select(&self, select: &Select, anchors: &Anchors) -> Block {
         let equal = self.exact(Equalities::of(select));
-        let side = self.from(&select.from, &equal, anchors);
-        let side = match side {
-            Side::Global(reason) => {
+        let side = match self.side(select, &equal, anchors) {
+            Ok(side) => side,
+            Err(reason) => {
                 return Block {
                     rows: Err(reason.clone()),
                     distribution: Distribution::Global(reason),
                 };
             }
-            side => side.known_not_null(select, &equal),
         };
-        let anchored = match &side {
-            Side::Sharded { group, keys } => keys.iter().any(|key| {
-                anchors
-                    .0
-                    .iter()
-                    .any(|(of, anchor)| of == group && equal.same(&key.column, anchor))
-            }),
-            _ => false,
-        };
+        let anchored = self.is_anchored(&side, &equal, anchors);
         let inner = anchors.with(&side);
         let before = self.row_subqueries(select, &side, &equal, &inner);
         let rows = match before {
@@ -56,6 +47,50 @@ impl Locality<'_> {
         Block { rows, distribution }
     }
 
+    /// The rows of FROM that WHERE lets pass, of a SELECT that stands on its own; `Err`: why no shard
+    /// can compute its part of them.
+    pub(in crate::plan) fn rows(&self, select: &Select) -> Result<Side, String> {
+        let equal = self.exact(Equalities::of(select));
+        let anchors = Anchors::default();
+        let side = self.side(select, &equal, &anchors)?;
+        match self.row_subqueries(select, &side, &equal, &anchors.with(&side)) {
+            None => Ok(side),
+            Some(reason) => Err(reason),
+        }
+    }
+
+    /// The rows of FROM.
+    fn side(&self, select: &Select, equal: &Equalities, anchors: &Anchors) -> Result<Side, String> {
+        match self.from(&select.from, equal, anchors) {
+            Side::Global(reason) => Err(reason),
+            side => Ok(side.known_not_null(select, equal)),
+        }
+    }
+
+    /// Whether all rows belong to the row of an outer query, on whose shard they are.
+    fn is_anchored(&self, side: &Side, equal: &Equalities, anchors: &Anchors) -> bool {
+        let Side::Sharded { group, keys } = side else {
+            return false;
+        };
+        let mut pairs = keys
+            .iter()
+            .flat_map(|key| anchors.0.iter().map(move |anchor| (key, anchor)));
+        let found =
+            pairs.find(|(key, (of, anchor))| of == group && equal.same(&key.column, anchor));
+        if let Some((key, (_, anchor))) = found {
+            self.say(|| {
+                format!(
+                    "a subquery finds {} by the shard key of the row outside ({} = {}): all of its \
+                     rows are on that row's shard",
+                    key.column.0,
+                    called(&key.column),
+                    called(anchor)
+                )
+            });
+        }
+        found.is_some()
+    }
+
     /// Why FROM and WHERE cannot be evaluated row by row on a shard, if so.
     fn row_subqueries(
         &self,
@@ -75,6 +110,12 @@ impl Locality<'_> {
                     Distribution::Sharded { group, keys }
                         if is_key_in(expr, *negated, (&group, &keys), side, equal) =>
                     {
+                        self.say(|| {
+                            format!(
+                                "{expr} IN (..) compares shard keys: a key is listed on its own shard, \
+                                 or nowhere"
+                            )
+                        });
                         self.subqueries_of(&**expr, anchors)
                     }
                     listed => {
@@ -92,6 +133,7 @@ impl Locality<'_> {
             if matches!(side, Side::Replicated) && functions::is_volatile(conjunct, self.catalog) {
                 return Some("a condition on replicated tables is volatile".to_owned());
             }
+            self.say_volatile(conjunct);
         }
         let mut reason = None;
         for item in &select.from {
@@ -148,9 +190,20 @@ impl Locality<'_> {
         if let Some(reason) = self.across_shards(select, keys, equal) {
             return Distribution::Global(reason);
         }
+        self.say_volatile(&select.projection);
         Distribution::Sharded {
             group: group.clone(),
             keys: output_keys(select, keys, equal),
+        }
+    }
+
+    /// Says why volatile functions may run on shards, if there are any.
+    fn say_volatile<T: Visit>(&self, tree: &T) {
+        if self.premises.is_some() && functions::is_volatile(tree, self.catalog) {
+            self.say(|| {
+                "its volatile functions have a value of their own for each row, wherever that is made"
+                    .to_owned()
+            });
         }
     }
 
@@ -175,10 +228,11 @@ impl Locality<'_> {
                     .to_owned(),
             );
         }
-        match self.copies_differ(select) {
-            Some(reason) => Distribution::Global(reason),
-            None => Distribution::Replicated,
+        if let Some(reason) = self.copies_differ(select) {
+            return Distribution::Global(reason);
         }
+        self.say(|| "what reads nothing sharded has the same rows on every shard".to_owned());
+        Distribution::Replicated
     }
 
     /// Why groups, windows or DISTINCT take rows of several shards together, if they do.
@@ -189,35 +243,58 @@ impl Locality<'_> {
                     .any(|key| key.not_null && equal.same(&key.column, &column))
             })
         };
-        if self.aggregates(select) && !self.groups_by(select, &is_key) {
-            return Some("groups have rows on several shards".to_owned());
-        }
-        if let Some(window) = self
-            .windows(select)
-            .iter()
-            .find(|partition| !partition.iter().any(is_key))
-        {
-            return Some(match window.is_empty() {
-                true => "a window function sees the rows of all shards".to_owned(),
-                false => {
-                    "the partitions of a window function have rows on several shards".to_owned()
-                }
+        if self.aggregates(select) {
+            let Some(key) = self.group_key(select, &is_key) else {
+                return Some("groups have rows on several shards".to_owned());
+            };
+            self.say(|| {
+                format!(
+                    "groups by {key}, the shard key, which is not NULL: a group is on one shard"
+                )
             });
         }
-        match &select.distinct {
-            Some(Distinct::Distinct)
-                if !select.projection.iter().filter_map(item_expr).any(is_key) =>
-            {
-                Some("DISTINCT compares the rows of all shards".to_owned())
+        for partition in self.windows(select) {
+            match partition.iter().find(|expr| is_key(expr)) {
+                Some(key) => self.say(|| {
+                    format!(
+                        "the partitions of its windows have {key}, the shard key, which is not NULL: a \
+                         partition is on one shard"
+                    )
+                }),
+                None if partition.is_empty() => {
+                    return Some("a window function sees the rows of all shards".to_owned());
+                }
+                None => {
+                    return Some(
+                        "the partitions of a window function have rows on several shards".to_owned(),
+                    );
+                }
             }
-            Some(Distinct::On(exprs))
-                if !exprs
+        }
+        let (what, key) = match &select.distinct {
+            Some(Distinct::Distinct) => {
+                let mut items = select.projection.iter().filter_map(item_expr);
+                ("DISTINCT", items.find(|expr| is_key(expr)).cloned())
+            }
+            Some(Distinct::On(exprs)) => {
+                let mut exprs = exprs
                     .iter()
-                    .any(|expr| is_key(&resolve_key(expr, &select.projection))) =>
-            {
-                Some("DISTINCT ON compares the rows of all shards".to_owned())
+                    .map(|expr| resolve_key(expr, &select.projection));
+                ("DISTINCT ON", exprs.find(is_key))
             }
-            _ => None,
+            _ => return None,
+        };
+        match key {
+            Some(key) => {
+                self.say(|| {
+                    format!(
+                        "{what} compares {key}, the shard key, which is not NULL: equal rows are on \
+                         one shard"
+                    )
+                });
+                None
+            }
+            None => Some(format!("{what} compares the rows of all shards")),
         }
     }
 
@@ -240,12 +317,13 @@ impl Locality<'_> {
         found
     }
 
-    fn groups_by(&self, select: &Select, is_key: &dyn Fn(&Expr) -> bool) -> bool {
+    /// The shard key among the keys of GROUP BY.
+    fn group_key(&self, select: &Select, is_key: &dyn Fn(&Expr) -> bool) -> Option<Expr> {
         let GroupByExpr::Expressions(keys, _) = &select.group_by else {
-            return false;
+            return None;
         };
-        keys.iter()
-            .any(|key| is_key(&resolve_key(key, &select.projection)))
+        let mut keys = keys.iter().map(|key| resolve_key(key, &select.projection));
+        keys.find(|key| is_key(key))
     }
 
     /// The PARTITION BY of every window.

@@ -117,6 +117,8 @@ fn a_server_tells_other_types() {
         assert_eq!(condition(sql, &[]), format!("describe {question}"));
         assert_eq!(condition(sql, &[(question, "date")]), date);
         assert_eq!(condition(sql, &[(question, "text")]), sql);
+        // A decision: a type of which nothing is known holds no instant.
+        assert_eq!(condition(sql, &[(question, "int4range")]), sql);
     }
     assert_eq!(
         written("select k from t group by k having max(d) - k = 'now'", &[]),

@@ -7,6 +7,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use crate::catalog::Catalog;
+use crate::plan::facts::types;
 use crate::plan::from_item::{FromItem, Source};
 use crate::plan::names::Names;
 use crate::plan::naming::{as_column, ident};
@@ -69,7 +70,9 @@ impl Types<'_> {
         column.type_name.as_deref()
     }
 
-    /// The type as a server describes it.
+    /// The type as a server describes it. One of which nothing is known holds no instant: only dates,
+    /// times and what is made of them read words such as `today`, and composite types and types of users
+    /// are not looked into.
     fn described(&self, expr: &Expr) -> Result<Kind, Stop> {
         let Some(sql) = self.description(expr) else {
             return Ok(Kind::Untold);
@@ -200,47 +203,9 @@ fn of_name(name: &str) -> Option<Kind> {
         // All dimensions are of one type.
         true if element.len() < plain.len() => Some(Kind::Instant(format!("{canonical}[]"))),
         true => Some(Kind::Instant(canonical.to_owned())),
-        false => NO_INSTANTS.contains(&canonical).then_some(Kind::Other),
+        false => types::is_known(canonical).then_some(Kind::Other),
     }
 }
-
-/// Types that hold no instant, so that nobody has to be asked.
-const NO_INSTANTS: [&str; 34] = [
-    "text",
-    "varchar",
-    "character varying",
-    "char",
-    "character",
-    "bpchar",
-    "\"char\"",
-    "name",
-    "smallint",
-    "integer",
-    "int",
-    "bigint",
-    "int2",
-    "int4",
-    "int8",
-    "real",
-    "double precision",
-    "float4",
-    "float8",
-    "numeric",
-    "decimal",
-    "boolean",
-    "bool",
-    "bytea",
-    "uuid",
-    "json",
-    "jsonb",
-    "xml",
-    "interval",
-    "money",
-    "inet",
-    "cidr",
-    "oid",
-    "regclass",
-];
 
 /// The type of a name that [`of_name`] has given.
 pub(super) fn data_type(name: &str) -> DataType {

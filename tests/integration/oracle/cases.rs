@@ -120,6 +120,8 @@ pub(super) struct File {
     pub(super) user: Option<String>,
     pub(super) session: Vec<(String, String)>,
     pub(super) setup: String,
+    /// Whether copies lie in another order on each shard.
+    pub(super) shuffled: bool,
     pub(super) queries: Vec<Case>,
 }
 
@@ -127,7 +129,10 @@ impl File {
     fn read(path: &Path) -> Self {
         let name = path.file_stem().expect("a name").to_string_lossy();
         let text = fs::read_to_string(path).expect("a case");
-        let mut file = Self::default();
+        let mut file = Self {
+            shuffled: true,
+            ..Self::default()
+        };
         let mut in_setup = false;
         let mut query: Option<(usize, Vec<String>, String)> = None;
         let mut queries = Vec::new();
@@ -194,7 +199,9 @@ impl File {
                     );
                     support::execute(&url, &sql);
                 }
-                support::execute(&url, &shuffled(shard));
+                if self.shuffled {
+                    support::execute(&url, &shuffled(shard));
+                }
                 url
             })
             .collect();

@@ -156,6 +156,21 @@ fn explain_shows_shards_steps_and_reasons() {
     ] {
         assert_contains(&text, part);
     }
+    assert!(!text.contains("exact because"), "{text}");
+    // What it rests on, with figures too.
+    for arguments in [
+        &["explain", "--verbose"][..],
+        &["explain", "--verbose", "--analyze"],
+    ] {
+        let text = output_of(&scene, &[arguments, &[GROUPS]].concat());
+        for part in [
+            "  exact because\n    each row of t is on one shard\n",
+            "\nArms, from the cheapest on\n",
+            "    combine: taken\n",
+        ] {
+            assert_contains(&text, part);
+        }
+    }
     // Bounds that are given are shown.
     let bounds = [
         "explain",

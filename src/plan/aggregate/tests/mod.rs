@@ -206,3 +206,33 @@ fn refusals_say_why() {
         assert_eq!(shape(sql, types), reason);
     }
 }
+
+/// Each function of a rule may be one of users: whoever takes a call apart has to know them all.
+#[test]
+fn a_split_names_the_functions_that_it_is_made_of() {
+    for (sql, types, expected) in [
+        ("count(*)", &[][..], "coalesce count sum"),
+        ("avg(user_function(x))", &["int4"], "count sum"),
+        ("sum(x) FILTER (WHERE f(y))", &["float4"], "sum"),
+        (
+            "count(DISTINCT (x, f(y)))",
+            &["record"],
+            "count num_nulls row",
+        ),
+        (
+            "stddev(x)",
+            &["int4"],
+            "count length round scale sqrt sum trunc",
+        ),
+        (
+            "variance(x)",
+            &["float8"],
+            "abs array_agg count regr_sxx sum unnest",
+        ),
+        ("min(x)", &["text"], "min"),
+    ] {
+        let calls = split_text(sql, types).unwrap().calls;
+        let calls: Vec<_> = calls.iter().map(String::as_str).collect();
+        assert_eq!(calls.join(" "), expected, "{sql}");
+    }
+}

@@ -180,6 +180,7 @@ async fn many_queries_share_few_connections_without_waiting_for_each_other() {
                 exactness: Exactness::Exact,
                 arm: Arm::Gather,
                 reasons: Vec::new(),
+                argument: Argument::default(),
                 decimals: false,
                 surroundings: Default::default(),
             };

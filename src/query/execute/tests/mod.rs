@@ -14,7 +14,7 @@ use crate::Query;
 use crate::config::Topology;
 use crate::error::ErrorKind;
 use crate::export::{self, Destination, ExportOptions, Format, Progress};
-use crate::plan::{Arm, Exactness, SortKey, StepColumn, Surroundings};
+use crate::plan::{Argument, Arm, Exactness, SortKey, StepColumn, Surroundings};
 use crate::types::TypeOptions;
 use merganser_local::Server as LocalServer;
 
@@ -122,6 +122,7 @@ async fn start_in(
         exactness: Exactness::Exact,
         arm: Arm::Gather,
         reasons: Vec::new(),
+        argument: Argument::default(),
         decimals: false,
         surroundings,
     };
@@ -455,6 +456,7 @@ fn what_any_shard_can_do_is_done_by_one_that_takes_part() {
         exactness: Exactness::Exact,
         arm: Arm::Gather,
         reasons: Vec::new(),
+        argument: Argument::default(),
         decimals: false,
         surroundings: Default::default(),
     };

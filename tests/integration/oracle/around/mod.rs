@@ -2,6 +2,7 @@
 //! the topology says of it.
 
 mod finish;
+mod keys;
 mod policies;
 mod views;
 

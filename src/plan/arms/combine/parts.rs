@@ -7,9 +7,11 @@ use datafusion::sql::sqlparser::ast::{
     GroupByExpr, Query, Select, SelectItem, SetExpr, Value,
 };
 
-use super::collation::Told;
+use super::super::collation::Told;
 use crate::catalog::Catalog;
 use crate::plan::aggregate::{self, Partial, PartialKind, Unsplit};
+use crate::plan::argument::add;
+use crate::plan::facts::functions::never_fails_called;
 use crate::plan::names::{self, Names};
 use crate::plan::naming::{self, as_column, folded, ident};
 use crate::plan::rewrite::{self, Walk, bare, top_down};
@@ -39,6 +41,8 @@ pub(super) struct Parts {
     /// No ROLLUP, CUBE or GROUPING SETS.
     pub(super) plain: bool,
     pub(super) float_order: bool,
+    /// Why each aggregate is made of its parts, for people.
+    pub(super) because: Vec<String>,
     /// Of each call, as printed: the types of its arguments.
     pub(super) arguments: HashMap<String, Vec<PgType>>,
     /// Of each key of GROUP BY and argument, as printed.
@@ -63,6 +67,7 @@ impl Parts {
             sets: Vec::new(),
             plain: true,
             float_order: false,
+            because: Vec::new(),
             arguments: HashMap::new(),
             collations: HashMap::new(),
             direct: HashMap::new(),
@@ -166,14 +171,27 @@ impl Parts {
                     .get(&function.to_string())
                     .cloned()
                     .unwrap_or_default();
-                if let Some(reason) = own_function(function, catalog) {
-                    *failed = Some(reason);
+                let name = functions::name(function);
+                if functions::system_name(function, catalog).is_none() {
+                    *failed = Some(format!(
+                        "{name} may be an aggregate of the database's users"
+                    ));
                     return Ok(Walk::Done);
                 }
                 match aggregate::split(function, &types, columns) {
                     Err(Unsplit::Fault(error)) => return Err(error),
                     Err(Unsplit::Reason(reason)) => *failed = Some(reason),
                     Ok(split) => {
+                        let mut calls = split.calls.iter();
+                        if let Some(shadowed) =
+                            calls.find(|call| functions::is_shadowed(call, catalog))
+                        {
+                            *failed = Some(format!(
+                                "{name} is taken apart with {shadowed}, which the database's users \
+                                 have a function of"
+                            ));
+                            return Ok(Walk::Done);
+                        }
                         let mut names = Vec::new();
                         let mut set = Vec::new();
                         for partial in &split.partials {
@@ -197,6 +215,7 @@ impl Parts {
                             self.sets.push(set);
                         }
                         self.float_order |= split.float_order;
+                        add(&mut self.because, split.because.clone());
                         *expr = split.combine(&names);
                         if split.direct
                             && let [partial] = &split.partials[..]
@@ -354,27 +373,12 @@ fn never_fails(expr: &Expr, catalog: &Catalog) -> bool {
             Expr::Cast { data_type, .. } => {
                 matches!(data_type, DataType::Text | DataType::Varchar(None))
             }
-            Expr::Function(call) => functions::system_name(call, catalog).is_some_and(|name| {
-                ["lower", "upper", "scale", "length", "btrim", "coalesce"].contains(&&*name)
-            }),
+            Expr::Function(call) => functions::system_name(call, catalog)
+                .is_some_and(|name| never_fails_called(&name, functions::arguments(call).len())),
             _ => false,
         };
     });
     ok
-}
-
-/// Why an aggregate, or what stands for it, may not be PostgreSQL's own.
-fn own_function(function: &Function, catalog: &Catalog) -> Option<String> {
-    let name = functions::name(function);
-    if functions::system_name(function, catalog).is_none() {
-        return Some(format!(
-            "{name} may be an aggregate of the database's users"
-        ));
-    }
-    let shadowed = functions::shadowed_part(catalog)?;
-    Some(format!(
-        "{name} is taken apart with {shadowed}, which the database's users have a function of"
-    ))
 }
 
 /// Puts expressions in place of the numbers and names by which GROUP BY calls columns of the
@@ -408,7 +412,7 @@ pub(super) fn resolve(key: &mut Expr, projection: &[SelectItem], parts: &mut Par
 }
 
 /// The arguments of a call that are expressions.
-pub(super) fn arguments(call: &Function) -> Vec<Expr> {
+pub(in crate::plan::arms) fn arguments(call: &Function) -> Vec<Expr> {
     let FunctionArguments::List(list) = &call.args else {
         return Vec::new();
     };

@@ -1,4 +1,5 @@
-//! PostgreSQL's own functions, and those of well-known extensions: which of them may run anywhere.
+//! PostgreSQL's own functions, and those of well-known extensions: which of them may run anywhere, and
+//! what a few of them do besides.
 //!
 //! One that is IMMUTABLE is a function of its arguments alone, and may, but for a few that lie. Each
 //! other one has to be on a list here: what a new version brings is refused until somebody has
@@ -21,6 +22,22 @@ pub(in crate::plan) enum Class {
     Server,
     /// Nobody has looked at it.
     Unknown,
+}
+
+/// Functions, and keywords, that make one value of values, NULL or not: no set of rows.
+pub(in crate::plan) const OF_VALUES: [&str; 11] = [
+    "coalesce", "nullif", "greatest", "least", "round", "abs", "floor", "ceil", "ceiling", "trunc",
+    "sqrt",
+];
+
+/// Whether a function has a value for whatever so many arguments it is given, and reports no error.
+pub(in crate::plan) fn never_fails_called(name: &str, arguments: usize) -> bool {
+    match name {
+        // With two, the second is the name of an encoding.
+        "length" | "lower" | "upper" | "scale" => arguments == 1,
+        "btrim" | "coalesce" => true,
+        _ => false,
+    }
 }
 
 /// What a function of PostgreSQL's own is.
@@ -58,7 +75,7 @@ pub(in crate::plan) fn class(name: &str, volatility: Volatility) -> Class {
 
 /// Whether a function that tells of the server does nothing else: it changes nothing, and wakes, stops
 /// or locks nothing.
-pub(super) fn only_tells(name: &str, volatility: Volatility) -> bool {
+pub(in crate::plan) fn only_tells(name: &str, volatility: Volatility) -> bool {
     const VOLATILE: [&str; 26] = [
         "pg_blocking_pids",
         "pg_current_logfile",
@@ -106,7 +123,7 @@ pub(in crate::plan) fn is_text_search(name: &str) -> bool {
 }
 
 /// Whether a setting tells of the server, so that it means nothing where shards have the same value.
-pub(super) fn is_setting_of_server(name: &str) -> bool {
+pub(in crate::plan) fn is_setting_of_server(name: &str) -> bool {
     const NAMES: [&str; 9] = [
         "cluster_name",
         "config_file",
@@ -122,7 +139,7 @@ pub(super) fn is_setting_of_server(name: &str) -> bool {
 }
 
 /// What a function of an extension is.
-pub(super) fn extension_class(name: &str, volatility: Volatility) -> Class {
+pub(in crate::plan) fn extension_class(name: &str, volatility: Volatility) -> Class {
     if READS_BY_TEXT.iter().any(|prefix| name.starts_with(prefix)) {
         return Class::Reads;
     }
@@ -429,7 +446,7 @@ pub(in crate::plan) fn is_keyword(name: &str) -> bool {
 }
 
 /// Keywords for who runs the query.
-pub(super) fn is_role(name: &str) -> bool {
+pub(in crate::plan) fn is_role(name: &str) -> bool {
     [
         "current_role",
         "current_user",
@@ -441,12 +458,12 @@ pub(super) fn is_role(name: &str) -> bool {
 }
 
 /// Functions whose value is that of the search path.
-pub(super) fn is_of_path(name: &str) -> bool {
+pub(in crate::plan) fn is_of_path(name: &str) -> bool {
     ["current_schema", "current_schemas"].contains(&name)
 }
 
 /// Keywords that read the clock.
-pub(super) fn is_clock_keyword(name: &str) -> bool {
+pub(in crate::plan) fn is_clock_keyword(name: &str) -> bool {
     [
         "current_date",
         "current_time",

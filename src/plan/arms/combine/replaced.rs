@@ -4,12 +4,13 @@ use datafusion::sql::sqlparser::ast::{
     Expr, GroupByExpr, OrderBy, Query, Select, SelectItem, SetExpr,
 };
 
-use super::Result;
-use super::steps::step_factor;
+use super::super::Result;
+use super::super::obstacle::{Judged, Obstacle};
+use super::super::steps::step_factor;
 use crate::plan::naming::ident;
 use crate::plan::rewrite::item_expr;
 use crate::plan::rewrite::{Walk, top_down};
-use crate::plan::{Stop, build, sql};
+use crate::plan::{build, sql};
 
 /// A block with aggregates, without its FROM.
 pub(super) struct Replaced {
@@ -53,7 +54,7 @@ impl Replaced {
 
 /// A SELECT without FROM and WHERE, whose columns keep their names whatever becomes of their
 /// expressions.
-pub(super) fn unattached(select: &Select) -> Attempt<Select> {
+pub(super) fn unattached(select: &Select) -> Judged<Select> {
     let mut select = select.clone();
     select.selection = None;
     select.from = Vec::new();
@@ -67,37 +68,8 @@ pub(super) fn unattached(select: &Select) -> Attempt<Select> {
             };
         }
         if item_expr(item).is_none() {
-            return Err(Obstacle::Other);
+            return Err(Obstacle::Unfit("`*` stands beside its aggregates"));
         }
     }
     Ok(select)
-}
-
-pub(super) type Attempt<T> = std::result::Result<T, Obstacle>;
-
-/// Why a block is not combined.
-pub(super) enum Obstacle {
-    /// What the user may want to know.
-    Reason(String),
-    /// It is no block to combine.
-    Other,
-    Stop(Stop),
-}
-
-impl From<&str> for Obstacle {
-    fn from(reason: &str) -> Self {
-        Self::Reason(reason.to_owned())
-    }
-}
-
-impl From<Stop> for Obstacle {
-    fn from(stop: Stop) -> Self {
-        Self::Stop(stop)
-    }
-}
-
-impl From<crate::error::Error> for Obstacle {
-    fn from(error: crate::error::Error) -> Self {
-        Self::Stop(error.into())
-    }
 }
