@@ -1,7 +1,10 @@
 //! Identifiers and the names made of them, as they are read and as they are written.
 
+use std::ops::ControlFlow;
+
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, ObjectName, ObjectNamePart, SelectItem, TableAlias,
+    Expr, Ident, ObjectName, ObjectNamePart, Query, Select, SelectItem, TableAlias, Value,
+    VisitMut, VisitorMut,
 };
 
 use super::{rewrite, sql};
@@ -71,6 +74,29 @@ pub(super) fn table_alias(name: &str) -> TableAlias {
         columns: Vec::new(),
         at: None,
     }
+}
+
+/// Writes the names of columns that come from a subquery: what stands in its place later has another.
+pub(super) fn name_subqueries(query: &mut Query) {
+    struct Namer;
+    impl VisitorMut for Namer {
+        type Break = ();
+
+        fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+            for item in &mut select.projection {
+                if let SelectItem::UnnamedExpr(expr) = item
+                    && rewrite::has_query(expr)
+                    && let Some(name) = sql::output_name(expr)
+                {
+                    let expr = std::mem::replace(expr, Expr::value(Value::Null));
+                    let alias = ident(&name);
+                    *item = SelectItem::ExprWithAlias { expr, alias };
+                }
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let _ = VisitMut::visit(query, &mut Namer);
 }
 
 /// The name of a select item; `None` for what stands for several columns.

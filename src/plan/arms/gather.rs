@@ -23,7 +23,7 @@ use crate::plan::locality::{self, factor_alias};
 use crate::plan::naming::as_column;
 use crate::plan::rewrite::{self, Walk, top_down};
 use crate::plan::same::normal;
-use crate::plan::{Arm, Place, build, functions, instant};
+use crate::plan::{Arm, Place, build, functions};
 
 /// What is known of a SELECT whose tables are gathered.
 struct Gather {
@@ -81,8 +81,6 @@ impl Planner<'_> {
         self.outer.clone_from(&outer);
         let mut taken = std::mem::replace(&mut *query.body, SetExpr::Values(no_values()));
         if let SetExpr::Select(select) = &mut taken {
-            // A scalar subquery is called as its column is.
-            let names = instant::names(select);
             self.outer.push((*original).clone());
             self.lower_subqueries(&mut select.selection)?;
             // The NULLs of grouping sets do not meet WHERE.
@@ -91,7 +89,6 @@ impl Planner<'_> {
             }
             self.join_lookups(select);
             self.lower_subqueries(&mut select.projection)?;
-            instant::keep_names(select, names);
             self.lower_subqueries(&mut select.having)?;
             self.lower_subqueries(&mut select.group_by)?;
             self.lower_subqueries(&mut select.distinct)?;

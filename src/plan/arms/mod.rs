@@ -46,6 +46,7 @@ use super::bind::Bound;
 use super::from_item::{FromItem, Source};
 use super::locality::{Distribution, Locality, factor_alias};
 use super::names::Names;
+use super::naming;
 use super::rewrite;
 use super::route::Router;
 use super::{
@@ -70,7 +71,11 @@ pub(super) struct Lowered {
 ///
 /// `text` is the statement as it can be sent verbatim, if that is the same.
 pub(super) fn lower(question: &Question<'_>, bound: Bound, text: Option<&str>) -> Result<Lowered> {
-    let Bound { query, relations } = bound;
+    let Bound {
+        mut query,
+        relations,
+    } = bound;
+    naming::name_subqueries(&mut query);
     let needed = Names::of(&query);
     // Views bring names of their own.
     let prefix = prefix(&format!("{} {query}", question.sql));

@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
-    GroupByExpr, Query, Select, SelectItem, SetExpr, Value,
+    AccessExpr, BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArguments, GroupByExpr, Query, Select, SelectItem, SetExpr, Value,
 };
 
 use super::super::collation::Told;
@@ -145,7 +145,9 @@ impl Parts {
         // `(key).field`: with its parentheses, or it would be the field of a table.
         if let Expr::CompoundFieldAccess { root, access_chain } = expr
             && let Some(index) = self.find_key(root)
-            && access_chain.iter().all(|it| matches!(it, AccessExpr::Dot(_)))
+            && access_chain
+                .iter()
+                .all(|it| matches!(it, AccessExpr::Dot(_)))
         {
             if index >= self.grouped {
                 self.beside.insert(index);
