@@ -29,7 +29,8 @@ pub use duration::parse_duration;
 pub use environment::Environment;
 pub use fence::ReadFence;
 pub(crate) use params::{
-    ClientCert, ConnectParams, Endpoint, Host, SslMode, SslRootCert, TargetSessionAttrs,
+    ChannelBinding, ClientCert, ConnectParams, Endpoint, Host, RequireAuth, SslCertMode, SslMode,
+    SslNegotiation, SslRootCert, TargetSessionAttrs, TlsVersion,
 };
 pub use secret::Secret;
 pub(crate) use session::{PINNED, UNLIMITED};
@@ -42,6 +43,13 @@ pub(crate) use write::{Remarks, pair};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
+
+/// What fuzzing begins with: the text of a password file, and of a service file.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz(text: &str) {
+    let _ = passfile::find(text, "localhost", 5432, "db", "user");
+    service::fuzz(text);
+}
 
 /// The databases of a cluster, and how tables are spread over them.
 ///

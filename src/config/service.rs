@@ -67,6 +67,12 @@ pub(super) fn apply(options: &mut Options, environment: &Environment) -> Result<
     )
 }
 
+/// What fuzzing begins with.
+#[cfg(fuzzing)]
+pub(super) fn fuzz(text: &str) {
+    let _ = apply_text(text, "s", &mut Options::default());
+}
+
 /// Fills in the options of one section; `false` when the text has no such section. Errors come with
 /// the number of their line.
 fn apply_text(text: &str, service: &str, options: &mut Options) -> Result<bool, (usize, Error)> {

@@ -1,26 +1,65 @@
-//! Who we are to a server that asks for a certificate (`sslcert`, `sslkey`).
+//! Who we are to a server that asks for a certificate (`sslcert`, `sslkey`, `sslpassword`).
 
 use std::fs;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use rustls::ClientConfig;
-use rustls::client::WantsClientCert;
+use pkcs8::{EncryptedPrivateKeyInfoRef, SecretDocument};
+use rustls::SignatureScheme;
+use rustls::client::ResolvesClientCert;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::sign::CertifiedKey;
 use zeroize::Zeroizing;
 
-use crate::config::ClientCert;
+use super::auth::Shown;
+use crate::config::{ClientCert, Secret};
 use crate::error::{Error, ErrorKind, Result};
 
-/// A configuration that shows this certificate when it is asked for one.
-///
-/// # Errors
-/// [`ErrorKind::Config`] for files that cannot be read, do not belong together, or hold a key that
-/// others can read too.
-pub(super) fn authenticate(
-    config: rustls::ConfigBuilder<ClientConfig, WantsClientCert>,
-    files: &ClientCert,
-) -> Result<ClientConfig> {
+/// Our certificate, if there is one, and whether a server has been shown it.
+#[derive(Debug)]
+pub(super) struct Identity {
+    key: Option<Arc<CertifiedKey>>,
+    shown: Mutex<Shown>,
+}
+
+impl Identity {
+    /// # Errors
+    /// [`ErrorKind::Config`] for files that cannot be read, do not belong together, or hold a key that
+    /// others can read too, or that `sslpassword` does not open.
+    pub(super) fn read(files: Option<&ClientCert>, provider: &CryptoProvider) -> Result<Arc<Self>> {
+        let key = files.map(|files| read(files, provider)).transpose()?;
+        Ok(Arc::new(Self {
+            key: key.map(Arc::new),
+            shown: Mutex::new(Shown::NotAsked),
+        }))
+    }
+
+    /// Whether the last server that a connection was made to was shown it.
+    pub(super) fn shown(&self) -> Shown {
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ResolvesClientCert for Identity {
+    fn resolve(&self, _: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        let fits = |key: &&Arc<CertifiedKey>| key.key.choose_scheme(schemes).is_some();
+        let key = self.key.as_ref().filter(fits).cloned();
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = match key {
+            Some(_) => Shown::Sent,
+            None => Shown::NotSent,
+        };
+        key
+    }
+
+    /// Also where there is none: that the server asks is to be known.
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+fn read(files: &ClientCert, provider: &CryptoProvider) -> Result<CertifiedKey> {
     let unreadable = |error: pem::Error| {
         let error =
             failed("cannot read the client certificate", &files.certificate).with_source(error);
@@ -29,33 +68,56 @@ pub(super) fn authenticate(
     let chain: Vec<_> = CertificateDer::pem_file_iter(&files.certificate)
         .and_then(Iterator::collect)
         .map_err(unreadable)?;
-    let key = read_key(&files.key)?;
-    config.with_client_auth_cert(chain, key).map_err(|error| {
+    let key = read_key(&files.key, files.passphrase.as_ref())?;
+    let unusable = |error| {
         failed("cannot use the client certificate", &files.certificate)
             .with_source(error)
             .with_hint("sslcert has to hold the certificate of the key in sslkey")
-    })
+    };
+    CertifiedKey::from_der(chain, key, provider).map_err(unusable)
 }
 
-fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>> {
+fn read_key(path: &Path, passphrase: Option<&Secret>) -> Result<PrivateKeyDer<'static>> {
     let failed = |message: &str| failed(message, path);
     check_access(path)?;
     let read =
         fs::read(path).map_err(|error| failed("cannot read the private key").with_source(error));
     let text = Zeroizing::new(read?);
-    // What the error of a parser would show is the key.
-    PrivateKeyDer::from_pem_slice(&text).map_err(|_| {
-        let encrypted = text.windows(ENCRYPTED.len()).any(|part| part == ENCRYPTED);
-        match encrypted {
-            true => failed("the private key is encrypted, which is not supported yet:").with_hint(
-                "take off its pass phrase, and keep the file to yourself: \
-                 openssl pkey -in KEY -out NEW_KEY && chmod 600 NEW_KEY",
-            ),
-            false => failed("cannot read the private key").with_hint("sslkey has to be a PEM file"),
-        }
-    })
+    // What the error of a parser would show is the key, here and below.
+    if let Ok(key) = PrivateKeyDer::from_pem_slice(&text) {
+        return Ok(key);
+    }
+    let has = |words: &[u8]| text.windows(words.len()).any(|part| part == words);
+    if !has(PKCS8_ENCRYPTED) {
+        return Err(failed("cannot read the private key").with_hint(match has(ENCRYPTED) {
+            true => {
+                "it is encrypted in the way of old: openssl pkcs8 -topk8 -in KEY -out NEW_KEY && \
+                 chmod 600 NEW_KEY"
+            }
+            false => "sslkey has to be a PEM file",
+        }));
+    }
+    let Some(passphrase) = passphrase else {
+        return Err(failed("a pass phrase is needed to read the private key")
+            .with_hint("set sslpassword, or take the pass phrase off: openssl pkey"));
+    };
+    let opened = decrypt(&text, passphrase).ok_or_else(|| {
+        failed("cannot decrypt the private key").with_hint(
+            "sslpassword has to be its pass phrase; and it has to be encrypted with PBES2 and AES, as \
+             openssl pkcs8 -topk8 does it",
+        )
+    })?;
+    Ok(PrivatePkcs8KeyDer::from(opened.as_bytes().to_vec()).into())
 }
 
+fn decrypt(text: &[u8], passphrase: &Secret) -> Option<SecretDocument> {
+    let (_, document) = SecretDocument::from_pem(std::str::from_utf8(text).ok()?).ok()?;
+    let key = EncryptedPrivateKeyInfoRef::try_from(document.as_bytes()).ok()?;
+    key.decrypt(passphrase.expose()).ok()
+}
+
+const PKCS8_ENCRYPTED: &[u8] = b"BEGIN ENCRYPTED PRIVATE KEY";
+/// PEM files from before PKCS #8 say so in a line of their own.
 const ENCRYPTED: &[u8] = b"ENCRYPTED";
 
 /// Who else may read a key may be us. The rule of libpq: `fe-secure-openssl.c`.

@@ -5,14 +5,18 @@
 //! [`tap`], by which COPY data reaches the decoder without passing through it, and statements are
 //! described without names.
 
+mod auth;
+mod certificate;
 mod client_cert;
 mod describe;
 mod hint;
 mod pool;
 mod revocation;
+mod secured;
 mod socket;
 mod tap;
 mod tls;
+mod trust;
 mod upload;
 
 use std::error::Error as _;
@@ -21,21 +25,22 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rustls::ClientConfig;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio_postgres::config::SslMode as DriverSslMode;
+use tokio_postgres::config::{ChannelBinding as DriverBinding, SslMode as DriverSslMode};
 use tokio_postgres::error::{DbError, ErrorPosition, SqlState};
-use tokio_postgres::{Client, NoTls, SimpleQueryMessage, SimpleQueryStream};
+use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryStream};
 
+use self::auth::{AuthCheck, Shown};
 pub(crate) use self::describe::{Described, DescribedColumn};
 pub(crate) use self::pool::{Opening, Permit, Pools, Servers, Session};
+use self::secured::Secured;
 use self::socket::{Address, CancelSocket, Socket};
 pub(crate) use self::tap::{CopyEvent, Flow};
 use self::tap::{Tap, TapHandle};
 #[cfg(feature = "datafusion")]
 pub(crate) use self::upload::CopyInput;
-use crate::config::{ConnectParams, Endpoint, Host, SslMode, TargetSessionAttrs};
+use crate::config::{ChannelBinding, ConnectParams, Endpoint, Host, SslMode, TargetSessionAttrs};
 use crate::error::{Error, ErrorKind, Phase, Result};
 
 /// How long a cancel request may take, until its server has closed the connection that it went over.
@@ -77,8 +82,8 @@ pub(crate) struct Canceller {
 struct Route {
     params: Arc<ConnectParams>,
     address: Address,
-    /// The name that TLS verifies, and how; `None` without TLS.
-    tls: Option<(String, Arc<ClientConfig>)>,
+    /// `None` without TLS.
+    tls: Option<tls::Settings>,
 }
 
 impl Canceller {
@@ -87,7 +92,7 @@ impl Canceller {
         let cancel = async {
             let (socket, _) = self.route.open(self.route.tls.is_some()).await?;
             self.token
-                .cancel_query_raw(CancelSocket(socket), NoTls)
+                .cancel_query_raw(CancelSocket(socket), Secured { end_point: None })
                 .await
                 .map_err(|error| driver_error(error, Phase::Connect))
         };
@@ -112,8 +117,8 @@ impl Route {
                     .with_source(error)
             })?;
         match (socket, &self.tls) {
-            (Socket::Tcp(stream), Some((name, config))) if want_tls => {
-                match tls::negotiate(stream, name, config.clone()).await? {
+            (Socket::Tcp(stream), Some(settings)) if want_tls => {
+                match settings.negotiate(stream).await? {
                     Some(socket) => Ok((socket, true)),
                     None if self.params.ssl_mode >= SslMode::Require => {
                         Err(Error::new(ErrorKind::Connect, NO_TLS_OFFERED)
@@ -128,6 +133,13 @@ impl Route {
             (socket, _) => Ok((socket, false)),
         }
     }
+}
+
+/// What fuzzing begins with: bytes that a server sends, and a certificate.
+#[cfg(fuzzing)]
+pub(crate) mod fuzz {
+    pub(crate) use super::certificate::fuzz as certificate;
+    pub(crate) use super::tap::fuzz as wire;
 }
 
 const NO_TLS_OFFERED: &str = "the server does not offer TLS";
@@ -283,9 +295,7 @@ async fn connect_address(
         (_, SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull) => &[true],
     };
     let tls = match (&endpoint.host, attempts) {
-        (Host::Tcp { name, .. }, [true, ..] | [_, true]) => {
-            Some((name.clone(), tls::client_config(params)?))
-        }
+        (Host::Tcp { name, .. }, [true, ..] | [_, true]) => Some(tls::Settings::new(params, name)?),
         _ => None,
     };
     let route = Route {
@@ -338,12 +348,22 @@ async fn log_in(
     attrs: TargetSessionAttrs,
 ) -> Result<Connection> {
     let (socket, has_tls) = route.open(want_tls).await?;
-    let (tap, handle) = Tap::new(socket);
+    let end_point = socket.end_point();
+    let shown = match &route.tls {
+        Some(settings) if has_tls => settings.shown(),
+        _ => Shown::NotAsked,
+    };
     let params = &route.params;
+    let check = AuthCheck::new(params, has_tls, end_point.is_some(), shown);
+    let (tap, handle) = Tap::new(socket);
     let mut config = tokio_postgres::Config::new();
     config
-        // TLS, if there is any, is below the tap already.
         .ssl_mode(DriverSslMode::Disable)
+        .channel_binding(match params.channel_binding {
+            ChannelBinding::Disable => DriverBinding::Disable,
+            ChannelBinding::Prefer => DriverBinding::Prefer,
+            ChannelBinding::Require => DriverBinding::Require,
+        })
         .user(&params.user)
         .dbname(&params.dbname)
         .application_name(
@@ -352,6 +372,10 @@ async fn log_in(
                 .as_deref()
                 .unwrap_or(APPLICATION_NAME),
         );
+    // It is below the tap.
+    if has_tls {
+        Secured::configure(&mut config);
+    }
     if let Some(password) = &endpoint.password {
         config.password(password.expose());
     }
@@ -359,7 +383,7 @@ async fn log_in(
         config.options(options);
     }
     let (client, connection) = config
-        .connect_raw(tap, NoTls)
+        .connect_raw(tap.with_auth_check(check), Secured { end_point })
         .await
         .map_err(|error| hinted(login_error(error, endpoint), &params.user))?;
     let ended = Ended::default();
@@ -573,6 +597,15 @@ const REPLICA: &str = "SELECT pg_catalog.pg_is_in_recovery(), \
     - pg_catalog.pg_last_xact_replay_timestamp()) END";
 
 fn login_error(error: tokio_postgres::Error, endpoint: &Endpoint) -> Error {
+    let refused = error
+        .source()
+        .and_then(|source| source.downcast_ref::<io::Error>()?.get_ref())
+        .and_then(|inner| inner.downcast_ref::<auth::Refused>());
+    if let Some(refused) = refused {
+        return Error::new(ErrorKind::Connect, refused.to_string())
+            .with_phase(Phase::Auth)
+            .with_hint(refused.hint);
+    }
     let reason = error.source().map(ToString::to_string);
     if endpoint.password.is_none() && reason.as_deref() == Some("password missing") {
         return Error::new(

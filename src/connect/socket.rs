@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client::TlsStream;
 
+use super::certificate;
 use crate::config::{ConnectParams, Endpoint, Host};
 use crate::error::{Error, ErrorKind, Phase, Result};
 
@@ -83,6 +84,19 @@ impl Socket {
                 set_options(&stream, params)?;
                 Ok(Self::Tcp(stream))
             }
+        }
+    }
+}
+
+impl Socket {
+    /// What a login over it can be bound to; `None` without TLS, and for certificates without.
+    pub(super) fn end_point(&self) -> Option<Vec<u8>> {
+        match self {
+            Self::Tls(stream) => {
+                let (_, session) = stream.get_ref();
+                certificate::end_point(session.peer_certificates()?.first()?)
+            }
+            Self::Tcp(_) | Self::Unix(_) => None,
         }
     }
 }

@@ -29,6 +29,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::PollSender;
 
+use super::auth::AuthCheck;
 use super::describe::{self, Described, Describing};
 use super::upload::{self, CopyInput};
 
@@ -183,6 +184,8 @@ pub(super) struct Tap<S> {
     sent: Instant,
     /// What a login may still send; `None` after it.
     login_left: Option<usize>,
+    /// How the server may find out who we are; not looked at after the login.
+    auth: Option<AuthCheck>,
     /// CopyDone was seen.
     done: bool,
     /// The row count of the CommandComplete behind it, until ReadyForQuery.
@@ -226,6 +229,7 @@ impl<S> Tap<S> {
             whole: 0,
             sent: Instant::now(),
             login_left: Some(LOGIN),
+            auth: None,
             done: false,
             rows: None,
             completed: None,
@@ -236,6 +240,12 @@ impl<S> Tap<S> {
             written: 0,
         };
         (tap, handle)
+    }
+
+    /// Holds the login to what was asked for.
+    pub(super) fn with_auth_check(mut self, check: AuthCheck) -> Self {
+        self.auth = Some(check);
+        self
     }
 
     /// Looks at the message that starts at `start`; `false` if more of it has to be read first.
@@ -255,6 +265,17 @@ impl<S> Tap<S> {
                 "message {:?} of invalid length {length}",
                 char::from(tag)
             )));
+        }
+        // Before it counts: it may come again, when all of it is there. It is short, so that is soon.
+        if tag == b'R'
+            && self.login_left.is_some()
+            && let Some(auth) = &mut self.auth
+        {
+            let Some(body) = unread.get(HEADER..length + 1) else {
+                return Ok(false);
+            };
+            let refused = |refused| io::Error::new(io::ErrorKind::PermissionDenied, refused);
+            auth.message(body).map_err(refused)?;
         }
         if let Some(left) = self.login_left {
             self.login_left = match (tag, left.checked_sub(length)) {
@@ -582,6 +603,62 @@ fn invalid(message: String) -> io::Error {
 fn copied_rows(body: &[u8]) -> Option<u64> {
     let tag = std::str::from_utf8(body.strip_suffix(b"\0")?).ok()?;
     tag.strip_prefix("COPY ")?.parse().ok()
+}
+
+/// What fuzzing begins with: a byte for how much comes at once, one for what is asked, and what a server
+/// sends. How it comes changes nothing, and nothing is made up.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz(input: &[u8]) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let Some((&[step, asked], sent)) = input.split_first_chunk::<2>() else {
+        return;
+    };
+    let run = async |step: usize| {
+        let (near, mut far) = tokio::io::duplex(step);
+        let (mut tap, handle) = Tap::new(near);
+        tap.auth = (asked & 4 != 0).then(super::auth::AuthCheck::any);
+        let mut events = handle.copy();
+        let mut description = (asked & 1 != 0).then(|| handle.describe());
+        let answer = async move {
+            let mut asked = [0; 64];
+            let _ = far.read(&mut asked).await;
+            let _ = far.write_all(sent).await;
+        };
+        let read = async move {
+            let _ = tap.write_all(b"Q\0\0\0\x09sql\0\0").await;
+            let _ = tap.flush().await;
+            let mut passed = Vec::new();
+            let ended = tap.read_to_end(&mut passed).await;
+            (ended.map_err(|error| error.kind()), passed)
+        };
+        let collect = async move {
+            let (mut data, mut complete) = (Vec::new(), None);
+            while let Some(event) = events.recv().await {
+                match event {
+                    CopyEvent::Data(chunk) => data.extend(chunk),
+                    CopyEvent::Complete { rows } => complete = Some(rows),
+                }
+            }
+            (data, complete)
+        };
+        drop(handle);
+        let ((), passed, collected) = tokio::join!(answer, read, collect);
+        let described = description.as_mut().map(|one| one.try_recv().is_ok());
+        (passed, collected, described)
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let runtime = runtime.expect("a runtime");
+    let whole = runtime.block_on(run(1 << 20));
+    let ((ended, passed), (data, complete), _) = &whole;
+    assert!(passed.len() + data.len() <= sent.len());
+    assert!(complete.is_none() || sent.windows(5).any(|five| five == b"COPY "));
+    let pieces = runtime.block_on(run(usize::from(step).max(1)));
+    // With an error, how far the rest had come is not said.
+    match ended {
+        Ok(_) => assert_eq!(pieces, whole),
+        Err(_) => assert_eq!(&pieces.0.0, ended),
+    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,15 @@
 //! A connection string with everything filled in.
 
+mod security;
+
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub(crate) use self::security::{
+    ChannelBinding, RequireAuth, SslCertMode, SslNegotiation, TlsVersion,
+};
 use super::options::Options;
 use super::{Environment, Secret, invalid, passfile};
 use crate::error::{Error, Result};
@@ -55,6 +60,18 @@ pub(crate) struct ConnectParams {
     /// Who we are to a server that asks for a certificate: `sslcert`, or
     /// `~/.postgresql/postgresql.crt` where it exists, unless `sslcertmode` is `disable`.
     pub(crate) ssl_client_cert: Option<ClientCert>,
+    /// Whether it is shown.
+    pub(crate) ssl_cert_mode: SslCertMode,
+    /// How TLS begins.
+    pub(crate) ssl_negotiation: SslNegotiation,
+    /// The lowest and the highest version of TLS that is spoken.
+    pub(crate) tls_versions: (TlsVersion, TlsVersion),
+    /// Whether the server is told the name that it is looked up by (`sslsni`).
+    pub(crate) ssl_sni: bool,
+    /// Whether the login has to be bound to the TLS connection.
+    pub(crate) channel_binding: ChannelBinding,
+    /// How the server may find out who we are.
+    pub(crate) require_auth: RequireAuth,
     /// How long to try one endpoint; `None` means without limit. 10 s where nothing is said (libpq:
     /// no limit). In a connection string 0 and negative mean no limit, and 1 means 2 s.
     pub(crate) connect_timeout: Option<Duration>,
@@ -126,6 +143,8 @@ pub(crate) enum SslRootCert {
 pub(crate) struct ClientCert {
     pub(crate) certificate: PathBuf,
     pub(crate) key: PathBuf,
+    /// The pass phrase of a key that is encrypted (`sslpassword`).
+    pub(crate) passphrase: Option<Secret>,
 }
 
 /// Which state of a server is acceptable (`target_session_attrs`).
@@ -235,20 +254,28 @@ impl ConnectParams {
     }
 
     fn find_client_cert(&mut self, options: &Options, environment: &Environment) -> Result<()> {
-        if self.ssl_mode == SslMode::Disable || options.get("sslcertmode") == Some("disable") {
+        if self.ssl_mode == SslMode::Disable || self.ssl_cert_mode == SslCertMode::Disable {
             return Ok(());
         }
         let find = |name, default| match options.get(name) {
             Some(file) => Some(PathBuf::from(file)),
             None => at_home(environment, default),
         };
+        let none = || match self.ssl_cert_mode {
+            SslCertMode::Require => Err(invalid(format!(
+                "{} is require, but there is no client certificate",
+                options.describe("sslcertmode")
+            ))
+            .with_hint("sslcert names a PEM file, ~/.postgresql/postgresql.crt by default")),
+            _ => Ok(()),
+        };
         let Some(certificate) = find("sslcert", "postgresql.crt") else {
-            return Ok(());
+            return none();
         };
         if !certificate.is_file() {
             return match options.get("sslcert") {
                 Some(_) => Err(missing(options, "sslcert", "client certificate file")),
-                None => Ok(()),
+                None => none(),
             };
         }
         let Some(key) = find("sslkey", "postgresql.key").filter(|key| key.is_file()) else {
@@ -261,7 +288,11 @@ impl ConnectParams {
                  sslcertmode=disable goes without a certificate",
             ));
         };
-        self.ssl_client_cert = Some(ClientCert { certificate, key });
+        self.ssl_client_cert = Some(ClientCert {
+            certificate,
+            key,
+            passphrase: options.get("sslpassword").map(Secret::from),
+        });
         Ok(())
     }
 
@@ -318,6 +349,7 @@ fn settle(options: &Options, environment: &Environment) -> Result<ConnectParams>
         })?,
     };
     let password = options.get("password").map(Secret::from);
+    let ssl_mode = ssl_mode(options)?;
     let mut endpoints = endpoints(options, environment)?;
     for endpoint in &mut endpoints {
         endpoint.password = password.clone();
@@ -329,11 +361,17 @@ fn settle(options: &Options, environment: &Environment) -> Result<ConnectParams>
         user,
         options: text("options"),
         application_name: text("application_name").or_else(|| text("fallback_application_name")),
-        ssl_mode: ssl_mode(options)?,
+        ssl_mode,
         ssl_root_cert: None,
         ssl_crl: None,
         ssl_crl_dir: None,
         ssl_client_cert: None,
+        ssl_cert_mode: security::ssl_cert_mode(options)?,
+        ssl_negotiation: security::ssl_negotiation(options, ssl_mode)?,
+        tls_versions: security::tls_versions(options)?,
+        ssl_sni: security::ssl_sni(options)?,
+        channel_binding: security::channel_binding(options)?,
+        require_auth: RequireAuth::parse(options)?,
         connect_timeout: match integer(options, "connect_timeout")? {
             None => Some(DEFAULT_CONNECT_TIMEOUT),
             Some(seconds) => seconds_of(seconds)

@@ -186,10 +186,10 @@ fn bad_variables_are_named() {
         let error = resolve_in("postgresql://h", &ann().with_variable(name, value)).unwrap_err();
         assert_eq!(error.message(), expected);
     }
-    let environment = ann().with_variable("PGCHANNELBINDING", "require");
+    let environment = ann().with_variable("PGREQUIREPEER", "postgres");
     let error = resolve_in("postgresql://h", &environment).unwrap_err();
     assert!(error.message().contains("not supported yet"), "{error}");
-    assert!(error.hint().unwrap().contains("unset PGCHANNELBINDING"));
+    assert!(error.hint().unwrap().contains("unset PGREQUIREPEER"));
     // An empty variable is as good as none.
     resolve_in("postgresql://h", &ann().with_variable("PGPORT", "")).unwrap();
 }
@@ -358,7 +358,11 @@ fn files_of_libpq_are_found_at_home_or_where_they_are_named() {
         assert_eq!(tls(text).ssl_client_cert, None, "{text}");
     }
     let key = write("postgresql.key");
-    let mut own = ClientCert { certificate, key };
+    let mut own = ClientCert {
+        certificate,
+        key,
+        passphrase: None,
+    };
     assert_eq!(tls("sslmode=prefer").ssl_client_cert, Some(own.clone()));
     own.key = write("other.key");
     let named = tls(&format!("sslkey={}", own.key.display()));
@@ -367,6 +371,95 @@ fn files_of_libpq_are_found_at_home_or_where_they_are_named() {
         message("sslcert=/nonexistent"),
         "sslcert: the client certificate file does not exist"
     );
+    let opened = tls("sslpassword=canary").ssl_client_cert.unwrap();
+    assert_eq!(opened.passphrase, Some(Secret::new("canary")));
+    assert!(!format!("{opened:?}").contains("canary"));
+    std::fs::remove_file(folder.join("postgresql.crt")).unwrap();
+    assert_eq!(
+        message("sslcertmode=require"),
+        "sslcertmode is require, but there is no client certificate"
+    );
+}
+
+#[test]
+fn what_is_asked_of_tls_and_the_login_is_read_as_libpq_reads_it() {
+    let message = |text: &str| resolve_in(text, &ann()).unwrap_err().message().to_owned();
+    let defaults = resolve("host=h");
+    assert_eq!(defaults.ssl_negotiation, SslNegotiation::Postgres);
+    assert_eq!(defaults.tls_versions, (TlsVersion::V1_2, TlsVersion::V1_3));
+    assert!(defaults.ssl_sni);
+    assert_eq!(defaults.channel_binding, ChannelBinding::Prefer);
+    assert_eq!(defaults.require_auth, RequireAuth::default());
+
+    let asked = resolve("sslmode=require sslnegotiation=direct sslsni=0 channel_binding=require");
+    assert_eq!(asked.ssl_negotiation, SslNegotiation::Direct);
+    assert!(!asked.ssl_sni);
+    assert_eq!(asked.channel_binding, ChannelBinding::Require);
+    for mode in ["", "sslmode=disable", "sslmode=allow", "sslmode=prefer"] {
+        let said = message(&format!("sslnegotiation=direct {mode}"));
+        assert!(
+            said.contains("too weak for sslnegotiation"),
+            "{mode}: {said}"
+        );
+    }
+
+    let only = |versions: &str| resolve(versions).tls_versions;
+    let v1_2 = (TlsVersion::V1_2, TlsVersion::V1_2);
+    assert_eq!(only("ssl_max_protocol_version=tlsv1.2"), v1_2);
+    assert_eq!(only("ssl_min_protocol_version=TLSv1.3").0, TlsVersion::V1_3);
+    assert_eq!(only("ssl_min_protocol_version=TLSv1").0, TlsVersion::V1_2);
+
+    let methods = |text: &str| resolve(&format!("require_auth={text}")).require_auth;
+    let scram = RequireAuth {
+        none: false,
+        password: false,
+        md5: false,
+        scram_sha_256: true,
+    };
+    assert_eq!(methods("scram-sha-256"), scram);
+    assert_eq!(methods("!none,!password,!md5"), scram);
+    assert_eq!(
+        methods("none,scram-sha-256"),
+        RequireAuth {
+            none: true,
+            ..scram
+        }
+    );
+    assert_eq!(methods("!gss"), RequireAuth::default());
+    let nothing = RequireAuth {
+        scram_sha_256: false,
+        ..scram
+    };
+    assert_eq!(methods("gss"), nothing);
+
+    for (text, expected) in [
+        ("require_auth=SCRAM-SHA-256", "expected a list of none"),
+        ("require_auth='md5, none'", "expected a list of none"),
+        ("require_auth=md5,", "expected a list of none"),
+        ("require_auth=md5,md5", "twice"),
+        ("require_auth=md5,!none", "mixed"),
+        ("require_auth=!md5,none", "mixed"),
+        (
+            "channel_binding=on",
+            "expected prefer or disable or require",
+        ),
+        ("channel_binding=", "expected prefer or disable or require"),
+        ("sslcertmode=always", "expected allow or disable or require"),
+        ("sslnegotiation=", "expected postgres or direct"),
+        ("sslsni=yes", "expected 1 or 0"),
+        ("ssl_max_protocol_version=TLSv1.1", "not safe any more"),
+        (
+            "ssl_min_protocol_version=SSLv3",
+            "expected TLSv1.2 or TLSv1.3",
+        ),
+        (
+            "ssl_min_protocol_version=TLSv1.3 ssl_max_protocol_version=TLSv1.2",
+            "ssl_min_protocol_version is above ssl_max_protocol_version",
+        ),
+    ] {
+        let said = message(text);
+        assert!(said.contains(expected), "{text}: {said}");
+    }
 }
 
 #[cfg(unix)]

@@ -1,6 +1,7 @@
 //! Connections to real servers: hosts, TLS, passwords, and servers that go away.
 
 mod tls;
+mod tls_matrix;
 
 use std::net::TcpListener;
 use std::os::unix::fs::OpenOptionsExt;
@@ -29,7 +30,9 @@ fn cluster(urls: &[String], environment: Environment) -> Cluster {
 
 /// The first value of the one row, as text.
 async fn ask_with(url: &str, environment: Environment, sql: &str) -> Result<String, Error> {
-    let cluster = cluster(&[url.to_owned()], environment);
+    let cluster = Cluster::builder(Topology::from_urls([url])?)
+        .with_environment(environment)
+        .build()?;
     let batches = timeout(Duration::from_secs(20), cluster.fan_out(sql).collect())
         .await
         .unwrap_or_else(|_| panic!("{url}: no end in time"));

@@ -17,27 +17,60 @@ use rcgen::{
 use super::{ask, ask_with, cluster, file, none_active, refused, rows, told};
 use crate::support;
 
-const IS_ENCRYPTED: &str = "select ssl::text from pg_stat_ssl where pid = pg_backend_pid()";
+pub(super) const IS_ENCRYPTED: &str =
+    "select ssl::text from pg_stat_ssl where pid = pg_backend_pid()";
 
-struct Authority {
-    pem: String,
-    issuer: Issuer<'static, KeyPair>,
+pub(super) struct Authority {
+    pub(super) pem: String,
+    pub(super) issuer: Issuer<'static, KeyPair>,
 }
 
 fn authority(name: &str) -> Authority {
-    let key = KeyPair::generate().unwrap();
+    Authority::new(name)
+}
+
+fn authority_params(name: &str) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    Authority {
-        pem: params.self_signed(&key).unwrap().pem(),
-        issuer: Issuer::new(params, key),
-    }
+    params
 }
 
 impl Authority {
+    pub(super) fn new(name: &str) -> Self {
+        Self::of(name, KeyPair::generate().unwrap(), |_| ())
+    }
+
+    /// One that has signed itself, with a key that there is.
+    pub(super) fn of(
+        name: &str,
+        key: KeyPair,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Self {
+        let mut params = authority_params(name);
+        change(&mut params);
+        Self {
+            pem: params.self_signed(&key).unwrap().pem(),
+            issuer: Issuer::new(params, key),
+        }
+    }
+
+    pub(super) fn signed_by(
+        above: &Self,
+        name: &str,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = authority_params(name);
+        change(&mut params);
+        Self {
+            pem: params.signed_by(&key, &above.issuer).unwrap().pem(),
+            issuer: Issuer::new(params, key),
+        }
+    }
+
     /// A list of what this authority has revoked, which is to be replaced by the first day of a year.
-    fn revoked(&self, serials: &[u64], next_year: i32) -> String {
+    pub(super) fn revoked(&self, serials: &[u64], next_year: i32) -> String {
         let revoked = |serial: &u64| RevokedCertParams {
             serial_number: SerialNumber::from(*serial),
             revocation_time: date_time_ymd(2020, 1, 1),
@@ -56,7 +89,7 @@ impl Authority {
     }
 }
 
-fn params(names: &[&str]) -> CertificateParams {
+pub(super) fn params(names: &[&str]) -> CertificateParams {
     let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
     let mut params = CertificateParams::new(names).unwrap();
     params.distinguished_name.push(DnType::CommonName, "server");
@@ -66,7 +99,7 @@ fn params(names: &[&str]) -> CertificateParams {
 const HERE: [&str; 2] = ["127.0.0.1", "localhost"];
 
 /// Makes the server show another certificate of the same key.
-async fn show(server: &Server, certificate: &str) {
+pub(super) async fn show(server: &Server, certificate: &str) {
     let loaded = || {
         server
             .query("postgres", "select pg_conf_load_time()")
@@ -423,6 +456,12 @@ async fn a_server_that_asks_for_a_certificate_gets_it() {
     let label = "ENCRYPTED PRIVATE KEY";
     let encrypted = format!("-----BEGIN {label}-----\nAAAA\n-----END {label}-----\n");
     let encrypted = user_file("encrypted.key", &encrypted, 0o600);
+    let label = "RSA PRIVATE KEY";
+    let of_old = format!(
+        "-----BEGIN {label}-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nAAAA\n\
+         -----END {label}-----\n"
+    );
+    let of_old = user_file("of_old.key", &of_old, 0o600);
 
     let ask_at_home = async |options: &str| {
         let url = format!("{certified}?sslmode=require{options}");
@@ -451,7 +490,19 @@ async fn a_server_that_asks_for_a_certificate_gets_it() {
             "cannot use",
             "certificate of the key",
         ),
-        (&certificate, &encrypted, "is encrypted", "openssl pkey"),
+        (
+            &certificate,
+            &encrypted,
+            "pass phrase is needed",
+            "sslpassword",
+        ),
+        (
+            &certificate,
+            &format!("{encrypted}&sslpassword=canary"),
+            "cannot decrypt",
+            "pass phrase",
+        ),
+        (&certificate, &of_old, "cannot read", "openssl pkcs8"),
         (&certificate, &certificate, "others have access", "chmod"),
         (&own_key, &own_key, "cannot", "certificate"),
     ] {
