@@ -94,6 +94,7 @@ class NativeQuery:
         compression: str | None = None,
         row_group_rows: int | None = None,
         duplicate_columns: str | None = None,
+        csv_escape_formulas: bool = False,
         progress: Callable[[list[_Shard]], object] | None = None,
     ) -> tuple[int, int]: ...
     def verify(self, url: str) -> dict[str, Any]: ...

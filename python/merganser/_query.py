@@ -129,6 +129,7 @@ class Query:
         compression: str | None = None,
         row_group_rows: int | None = None,
         duplicate_columns: str | None = None,
+        csv_escape_formulas: bool = False,
         progress: Progress = None,
     ) -> int:
         """Writes all rows into a file, in bounded memory; how many they were.
@@ -136,7 +137,8 @@ class Query:
         The file is there when it is complete, and not before. ``format`` is ``"parquet"``, ``"csv"``,
         ``"json"``, ``"ndjson"``, ``"arrow"``, ``"arrow-stream"`` or ``"table"``; without it the name of
         the file tells. ``compression`` is ``"zstd"``, ``"snappy"`` or ``"none"``; ``duplicate_columns``
-        ``"error"`` or ``"rename"``.
+        ``"error"`` or ``"rename"``. ``csv_escape_formulas`` puts a ``'`` before what a spreadsheet would
+        compute when it opens the file, which changes the data.
         """
         with Shown.of(progress) as tell:
             rows, _ = self._native.write(
@@ -145,6 +147,7 @@ class Query:
                 compression=compression,
                 row_group_rows=row_group_rows,
                 duplicate_columns=duplicate_columns,
+                csv_escape_formulas=csv_escape_formulas,
                 progress=tell,
             )
         return rows

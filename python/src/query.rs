@@ -7,7 +7,7 @@ use futures::TryStreamExt;
 use merganser::arrow::array::{RecordBatch, RecordBatchReader as _};
 use merganser::arrow::datatypes::SchemaRef;
 use merganser::export::{
-    self, Compression, Destination, DuplicateColumns, ExportOptions, Format, Progress,
+    self, Compression, CsvFormulas, Destination, DuplicateColumns, ExportOptions, Format, Progress,
 };
 use merganser::types::TextAs;
 use merganser::{Error, MissingShards, Query, ScanProgress, ShardState};
@@ -204,7 +204,7 @@ impl NativeQuery {
 
     /// Runs the query into a file, which is there when all of it is written, and not before; rows and
     /// bytes.
-    #[pyo3(signature = (path, format=None, compression=None, row_group_rows=None, duplicate_columns=None, progress=None))]
+    #[pyo3(signature = (path, format=None, compression=None, row_group_rows=None, duplicate_columns=None, csv_escape_formulas=false, progress=None))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments in Python")]
     fn write(
         &self,
@@ -214,6 +214,7 @@ impl NativeQuery {
         compression: Option<&str>,
         row_group_rows: Option<usize>,
         duplicate_columns: Option<&str>,
+        csv_escape_formulas: bool,
         progress: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<(u64, u64)> {
         let (format, options) = written_as(
@@ -222,6 +223,7 @@ impl NativeQuery {
             compression,
             row_group_rows,
             duplicate_columns,
+            csv_escape_formulas,
         )
         .map_err(|error| raised(py, &error))?;
         let (statement, _runs) = self.begin(py, &self.options.written_as(format))?;
@@ -306,6 +308,7 @@ fn written_as(
     compression: Option<&str>,
     row_group_rows: Option<usize>,
     duplicate_columns: Option<&str>,
+    csv_escape_formulas: bool,
 ) -> Result<(Format, ExportOptions), Error> {
     let format = match format {
         Some(format) => format.parse()?,
@@ -320,6 +323,9 @@ fn written_as(
     }
     if let Some(duplicates) = duplicate_columns {
         options = options.with_duplicate_columns(duplicates.parse::<DuplicateColumns>()?);
+    }
+    if csv_escape_formulas {
+        options = options.with_csv_formulas(CsvFormulas::Escape);
     }
     options.check(format)?;
     Ok((format, options))

@@ -7,7 +7,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatchWriter;
 
-use super::{FLUSH_BYTES, formatters};
+use super::{CsvFormulas, FLUSH_BYTES, formatters};
 
 /// Writes CSV: a header line, then one line per row, fields separated by commas, lines ended by LF.
 ///
@@ -19,28 +19,46 @@ use super::{FLUSH_BYTES, formatters};
 pub struct CsvWriter<W> {
     writer: W,
     schema: SchemaRef,
+    formulas: CsvFormulas,
     buffer: String,
 }
 
 impl<W: Write> CsvWriter<W> {
-    /// Starts the output with its header line.
+    /// Starts the output with its header line; formulas are kept.
     pub fn new(writer: W, schema: SchemaRef) -> Self {
-        let mut buffer = String::new();
+        Self::with_formulas(writer, schema, CsvFormulas::Keep)
+    }
+
+    /// Starts the output with its header line.
+    pub fn with_formulas(writer: W, schema: SchemaRef, formulas: CsvFormulas) -> Self {
+        let mut csv = Self {
+            writer,
+            schema: SchemaRef::clone(&schema),
+            formulas,
+            buffer: String::new(),
+        };
         for (index, field) in schema.fields().iter().enumerate() {
             if index > 0 {
-                buffer.push(',');
+                csv.buffer.push(',');
             }
-            let begin = buffer.len();
-            buffer.push_str(field.name());
-            if needs_quotes(field.name()) {
-                quote(&mut buffer, begin);
-            }
+            let begin = csv.buffer.len();
+            csv.buffer.push_str(field.name());
+            csv.end_field(begin);
         }
-        buffer.push('\n');
-        Self {
-            writer,
-            schema,
-            buffer,
+        csv.buffer.push('\n');
+        csv
+    }
+
+    /// Quotes and escapes what the buffer holds from `begin` on, where that is needed.
+    fn end_field(&mut self, begin: usize) {
+        let value = &self.buffer[begin..];
+        let is_formula = self.formulas == CsvFormulas::Escape && is_formula(value);
+        let quoted = is_formula || needs_quotes(value);
+        if is_formula {
+            self.buffer.insert(begin, '\'');
+        }
+        if quoted {
+            quote(&mut self.buffer, begin);
         }
     }
 
@@ -67,9 +85,9 @@ impl<W: Write> RecordBatchWriter for CsvWriter<W> {
                 }
                 let begin = self.buffer.len();
                 column.write(row, &mut self.buffer);
-                let value = &self.buffer[begin..];
-                if value.is_empty() || needs_quotes(value) {
-                    quote(&mut self.buffer, begin);
+                match self.buffer.len() == begin {
+                    true => quote(&mut self.buffer, begin),
+                    false => self.end_field(begin),
                 }
             }
             self.buffer.push('\n');
@@ -92,6 +110,26 @@ fn needs_quotes(value: &str) -> bool {
         .bytes()
         .any(|byte| matches!(byte, b',' | b'"' | b'\r' | b'\n'))
         || value == "\\."
+}
+
+/// Whether a spreadsheet may compute this: OWASP, "CSV Injection". A number is none, whatever its sign, and
+/// nor are PostgreSQL's infinities.
+fn is_formula(value: &str) -> bool {
+    // As they stand, and as some spreadsheets take them in East Asian text.
+    let begins = ['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'];
+    let digits = value.trim_start_matches(['+', '-']);
+    let is_number = value.len() - digits.len() <= 1
+        && (digits == "Infinity" || digits == "infinity" || is_decimal(digits));
+    value.starts_with(begins) && !is_number
+}
+
+/// `12`, `1.5`, `.5`, `1e-7`; a sign stands before it.
+fn is_decimal(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_digit() || c == '.')
+        && text
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'))
+        && text.parse::<f64>().is_ok()
 }
 
 /// Puts double quotes around what `out` holds from `begin` on, and doubles those inside.
@@ -148,6 +186,57 @@ mod tests {
             "\"a,b\",\"q\"\"r\",p,nl,cr,sp,semi,bs\n\
              1,\"x\"\"y\",\"\\.\",\"a\nb\",\"a\rb\", x ,a;b,\\.x\n"
         );
+    }
+
+    #[test]
+    fn what_a_spreadsheet_would_compute_is_text_where_that_is_asked_for() {
+        let formulas = [
+            "=1+1",
+            "+1+1",
+            "-2+3",
+            "@SUM(A1)",
+            "\t=1",
+            "\r=1",
+            "\n=1",
+            "＝1",
+            "-",
+            "--1",
+            "-1-",
+            "=cmd|' /C calc'!A0",
+            "-1e",
+        ];
+        let harmless = [
+            "a=1",
+            "-1",
+            "+1.50",
+            "-.5",
+            "-1e-7",
+            "-Infinity",
+            "-infinity",
+            "1-1",
+            "'=1",
+            " =1",
+            "",
+        ];
+        let all: Vec<_> = formulas.iter().chain(&harmless).copied().collect();
+        let schema = Arc::new(Schema::new(vec![Field::new("=name", DataType::Utf8, true)]));
+        let column = Arc::new(StringArray::from(all)) as ArrayRef;
+        let batch = RecordBatch::try_new(schema.clone(), vec![column]).unwrap();
+        let written = |formulas| {
+            let mut out = Vec::new();
+            let mut writer = CsvWriter::with_formulas(&mut out, schema.clone(), formulas);
+            writer.write(&batch).unwrap();
+            writer.close().unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(written(CsvFormulas::Keep), csv(&batch));
+        let mut expected = String::from("\"'=name\"\n");
+        for formula in formulas {
+            expected.push_str(&format!("\"'{formula}\"\n"));
+        }
+        expected.push_str(&harmless.join("\n"));
+        expected.push_str("\"\"\n");
+        assert_eq!(written(CsvFormulas::Escape), expected);
     }
 
     #[test]

@@ -216,6 +216,19 @@ impl FromStr for DuplicateColumns {
     }
 }
 
+/// What becomes of texts that a spreadsheet would compute when it opens a CSV file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum CsvFormulas {
+    /// They stay as they are.
+    #[default]
+    Keep,
+    /// A value or a name of a column that begins with `=`, `+`, `-`, `@`, a tab, CR or LF, and is no
+    /// number, gets a `'` before it, and quotes: OWASP, "CSV Injection". That changes the data: for
+    /// files that people open, not for programs.
+    Escape,
+}
+
 /// How to write a format; the defaults suit most readers.
 #[derive(Debug, Clone)]
 #[must_use]
@@ -225,6 +238,7 @@ pub struct ExportOptions {
     row_group_bytes: usize,
     statistics: Statistics,
     duplicate_columns: Option<DuplicateColumns>,
+    csv_formulas: CsvFormulas,
 }
 
 impl Default for ExportOptions {
@@ -235,6 +249,7 @@ impl Default for ExportOptions {
             row_group_bytes: 64 << 20,
             statistics: Statistics::Page,
             duplicate_columns: None,
+            csv_formulas: CsvFormulas::Keep,
         }
     }
 }
@@ -277,11 +292,23 @@ impl ExportOptions {
         self
     }
 
+    /// What becomes of formulas in CSV; [`CsvFormulas::Keep`] by default.
+    pub fn with_csv_formulas(mut self, formulas: CsvFormulas) -> Self {
+        self.csv_formulas = formulas;
+        self
+    }
+
     /// Makes sure that these options mean something for a format; needs no schema.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] for a compression that the format does not have.
+    /// [`ErrorKind::Config`] for a compression that the format does not have, and for formulas that are to
+    /// be escaped in another format than CSV.
     pub fn check(&self, format: Format) -> Result<()> {
+        if self.csv_formulas == CsvFormulas::Escape && format != Format::Csv {
+            let what = format!("formulas are escaped in CSV, and the format is {format}");
+            return Err(Error::new(ErrorKind::Config, what)
+                .with_hint("leave --csv-escape-formulas out, or choose --format csv"));
+        }
         let Some(compression) = self.compression else {
             return Ok(());
         };
@@ -467,7 +494,10 @@ fn open_writer(
     let out = to.clone();
     Ok(match format {
         Format::Table => Box::new(Plain(TableWriter::new(out, schema))),
-        Format::Csv => Box::new(Plain(CsvWriter::new(out, schema))),
+        Format::Csv => {
+            let inner = CsvWriter::with_formulas(out, schema, options.csv_formulas);
+            Box::new(Plain(inner))
+        }
         Format::Json => Box::new(Plain(JsonWriter::try_new(out, schema, JsonLayout::Array)?)),
         Format::Ndjson => Box::new(Plain(JsonWriter::try_new(out, schema, JsonLayout::Lines)?)),
         Format::Arrow => {

@@ -236,6 +236,12 @@ pub(crate) struct Query {
     /// What becomes of columns of one name [default: error in json and parquet; else they stay]
     #[arg(long, value_name = "HOW", value_parser = duplicates(), help_heading = "Output")]
     pub(crate) duplicate_columns: Option<DuplicateColumns>,
+    /// Put a ' before what a spreadsheet would compute when it opens the CSV file
+    ///
+    /// Texts and names of columns that begin with =, +, -, @, a tab, CR or LF, and are no numbers (OWASP,
+    /// "CSV Injection"). That changes the data: for files that people open, not for programs.
+    #[arg(long, help_heading = "Output")]
+    pub(crate) csv_escape_formulas: bool,
     /// Show neither progress nor a summary; errors are still shown
     #[arg(short, long, help_heading = "Output")]
     pub(crate) quiet: bool,

@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use indicatif::{DecimalBytes, HumanCount};
-use merganser::export::{self, Destination, ExportOptions, Folder, Format, Manifest, Progress};
+use merganser::export::{
+    self, CsvFormulas, Destination, ExportOptions, Folder, Format, Manifest, Progress,
+};
 use merganser::types::{NumericAs, TypeOptions, Unrepresentable};
 use merganser::{Cluster, Error, ErrorKind, FanOut, MissingShards, QueryStream, ScanProgress};
 #[cfg(feature = "datafusion")]
@@ -87,6 +89,9 @@ impl Job {
         }
         if let Some(duplicates) = args.duplicate_columns {
             options = options.with_duplicate_columns(duplicates);
+        }
+        if args.csv_escape_formulas {
+            options = options.with_csv_formulas(CsvFormulas::Escape);
         }
         options.check(format)?;
         let target = match folder {

@@ -36,6 +36,25 @@ fn csv_shows_what_psql_shows_in_the_order_of_the_shards() {
 }
 
 #[test]
+fn formulas_are_escaped_in_csv_where_that_is_asked_for() {
+    let Some(scene) = scene() else { return };
+    let sql = "SELECT '=1+1' AS a, -5 AS b, '+x' AS \"@c\" LIMIT 1";
+    let kept = "=1+1,-5,+x\n".repeat(2);
+    assert_eq!(scene.output_of(&[sql]), format!("a,b,@c\n{kept}"));
+    let escaped = "\"'=1+1\",-5,\"'+x\"\n".repeat(2);
+    assert_eq!(
+        scene.output_of(&["--csv-escape-formulas", sql]),
+        format!("a,b,\"'@c\"\n{escaped}")
+    );
+    scene.output_of(&["--csv-escape-formulas", "-o", "a.csv", sql]);
+    let file = std::fs::read_to_string(scene.path("a.csv")).unwrap();
+    assert_eq!(file, format!("a,b,\"'@c\"\n{escaped}"));
+    std::fs::remove_file(scene.path("a.csv")).unwrap();
+    let error = scene.failure_of(2, &["--csv-escape-formulas", "-o", "a.parquet", sql]);
+    assert_contains(&error, "formulas are escaped in CSV");
+}
+
+#[test]
 fn a_table_is_aligned_and_counted() {
     let Some(scene) = scene() else { return };
     assert_eq!(
