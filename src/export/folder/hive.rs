@@ -224,6 +224,7 @@ pub(super) fn too_long(path: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::path::{Component, Path};
     use std::sync::Arc;
 
     use arrow::array::{BooleanArray, Date32Array, Int32Array, StringArray};
@@ -261,6 +262,72 @@ mod tests {
             assert_eq!(folder("c", value), expected);
         }
         assert_eq!(folder("a=b", Some("x")), "a%3Db=x");
+    }
+
+    /// What a reader takes a name for.
+    fn decoded(name: &str) -> String {
+        let decoded = percent_encoding::percent_decode_str(name);
+        decoded.decode_utf8().unwrap().into_owned()
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_a_name_is_it_stays_in_its_folder(
+            column in names(), value in names(), shard in names(),
+        ) {
+            for name in [folder(&column, Some(&value)), file_name(&shard) + ".parquet"] {
+                let parts: Vec<_> = Path::new(&name).components().collect();
+                assert_eq!(parts, [Component::Normal(name.as_ref())], "{name:?}");
+                assert!(!name.contains(['\0', '/', '\\']), "{name:?}");
+            }
+            // And can be told from any other.
+            let named = folder(&column, Some(&value));
+            let (left, right) = named.split_once('=').unwrap();
+            assert_eq!((decoded(left), decoded(right)), (column, value));
+            assert_ne!(right, NULL);
+            let file = file_name(&shard);
+            assert_eq!(decoded(&file), shard);
+            assert!(!file.starts_with(['.', '_']), "{file:?}");
+        }
+    }
+
+    fn names() -> impl proptest::strategy::Strategy<Value = String> {
+        use proptest::prelude::*;
+        let nasty = [
+            "",
+            ".",
+            "..",
+            "../..",
+            "/",
+            "/etc/passwd",
+            "\\",
+            "a/../b",
+            "%",
+            "%2F",
+            "%2e%2e",
+            "=",
+            "a=b",
+            "\0",
+            "a\0b",
+            "\n",
+            " ",
+            "_",
+            "_manifest.json",
+            NULL,
+            "%5F_HIVE_DEFAULT_PARTITION__",
+            "CON",
+            "c:",
+            "~",
+            "*",
+            "ä/ö",
+            "\u{202e}",
+            "s0-00001",
+        ];
+        prop_oneof![
+            proptest::sample::select(nasty.map(str::to_owned).to_vec()),
+            any::<String>(),
+            "[./%=_\\PC]{0,6}",
+        ]
     }
 
     fn batch() -> RecordBatch {
