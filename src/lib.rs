@@ -57,6 +57,9 @@ mod cursor;
 pub mod decode;
 mod error;
 pub mod export;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod inspect;
 mod merge;
 mod missing;

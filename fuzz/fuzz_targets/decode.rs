@@ -22,10 +22,14 @@ fuzz_target!(|input: &[u8]| -> Corpus {
     if types.len() > MAX_COLUMNS {
         return Corpus::Reject;
     }
+    let made = merganser::fuzzing::made_types();
     let columns: Vec<_> = types
         .iter()
-        .map(|index| TYPES[usize::from(*index) % TYPES.len()])
-        .map(|name| Column::new(name, name.parse().expect("a known type")))
+        .map(|index| usize::from(*index) % (TYPES.len() + made.len()))
+        .map(|index| match TYPES.get(index) {
+            Some(name) => Column::new(*name, name.parse().expect("a known type")),
+            None => Column::new("made", made[index - TYPES.len()].clone()),
+        })
         .collect();
     let policy = match policy % 2 {
         0 => Unrepresentable::Error,

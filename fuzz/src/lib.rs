@@ -4,7 +4,8 @@
 //! what becomes of unrepresentable values, one for the number of columns, one for the type of each
 //! column, and then COPY BINARY data.
 
-/// The types that a byte chooses from. New ones at the end, or old corpora lose their meaning.
+/// The types that a byte chooses from; behind them come those that users make
+/// (`merganser::fuzzing::made_types`). New ones at the end, or old corpora lose their meaning.
 pub const TYPES: &[&str] = &[
     "bool",
     "int2",

@@ -107,13 +107,13 @@ impl Catalog {
         self
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn with_relation(mut self, relation: Relation) -> Self {
         self.relations.add(relation);
         self
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn with_function(mut self, function: Function) -> Self {
         self.functions.add(function);
         self

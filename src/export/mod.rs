@@ -35,6 +35,8 @@ use futures::StreamExt;
 use tokio::sync::mpsc;
 
 pub use self::csv::CsvWriter;
+#[cfg(fuzzing)]
+pub(crate) use self::folder::fuzz;
 pub use self::folder::{
     ColumnRange, Folder, Manifest, ManifestColumn, ManifestFile, ManifestShard,
 };

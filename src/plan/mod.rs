@@ -25,6 +25,8 @@ mod explain;
 mod facts;
 mod from_item;
 mod functions;
+#[cfg(any(test, fuzzing))]
+mod fuzz;
 mod handed;
 mod home;
 mod instant;
@@ -230,6 +232,9 @@ pub(crate) fn plan(question: &Question<'_>) -> Result<Plan> {
         Stop::Refused(error) => error,
     })
 }
+
+#[cfg(fuzzing)]
+pub(crate) use self::fuzz::fuzz;
 
 /// Why planning stops.
 #[derive(Debug)]

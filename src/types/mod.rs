@@ -253,6 +253,70 @@ impl PgType {
         Self { views, ..self }
     }
 
+    /// Types that users make, and extensions, for fuzzing.
+    #[cfg(fuzzing)]
+    pub(crate) fn made() -> Vec<Self> {
+        let known = |name: &str| name.parse::<Self>().expect("a known type");
+        let composite = |fields: Vec<Self>| {
+            let fields = fields.into_iter().enumerate();
+            let fields = fields.map(|(at, field)| Column::new(format!("f{at}"), field));
+            let fields = fields.collect();
+            Self::new("pair", Shape::Composite { fields })
+        };
+        let array = |element: &Self, dimensions| {
+            let element = Box::new(element.clone());
+            let lower_bound = 1;
+            Self::new(
+                "array",
+                Shape::Array {
+                    element,
+                    dimensions,
+                    lower_bound,
+                },
+            )
+        };
+        let labels = ["sad", "so so", "happy"].map(str::to_owned);
+        let mood = Self::new(
+            "mood",
+            Shape::Enum {
+                labels: Arc::new(labels),
+            },
+        );
+        let pair = composite(vec![known("int4"), known("text")]);
+        let deep = composite(vec![
+            pair.clone(),
+            array(&pair, 1),
+            mood.clone(),
+            known("numeric(10,2)"),
+        ]);
+        let element = Box::new(known("text"));
+        vec![
+            array(&mood, 1),
+            array(&pair, 2),
+            array(&deep, 1),
+            mood,
+            pair,
+            deep,
+            composite(Vec::new()),
+            Self::new(
+                "textrange",
+                Shape::Range {
+                    element: element.clone(),
+                },
+            ),
+            Self::new("textmultirange", Shape::Multirange { element }),
+            Self::new("hstore", Shape::Hstore),
+            Self::new("vector", Shape::Vector { dimensions: None }),
+            Self::new(
+                "vector(3)",
+                Shape::Vector {
+                    dimensions: Some(3),
+                },
+            ),
+            Self::new("geometry", Shape::Geometry),
+        ]
+    }
+
     /// What SQL calls the type: `numeric(15,2)`, `text[]`, `sales.mood`.
     pub fn name(&self) -> &str {
         &self.name

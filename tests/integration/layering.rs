@@ -66,6 +66,19 @@ const TABLE: &[(&str, &[&str])] = &[
         &["config", "export", "plan", "query", "cluster", "tables"],
     ),
     ("cursor", &["text", "blocking", "query"]),
+    // For fuzz targets only.
+    (
+        "fuzzing",
+        &[
+            "config",
+            "connect",
+            "export",
+            "plan",
+            "query",
+            "statement",
+            "types",
+        ],
+    ),
 ];
 
 /// What every module may import, but for `error`, which imports nothing.

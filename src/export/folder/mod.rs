@@ -21,6 +21,8 @@ use futures::future::try_join_all;
 
 pub use self::manifest::{ColumnRange, Manifest, ManifestColumn, ManifestFile, ManifestShard};
 use self::part::{Job, PartWriter, Unfinished, lock};
+#[cfg(fuzzing)]
+pub(crate) use self::state::fuzz;
 use self::state::{Done, Found, Identity, State};
 use super::output::hex;
 use super::workers::Workers;

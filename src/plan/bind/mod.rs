@@ -17,6 +17,8 @@
 mod columns;
 mod declared;
 mod exists;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fixture;
 mod from;
 mod join;
 mod policies;

@@ -1,0 +1,13 @@
+//! A statement, through the parser, the planner and its check.
+
+#![no_main]
+
+use libfuzzer_sys::{Corpus, fuzz_target};
+
+fuzz_target!(|input: &[u8]| -> Corpus {
+    let Ok(text) = std::str::from_utf8(input) else {
+        return Corpus::Reject;
+    };
+    merganser::fuzzing::plan(text);
+    Corpus::Keep
+});

@@ -1,0 +1,13 @@
+//! A text that a user asks with, taken apart without a parser.
+
+#![no_main]
+
+use libfuzzer_sys::{Corpus, fuzz_target};
+
+fuzz_target!(|input: &[u8]| -> Corpus {
+    let Ok(text) = std::str::from_utf8(input) else {
+        return Corpus::Reject;
+    };
+    merganser::fuzzing::statement(text);
+    Corpus::Keep
+});
