@@ -70,6 +70,49 @@ def test_no_message_shows_a_password(url):
     assert "secret-word" not in shown + repr(caught.value)
 
 
+@pytest.mark.parametrize("given", ["url", "keywords", "variable", "file"])
+def test_a_password_is_in_nothing_that_python_shows(given, tmp_path, monkeypatch, caplog, urls):
+    merganser.enable_logging("DEBUG")
+    caplog.set_level("DEBUG", "merganser")
+    place = urls[0].rpartition("@")[2].partition("/")
+    host, database = place[0], place[2]
+    port = host.rpartition(":")[2]
+    plain = f"postgresql://postgres@{host}/{database}"
+    targets = {
+        "url": f"postgresql://postgres:sesame7@{host}/{database}",
+        "keywords": f"host=127.0.0.1 port={port} user=postgres dbname={database} password=sesame7",
+        "variable": plain,
+        "file": str(tmp_path / "m.toml"),
+    }
+    if given == "variable":
+        monkeypatch.setenv("PGPASSWORD", "sesame7")
+    (tmp_path / "m.toml").write_text(f'[[shard]]\nname = "s0"\nurl = "{targets["url"]}"\n')
+    closed = targets[given].replace(port, "1")
+    (tmp_path / "closed.toml").write_text(
+        f'[[shard]]\nname = "s0"\nurl = "{targets["url"].replace(port, "1")}"\n'
+    )
+    if given == "file":
+        closed = str(tmp_path / "closed.toml")
+    shown = []
+    for target in (targets[given], closed):
+        with merganser.connect(target) as con:
+            shown += [repr(con), str(con), repr(con._cluster)]
+            for sql in ("SELECT 1 AS a", "SELECT 1 / 0", "SELECT nope", "SELEC"):
+                query = con.fan_out(sql)
+                shown += [repr(query), query._repr_html_()]
+                try:
+                    shown.append(repr(query.rows()))
+                except merganser.Error as error:
+                    while error is not None:
+                        notes = getattr(error, "__notes__", [])
+                        fields = getattr(error, "__dict__", {})
+                        shown += [str(error), repr(error), repr(notes), repr(fields)]
+                        error = error.__cause__ or error.__context__
+    shown += [record.getMessage() for record in caplog.records]
+    assert len(shown) > 40
+    assert [text for text in shown if "sesame7" in text.lower()] == []
+
+
 def test_one_database_given_twice(urls):
     with pytest.raises(merganser.ProgrammingError, match="same URL"):
         merganser.connect(urls[0], urls[0])

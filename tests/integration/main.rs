@@ -31,6 +31,8 @@ mod public_api;
 mod ranges;
 mod replicas;
 #[cfg(feature = "datafusion")]
+mod secrets;
+#[cfg(feature = "datafusion")]
 mod sessions;
 #[cfg(feature = "datafusion")]
 mod tables;

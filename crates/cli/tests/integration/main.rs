@@ -10,6 +10,7 @@ mod messages;
 mod output;
 #[cfg(feature = "datafusion")]
 mod planned;
+mod secrets;
 
 use std::fs;
 use std::io::Write;
