@@ -42,6 +42,8 @@ mod texts;
 mod type_values;
 mod types;
 #[cfg(feature = "datafusion")]
+mod versions;
+#[cfg(feature = "datafusion")]
 mod views;
 mod wire;
 

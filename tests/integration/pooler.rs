@@ -178,10 +178,11 @@ async fn no_prepared_statement_outlives_a_query() {
 
 #[cfg(feature = "datafusion")]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pool_in_transaction_mode_answers_and_is_left_as_it_was() {
+async fn a_pool_answers_and_is_left_as_it_was() {
     let Some(names) = databases() else { return };
-    for pool_size in [1, 2] {
-        let Some(pooler) = Pooler::start("transaction", pool_size) else {
+    let modes = ["transaction", "session"];
+    for (mode, pool_size) in modes.iter().flat_map(|mode| [(mode, 1), (mode, 2)]) {
+        let Some(pooler) = Pooler::start(mode, pool_size) else {
             return;
         };
         let urls = pooler.urls(&names);
@@ -201,7 +202,7 @@ async fn a_pool_in_transaction_mode_answers_and_is_left_as_it_was() {
             for sql in QUERIES {
                 let answer = cluster.query(sql).collect().await;
                 let rows: usize = answer
-                    .unwrap_or_else(|error| panic!("{round}: {sql}: {error}"))
+                    .unwrap_or_else(|error| panic!("{mode}, {round}: {sql}: {error}"))
                     .iter()
                     .map(RecordBatch::num_rows)
                     .sum();
@@ -270,8 +271,14 @@ async fn prepare(url: &str, name: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_that_is_cancelled_ends_behind_a_pooler() {
+    for mode in ["transaction", "session"] {
+        cancel_behind(mode).await;
+    }
+}
+
+async fn cancel_behind(mode: &str) {
     let Some(names) = databases() else { return };
-    let Some(mut pooler) = Pooler::start("transaction", 3) else {
+    let Some(mut pooler) = Pooler::start(mode, 3) else {
         return;
     };
     let server = support::server().unwrap();
@@ -290,9 +297,12 @@ async fn a_query_that_is_cancelled_ends_behind_a_pooler() {
         let error = running.await.unwrap().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Cancelled, "{error:?}");
         cluster.close().await;
-        assert!(support::none_active(&servers), "{round}: queries still run");
+        assert!(
+            support::none_active(&servers),
+            "{mode}, {round}: queries still run"
+        );
         let ended = pooler.process.try_wait().unwrap();
-        assert_eq!(ended, None, "{round}: pgbouncer has ended");
+        assert_eq!(ended, None, "{mode}, {round}: pgbouncer has ended");
     }
 }
 
