@@ -122,7 +122,9 @@ impl Trust {
         match verdict {
             // The name is looked at last.
             Err(error) if is_about_the_name(&error) => {}
-            verdict => drop(verdict?),
+            verdict => {
+                verdict?;
+            }
         }
         let end = Certificate::parse(end_entity).ok_or(CertificateError::BadEncoding)?;
         let chain: Vec<_> = all.iter().filter_map(Certificate::parse).collect();
