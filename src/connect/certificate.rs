@@ -7,7 +7,8 @@ use x509_cert::der::asn1::ObjectIdentifier;
 use x509_cert::der::{Decode, Encode};
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::ext::pkix::{
-    BasicConstraints, ExtendedKeyUsage, KeyUsage, NameConstraints, SubjectAltName,
+    AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, NameConstraints,
+    SubjectAltName, SubjectKeyIdentifier,
 };
 use x509_cert::{TbsCertificate, Version};
 
@@ -25,9 +26,36 @@ impl Certificate {
         self.0.tbs_certificate()
     }
 
-    /// Whether it says that it was signed with its own key.
+    /// Whether it says that it was signed with its own key: OpenSSL's `EXFLAG_SS`.
     pub(super) fn is_self_issued(&self) -> bool {
-        self.tbs().subject() == self.tbs().issuer()
+        let tbs = self.tbs();
+        let (Ok(signer), Ok(own)) = (
+            tbs.get_extension::<AuthorityKeyIdentifier>(),
+            tbs.get_extension::<SubjectKeyIdentifier>(),
+        ) else {
+            return false;
+        };
+        let has_own_key = match (signer.and_then(|(_, it)| it.key_identifier), own) {
+            (Some(signer), Some((_, own))) => signer == own.0,
+            _ => true,
+        };
+        has_own_key && tbs.subject() == tbs.issuer()
+    }
+
+    /// Whether a server may show it as its own: `check_purpose_ssl_server` in OpenSSL's v3_purp.c.
+    pub(super) fn may_serve(&self) -> bool {
+        let tbs = self.tbs();
+        let (Ok(usage), Ok(purposes)) = (
+            tbs.get_extension::<KeyUsage>(),
+            tbs.get_extension::<ExtendedKeyUsage>(),
+        ) else {
+            return false;
+        };
+        let for_servers = purposes.is_none_or(|(_, purposes)| purposes.0.contains(&SERVER_AUTH));
+        for_servers
+            && usage.is_none_or(|(_, usage)| {
+                usage.digital_signature() || usage.key_encipherment() || usage.key_agreement()
+            })
     }
 
     pub(super) fn is_version_1(&self) -> bool {
@@ -51,10 +79,7 @@ impl Certificate {
         ) else {
             return false;
         };
-        let for_servers = purposes.is_none_or(|(_, purposes)| {
-            let mut purposes = purposes.0.iter();
-            purposes.any(|purpose| [SERVER_AUTH, ANY_PURPOSE].contains(purpose))
-        });
+        let for_servers = purposes.is_none_or(|(_, purposes)| purposes.0.contains(&SERVER_AUTH));
         let signs = match (&usage, constraints) {
             (Some((_, usage)), _) if !usage.key_cert_sign() => false,
             (_, Some((_, constraints))) => constraints.ca,
@@ -179,7 +204,6 @@ pub(crate) fn fuzz(bytes: &[u8]) {
 
 const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
 const SERVER_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.1");
-const ANY_PURPOSE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37.0");
 
 #[cfg(test)]
 mod tests {
@@ -257,7 +281,7 @@ mod tests {
             &[KeyUsagePurpose::KeyCertSign],
             &servers
         ));
-        assert!(is_authority(ca(), &[], &[ExtendedKeyUsagePurpose::Any]));
+        assert!(!is_authority(ca(), &[], &[ExtendedKeyUsagePurpose::Any]));
         assert!(!is_authority(ca(), &[KeyUsagePurpose::CrlSign], &[]));
         let clients = [ExtendedKeyUsagePurpose::ClientAuth];
         assert!(!is_authority(ca(), &[], &clients));
@@ -296,5 +320,23 @@ mod tests {
             assert_eq!(found, length, "{algorithm:?}");
         }
         assert_eq!(end_point(&CertificateDer::from(vec![0x30, 0x03, 1])), None);
+    }
+
+    #[test]
+    fn a_server_shows_a_certificate_for_servers() {
+        let serves = |usages: &[KeyUsagePurpose], purposes: &[ExtendedKeyUsagePurpose]| {
+            let certificate = parsed(&["db.example"], |params| {
+                params.key_usages = usages.to_vec();
+                params.extended_key_usages = purposes.to_vec();
+            });
+            certificate.may_serve()
+        };
+        let servers = [ExtendedKeyUsagePurpose::ServerAuth];
+        assert!(serves(&[], &[]));
+        assert!(serves(&[KeyUsagePurpose::DigitalSignature], &servers));
+        assert!(serves(&[KeyUsagePurpose::KeyEncipherment], &[]));
+        assert!(!serves(&[KeyUsagePurpose::KeyCertSign], &[]));
+        assert!(!serves(&[KeyUsagePurpose::ContentCommitment], &servers));
+        assert!(!serves(&[], &[ExtendedKeyUsagePurpose::ClientAuth]));
     }
 }

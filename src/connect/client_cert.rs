@@ -14,6 +14,7 @@ use rustls::sign::CertifiedKey;
 use zeroize::Zeroizing;
 
 use super::auth::Shown;
+use super::trust::because;
 use crate::config::{ClientCert, Secret};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -61,9 +62,8 @@ impl ResolvesClientCert for Identity {
 
 fn read(files: &ClientCert, provider: &CryptoProvider) -> Result<CertifiedKey> {
     let unreadable = |error: pem::Error| {
-        let error =
-            failed("cannot read the client certificate", &files.certificate).with_source(error);
-        error.with_hint("sslcert has to be a PEM file")
+        let failed = failed("cannot read the client certificate", &files.certificate);
+        because(failed, error).with_hint("sslcert has to be a PEM file")
     };
     let chain: Vec<_> = CertificateDer::pem_file_iter(&files.certificate)
         .and_then(Iterator::collect)

@@ -3,8 +3,13 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use rustls::pki_types::CertificateRevocationListDer;
 use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateRevocationListDer, UnixTime};
+use x509_cert::certificate::Rfc5280;
+use x509_cert::crl::CertificateList;
+use x509_cert::der::Decode;
+
+use super::trust::because;
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -29,8 +34,7 @@ pub(super) fn read(
     let mut lists = Vec::new();
     for file in files {
         let failed = |error: pem::Error| {
-            unreadable(&file)
-                .with_source(error)
+            because(unreadable(&file), error)
                 .with_hint("sslcrl has to be a PEM file with X509 CRL in it")
         };
         let found = CertificateRevocationListDer::pem_file_iter(&file).map_err(failed)?;
@@ -42,7 +46,31 @@ pub(super) fn read(
             return Err(failed(pem::Error::NoItemsFound));
         }
     }
-    Ok(lists)
+    newest_first(lists)
+}
+
+/// OpenSSL takes the newest list of an issuer, and rustls the first one.
+fn newest_first(
+    lists: Vec<CertificateRevocationListDer<'static>>,
+) -> Result<Vec<CertificateRevocationListDer<'static>>> {
+    let mut dated = Vec::new();
+    for list in lists {
+        let unusable = || {
+            Error::new(
+                ErrorKind::Config,
+                "cannot use a list of revoked certificates",
+            )
+            .with_hint("a list is made with `openssl ca -gencrl`, and holds from now on")
+        };
+        let parsed = CertificateList::<Rfc5280>::from_der(&list).map_err(|_| unusable())?;
+        let made = parsed.tbs_cert_list.this_update.to_unix_duration();
+        if made.as_secs() > UnixTime::now().as_secs() {
+            return Err(unusable());
+        }
+        dated.push((made, list));
+    }
+    dated.sort_by_key(|(made, _)| std::cmp::Reverse(*made));
+    Ok(dated.into_iter().map(|(_, list)| list).collect())
 }
 
 /// The files that OpenSSL would look into, in their order: eight digits of a hash, and `.r` with a

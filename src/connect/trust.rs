@@ -100,6 +100,10 @@ impl Trust {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<(), TlsError> {
+        let end = Certificate::parse(end_entity).ok_or(CertificateError::BadEncoding)?;
+        if !end.may_serve() {
+            return Err(CertificateError::InvalidPurpose.into());
+        }
         if let Some((certificates, verifier)) = &self.own
             && certificates.contains(end_entity)
         {
@@ -109,14 +113,13 @@ impl Trust {
                 verdict => verdict.map(drop),
             };
         }
-        let Some(verifier) = &self.verifier else {
+        // One that has signed itself is trusted by name or not at all, also where an authority has its key.
+        let Some(verifier) = self.verifier.as_ref().filter(|_| !end.is_self_issued()) else {
             return Err(CertificateError::UnknownIssuer.into());
         };
-        let all: Vec<_> = intermediates
-            .iter()
-            .chain(&self.intermediates)
-            .cloned()
-            .collect();
+        let links = intermediates.iter().chain(&self.intermediates);
+        let links = links.filter_map(|der| Some((der.clone(), Certificate::parse(der)?)));
+        let (all, chain): (Vec<_>, Vec<_>) = links.filter(|(_, link)| link.is_authority()).unzip();
         let verdict =
             verifier.verify_server_cert(end_entity, &all, server_name, ocsp_response, now);
         match verdict {
@@ -126,31 +129,31 @@ impl Trust {
                 verdict?;
             }
         }
-        let end = Certificate::parse(end_entity).ok_or(CertificateError::BadEncoding)?;
-        let chain: Vec<_> = all.iter().filter_map(Certificate::parse).collect();
         match self.is_too_long(&end, &chain) {
             true => Err(CertificateError::UnknownIssuer.into()),
             false => Ok(()),
         }
     }
 
-    /// Whether more authorities stand between a certificate and ours than ours allows.
+    /// Whether more authorities may stand between a certificate and ours than ours allows.
+    ///
+    /// By their names alone, every way up: nobody has proven those that a server sends, so a short way may
+    /// be one that it has made up.
     fn is_too_long(&self, end: &Certificate, chain: &[Certificate]) -> bool {
-        let mut below = end;
+        let mut level = vec![end];
         for between in 0..=chain.len() {
-            let mut above = self
-                .authorities
-                .iter()
-                .filter(|ours| below.is_issued_by(ours));
-            if let Some(ours) = above.next() {
-                let lengths = std::iter::once(ours).chain(above);
-                let most = lengths.filter_map(Certificate::path_length).min();
-                return most.is_some_and(|most| between > usize::from(most));
+            let is_exceeded = |ours: &Certificate| {
+                let most = ours.path_length();
+                most.is_some_and(|most| between > usize::from(most))
+                    && level.iter().any(|below| below.is_issued_by(ours))
+            };
+            if self.authorities.iter().any(is_exceeded) {
+                return true;
             }
-            match chain.iter().find(|link| below.is_issued_by(link)) {
-                Some(link) => below = link,
-                None => return false,
-            }
+            let above = chain.iter();
+            level = above
+                .filter(|link| level.iter().any(|below| below.is_issued_by(link)))
+                .collect();
         }
         false
     }
@@ -224,12 +227,18 @@ fn read_certificates(source: &SslRootCert) -> Result<Vec<CertificateDer<'static>
 }
 
 fn unreadable(path: &Path, error: pem::Error) -> Error {
-    Error::new(
-        ErrorKind::Config,
-        format!("cannot read the root certificates in {}", path.display()),
-    )
-    .with_source(error)
-    .with_hint("sslrootcert has to be a PEM file")
+    let message = format!("cannot read the root certificates in {}", path.display());
+    because(Error::new(ErrorKind::Config, message), error)
+        .with_hint("sslrootcert has to be a PEM file")
+}
+
+/// An error with what the file system said. What the reader of PEM says may hold the bytes of the file, and
+/// the wrong file may be that of a key.
+pub(super) fn because(error: Error, cause: pem::Error) -> Error {
+    match cause {
+        pem::Error::Io(cause) => error.with_source(cause),
+        _ => error,
+    }
 }
 
 fn is_about_the_name(error: &TlsError) -> bool {
@@ -248,4 +257,27 @@ fn is_an_authoritys(error: &TlsError) -> bool {
         TlsError::InvalidCertificate(CertificateError::Other(other))
             if format!("{:?}", other.0) == "CaUsedAsEndEntity"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_wrong_file_holds_is_in_no_error() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let flattened = "-----BEGIN PRIVATE KEY----- TUlHSEFnRUFNQk1H -----END PRIVATE KEY-----";
+        std::fs::write(file.path(), flattened).unwrap();
+        let error = read_certificates(&SslRootCert::File(file.path().to_owned())).unwrap_err();
+        let mut told = format!("{error:?} {error}");
+        let mut cause = std::error::Error::source(&error);
+        while let Some(error) = cause {
+            told += &format!(" {error:?} {error}");
+            cause = error.source();
+        }
+        assert!(told.contains("root certificates"), "{told}");
+        for shown in ["TUlHS", "84, 85, 108"] {
+            assert!(!told.contains(shown), "{told}");
+        }
+    }
 }

@@ -454,10 +454,21 @@ fn open_path(shown: &Path) -> Result<Output> {
     let (file, temp) =
         Unfinished::create(directory).map_err(|error| permission(error, directory))?;
     if let Some(existing) = existing {
-        file.set_permissions(existing.permissions())
+        file.set_permissions(of_rights(&existing))
             .map_err(|error| fail(error, None))?;
     }
     Ok(Output::new(name, Target::File { file, path }, Some(temp)))
+}
+
+/// Who may read, write and run a file; not as whom it runs: a write would take that from it too.
+fn of_rights(existing: &fs::Metadata) -> fs::Permissions {
+    let permissions = existing.permissions();
+    #[cfg(unix)]
+    let permissions = {
+        use std::os::unix::fs::PermissionsExt;
+        fs::Permissions::from_mode(permissions.mode() & 0o777)
+    };
+    permissions
 }
 
 /// Follows symbolic links to the file that would be written, which need not exist.

@@ -207,8 +207,11 @@ impl FanOut {
     }
 
     /// How often a shard's query may run again when its connection is lost, the server restarts, or a
-    /// conflict with replay on a replica ends it; 3 times unless set, after pauses of up to 100 ms, 200 ms
-    /// and 400 ms.
+    /// conflict with replay on a replica ends it, after pauses of up to 100 ms, 200 ms, 400 ms, ...
+    ///
+    /// Never unless set: the text of a fan-out may call functions with an effect that no read-only
+    /// transaction prevents, such as `pg_logical_slot_get_changes`, and the rows of a first run are lost.
+    /// A planned query calls none of these, and runs again 3 times unless set.
     ///
     /// Only while none of its rows was handed on, in a new transaction, and on another of the shard's
     /// servers if it has others; that has to describe the query alike. A server that is told to end the
@@ -217,7 +220,7 @@ impl FanOut {
     /// that an earlier step of a planned query has used, whose snapshot is gone; nor is what planning asks,
     /// or what cannot be connected to in the first place.
     pub fn with_retries(mut self, retries: u32) -> Self {
-        self.options.retries = retries;
+        self.options.retries = Some(retries);
         self
     }
 
@@ -618,7 +621,7 @@ impl FanOut {
         let most = if fence.is_some() {
             0
         } else {
-            self.options.retries
+            self.options.retries.unwrap_or(0)
         };
         let described = places
             .into_iter()

@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorKind, Result, SqlOrigin};
 use crate::merge::Order;
 use crate::missing::MissingShards;
 use crate::progress::ScanProgress;
-use crate::scan::{self, BatchOptions, DEFAULT_RETRIES, Description, Reading};
+use crate::scan::{self, BatchOptions, Description, Reading};
 #[cfg(feature = "datafusion")]
 use crate::scan::{RANGE_BYTES, Readers};
 use crate::statement::Statement;
@@ -60,7 +60,8 @@ pub(super) struct Options {
     /// `None`: no shard may be missing.
     pub(super) missing: Option<MissingShards>,
     /// How often a shard's query may run again.
-    pub(super) retries: u32,
+    /// `None`: as many as the kind of query has.
+    pub(super) retries: Option<u32>,
     /// `None`: as the topology has it.
     pub(super) max_skew: Option<Duration>,
     #[cfg(feature = "datafusion")]
@@ -81,7 +82,7 @@ impl Default for Options {
             session: None,
             cancel: CancelHandle::default(),
             missing: None,
-            retries: DEFAULT_RETRIES,
+            retries: None,
             max_skew: None,
             #[cfg(feature = "datafusion")]
             readers: Readers {

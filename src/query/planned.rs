@@ -174,7 +174,7 @@ impl Query {
 
     /// As [`FanOut::with_retries`](crate::FanOut::with_retries).
     pub fn with_retries(mut self, retries: u32) -> Self {
-        self.request.options.retries = retries;
+        self.request.options.retries = Some(retries);
         self
     }
 

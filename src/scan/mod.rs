@@ -27,7 +27,9 @@ pub(crate) use ranges::{
     RANGE_BYTES, Readers, Shared, Split, export_snapshot, import_sql, lock, range_rows, ranges,
     share,
 };
-pub(crate) use retry::{DEFAULT_RETRIES, Retry};
+#[cfg(feature = "datafusion")]
+pub(crate) use retry::DEFAULT_RETRIES;
+pub(crate) use retry::Retry;
 pub(crate) use rows::{BatchOptions, rows};
 #[cfg(feature = "datafusion")]
 pub(crate) use sql_type::{SqlType, sql_types};

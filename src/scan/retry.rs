@@ -10,6 +10,7 @@ use crate::progress::{Counters, ShardState};
 use crate::statement::Statement;
 
 /// How often a shard's query runs again unless set otherwise.
+#[cfg(feature = "datafusion")]
 pub(crate) const DEFAULT_RETRIES: u32 = 3;
 /// The longest pause before the first time; each further one may be twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -104,6 +105,7 @@ impl Retry {
         if self.left == 0 {
             return Err(self.in_vain(error));
         }
+        let before = lost.identity().map(str::to_owned);
         let mut permit: Option<Permit> = lost.lose();
         loop {
             self.counters.set(ShardState::Connecting);
@@ -113,7 +115,17 @@ impl Retry {
             self.counters.retried(&error);
             let opened = self.pools.session_in(&mut permit, &self.opening).await;
             match opened {
-                Ok(session) => return Ok(session),
+                Ok(session) if is_one_database(before.as_deref(), session.identity()) => {
+                    return Ok(session);
+                }
+                Ok(session) => {
+                    let other =
+                        "the query was lost, and the next server of the shard has another database";
+                    return Err(Error::new(ErrorKind::Unsupported, other)
+                        .with_shard(session.shard())
+                        .with_phase(Phase::Connect)
+                        .with_hint("name only copies of one database as hosts of a shard"));
+                }
                 Err(again) if again.is_retryable() && self.left > 0 => {}
                 // The first error says what happened; that the server is away follows from it.
                 Err(again) if again.is_retryable() => return Err(self.in_vain(error)),
@@ -139,6 +151,19 @@ impl Retry {
     }
 }
 
+/// Whether two servers have one database, or copies of it, as far as they said what they have: another one
+/// may be that of another shard.
+fn is_one_database(before: Option<&str>, now: Option<&str>) -> bool {
+    let of = |said: Option<&str>| {
+        let said: serde_json::Value = serde_json::from_str(said?).ok()?;
+        Some((said.get("system").cloned(), said.get("database").cloned()))
+    };
+    match (of(before), of(now)) {
+        (Some(before), Some(now)) => before == now,
+        _ => true,
+    }
+}
+
 /// Whether what ended a query may have passed when it runs again.
 ///
 /// A server that was told to end the session (57P01) shuts down, or somebody did not want the query: then
@@ -150,6 +175,27 @@ fn may_pass(error: &Error, has_other_servers: bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_query_goes_on_at_copies_of_its_database_alone() {
+        let said = |system: &str, database: &str, started: u32| {
+            format!(r#"{{"system": "{system}", "database": "{database}", "started": "{started}"}}"#)
+        };
+        let lost = said("7", "a", 1);
+        for (now, expected) in [
+            (Some(said("7", "a", 2)), true),
+            (Some(said("8", "a", 1)), false),
+            (Some(said("7", "b", 1)), false),
+            (None, true),
+        ] {
+            assert_eq!(
+                is_one_database(Some(&lost), now.as_deref()),
+                expected,
+                "{now:?}"
+            );
+        }
+        assert!(is_one_database(None, Some(&lost)));
+    }
 
     #[test]
     fn what_running_it_again_may_cure() {

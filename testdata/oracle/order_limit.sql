@@ -307,6 +307,6 @@ select * from (select sum(qty) + 1, count(*) from sale) z;
 
 select z.* from (select id, (select max(id) from sale) from region) z order by 1;
 
-select z."exists", z.id from (select exists (select 1 from sale where qty > 3), (select max(id) from item where sale_id < 5) is null, id from region) z order by 2;
+select z."exists", z.id from (select exists (select 1 from sale where qty > 3), (select max(line) from item where sale_id < 5) is null, id from region) z order by 2;
 
 select * from (select array(select id from sale order by id limit 3), (select max(qty) from sale) + 1, count(*) from sale) z;

@@ -260,7 +260,7 @@ pub(crate) struct Query {
     /// connection reads all the same: small tables, joins, ORDER BY, LIMIT, PostgreSQL before 14, ...
     #[arg(long, value_name = "N", value_parser = parse_count, help_heading = "Limits")]
     pub(crate) connections_per_shard: Option<usize>,
-    /// How often a shard's query may run again when its connection is lost before its first rows [default: 3]
+    /// How often a shard's query may run again when its connection is lost before its first rows [default: 3, and 0 with --fan-out]
     ///
     /// On another server of the shard if it has replicas or several hosts; after short pauses. Standard error
     /// tells what ran again. 0 makes every loss an error.

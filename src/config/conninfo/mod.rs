@@ -85,6 +85,7 @@ fn parse_url(text: &str, environment: Option<&Environment>) -> Result<Options> {
     set("port", ports.join(","));
     set("dbname", decoded(dbname)?);
 
+    let mut after_secret = false;
     for parameter in query
         .unwrap_or_default()
         .split('&')
@@ -107,7 +108,14 @@ fn parse_url(text: &str, environment: Option<&Environment>) -> Result<Options> {
             ("ssl", "true") => ("sslmode", "require".to_owned()),
             _ => (&*name, value),
         };
-        options.set(Keyword::find(name).ok_or_else(|| unknown(name))?, value);
+        let keyword = Keyword::find(name).ok_or_else(|| match after_secret {
+            // It may be the rest of a password with "&" in it.
+            true => invalid("invalid connection option after the value of a password")
+                .with_hint("percent-encode \"&\" in a password as %26"),
+            false => unknown(name),
+        })?;
+        after_secret = ["password", "sslpassword"].contains(&name);
+        options.set(keyword, value);
     }
     Ok(options)
 }
@@ -164,10 +172,10 @@ fn parse_key_values(text: &str, environment: Option<&Environment>) -> Result<Opt
             });
         };
         let keyword = Keyword::find(name).ok_or_else(|| match previous {
-            Some("password") => {
-                invalid("invalid connection option after the value of \"password\"")
-                    .with_hint("put a password with spaces in single quotes")
-            }
+            Some(secret @ ("password" | "sslpassword")) => invalid(format!(
+                "invalid connection option after the value of {secret:?}"
+            ))
+            .with_hint("put a password with spaces in single quotes"),
             None if name.contains("://") => {
                 invalid("connection URL does not start with postgresql:// or postgres://")
             }

@@ -41,7 +41,7 @@ use crate::merge::{self, Comparison, Order, ReaggregateOptions, Rest};
 use crate::plan::{self, Exactness, Merge, Place, Plan, Sql, Step};
 use crate::progress::{Counters, ShardState, StepCounters};
 use crate::relation::{Budget, Relation};
-use crate::scan::{self, BatchOptions, Description, Reading, Retry};
+use crate::scan::{self, BatchOptions, DEFAULT_RETRIES, Description, Reading, Retry};
 use crate::statement::{Ranged, Statement};
 use crate::stream::QueryStream;
 use crate::types::{Column, Unrepresentable};
@@ -107,7 +107,7 @@ pub(super) async fn run(
         retries: if fence.is_some() {
             0
         } else {
-            query.options.retries
+            query.options.retries.unwrap_or(DEFAULT_RETRIES)
         },
         steps: query.options.progress.begin_steps(plan.steps.len()),
         budget: Budget::of_text(planning.finish_rows, planning.text_bytes()),

@@ -71,6 +71,11 @@ impl Authority {
 
     /// A list of what this authority has revoked, which is to be replaced by the first day of a year.
     pub(super) fn revoked(&self, serials: &[u64], next_year: i32) -> String {
+        self.revoked_in(2020, serials, next_year)
+    }
+
+    /// The same, made on the first day of a year.
+    fn revoked_in(&self, year: i32, serials: &[u64], next_year: i32) -> String {
         let revoked = |serial: &u64| RevokedCertParams {
             serial_number: SerialNumber::from(*serial),
             revocation_time: date_time_ymd(2020, 1, 1),
@@ -78,7 +83,7 @@ impl Authority {
             invalidity_date: None,
         };
         let list = CertificateRevocationListParams {
-            this_update: date_time_ymd(2020, 1, 1),
+            this_update: date_time_ymd(year, 1, 1),
             next_update: date_time_ymd(next_year, 1, 1),
             crl_number: SerialNumber::from(1),
             issuing_distribution_point: None,
@@ -360,6 +365,15 @@ async fn a_revoked_certificate_is_refused_as_psql_refuses_it() {
         // What a list may say that is missing or old, nobody knows.
         (ours.revoked(&[], 2021), Some("revocation list expired")),
         (other.revoked(&[], 2099), Some("UnknownRevocationStatus")),
+        // Of two the newer one counts, wherever it stands.
+        (
+            ours.revoked_in(2020, &[], 2099) + &ours.revoked_in(2021, &[42], 2099),
+            Some("Revoked"),
+        ),
+        (
+            ours.revoked_in(2021, &[42], 2099) + &ours.revoked_in(2020, &[], 2099),
+            Some("Revoked"),
+        ),
     ] {
         let home = tempfile::tempdir().unwrap();
         let folder = home.path().join(".postgresql");

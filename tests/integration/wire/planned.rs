@@ -235,7 +235,7 @@ async fn rows_that_were_given_and_sessions_that_were_ended_are_not_asked_for_aga
     cluster.query("select n from t").collect().await.unwrap();
     let progress = ScanProgress::new();
     let query = || {
-        let query = cluster.fan_out("select n from t");
+        let query = cluster.fan_out("select n from t").with_retries(3);
         query.with_batch_rows(100).with_progress(progress.clone())
     };
     // Four batches were given.
