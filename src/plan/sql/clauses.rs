@@ -329,7 +329,10 @@ impl<'a> Text<'a> {
             self.is(*from, "(") && self.partner.get(*from).is_some_and(|last| last + 1 < *to)
         });
         let changes = expressions.flat_map(|(from, to)| {
-            let end = self.lexed.get(to - 1).map_or(self.user.len(), |last| last.end);
+            let end = self
+                .lexed
+                .get(to - 1)
+                .map_or(self.user.len(), |last| last.end);
             [
                 Change::inserted(self.start(from), "("),
                 Change::inserted(end, ")"),

@@ -161,7 +161,11 @@ fn exchange(lexed: &[Lexed<'_>], at: usize, user: &str) -> Option<(usize, String
                 Some((1, "IS NULL".to_owned()))
             }
             "not" if is_like_of_many(behind(1), behind(2), behind(3)) => {
-                let operator = if is_word(behind(1), &["like"]) { "!~~" } else { "!~~*" };
+                let operator = if is_word(behind(1), &["like"]) {
+                    "!~~"
+                } else {
+                    "!~~*"
+                };
                 Some((2, operator.to_owned()))
             }
             "like" if is_like_of_many(Some(&this.token), behind(1), behind(2)) => {
