@@ -72,8 +72,9 @@ def test_no_message_shows_a_password(url):
 
 @pytest.mark.parametrize("given", ["url", "keywords", "variable", "file"])
 def test_a_password_is_in_nothing_that_python_shows(given, tmp_path, monkeypatch, caplog, urls):
-    merganser.enable_logging("DEBUG")
+    # First what the level was, which is restored.
     caplog.set_level("DEBUG", "merganser")
+    merganser.enable_logging("DEBUG")
     place = urls[0].rpartition("@")[2].partition("/")
     host, database = place[0], place[2]
     port = host.rpartition(":")[2]

@@ -151,6 +151,20 @@ pub(super) fn signal(name: &str, pids: &[u32]) -> io::Result<()> {
         .map(drop)
 }
 
+/// Whether a process has not ended; one that nobody has waited for has.
+pub(super) fn is_running(pid: u32) -> bool {
+    match fs::read_dir("/proc") {
+        Ok(_) => fs::read_to_string(format!("/proc/{pid}/status"))
+            .is_ok_and(|status| !status.lines().any(|line| line.starts_with("State:\tZ"))),
+        // No /proc: macOS.
+        Err(_) => Command::new("sh")
+            .args(["-c", r#"kill -s 0 "$1""#, "running", &pid.to_string()])
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success()),
+    }
+}
+
 /// The processes whose parent is `pid`.
 pub(super) fn children(pid: u32) -> io::Result<Vec<u32>> {
     let Ok(all) = fs::read_dir("/proc") else {

@@ -215,7 +215,15 @@ impl Server {
             process::signal("STOP", &[pid])?;
             let children = process::children(pid)?;
             process::signal("KILL", &[pid])?;
-            process::signal("KILL", &children)
+            process::signal("KILL", &children)?;
+            // They hold its shared memory, with which no other server starts on the data.
+            let killed = Instant::now();
+            while children.iter().any(|child| process::is_running(*child))
+                && killed.elapsed() < self.timeout
+            {
+                thread::sleep(Duration::from_millis(5));
+            }
+            Ok(())
         };
         let killed = kill();
         let _ = process.kill();
