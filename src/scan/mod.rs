@@ -19,7 +19,7 @@ use crate::connect::{Connection, DescribedColumn, Session, error_position};
 use crate::error::{Error, ErrorKind, Phase, Result, SqlOrigin};
 use crate::quote;
 use crate::statement::{self, Statement};
-use crate::types::{Column, PgType, TextAs, TypeOptions};
+use crate::types::{Column, PgType, TypeOptions};
 
 use oid_types::OidTypes;
 #[cfg(feature = "datafusion")]
@@ -140,7 +140,7 @@ impl Reading {
             Self::Aggregate(_) if pg_type.is_decimal() => pg_type,
             #[cfg(feature = "datafusion")]
             Self::Aggregate(options) => pg_type.with_options(&TypeOptions {
-                text: TextAs::Offsets,
+                text: crate::types::TextAs::Offsets,
                 ..options
             }),
         }

@@ -210,7 +210,7 @@ impl Server {
             return Ok(());
         };
         let pid = process.id();
-        let kill = || {
+        let kill = || -> std::io::Result<()> {
             // Stopped first, so that it makes no new processes while the others are looked up.
             process::signal("STOP", &[pid])?;
             let children = process::children(pid)?;
