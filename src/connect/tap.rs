@@ -618,7 +618,7 @@ pub(crate) fn fuzz(input: &[u8]) {
         let (near, mut far) = tokio::io::duplex(step);
         let (mut tap, handle) = Tap::new(near);
         tap.auth = (asked & 4 != 0).then(super::auth::AuthCheck::any);
-        let mut events = handle.copy();
+        let mut events = handle.copy(Flow::within(usize::MAX));
         let mut description = (asked & 1 != 0).then(|| handle.describe());
         let answer = async move {
             let mut asked = [0; 64];
