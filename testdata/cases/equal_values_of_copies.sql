@@ -92,3 +92,6 @@ SELECT z.t, count(*), max(m) FROM f, (SELECT lower(t) AS t, max(p) AS m, sum(n) 
 -- query
 -- answered
 SELECT z.t, count(*) FROM f, (SELECT t FROM r UNION SELECT 'x' UNION ALL SELECT t FROM r EXCEPT SELECT 't1') z GROUP BY 1 ORDER BY 1
+-- query
+-- answered
+SELECT count(DISTINCT z.y::text) FROM f, (SELECT extract(second FROM make_time(0, 0, id % 60)) AS y FROM r UNION SELECT extract(hour FROM make_time(id % 24, 0, 0)) FROM r) z WHERE z.y = 1

@@ -250,7 +250,7 @@ impl Locality<'_> {
             | Expr::ILike { .. }
             | Expr::SimilarTo { .. } => BOOLEAN,
             // A number whose digits behind the point depend on the field alone.
-            Expr::Extract { .. } => "extract",
+            Expr::Extract { field, .. } => return Some(format!("extract {field}")),
             Expr::Trim { expr, .. } | Expr::Substring { expr, .. } if self.is(expr, TEXT) => TEXT,
             Expr::Case {
                 conditions,
