@@ -430,6 +430,9 @@ impl Pools {
             let all = u32::try_from(self.size).unwrap_or(u32::MAX);
             let _ = shard.permits.acquire_many(all).await;
             shard.permits.close();
+            // One that came back just while the pool was closed is kept by it: it looks for
+            // connections by the permits of its own, which come back a moment after them.
+            drop(shard.pool.retain(|_, _| false));
         }
         self.endings.close();
         self.endings.wait().await;
