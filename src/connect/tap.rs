@@ -192,6 +192,8 @@ pub(super) struct Tap<S> {
     rows: Option<u64>,
     /// An event that waits for room in the channel.
     completed: Option<CopyEvent>,
+    /// What the next call says.
+    fault: Option<io::Error>,
     /// Set while a description is awaited.
     describing: Option<Describing>,
     /// Set while a COPY FROM STDIN is going on.
@@ -233,6 +235,7 @@ impl<S> Tap<S> {
             done: false,
             rows: None,
             completed: None,
+            fault: None,
             describing: None,
             upload: None,
             query: Vec::new(),
@@ -266,14 +269,20 @@ impl<S> Tap<S> {
                 char::from(tag)
             )));
         }
-        // Before it counts: it may come again, when all of it is there. It is short, so that is soon.
-        if tag == b'R'
-            && self.login_left.is_some()
-            && let Some(auth) = &mut self.auth
+        // What is looked into has to be whole, before anything of it counts: it comes again when it is. It
+        // is short, so that is soon.
+        let body = unread.get(HEADER..length + 1);
+        let is_looked_into = match tag {
+            b'R' => self.login_left.is_some() && self.auth.is_some(),
+            b'C' => self.outlet.is_some(),
+            _ => false,
+        };
+        if is_looked_into && body.is_none() {
+            return Ok(false);
+        }
+        if let (b'R', Some(_), Some(auth), Some(body)) =
+            (tag, self.login_left, &mut self.auth, body)
         {
-            let Some(body) = unread.get(HEADER..length + 1) else {
-                return Ok(false);
-            };
             let refused = |refused| io::Error::new(io::ErrorKind::PermissionDenied, refused);
             auth.message(body).map_err(refused)?;
         }
@@ -318,11 +327,7 @@ impl<S> Tap<S> {
                     self.target = Target::Nowhere;
                     self.done = true;
                 }
-                // CommandComplete is short, so it is whole in the buffer before long.
-                b'C' => match unread.get(HEADER..length + 1) {
-                    Some(body) => self.rows = copied_rows(body).filter(|_| self.done),
-                    None => return Ok(false),
-                },
+                b'C' => self.rows = body.and_then(copied_rows).filter(|_| self.done),
                 // An error: the channel ends, and the library tells what it is.
                 b'E' => self.close(),
                 b'Z' => {
@@ -479,10 +484,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Tap<S> {
         let tap = &mut *self;
         let before = out.filled().len();
         loop {
+            if let Some(fault) = tap.fault.take() {
+                return Poll::Ready(Err(fault));
+            }
             if tap.start < tap.end {
                 let processed = tap.poll_process(cx, out);
                 if out.filled().len() > before {
                     // A fault comes at the next call, so that what stands before it is not lost.
+                    if let Poll::Ready(Err(fault)) = processed {
+                        tap.fault = Some(fault);
+                    }
                     return Poll::Ready(Ok(()));
                 }
                 ready!(processed)?;
@@ -615,15 +626,19 @@ pub(crate) fn fuzz(input: &[u8]) {
         return;
     };
     let run = async |step: usize| {
-        let (near, mut far) = tokio::io::duplex(step);
+        let (near, far) = tokio::io::duplex(step);
+        let (mut asking, mut answering) = tokio::io::split(far);
         let (mut tap, handle) = Tap::new(near);
         tap.auth = (asked & 4 != 0).then(super::auth::AuthCheck::any);
         let mut events = handle.copy(Flow::within(usize::MAX));
         let mut description = (asked & 1 != 0).then(|| handle.describe());
+        // At the same time, as a socket does: neither side waits for the other to read.
+        let take = async move {
+            let _ = tokio::io::copy(&mut asking, &mut tokio::io::sink()).await;
+        };
         let answer = async move {
-            let mut asked = [0; 64];
-            let _ = far.read(&mut asked).await;
-            let _ = far.write_all(sent).await;
+            let _ = answering.write_all(sent).await;
+            let _ = answering.shutdown().await;
         };
         let read = async move {
             let _ = tap.write_all(b"Q\0\0\0\x09sql\0\0").await;
@@ -643,7 +658,7 @@ pub(crate) fn fuzz(input: &[u8]) {
             (data, complete)
         };
         drop(handle);
-        let ((), passed, collected) = tokio::join!(answer, read, collect);
+        let ((), (), passed, collected) = tokio::join!(take, answer, read, collect);
         let described = description.as_mut().map(|one| one.try_recv().is_ok());
         (passed, collected, described)
     };
@@ -869,6 +884,13 @@ mod tests {
         assert_eq!(description, None);
         let (description, _, _) = described(&[&*answer[3], &*ready].concat(), 1000).await;
         assert_eq!(description, None);
+        // A broken one is a fault, also behind what is passed on.
+        let mut broken = answer.clone();
+        broken[3] = message(b'T', b"\0\x05");
+        for step in [1, 1000] {
+            let (description, passed, _) = described(&broken.concat(), step).await;
+            assert_eq!((description, &passed), (None, &notice), "{step}");
+        }
         let long = [b'T', 0, 0x20, 0, 0];
         let (description, passed, _) = described(&long, 1000).await;
         assert_eq!((description, passed), (None, Vec::new()));
@@ -892,6 +914,16 @@ mod tests {
         assert!(passed.unwrap_err().to_string().contains("login"));
         let (passed, _, _) = run([message(b'Z', b"I"), notices].concat(), 1 << 16).await;
         passed.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_message_counts_once_however_it_comes() {
+        let long = message(b'C', &[b'x'; 20_000]);
+        let sent = copy(1, &[message(b'c', b""), long.clone()]);
+        for step in [100, 1 << 16] {
+            let (passed, _, complete) = run(sent.clone(), step).await;
+            assert_eq!((passed.unwrap(), complete), (long.clone(), None), "{step}");
+        }
     }
 
     proptest::proptest! {
