@@ -313,18 +313,27 @@ async fn answered(need: Need, held: &mut Held) -> Result<Answer> {
 /// (SQLSTATE class 42), or cannot run it (0A), that is no fault of the user's. Whatever hint the
 /// server has is about SQL that the user did not write.
 ///
-/// Missing rights (42501) are the user's to mend, and what data raises (22 and others) is the
-/// query's own.
+/// Missing rights (42501) are the user's to mend, and what data raises is the query's own: class 22, and of
+/// these, once rows are read, `('no' || k)::regclass` (42P01, 42704) and NaN as an integer (0A000).
 pub(super) fn about_made_sql(error: Error) -> Error {
     let error = error.with_sql_origin(SqlOrigin::Made);
-    match error.sql_state() {
-        Some("42501") => error,
-        Some(code) if code.starts_with("42") || code.starts_with("0A") => error
+    let code = error.sql_state().unwrap_or_default();
+    let is_ours = match error.phase() {
+        Some(Phase::Describe) => {
+            code != "42501" && (code.starts_with("42") || code.starts_with("0A"))
+        }
+        _ => NEVER_OF_DATA.contains(&code),
+    };
+    match is_ours {
+        true => error
             .with_kind(ErrorKind::Internal)
             .replace_hint(MADE_SQL.to_owned()),
-        _ => error,
+        false => error,
     }
 }
+
+/// Errors of the text alone: of syntax, an ambiguous name, grouping and types that do not fit.
+const NEVER_OF_DATA: [&str; 4] = ["42601", "42702", "42803", "42804"];
 
 const MADE_SQL: &str = "this is about SQL that merganser made of yours, not about your text: unless the databases have \
      changed since the query was planned, it is a fault of merganser. Please report it with the query \

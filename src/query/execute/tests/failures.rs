@@ -71,6 +71,8 @@ async fn an_error_in_a_later_step_ends_all_and_says_where() {
     for (body, state) in [
         ("SELECT nothing FROM m1", "42703"),
         ("SELECT 1 / (k - 5) AS k FROM m1", "22012"),
+        ("SELECT ('NaN'::numeric + k)::int AS k FROM m1", "0A000"),
+        ("SELECT ('no' || k)::regclass::int AS k FROM m1", "42P01"),
     ] {
         let error = answer(&query, user, vec![first(), second(body, Place::Finish)])
             .await
