@@ -182,6 +182,15 @@ impl FanOut {
         self
     }
 
+    /// About the most bytes of a table that one of [several readers](Self::with_readers_per_shard) takes at
+    /// a time: 32 MiB unless set. At least a block; where it is below 1 MiB, also smaller tables are read by
+    /// several.
+    #[cfg(feature = "datafusion")]
+    pub fn with_range_bytes(mut self, bytes: u64) -> Self {
+        self.options.readers.range_bytes = bytes;
+        self
+    }
+
     /// The longest that the whole query may take, from the call until the last row is taken, and by
     /// [`write`](Self::write) or [`export::write`] written.
     pub fn with_timeout(mut self, timeout: Duration) -> Self {

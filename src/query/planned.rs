@@ -148,6 +148,12 @@ impl Query {
         self
     }
 
+    /// As [`FanOut::with_range_bytes`](crate::FanOut::with_range_bytes).
+    pub fn with_range_bytes(mut self, bytes: u64) -> Self {
+        self.request.options.readers.range_bytes = bytes;
+        self
+    }
+
     /// As [`FanOut::with_timeout`](crate::FanOut::with_timeout).
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.request.options.timeout = Some(timeout);

@@ -124,14 +124,22 @@ impl Layout {
     pub(super) fn cluster_finishing(&self, finishing: Finishing, databases: &Databases) -> Cluster {
         let declared = self.declared();
         let declared = match finishing {
-            Finishing::Texts => declared,
+            Finishing::Texts | Finishing::Readers => declared,
             Finishing::Tables => declared.with_finish_relations(FinishRelations::Temporary),
             Finishing::Apart => {
                 let url = ConnectionString::new(&databases.reversed);
                 declared.with_finish(Finish::Server(url))
             }
         };
-        connected(declared.build().expect("a topology"))
+        let readers = match finishing {
+            Finishing::Readers => super::READERS,
+            _ => 1,
+        };
+        let topology = declared.build().expect("a topology");
+        Cluster::builder(topology)
+            .with_connections_per_shard(super::AT_ONCE * readers)
+            .build()
+            .expect("a cluster")
     }
 }
 
@@ -140,6 +148,8 @@ impl Layout {
 pub(super) enum Finishing {
     /// On a shard, as SQL text.
     Texts,
+    /// So, too, and each shard is read by several connections at once, a block at a time.
+    Readers,
     /// On a shard, in temporary tables.
     Tables,
     /// On a server whose types have other OIDs, in temporary tables.

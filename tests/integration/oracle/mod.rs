@@ -23,6 +23,7 @@ mod tpch;
 
 use std::env;
 use std::fmt::Write;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -38,6 +39,9 @@ const AT_ONCE: usize = 3;
 
 /// How long one case may take on one layout.
 const CASE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How many connections read a shard where several do.
+const READERS: usize = 3;
 
 macro_rules! layouts {
     ($($test:ident: $name:literal, $merge:ident, $finishing:ident;)*) => {
@@ -58,6 +62,7 @@ layouts! {
     sixteen_shards_equal_the_oracle: "sixteen", Auto, Texts;
     skewed_shards_with_another_server_equal_the_oracle: "skewed", Auto, Apart;
     empty_shards_equal_the_oracle: "empty", Auto, Texts;
+    three_shards_with_three_readers_each_equal_the_oracle: "three", Auto, Readers;
     gathered_from_three_shards_equals_the_oracle: "three", Gather, Texts;
     gathered_from_empty_shards_in_tables_equals_the_oracle: "empty", Gather, Tables;
     gathered_from_four_shards_by_another_server_equals_the_oracle: "four", Gather, Apart;
@@ -177,10 +182,17 @@ async fn run(name: &str, merge: MergeMode, finishing: Finishing) {
         }
     }
     drop(verdicts);
+    if finishing == Finishing::Readers && env::var_os("MERGANSER_CASE").is_none() {
+        let shared = READ_BY_SEVERAL.load(Ordering::Relaxed);
+        assert!(shared > 30, "only {shared} cases were read by several");
+    }
     oracle.close().await;
     cluster.close().await;
     failures.report(&format!("{name} ({merge:?}, {finishing:?})"));
 }
+
+/// Cases that have a step which several connections read.
+static READ_BY_SEVERAL: AtomicUsize = AtomicUsize::new(0);
 
 /// One case on one layout.
 async fn check(
@@ -190,12 +202,24 @@ async fn check(
     layout: &Layout,
     (merge, finishing): (MergeMode, Finishing),
 ) -> Result<(), String> {
-    let query = || planned::query(cluster, &case.sql, merge);
+    let query = || {
+        let query = planned::query(cluster, &case.sql, merge);
+        match finishing {
+            Finishing::Readers => query.with_readers_per_shard(READERS).with_range_bytes(1),
+            _ => query,
+        }
+    };
     if env::var_os("MERGANSER_CASE").is_some() {
         let plan = planned::explain(query()).await;
         support::tell(&format!("{} on {}:\n{plan}\n", case.name(), layout.name));
     }
     let found = Answer::of(query()).await;
+    if finishing == Finishing::Readers
+        && let Ok(plan) = query().explain().await
+        && plan.to_string().contains("up to 3 connections")
+    {
+        READ_BY_SEVERAL.fetch_add(1, Ordering::Relaxed);
+    }
     let expected = match (&case.expect, &found) {
         (Expect::Error(code), Err(error)) if error.sql_state() == Some(code) => return Ok(()),
         (Expect::Error(code), found) => {
