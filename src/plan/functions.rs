@@ -112,6 +112,25 @@ pub(super) fn arguments(function: &Function) -> &[FunctionArg] {
     }
 }
 
+/// Those of them that are expressions, with or without names.
+pub(super) fn expressions(function: &Function) -> Vec<&Expr> {
+    let arguments = arguments(function).iter();
+    arguments
+        .filter_map(|argument| match argument {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr))
+            | FunctionArg::Named {
+                arg: FunctionArgExpr::Expr(expr),
+                ..
+            }
+            | FunctionArg::ExprNamed {
+                arg: FunctionArgExpr::Expr(expr),
+                ..
+            } => Some(expr),
+            _ => None,
+        })
+        .collect()
+}
+
 /// How many arguments PostgreSQL sees in a call; `None` where that is not certain.
 pub(super) fn argument_count(function: &Function) -> Option<usize> {
     let args = arguments(function);

@@ -24,7 +24,6 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::Planner;
-use super::combine::arguments;
 use super::outer::each_side;
 use super::steps::step_factor;
 use crate::plan::facts::aggregates::{self, Nothing};
@@ -142,7 +141,7 @@ impl Planner<'_> {
                 && functions::is_aggregate(call, self.question.catalog)
             {
                 fits &= self.is_null_over_nothing(call)
-                    && arguments(call).len() == 1
+                    && functions::expressions(call).len() == 1
                     && call.filter.is_none();
                 let index = aggregates.iter().position(|known| known == expr);
                 let index = index.unwrap_or(aggregates.len());

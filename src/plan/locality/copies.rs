@@ -13,9 +13,8 @@
 //! What is not known to be so here is computed once, and handed to all shards.
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Distinct, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArguments, GroupByExpr, Select, SelectItem, SetExpr, SetOperator, SetQuantifier,
-    UnaryOperator, Value,
+    BinaryOperator, Distinct, DuplicateTreatment, Expr, Function, FunctionArguments, GroupByExpr,
+    Select, SelectItem, SetExpr, SetOperator, SetQuantifier, UnaryOperator, Value,
 };
 
 use super::{Locality, resolve_key};
@@ -113,7 +112,7 @@ impl Locality<'_> {
         if order == Order::Any {
             return None;
         }
-        let arguments = plain_arguments(call);
+        let arguments = functions::expressions(call);
         let is_distinct = matches!(&call.args, FunctionArguments::List(list)
             if list.duplicate_treatment == Some(DuplicateTreatment::Distinct));
         if is_distinct && !arguments.iter().all(|it| self.kind(it).is_some()) {
@@ -268,7 +267,7 @@ impl Locality<'_> {
     }
 
     fn call_kind(&self, call: &Function) -> Option<String> {
-        let arguments = plain_arguments(call);
+        let arguments = functions::expressions(call);
         match functions::system_name(call, self.catalog)?.as_str() {
             "count" | "char_length" | "length" => Some(INTEGER.to_owned()),
             "coalesce" | "max" | "min" => self.common(arguments),
@@ -336,7 +335,7 @@ impl Locality<'_> {
             }
             Expr::Function(call) => {
                 let name = functions::system_name(call, self.catalog);
-                let arguments = plain_arguments(call);
+                let arguments = functions::expressions(call);
                 name.is_some_and(|name| NUMBERS.contains(&&*name))
                     && arguments.iter().all(|it| self.is_exact_number(it))
             }
@@ -399,18 +398,4 @@ fn chosen(what: &str) -> String {
     format!(
         "{what} may choose among equal values of a replicated table, and each shard another than others"
     )
-}
-
-fn plain_arguments(call: &Function) -> Vec<&Expr> {
-    let arguments = functions::arguments(call).iter();
-    arguments
-        .filter_map(|argument| match argument {
-            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr))
-            | FunctionArg::Named {
-                arg: FunctionArgExpr::Expr(expr),
-                ..
-            } => Some(expr),
-            _ => None,
-        })
-        .collect()
 }

@@ -12,7 +12,7 @@ use super::super::collation::Told;
 use super::super::obstacle::{Judged, Obstacle};
 use super::super::steps::can_be_sent;
 use super::super::{Planner, Result};
-use super::parts::{Parts, arguments, resolve};
+use super::parts::{Parts, resolve};
 use crate::plan::aggregate::{Partial, PartialKind};
 use crate::plan::facts::{aggregates, types};
 use crate::plan::from_item::Source;
@@ -68,7 +68,7 @@ impl Planner<'_> {
                     functions::name(call)
                 )));
             }
-            asked.extend(arguments(call));
+            asked.extend(functions::expressions(call).into_iter().cloned());
         }
         if asked.is_empty() {
             return Ok(Vec::new());
@@ -85,7 +85,9 @@ impl Planner<'_> {
             return Err("a group key is a row without a type of its own".into());
         }
         for call in &calls {
-            let own = of_arguments.by_ref().take(arguments(call).len());
+            let own = of_arguments
+                .by_ref()
+                .take(functions::expressions(call).len());
             parts
                 .arguments
                 .insert(call.to_string(), own.map(|column| column.pg_type).collect());
@@ -267,7 +269,7 @@ impl Planner<'_> {
                 if aggregates::named(&functions::name(function))
                     .is_some_and(aggregates::Aggregate::gives_back) =>
             {
-                arguments(function).into_iter().next()
+                functions::expressions(function).first().copied().cloned()
             }
             _ => None,
         };

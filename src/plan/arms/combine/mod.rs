@@ -43,7 +43,6 @@ use datafusion::sql::sqlparser::ast::{
 
 use self::merge::InArrow;
 use self::parts::Parts;
-pub(super) use self::parts::arguments;
 use self::replaced::{Replaced, unattached};
 use super::obstacle::{Judged, Obstacle};
 use super::outer::names_of_from;

@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArguments, GroupByExpr, Query, Select, SelectItem, SetExpr, Value,
+    AccessExpr, BinaryOperator, DataType, Expr, GroupByExpr, Query, Select, SelectItem, SetExpr,
+    Value,
 };
 
 use super::super::collation::Told;
@@ -411,18 +411,4 @@ pub(super) fn resolve(key: &mut Expr, projection: &[SelectItem], parts: &mut Par
             parts.add_key(other);
         }
     }
-}
-
-/// The arguments of a call that are expressions.
-pub(in crate::plan::arms) fn arguments(call: &Function) -> Vec<Expr> {
-    let FunctionArguments::List(list) = &call.args else {
-        return Vec::new();
-    };
-    list.args
-        .iter()
-        .filter_map(|arg| match arg {
-            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
-            _ => None,
-        })
-        .collect()
 }
