@@ -3,7 +3,9 @@
 //!
 //! `MERGANSER_BLESS=1` writes the files anew. A file `x.sql` has statements, each below a line
 //! `-- what it shows`; `x.txt` has them with their plans. `tpch.txt` is made of `testdata/tpch`;
-//! `premises.txt` shows what the plans rest on, too.
+//! `premises.txt` shows what the plans rest on, too; [`broken`] what becomes of them without.
+
+mod broken;
 
 use std::env;
 use std::fs;
@@ -23,7 +25,7 @@ async fn plans_are_as_they_were() {
         return;
     };
     let cluster = Cluster::new(topology(&data.shards)).unwrap();
-    let bless = env::var_os("MERGANSER_BLESS").is_some_and(|value| !value.is_empty());
+    let bless = blesses();
     let mut changed = Vec::new();
     for (path, statements) in files() {
         let mut text = String::new();
@@ -59,6 +61,11 @@ async fn plans_are_as_they_were() {
     );
 }
 
+/// Whether the files are to be written anew.
+fn blesses() -> bool {
+    env::var_os("MERGANSER_BLESS").is_some_and(|value| !value.is_empty())
+}
+
 /// Whether a file shows what plans rest on.
 fn is_verbose(path: &Path) -> bool {
     path.file_stem().is_some_and(|name| name == "premises")
@@ -90,15 +97,20 @@ fn files() -> Vec<(PathBuf, Vec<(String, String)>)> {
         .collect();
     let mut files = vec![(folder.join("tpch.txt"), tpch)];
     for path in sql_files(&folder) {
-        let text = fs::read_to_string(&path).unwrap();
-        let statements = text.split("\n\n").map(|statement| {
-            let (name, sql) = statement.trim().split_once('\n').expect("a name and SQL");
-            let name = name.strip_prefix("-- ").expect("a name");
-            (name.to_owned(), sql.to_owned())
-        });
-        files.push((path.with_extension("txt"), statements.collect()));
+        files.push((path.with_extension("txt"), statements(&path)));
     }
     files
+}
+
+/// Names and texts of the statements in a file.
+fn statements(path: &Path) -> Vec<(String, String)> {
+    let text = fs::read_to_string(path).unwrap();
+    let statements = text.split("\n\n").map(|statement| {
+        let (name, sql) = statement.trim().split_once('\n').expect("a name and SQL");
+        let name = name.strip_prefix("-- ").expect("a name");
+        (name.to_owned(), sql.to_owned())
+    });
+    statements.collect()
 }
 
 fn sql_files(folder: &Path) -> Vec<PathBuf> {
