@@ -6,24 +6,26 @@
 //! however often it comes, equal rows are left out if they are the same.
 //!
 //! *Does not hold when* the query asks more of a table than its rows: of its primary key, which
-//! `determined_columns` writes into GROUP BY (`group_by.sql`); of a column that is compared under
+//! `determined_columns` writes into GROUP BY, or takes from any row of the group where a type has no equality
+//! (`group_by.sql`); of a column that is compared under
 //! another collation, which the step's columns keep (trap 10); of the order in which rows lie, which
 //! PostgreSQL leaves open too.
 
 use datafusion::sql::sqlparser::ast::{
-    Distinct, Expr, GroupByExpr, JoinConstraint, JoinOperator, OrderBy, Query, Select, SetExpr,
-    TableFactor, TableWithJoins,
+    AccessExpr, Distinct, Expr, GroupByExpr, JoinConstraint, JoinOperator, OrderBy, Query, Select,
+    SelectItem, SetExpr, Subscript, TableFactor, TableWithJoins,
 };
 
 use super::outer::names_of_from;
 use super::steps::{no_values, step_factor};
 use super::{GATHER, Planner, Result};
+use crate::plan::facts::types;
 use crate::plan::from_item::{Base, Source};
 use crate::plan::locality::{self, factor_alias};
-use crate::plan::naming::as_column;
+use crate::plan::naming::{self, as_column};
 use crate::plan::rewrite::{self, Walk, top_down};
 use crate::plan::same::normal;
-use crate::plan::{Arm, Place, build, functions};
+use crate::plan::{Arm, Place, build, functions, refused};
 
 /// What is known of a SELECT whose tables are gathered.
 struct Gather {
@@ -97,13 +99,73 @@ impl Planner<'_> {
         *query.body = taken;
         self.lower_beside(&mut query)?;
         self.outer = outer;
-        if let SetExpr::Select(select) = &mut *query.body
-            && let GroupByExpr::Expressions(keys, _) = &mut select.group_by
-        {
-            // PostgreSQL knows of no primary key of the rows of a step.
-            keys.extend(determined);
-        }
+        self.determine(&mut query, determined)?;
         Ok(query)
+    }
+
+    /// Has PostgreSQL know what it would know of a primary key, of which the rows of a step have none: the
+    /// columns that it determines are keys, too. One without equality is the same in all rows of a group.
+    fn determine(&self, query: &mut Query, determined: Vec<Expr>) -> Result<()> {
+        let (keys, others): (Vec<_>, Vec<_>) = determined.into_iter().partition(|column| {
+            let name = self.type_of(column);
+            name.is_none_or(|name| types::can_be_grouped(name))
+        });
+        let SetExpr::Select(select) = &mut *query.body else {
+            return Ok(());
+        };
+        if let GroupByExpr::Expressions(known, _) = &mut select.group_by {
+            known.extend(keys);
+        }
+        if others.is_empty() {
+            return Ok(());
+        }
+        // An array of arrays is one with more dimensions.
+        let is_array = |column: &&Expr| self.type_of(column).is_some_and(|it| it.ends_with("[]"));
+        if let Some(array) = others.iter().find(is_array) {
+            return Err(refused(
+                format!(
+                    "{array} is selected beside GROUP BY, and arrays of its type have no equality"
+                ),
+                "leave it out, or join the groups with the table again to select it",
+            )
+            .into());
+        }
+        for item in &mut select.projection {
+            if let SelectItem::UnnamedExpr(expr) = item
+                && let Some(name) = naming::item_name(&SelectItem::UnnamedExpr(expr.clone()))
+            {
+                *item = SelectItem::ExprWithAlias {
+                    expr: expr.clone(),
+                    alias: naming::ident(&name),
+                };
+            }
+        }
+        let catalog = self.question.catalog;
+        let mut step = |expr: &mut Expr| {
+            let is_aggregate = matches!(expr, Expr::Function(function) if functions::is_aggregate(function, catalog));
+            if is_aggregate {
+                return Ok(Walk::Done);
+            }
+            if others.contains(&normal(expr)) {
+                *expr = any_of_group(expr.clone());
+                return Ok(Walk::Done);
+            }
+            Ok(Walk::Into)
+        };
+        top_down(&mut select.projection, &mut step)?;
+        top_down(&mut select.having, &mut step)?;
+        top_down(&mut select.distinct, &mut step)?;
+        top_down(&mut select.named_window, &mut step)?;
+        top_down(&mut query.order_by, &mut step)?;
+        Ok(())
+    }
+
+    /// The type of a column of FROM, where it is known.
+    fn type_of(&self, column: &Expr) -> Option<&str> {
+        let (alias, name) = as_column(column)?;
+        let columns = self.relations.get(&alias)?.columns.as_ref()?;
+        let column = columns.iter().find(|column| column.name == name)?;
+        column.type_name.as_deref()
     }
 
     fn gather_tree(
@@ -232,14 +294,27 @@ impl Planner<'_> {
             }
             Ok(Walk::Into)
         };
-        let mut parts = (select.projection.clone(), select.having.clone());
-        top_down(&mut parts.0, &mut step)?;
-        top_down(&mut parts.1, &mut step)?;
+        let mut select = select.clone();
+        top_down(&mut select.projection, &mut step)?;
+        top_down(&mut select.having, &mut step)?;
+        top_down(&mut select.distinct, &mut step)?;
+        top_down(&mut select.named_window, &mut step)?;
         top_down(&mut order_by.cloned(), &mut step)?;
         for column in found.iter().filter_map(as_column) {
             self.check_determined(&column, &keys)?;
         }
         Ok(found)
+    }
+}
+
+/// The value of a column in one row of a group, whichever: `(array_agg(column))[1]`.
+fn any_of_group(column: Expr) -> Expr {
+    let all = build::call_builtin("array_agg", vec![column]);
+    Expr::CompoundFieldAccess {
+        root: Box::new(Expr::Nested(Box::new(all))),
+        access_chain: vec![AccessExpr::Subscript(Subscript::Index {
+            index: build::number(1),
+        })],
     }
 }
 

@@ -135,16 +135,8 @@ impl Rows {
         matches!(self.distinct, Some(Distinct::Distinct))
     }
 
-    /// The block without DISTINCT, which is repeated, so that the shards need not agree on it.
-    fn relaxed(&self) -> Query {
-        let mut relaxed = self.unlimited.clone();
-        if let SetExpr::Select(select) = &mut *relaxed.body {
-            select.distinct = None;
-        }
-        relaxed
-    }
-
-    /// What the shards run, without an order; `name` gives the names of columns.
+    /// What the shards run, without an order; `name` gives the names of columns. The keys of DISTINCT ON are
+    /// told by the numbers of columns: their names are others now, and a constant would be a number itself.
     fn shard_query(&self, name: impl Fn(usize) -> String) -> Query {
         let mut query = self.unlimited.clone();
         query.order_by = None;
@@ -158,6 +150,10 @@ impl Rows {
                     alias: ident(&name(index)),
                 })
                 .collect();
+            if self.is_distinct_on() {
+                let on = self.on.iter().map(|index| position(*index));
+                select.distinct = Some(Distinct::On(on.collect()));
+            }
         }
         query
     }
@@ -166,19 +162,7 @@ impl Rows {
     /// hold the first rows of all, and so do those with ties.
     fn limit_shard(&self, mut query: Query) -> Query {
         if self.is_distinct_on() {
-            query.order_by.clone_from(&self.unlimited.order_by);
-            // DISTINCT ON keeps the expressions that ORDER BY begins with.
-            if let Some(order_by) = &mut query.order_by
-                && let OrderByKind::Expressions(keys) = &mut order_by.kind
-            {
-                for (key, index) in keys.iter_mut().zip(&self.order) {
-                    key.expr.clone_from(&self.exprs[*index]);
-                }
-            }
-            if let SetExpr::Select(select) = &mut *query.body {
-                let on = self.on.iter().map(|index| self.exprs[*index].clone());
-                select.distinct = Some(Distinct::On(on.collect()));
-            }
+            query.order_by = reordered(&self.unlimited, &self.order);
             return query;
         }
         match &self.limit {
@@ -237,10 +221,10 @@ impl Planner<'_> {
             return Err(Obstacle::Unfit("its columns cannot be named anew"));
         };
         let premises = Premises::default();
-        if let Distribution::Global(_) = self.unlimited_distribution(&rows.relaxed(), &premises) {
+        let mut step = rows.shard_query(|n| self.step_column("c", n + 1, None).name);
+        if let Distribution::Global(_) = self.unlimited_distribution(&relaxed(&step), &premises) {
             return Err(Obstacle::Unfit("no shard can compute its part of the rows"));
         }
-        let mut step = rows.shard_query(|n| self.step_column("c", n + 1, None).name);
         let described = self.describe(&step)?;
         if !described.iter().all(can_be_sent) {
             return Err(Obstacle::Unfit(
@@ -358,8 +342,22 @@ fn reordered(query: &Query, columns: &[usize]) -> Option<OrderBy> {
     let mut order_by = query.order_by.clone()?;
     if let OrderByKind::Expressions(exprs) = &mut order_by.kind {
         for (key, index) in exprs.iter_mut().zip(columns) {
-            key.expr = build::number(*index as u64 + 1);
+            key.expr = position(*index);
         }
     }
     Some(order_by)
+}
+
+/// A column of the output by its number, from 1, which nothing else can mean.
+fn position(index: usize) -> Expr {
+    build::number(index as u64 + 1)
+}
+
+/// A block without DISTINCT, which is repeated, so that the shards need not agree on it.
+fn relaxed(query: &Query) -> Query {
+    let mut relaxed = query.clone();
+    if let SetExpr::Select(select) = &mut *relaxed.body {
+        select.distinct = None;
+    }
+    relaxed
 }

@@ -90,18 +90,23 @@ pub(super) fn finality(select: &Select, question: &Question<'_>, windows: bool) 
                 .filter_map(rewrite::item_expr)
                 .collect(),
         ),
-        Some(Distinct::On(keys)) => sets.push(keys.clone()),
+        Some(Distinct::On(keys)) => {
+            let resolved = keys.iter().map(|key| resolve_key(key, &select.projection));
+            sets.push(resolved.collect());
+        }
         Some(Distinct::All) | None => {}
     }
     if windows {
-        rewrite::own_expressions(&select.projection, |expr| {
+        let mut partition = |expr: &Expr| {
             if let Expr::Function(function) = expr
                 && let Some(WindowType::WindowSpec(window)) = &function.over
                 && window.window_name.is_none()
             {
                 sets.push(window.partition_by.clone());
             }
-        });
+        };
+        rewrite::own_expressions(&select.projection, &mut partition);
+        rewrite::own_expressions(&select.distinct, &mut partition);
     }
     if sets.is_empty() && has_aggregate(select, question.catalog) {
         return Finality::Never;
@@ -129,7 +134,9 @@ pub(super) fn has_aggregate(select: &Select, catalog: &Catalog) -> bool {
             if functions::is_aggregate(function, catalog));
     };
     rewrite::own_expressions(&select.projection, &mut look);
+    rewrite::own_expressions(&select.distinct, &mut look);
     rewrite::own_expressions(&select.having, &mut look);
+    rewrite::own_expressions(&select.named_window, &mut look);
     found
 }
 
@@ -235,6 +242,15 @@ fn declared_itself<'a>(found: &Relation, question: &'a Question<'_>) -> Option<&
 /// Whether a sharded table stands there as itself. A common table expression of its name does not.
 fn reads_sharded(tree: &TableWithJoins, question: &Question<'_>) -> bool {
     factors(tree).iter().any(|factor| {
+        matches!(
+            table_kind(factor, question),
+            Some(TableKind::Sharded { .. })
+        )
+    })
+}
+
+pub(super) fn reads_sharded_anywhere(query: &Query, question: &Question<'_>) -> bool {
+    rewrite::any_factor(query, |factor| {
         matches!(
             table_kind(factor, question),
             Some(TableKind::Sharded { .. })

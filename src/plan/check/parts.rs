@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::ptr;
 
 use datafusion::sql::sqlparser::ast::{
-    DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
+    self, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
     GroupByExpr, Query, Select, SetExpr, SetQuantifier, TableFactor, Visit, Visitor,
 };
 
@@ -186,7 +186,9 @@ impl Visitor for Consumer<'_> {
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
         let around = self.is_set.last().copied().unwrap_or(false);
         let is_operand = self.sets.contains(&ptr::from_ref(query).cast());
-        self.mark(&query.body, around || is_operand);
+        // A limit counts.
+        let is_set = (around || is_operand) && !locality::is_limited(query);
+        self.mark(&query.body, is_set);
         self.is_set.push(false);
         match self.first_rows(query) {
             Some(what) => {
@@ -203,7 +205,15 @@ impl Visitor for Consumer<'_> {
     }
 
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
-        let is_set = self.sets.contains(&ptr::from_ref(select).cast());
+        let is_set =
+            self.sets.contains(&ptr::from_ref(select).cast()) && self.gives_row_for_row(select);
+        if is_set {
+            let factors = select.from.iter().flat_map(factors);
+            self.sets.extend(factors.filter_map(|factor| match factor {
+                TableFactor::Derived { subquery, .. } => Some(ptr::from_ref(&**subquery).cast()),
+                _ => None,
+            }));
+        }
         match self.block(select, is_set) {
             Some(what) => {
                 self.wrong = Some(what);
@@ -237,6 +247,17 @@ impl Consumer<'_> {
             }
             _ => {}
         }
+    }
+
+    /// Whether a SELECT counts nothing: then the set of its rows is made of the sets of those that it reads.
+    fn gives_row_for_row(&self, select: &Select) -> bool {
+        let mut has_window = false;
+        rewrite::own_expressions(&select.projection, |expr| {
+            has_window |= matches!(expr, Expr::Function(function) if function.over.is_some());
+        });
+        !has_window
+            && !is_grouped(select, self.checked.question)
+            && !matches!(select.distinct, Some(ast::Distinct::On(_)))
     }
 
     /// What is wrong with a query that reads the first rows of each shard.

@@ -1,7 +1,8 @@
 //! A step that several shards run: each gives rows of its own, and the merge makes of them what one
 //! server would have given.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::ptr;
 
 use datafusion::sql::sqlparser::ast::{
     DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
@@ -10,13 +11,14 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::Checked;
 use super::blocks::{
-    Finality, Limit, Role, factors, finality, group_keys, has_grouping_sets, reads_sharded_in_from,
-    unguarded,
+    Finality, Limit, Role, factors, finality, group_keys, has_grouping_sets,
+    reads_sharded_anywhere, reads_sharded_in_from, unguarded,
 };
 use super::reads::Facts;
 use crate::error::Result;
 use crate::plan::facts::aggregates::Reaggregate;
 use crate::plan::locality::{is_limited, order_keys, resolve_key};
+use crate::plan::names::Names;
 use crate::plan::naming::{folded, item_name, parts};
 use crate::plan::rewrite::{self, bare};
 use crate::plan::same::normal;
@@ -35,6 +37,7 @@ impl Checked<'_> {
             self.groups(select)?;
         }
         self.blocks(query, true)?;
+        self.subqueries(query)?;
         self.limit(query)?;
         self.order(query)
     }
@@ -96,6 +99,46 @@ impl Checked<'_> {
                 self.blocks_of(right)
             }
             _ => Ok(()),
+        }
+    }
+
+    /// A subquery that names no row outside would see the rows of one shard alone. What is listed for a key
+    /// may be what its shard has: IN and ANY are not looked at, nor is what nobody can tell the names of.
+    fn subqueries(&self, query: &Query) -> Result<()> {
+        let mut has_with = false;
+        rewrite::queries(query, |inner| has_with |= inner.with.is_some());
+        if has_with {
+            return Ok(());
+        }
+        let mut found = None;
+        let mut look = |holder: &Expr, inner: &Query| {
+            let names = Names::of(inner);
+            let stands_alone = matches!(holder, Expr::Subquery(_) | Expr::Exists { .. })
+                && names.alone().is_empty()
+                && names.of_columns().is_subset(names.inside());
+            if stands_alone && reads_sharded_anywhere(inner, self.question) {
+                found.get_or_insert_with(|| inner.to_string());
+            }
+        };
+        rewrite::selects(query, |select| {
+            let mut listed = HashSet::new();
+            rewrite::own_expressions(select, |expr| {
+                if let Expr::AnyOp { right, .. } | Expr::AllOp { right, .. } = expr {
+                    listed.insert(ptr::from_ref(bare(right)));
+                }
+            });
+            rewrite::own_queries(select, |holder, inner| {
+                if !listed.contains(&ptr::from_ref(holder)) {
+                    look(holder, inner);
+                }
+            });
+        });
+        rewrite::own_queries(&query.order_by, look);
+        match found {
+            Some(inner) => {
+                Err(self.wrong(&format!("each shard would compute {inner} of its own rows")))
+            }
+            None => Ok(()),
         }
     }
 

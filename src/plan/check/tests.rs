@@ -549,3 +549,67 @@ fn a_merge_only_puts_parts_together() {
     )];
     fails(sql, 3, steps, "puts no part");
 }
+
+#[test]
+fn what_stands_in_distinct_on_is_looked_at() {
+    let sql = "select distinct on (1) k from t";
+    holds(sql, 1, vec![both("SELECT DISTINCT ON (1) t.k FROM t")]);
+    let parts = "parts of groups that other shards";
+    for on in [
+        "count(*) OVER (ORDER BY t.d) > 6",
+        "count(*) > 30",
+        "2",
+        "t.note",
+    ] {
+        let step = format!("SELECT DISTINCT ON ({on}) t.d, t.note FROM t");
+        fails("select d, note from t", 2, vec![both(&step)], parts);
+    }
+}
+
+#[test]
+fn a_subquery_of_a_shard_is_of_its_own_rows() {
+    let sql = "select k from t";
+    let own = "of its own rows";
+    for wrong in [
+        "SELECT t.k FROM t WHERE t.k > (SELECT avg(t_2.k) FROM t AS t_2)",
+        "SELECT (SELECT count(*) FROM t AS t_2) AS k FROM t",
+        "SELECT t.k FROM t WHERE EXISTS (SELECT 1 FROM t AS t_2 WHERE t_2.d > '2020-01-01')",
+        "SELECT t.k FROM t WHERE EXISTS (SELECT 1 FROM r WHERE r.k = (SELECT max(t_2.k) FROM t AS t_2))",
+        "SELECT DISTINCT ON (t.k, t.d > (SELECT max(t_2.d) FROM t AS t_2)) t.k FROM t",
+    ] {
+        fails(sql, 1, vec![both(wrong)], own);
+    }
+    for right in [
+        "SELECT t.k FROM t WHERE EXISTS (SELECT 1 FROM t AS t_2 WHERE t_2.k = t.k)",
+        "SELECT t.k FROM t WHERE t.k IN (SELECT t_2.k FROM t AS t_2)",
+        "SELECT t.k FROM t WHERE t.k = ANY (SELECT t_2.k FROM t AS t_2)",
+        "SELECT t.k FROM t WHERE t.k > (SELECT avg(r.k) FROM r)",
+    ] {
+        holds(sql, 1, vec![both(right)]);
+    }
+}
+
+#[test]
+fn a_set_may_be_made_of_sets() {
+    let sql = "select k from r where exists (select 1 from (select d from t) s where s.d = r.d)";
+    let set = || both("SELECT DISTINCT t.d AS c1 FROM t").with_columns(&["c1"]);
+    let finish = |derived: &str| {
+        let text = format!(
+            "SELECT r.k FROM r WHERE EXISTS (SELECT 1 FROM ({derived}) AS s WHERE s.d = r.d)"
+        );
+        vec![set(), finish(&text)]
+    };
+    holds(sql, 1, finish("SELECT m1.c1 AS d FROM m1"));
+    holds(
+        sql,
+        1,
+        finish("SELECT x.d FROM (SELECT m1.c1 AS d FROM m1) AS x JOIN r AS r_2 ON r_2.d = x.d"),
+    );
+    for counts in [
+        "SELECT m1.c1 AS d FROM m1 LIMIT 3",
+        "SELECT m1.c1 AS d, count(*) OVER (ORDER BY m1.c1) FROM m1",
+        "SELECT x.d FROM (SELECT m1.c1 AS d FROM m1) AS x LIMIT 3",
+    ] {
+        fails(sql, 1, finish(counts), "does not join them");
+    }
+}

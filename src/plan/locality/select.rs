@@ -176,7 +176,14 @@ impl Locality<'_> {
         anchored: bool,
         equal: &Equalities,
     ) -> Distribution {
-        if functions::depends_on_server(&select.projection, self.catalog) {
+        let catalog = self.catalog;
+        let depends_on_server = functions::depends_on_server(&select.projection, catalog)
+            || functions::depends_on_server(&select.group_by, catalog)
+            || functions::depends_on_server(&select.having, catalog)
+            || functions::depends_on_server(&select.distinct, catalog)
+            || functions::depends_on_server(&select.named_window, catalog)
+            || functions::depends_on_server(&select.sort_by, catalog);
+        if depends_on_server {
             return Distribution::Global(
                 "an expression depends on the server that evaluates it".to_owned(),
             );
@@ -303,6 +310,8 @@ impl Locality<'_> {
         !matches!(&select.group_by, GroupByExpr::Expressions(keys, _) if keys.is_empty())
             || select.having.is_some()
             || self.calls_aggregate(&select.projection)
+            || self.calls_aggregate(&select.distinct)
+            || self.calls_aggregate(&select.named_window)
             || self.calls_aggregate(&select.sort_by)
     }
 
@@ -337,6 +346,7 @@ impl Locality<'_> {
             }
         };
         rewrite::own_expressions(&select.projection, &mut collect);
+        rewrite::own_expressions(&select.distinct, &mut collect);
         rewrite::own_expressions(&select.sort_by, &mut collect);
         calls
             .into_iter()

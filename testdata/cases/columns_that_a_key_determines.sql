@@ -1,0 +1,32 @@
+-- symptom: GROUP BY the primary key, beside it a column whose type has no equality: the last step could not group by it
+-- shard: t=k
+-- setup
+CREATE TABLE t (k int NOT NULL, id int PRIMARY KEY, e text, j json, p point, x xml, js json[]);
+CREATE TABLE u (uid int PRIMARY KEY, tid int);
+INSERT INTO t SELECT i % 4, i, 'e' || i % 3, CASE WHEN i % 5 > 0 THEN json_build_object('a', i) END, point(i, 1), '<a/>', array['1', '2']::json[]
+FROM generate_series(1, 12) i;
+INSERT INTO u SELECT i, i % 5 FROM generate_series(1, 8) i;
+-- query
+-- answered
+SELECT t.id, t.j, count(u.uid) FROM t LEFT JOIN u ON u.tid = t.k GROUP BY t.id
+-- query
+-- answered
+SELECT t.id, t.k, t.e, t.j, t.p, t.x, count(u.uid) FROM t LEFT JOIN u ON u.tid = t.k GROUP BY t.id
+-- query
+-- answered
+SELECT t.id, t.j ->> 'a' AS a, count(*) FROM t JOIN u ON u.tid = t.k GROUP BY t.id ORDER BY t.id
+-- query
+-- answered
+SELECT t.id, count(*) FROM t JOIN u ON u.tid = t.k GROUP BY t.id HAVING t.j ->> 'a' > '2' ORDER BY t.j ->> 'a', t.id
+-- query
+-- answered
+SELECT t.id, json_agg(t.j), count(*) FROM t JOIN u ON u.tid = t.id GROUP BY t.id
+-- query
+-- answered
+SELECT DISTINCT ON (t.e) t.e, t.j ->> 'a' AS a, count(*) FROM t JOIN u ON u.tid = t.k GROUP BY t.id ORDER BY t.e, t.id
+-- query
+-- answered
+SELECT t.id, rank() OVER (ORDER BY t.e, t.id), t.j ->> 'a' AS a FROM t JOIN u ON u.tid = t.k GROUP BY t.id
+-- query
+-- refused: have no equality
+SELECT t.id, t.js, count(u.uid) FROM t LEFT JOIN u ON u.tid = t.id GROUP BY t.id
