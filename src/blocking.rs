@@ -25,6 +25,8 @@
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
+#[cfg(feature = "datafusion")]
+use std::time::SystemTime;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -41,6 +43,8 @@ use crate::export::{self, ExportOptions, Format, Output, Progress, Summary};
 #[cfg(feature = "datafusion")]
 use crate::plan::Plan;
 use crate::query::{self, CancelHandle};
+#[cfg(feature = "datafusion")]
+use crate::query::{Partition, PartitionOptions};
 use crate::stream::QueryStream;
 #[cfg(feature = "datafusion")]
 use crate::tables::TableInfo;
@@ -92,6 +96,16 @@ impl Cluster {
     pub fn query(&self, sql: impl Into<String>) -> Query {
         Query {
             query: self.0.cluster.query(sql),
+            engine: self.0.clone(),
+        }
+    }
+
+    /// Reads one part of a query. See
+    /// [`merganser::Cluster::read_partition`](crate::Cluster::read_partition).
+    #[cfg(feature = "datafusion")]
+    pub fn read_partition(&self, partition: &Partition) -> PartitionRead {
+        PartitionRead {
+            read: self.0.cluster.read_partition(partition),
             engine: self.0.clone(),
         }
     }
@@ -240,6 +254,16 @@ impl FanOut {
     {
         self.engine.wait(self.fan_out.write(open))
     }
+
+    /// Cuts it into parts that can be read elsewhere, and keeps their snapshots.
+    ///
+    /// # Errors
+    /// As [`FanOut::partitions`](crate::FanOut::partitions); [`ErrorKind::Usage`] in async code.
+    #[cfg(feature = "datafusion")]
+    pub fn partitions(self, options: &PartitionOptions) -> Result<Partitions> {
+        let cut = self.engine.wait(self.fan_out.partitions(options))?;
+        Ok(Partitions::new(cut, self.engine))
+    }
 }
 
 /// SQL as if one PostgreSQL held all rows, which runs when it is streamed, collected or written; see
@@ -343,6 +367,123 @@ impl Query {
         W: RecordBatchWriter + Send + 'static,
     {
         self.engine.wait(self.query.write(open))
+    }
+
+    /// Cuts it into parts that can be read elsewhere, and keeps their snapshots.
+    ///
+    /// # Errors
+    /// As [`Query::partitions`](crate::Query::partitions); [`ErrorKind::Usage`] in async code.
+    pub fn partitions(self, options: &PartitionOptions) -> Result<Partitions> {
+        let cut = self.engine.wait(self.query.partitions(options))?;
+        Ok(Partitions::new(cut, self.engine))
+    }
+}
+
+/// A query in parts; see [`merganser::Partitions`](crate::Partitions).
+#[cfg(feature = "datafusion")]
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Partitions {
+    /// The schema of the rows.
+    pub schema: SchemaRef,
+    /// The parts, in turns of the shards; those of one shard in the order of the table's blocks.
+    pub parts: Vec<Partition>,
+    /// Why the rows of a shard are in one part, where they are.
+    pub whole: Option<String>,
+    /// What keeps the snapshots.
+    pub lease: Lease,
+}
+
+#[cfg(feature = "datafusion")]
+impl Partitions {
+    fn new(cut: query::Partitions, engine: Arc<Engine>) -> Self {
+        Self {
+            schema: cut.schema,
+            parts: cut.parts,
+            whole: cut.whole,
+            lease: Lease {
+                lease: cut.lease,
+                engine,
+            },
+        }
+    }
+}
+
+/// Keeps the snapshots of [partitions](Partitions) until it is dropped or its time is over, and the
+/// cluster with it; see [`merganser::Lease`](crate::Lease).
+#[cfg(feature = "datafusion")]
+#[derive(Debug)]
+#[must_use = "without the lease, the partitions cannot be read"]
+pub struct Lease {
+    lease: query::Lease,
+    engine: Arc<Engine>,
+}
+
+#[cfg(feature = "datafusion")]
+impl Lease {
+    /// When it ends by itself.
+    pub fn expires(&self) -> SystemTime {
+        self.lease.expires()
+    }
+
+    /// Waits until it ends by itself.
+    ///
+    /// # Errors
+    /// As [`Lease::ended`](crate::Lease::ended); [`ErrorKind::Usage`] in async code.
+    pub fn ended(&mut self) -> Result<()> {
+        self.engine.wait(self.lease.ended())
+    }
+}
+
+/// The rows of one [`Partition`], which are read when it is streamed or collected; see
+/// [`merganser::PartitionRead`](crate::PartitionRead).
+#[cfg(feature = "datafusion")]
+#[derive(Debug, Clone)]
+#[must_use = "a partition is not read until it is streamed or collected"]
+pub struct PartitionRead {
+    read: query::PartitionRead,
+    engine: Arc<Engine>,
+}
+
+#[cfg(feature = "datafusion")]
+impl PartitionRead {
+    /// Sets options: all that [`merganser::PartitionRead`](crate::PartitionRead) has, by its own methods.
+    pub fn with(mut self, set: impl FnOnce(query::PartitionRead) -> query::PartitionRead) -> Self {
+        self.read = set(self.read);
+        self
+    }
+
+    /// What ends the reading, and that of every clone of it, from another thread.
+    pub fn cancel_handle(&self) -> CancelHandle {
+        self.read.cancel_handle()
+    }
+
+    /// The schema of the rows, without reading any.
+    ///
+    /// # Errors
+    /// As [`PartitionRead::describe`](crate::PartitionRead::describe); [`ErrorKind::Usage`] in async code.
+    pub fn describe(self) -> Result<SchemaRef> {
+        self.engine.wait(self.read.describe())
+    }
+
+    /// Starts to read; the rows as they come, in bounded memory.
+    ///
+    /// # Errors
+    /// As [`PartitionRead::stream`](crate::PartitionRead::stream); [`ErrorKind::Usage`] in async code.
+    pub fn stream(self) -> Result<QueryReader> {
+        let stream = self.engine.wait(self.read.stream())?;
+        Ok(QueryReader::new(stream, self.engine))
+    }
+
+    /// Reads to the end; all batches.
+    ///
+    /// # Errors
+    /// As [`PartitionRead::collect`](crate::PartitionRead::collect); [`ErrorKind::Usage`] in async code.
+    ///
+    /// # Memory
+    /// Holds all rows.
+    pub fn collect(self) -> Result<Vec<RecordBatch>> {
+        self.engine.wait(self.read.collect())
     }
 }
 

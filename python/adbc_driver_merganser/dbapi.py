@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import urllib.parse
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from merganser import _connection, cursor as _cursor
+from merganser import _connection, _merganser, cursor as _cursor
 from merganser._merganser import __version__
 from merganser._open import open_cluster
+from merganser._partitions import key_of
 from merganser.errors import (
     DatabaseError,
     DataError,
@@ -114,6 +116,9 @@ def _path(uri: str) -> str:
 class Cursor(_cursor.Cursor):
     """A cursor of :mod:`merganser.cursor`, with what ADBC's cursors have beyond it."""
 
+    #: Whose snapshots it keeps.
+    _partitions: _merganser.Partitions | None = None
+
     def execute(self, operation: str, parameters: Any = None, **options: Any) -> Self:
         """Runs a query; the placeholders are ``%s`` and ``%(name)s``. ``params`` is another name of
         ``parameters``."""
@@ -149,15 +154,45 @@ class Cursor(_cursor.Cursor):
         """Raises: nothing is written."""
         raise NotSupportedError("Merganser only reads", hint="write to the shards themselves")
 
-    def adbc_execute_partitions(self, *_: Any, **__: Any) -> NoReturn:
-        """Raises: there are no partitions here."""
-        raise NotSupportedError(
-            "this connection gives no partitions", hint="fetch_record_batch() reads in batches"
-        )
+    def adbc_execute_partitions(
+        self, operation: str, parameters: Any = None
+    ) -> tuple[list[bytes], pyarrow.Schema]:
+        """Cuts a query into parts, which any connection to the same shards reads with
+        :meth:`adbc_read_partition`; and the schema of their rows.
 
-    def adbc_read_partition(self, *_: Any, **__: Any) -> NoReturn:
-        """Raises: there are no partitions here."""
-        self.adbc_execute_partitions()
+        The cursor keeps the snapshots of the parts, for 6 hours at most: until it executes something
+        else, or is closed. ``con.sql(..).partitions(..)`` has more to say on both.
+        """
+        import pyarrow
+
+        with self._alone:
+            self._give_up("the query was cut into partitions")
+            sql, texts = pyformat(operation, parameters)
+            native = self.connection._native(sql, texts, **self._options)
+            self._partitions = native.partitions(key_of(None))
+            return self._partitions.sealed, pyarrow.schema(self._partitions.schema)
+
+    def adbc_read_partition(self, partition: bytes) -> None:
+        """Reads a part of a query, whose rows can be fetched then."""
+        with self._alone:
+            self._end("the partition that was read last failed")
+            known = {name: self._options[name] for name in _READING & self._options.keys()}
+            self._begin(partial(self.connection._native_partition, partition), known)
+
+    def close(self) -> None:
+        """Gives up the result and the partitions; every use is an error from then on."""
+        super().close()
+        self._give_up("the cursor is closed")
+
+    def _start(self, *arguments: Any, **options: Any) -> None:
+        self._give_up("what was executed last failed")
+        super()._start(*arguments, **options)
+
+    def _give_up(self, why: str) -> None:
+        self._end(why)
+        partitions, self._partitions = self._partitions, None
+        if partitions is not None:
+            partitions.close()
 
     @property
     def adbc_statement(self) -> NoReturn:
@@ -297,6 +332,18 @@ class Connection(_connection.Connection, _Base):
         """The schema in which tables without one are looked up first."""
         (row,) = self.fan_out("SELECT coalesce(current_schema(), '')").rows()[:1]
         return str(row[0])
+
+
+#: The options of a query that hold for reading a part of one, too.
+_READING = {
+    "timeout",
+    "numeric",
+    "interval",
+    "unrepresentable",
+    "batch_rows",
+    "memory",
+    "session",
+}
 
 
 def _no_driver() -> NotSupportedError:

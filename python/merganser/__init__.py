@@ -22,10 +22,11 @@ from ._connection import Column, Connection, Report, Table
 from ._log import enable_logging
 from ._merganser import Batch, Reader, Schema
 from ._open import REPLICATED
+from ._partitions import Partitions
 from ._plan import Plan
 from ._progress import ShardProgress
 from ._progress import Snapshot as Progress
-from ._query import Query, Verified
+from ._query import PartitionRead, Query, Verified
 from .cursor import Cursor
 from .errors import (
     DatabaseError,
@@ -94,6 +95,8 @@ __all__ = [
     "OperationalError",
     "ParallelConnection",
     "ParameterError",
+    "PartitionRead",
+    "Partitions",
     "Plan",
     "ProgrammingError",
     "Progress",

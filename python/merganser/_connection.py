@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from . import _merganser, errors
 from ._progress import Lines
-from ._query import Query
+from ._partitions import Key, key_of
+from ._query import PartitionRead, Query
 from .cursor import Cursor
 from .errors import InterfaceError, NotSupportedError, ProgrammingError
 from .params import numbered
@@ -173,6 +174,31 @@ class Connection:
         )
         return Query(native, sql)
 
+    def read_partition(
+        self,
+        partition: bytes | str,
+        *,
+        key: Key = None,
+        timeout: float | None = None,
+        **options: Any,
+    ) -> PartitionRead:
+        """A part of a query that :meth:`Query.partitions` or ``merganser partitions`` has cut, in this
+        process or another. Nothing is sent before its rows are wanted.
+
+        It can be read while its lease lasts, by whoever has a topology file of the same shards, tables
+        and settings, where the servers of the URLs have the snapshots: those it was cut on, no replicas.
+
+        key:
+            that of :meth:`Query.partitions`: the environment's ``MERGANSER_PARTITION_KEY`` unless set
+        session:
+            the settings that the query had
+        timeout, numeric, interval, unrepresentable, memory, batch_rows:
+            as in :meth:`sql`; what was set for the query is not in its parts
+        """
+        return PartitionRead(
+            self._native_partition(partition, key, timeout=timeout, **options)
+        )
+
     def cursor(self, row_factory: RowFactory | None = None, **options: Any) -> Cursor:
         """A cursor of PEP 249. ``options`` are those of :meth:`sql`, for all that it executes."""
         self._cluster.check()
@@ -311,7 +337,8 @@ class Connection:
                 signal.signal(signal.SIGINT, before)
 
     def close(self) -> None:
-        """Ends what still runs, and closes all connections. Closing again is no error."""
+        """Ends what still runs, and the leases of partitions, and closes all connections. Closing again
+        is no error."""
         self._cluster.close()
 
     def __enter__(self) -> Self:
@@ -348,6 +375,15 @@ class Connection:
         self, sql: str, params: list[str | None], **options: Any
     ) -> _merganser.NativeQuery:
         return self._cluster.fan_out(sql, params, **self._with_timeout(options))
+
+    def _native_partition(
+        self, partition: bytes | str, key: Key = None, **options: Any
+    ) -> _merganser.NativeQuery:
+        sealed = partition.encode() if isinstance(partition, str) else bytes(partition)
+        # A line of a file may come with its end.
+        return self._cluster.read_partition(
+            sealed.strip(), key_of(key), **self._with_timeout(options)
+        )
 
     def _with_timeout(self, options: dict[str, Any]) -> dict[str, Any]:
         if options.get("timeout") is None:

@@ -6,9 +6,11 @@ import html
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from . import _frames
+from ._partitions import Key, Partitions, key_of
 from ._plan import Plan
 from ._progress import Shown, Snapshot
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
     from ._merganser import NativeQuery, Reader, Schema
 
-__all__ = ["Query", "Verified"]
+__all__ = ["PartitionRead", "Query", "Verified"]
 
 Progress = bool | Callable[[Snapshot], object] | None
 
@@ -40,24 +42,14 @@ class Verified:
         return self._text
 
 
-class Query:
-    """SQL with its values and options. It runs anew each time somebody wants its rows.
+class Rows:
+    """Rows that are read anew each time somebody wants them: of a query, or of a part of one."""
 
-    It goes wherever Arrow data does: ``polars.DataFrame(q)``, ``pyarrow.table(q)``,
-    ``duckdb.sql("FROM q")``. To print it runs nothing.
-    """
+    __slots__ = ("_native", "_schema")
 
-    __slots__ = ("_native", "_schema", "_sql")
-
-    def __init__(self, native: NativeQuery, sql: str) -> None:
+    def __init__(self, native: NativeQuery) -> None:
         self._native = native
-        self._sql = sql
         self._schema: Schema | None = None
-
-    @property
-    def sql(self) -> str:
-        """The text as it was given."""
-        return self._sql
 
     @property
     def schema(self) -> Schema:
@@ -65,23 +57,6 @@ class Query:
         if self._schema is None:
             self._schema = self._native.describe()
         return self._schema
-
-    @property
-    def missing_shards(self) -> dict[str, str]:
-        """The shards that the rows go without, and why each is missing, where
-        ``allow_missing_shards=True`` lets them: of the run that has begun last, complete once all its
-        rows are read. An answer with any of them is a part of the answer."""
-        return dict(self._native.missing_shards)
-
-    def explain(self, analyze: bool = False, verbose: bool = False) -> Plan:
-        """What runs where, without running it. With ``analyze`` it is run for that, its rows are
-        dropped, and the plan tells what each step did. With ``verbose`` its text says why each step
-        is exact, and which merges were judged before; its JSON says so anyway."""
-        return Plan(*self._native.explain(analyze, verbose))
-
-    def mogrify(self) -> str:
-        """The text with its values in place of ``$1``, ``$2``, ..; a shard is asked for their types."""
-        return self._native.mogrify()
 
     # --- all rows at once -------------------------------------------------------------------------
 
@@ -152,17 +127,8 @@ class Query:
             )
         return rows
 
-    def verify(self, url: str) -> Verified:
-        """Runs the query here and on one PostgreSQL that holds all rows, and compares.
-
-        Raises :class:`merganser.Mismatch` at the first difference.
-        """
-        found = self._native.verify(url)
-        text = found.pop("text")
-        return Verified(**found, _text=text)
-
     def cancel(self) -> None:
-        """Ends every run of this query that is under way, on every shard; from any thread."""
+        """Ends every run that is under way, on every shard; from any thread."""
         self._native.cancel()
 
     # --- for other libraries ----------------------------------------------------------------------
@@ -172,6 +138,80 @@ class Query:
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         return self._native.__arrow_c_stream__(requested_schema)
+
+    def _collect(self, progress: Progress, *, text_views: bool = False) -> Reader:
+        with Shown.of(progress) as tell:
+            return self._native.collect(tell, text_views)
+
+
+class Query(Rows):
+    """SQL with its values and options. It runs anew each time somebody wants its rows.
+
+    It goes wherever Arrow data does: ``polars.DataFrame(q)``, ``pyarrow.table(q)``,
+    ``duckdb.sql("FROM q")``. To print it runs nothing.
+    """
+
+    __slots__ = ("_sql",)
+
+    def __init__(self, native: NativeQuery, sql: str) -> None:
+        super().__init__(native)
+        self._sql = sql
+
+    @property
+    def sql(self) -> str:
+        """The text as it was given."""
+        return self._sql
+
+    @property
+    def missing_shards(self) -> dict[str, str]:
+        """The shards that the rows go without, and why each is missing, where
+        ``allow_missing_shards=True`` lets them: of the run that has begun last, complete once all its
+        rows are read. An answer with any of them is a part of the answer."""
+        return dict(self._native.missing_shards)
+
+    def explain(self, analyze: bool = False, verbose: bool = False) -> Plan:
+        """What runs where, without running it. With ``analyze`` it is run for that, its rows are
+        dropped, and the plan tells what each step did. With ``verbose`` its text says why each step
+        is exact, and which merges were judged before; its JSON says so anyway."""
+        return Plan(*self._native.explain(analyze, verbose))
+
+    def mogrify(self) -> str:
+        """The text with its values in place of ``$1``, ``$2``, ..; a shard is asked for their types."""
+        return self._native.mogrify()
+
+    def verify(self, url: str) -> Verified:
+        """Runs the query here and on one PostgreSQL that holds all rows, and compares.
+
+        Raises :class:`merganser.Mismatch` at the first difference.
+        """
+        found = self._native.verify(url)
+        text = found.pop("text")
+        return Verified(**found, _text=text)
+
+    def partitions(
+        self,
+        *,
+        lease: float | None = None,
+        partition_bytes: int | None = None,
+        key: Key = None,
+    ) -> Partitions:
+        """Cuts the query into parts that other processes read, with ``con.read_partition(part)``.
+
+        Each row is in one part, as a snapshot of its shard shows it that is taken now, whatever others
+        write. The snapshots are kept until the partitions are closed, this program ends, or the lease is
+        over. Parts are ranges of a table's blocks where the query is one SELECT of one table; a query
+        that cannot be cut so has a part for each shard; one whose rows are merged (ORDER BY, LIMIT,
+        aggregates over several shards) raises :class:`NotSupportedError`.
+
+        lease:
+            the seconds that the parts can be read at most; 6 hours unless set
+        partition_bytes:
+            about how much of a table a part has, at least 1 MiB; 64 MiB unless set
+        key:
+            seals the parts, which hold SQL that their readers run: who does not know it can make none.
+            The environment's ``MERGANSER_PARTITION_KEY`` unless set
+        """
+        return Partitions(self._native.partitions(key_of(key), lease, partition_bytes))
 
     def __repr__(self) -> str:
         kind = "fan-out" if self._native.is_fan_out else "query"
@@ -187,6 +227,34 @@ class Query:
             columns = f"<table><tr><th>column</th><th>type</th></tr>{cells}</table>"
         return f"<pre>{html.escape(self._sql)}</pre>{columns}"
 
-    def _collect(self, progress: Progress, *, text_views: bool = False) -> Reader:
-        with Shown.of(progress) as tell:
-            return self._native.collect(tell, text_views)
+
+class PartitionRead(Rows):
+    """A part of a query; made by :meth:`merganser.Connection.read_partition`. It is read anew each time
+    somebody wants its rows, which are always the same, and goes wherever Arrow data does."""
+
+    __slots__ = ()
+
+    @property
+    def shard(self) -> str:
+        """The name of the shard that has the rows."""
+        return self._of()[0]
+
+    @property
+    def blocks(self) -> tuple[int, int] | None:
+        """The first block of the table, and the one behind the last; ``None`` for all of the shard. The
+        last part of a table has no end in practice."""
+        return self._of()[1]
+
+    @property
+    def expires(self) -> datetime:
+        """When the lease ends, in UTC."""
+        return datetime.fromtimestamp(self._of()[2], UTC)
+
+    def __repr__(self) -> str:
+        blocks = "all rows" if self.blocks is None else "blocks {}..{}".format(*self.blocks)
+        return f"<merganser part of a query, not read: {blocks} of {self.shard}>"
+
+    def _of(self) -> tuple[str, tuple[int, int] | None, float]:
+        partition = self._native.partition
+        assert partition is not None
+        return partition

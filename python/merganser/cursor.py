@@ -250,7 +250,11 @@ class Cursor(Fetching):
         fan_out = self._fan_out if fan_out is None else fan_out
         self._end("what was executed last failed")
         numbered, texts = pyformat(sql, params)
-        options = {**self._options, **options}
+        native = self.connection._native_fan_out if fan_out else self.connection._native
+        self._begin(partial(native, numbered, texts), {**self._options, **options})
+
+    def _begin(self, query: Callable[..., NativeQuery], options: dict[str, Any]) -> None:
+        """Runs what is made with these options, as the result of the cursor."""
         # Text holds each number with the scale that PostgreSQL gave it; Arrow gets decimals of it. A
         # query over the rows of the shards has to compute with numbers.
         as_text = "numeric" not in options and "merge_sql" not in options
@@ -258,8 +262,7 @@ class Cursor(Fetching):
             options["numeric"] = "text"
         self._decimals = as_text and options.get("unrepresentable") != "text"
         self._nan_is_null = options.get("unrepresentable") == "null"
-        native = self.connection._native_fan_out if fan_out else self.connection._native
-        self._query = native(numbered, texts, **options)
+        self._query = query(**options)
         reader = self._query.stream()
         self._reader = reader
         self._description = [Column.of(name, pg_type) for name, pg_type, _ in reader.columns]

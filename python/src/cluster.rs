@@ -3,16 +3,16 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use merganser::Cluster as Library;
 use merganser::config::{
     ConnectionString, Environment, Finish, Shard, TableKind, Topology, TopologyBuilder,
 };
 use merganser::inspect::Inspector;
+use merganser::{Cluster as Library, Partition};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 use tokio::time::timeout;
 
-use crate::engine::Engine;
+use crate::engine::{Asked, Engine};
 use crate::error::{config, raised};
 use crate::inspect;
 use crate::options::{RunOptions, session_settings};
@@ -104,8 +104,8 @@ impl Cluster {
     ) -> PyResult<NativeQuery> {
         self.0.cluster(py)?;
         let options = RunOptions::planned(py, options)?;
-        let params = params.unwrap_or_default();
-        Ok(NativeQuery::new(self.0.clone(), sql, params, options))
+        let asked = Asked::Query(sql, params.unwrap_or_default());
+        Ok(NativeQuery::new(self.0.clone(), asked, options))
     }
 
     /// The same SQL on every shard, and if wanted `DataFusion` SQL over all their rows.
@@ -120,8 +120,24 @@ impl Cluster {
     ) -> PyResult<NativeQuery> {
         self.0.cluster(py)?;
         let options = RunOptions::fan_out(py, merge_sql, options)?;
-        let params = params.unwrap_or_default();
-        Ok(NativeQuery::new(self.0.clone(), sql, params, options))
+        let asked = Asked::FanOut(sql, params.unwrap_or_default());
+        Ok(NativeQuery::new(self.0.clone(), asked, options))
+    }
+
+    /// A part of a query that somebody has cut, and sealed with the key.
+    #[pyo3(signature = (sealed, key, **options))]
+    fn read_partition(
+        &self,
+        py: Python<'_>,
+        sealed: &[u8],
+        key: &[u8],
+        options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<NativeQuery> {
+        self.0.cluster(py)?;
+        let options = RunOptions::partition(py, options)?;
+        let partition = Partition::unseal(sealed, key).map_err(|error| raised(py, &error))?;
+        let asked = Asked::Partition(partition);
+        Ok(NativeQuery::new(self.0.clone(), asked, options))
     }
 
     /// The tables of the topology and the views of the databases: a dictionary for each.

@@ -3,13 +3,14 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
-use merganser::Cluster as Library;
 use merganser::config::Topology;
+use merganser::{Cluster as Library, Partition};
 use pyo3::prelude::*;
 use tokio::time::timeout;
 
 use crate::error::interface;
 use crate::options::RunOptions;
+use crate::partitions::Held;
 use crate::runs::Runs;
 use crate::runtime::{self, ENDING_TIMEOUT, Local, lock};
 use crate::statement::Statement;
@@ -17,11 +18,19 @@ use crate::statement::Statement;
 /// Every engine of this process, for the end of the interpreter.
 static ENGINES: Mutex<Vec<Weak<Engine>>> = Mutex::new(Vec::new());
 
-/// A cluster of the library, and the queries of it that run.
+/// What is asked for: a text with its values, or a part of a query.
+pub(crate) enum Asked {
+    Query(String, Vec<Option<String>>),
+    FanOut(String, Vec<Option<String>>),
+    Partition(Partition),
+}
+
+/// A cluster of the library, the queries of it that run, and the leases that it keeps.
 pub(crate) struct Engine {
     cluster: Local<Library>,
     closed: AtomicBool,
     runs: Runs,
+    leases: Mutex<Vec<Weak<Held>>>,
 }
 
 impl Engine {
@@ -30,6 +39,7 @@ impl Engine {
             cluster: Local::new(cluster),
             closed: AtomicBool::new(false),
             runs: Runs::default(),
+            leases: Mutex::default(),
         });
         let mut engines = lock(&ENGINES);
         engines.retain(|engine| engine.strong_count() > 0);
@@ -55,19 +65,32 @@ impl Engine {
         }
     }
 
-    /// What the options and the text ask for.
+    /// A run of what is asked for.
     pub(crate) fn statement(
         &self,
         py: Python<'_>,
-        sql: &str,
-        params: &[Option<String>],
+        asked: &Asked,
         options: &RunOptions,
     ) -> PyResult<Statement> {
         let cluster = self.cluster(py)?;
-        Ok(match options.is_fan_out {
-            true => Statement::FanOut(options.set_fan_out(cluster.fan_out(sql), params)),
-            false => Statement::Planned(options.set_planned(cluster.query(sql), params)),
+        Ok(match asked {
+            Asked::Query(sql, params) => {
+                Statement::Planned(options.set_planned(cluster.query(sql), params))
+            }
+            Asked::FanOut(sql, params) => {
+                Statement::FanOut(options.set_fan_out(cluster.fan_out(sql), params))
+            }
+            Asked::Partition(partition) => {
+                Statement::Partition(options.set_partition(cluster.read_partition(partition)))
+            }
         })
+    }
+
+    /// A lease that ends with this, at the latest.
+    pub(crate) fn keep(&self, held: &Arc<Held>) {
+        let mut leases = lock(&self.leases);
+        leases.retain(|lease| lease.strong_count() > 0);
+        leases.push(Arc::downgrade(held));
     }
 
     pub(crate) fn runs(&self) -> &Runs {
@@ -90,11 +113,16 @@ impl Engine {
         }
     }
 
-    /// Ends all queries, and closes the connections of the cluster that is given back.
+    /// Ends all queries and leases, and gives back the cluster, whose connections are to be closed.
     pub(crate) fn shut(&self) -> Option<Library> {
         self.closed.store(true, Ordering::Release);
         let cluster = self.cluster.get()?.clone();
         self.runs.cancel_all();
+        for held in std::mem::take(&mut *lock(&self.leases)) {
+            if let Some(held) = held.upgrade() {
+                held.end();
+            }
+        }
         Some(cluster)
     }
 }

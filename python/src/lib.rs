@@ -5,6 +5,7 @@
 //! wait      without the GIL, with an ear for signals
 //! cluster   what `connect` gives; engine: a cluster of the library and the queries of it that run
 //! query     a query as it was asked; options: its keyword arguments; statement: one run of it
+//! partitions  parts of a query for other processes, and the lease on their snapshots
 //! reader    the rows of one run: rows: as Python's objects; capsule, decimals, views: as Arrow
 //! adbc      the ADBC driver, whose symbols this library exports too
 //! error     exceptions; logging; schema; inspect: tables and reports as dictionaries
@@ -23,6 +24,7 @@ mod error;
 mod inspect;
 mod logging;
 mod options;
+mod partitions;
 mod query;
 mod reader;
 mod rows;
@@ -47,6 +49,8 @@ mod _merganser {
     use super::engine::shut_down;
     #[pymodule_export]
     use super::logging::{next_log_record, start_logging};
+    #[pymodule_export]
+    use super::partitions::Partitions;
     #[pymodule_export]
     use super::query::NativeQuery;
     #[pymodule_export]

@@ -5,7 +5,9 @@ use std::time::Duration;
 use merganser::config::{FinishRelations, SessionSettings, parse_duration};
 use merganser::export::Format;
 use merganser::types::{IntervalAs, NumericAs, TextAs, TypeOptions, Unrepresentable};
-use merganser::{Error, FanOut, MergeMode, MissingShards, Order, Query};
+use merganser::{
+    Error, FanOut, MergeMode, MissingShards, Order, PartitionOptions, PartitionRead, Query,
+};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
@@ -15,7 +17,6 @@ use crate::error::{config, raised};
 /// What a query is told beside its text and values.
 #[derive(Clone, Default)]
 pub(crate) struct RunOptions {
-    pub(crate) is_fan_out: bool,
     merge_sql: Option<String>,
     timeout: Option<Duration>,
     order: Option<Order>,
@@ -39,7 +40,7 @@ pub(crate) struct RunOptions {
     session: Option<SessionSettings>,
 }
 
-/// Options of every query, and those of planned ones alone.
+/// Options of every query, those of planned ones alone, and those of reading a part of one.
 const COMMON: [&str; 11] = [
     "timeout",
     "order",
@@ -59,6 +60,15 @@ const PLANNED: [&str; 5] = [
     "finish_rows",
     "finish_bytes",
     "system_catalogs",
+];
+const PARTITION: [&str; 7] = [
+    "timeout",
+    "numeric",
+    "interval",
+    "unrepresentable",
+    "batch_rows",
+    "memory",
+    "session",
 ];
 
 /// What builders of both kinds have; their methods are alike, their types are not.
@@ -108,10 +118,14 @@ impl RunOptions {
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
         Ok(Self {
-            is_fan_out: true,
             merge_sql,
             ..Self::read(py, options, &COMMON)?
         })
+    }
+
+    /// Reads those of a partition.
+    pub(crate) fn partition(py: Python<'_>, options: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+        Self::read(py, options, &PARTITION)
     }
 
     /// The same, for rows that go into such a file.
@@ -187,6 +201,23 @@ impl RunOptions {
         fan_out
     }
 
+    pub(crate) fn set_partition(&self, read: PartitionRead) -> PartitionRead {
+        let mut read = read.with_types(self.types());
+        if let Some(timeout) = self.timeout {
+            read = read.with_timeout(timeout);
+        }
+        if let Some(rows) = self.batch_rows {
+            read = read.with_batch_rows(rows);
+        }
+        if let Some(bytes) = self.memory {
+            read = read.with_memory(bytes);
+        }
+        if let Some(session) = &self.session {
+            read = read.with_session(session.clone());
+        }
+        read
+    }
+
     fn read(py: Python<'_>, given: Option<&Bound<'_, PyDict>>, known: &[&str]) -> PyResult<Self> {
         let mut options = Self::default();
         let given = given.into_iter().flat_map(|given| given.iter());
@@ -240,6 +271,26 @@ impl RunOptions {
         }
         Ok(())
     }
+}
+
+/// How a query is cut: the seconds of the lease, and how many bytes of a table a part has.
+pub(crate) fn partition_options(
+    py: Python<'_>,
+    lease: Option<&Bound<'_, PyAny>>,
+    bytes: Option<&Bound<'_, PyAny>>,
+) -> PyResult<PartitionOptions> {
+    let mut options = PartitionOptions::new();
+    if let Some(lease) = lease {
+        let lease = duration("lease", lease)?;
+        if lease.is_zero() {
+            return Err(config(py, "lease is more than 0 seconds", None));
+        }
+        options = options.with_lease(lease);
+    }
+    if let Some(bytes) = bytes {
+        options = options.with_bytes(positive(py, "partition_bytes", bytes)? as u64);
+    }
+    Ok(options)
 }
 
 const ORDERS: [(&str, Order); 2] = [("shard", Order::Shard), ("first_come", Order::FirstCome)];

@@ -1,4 +1,4 @@
-//! A query as it was asked: it runs anew each time somebody wants its rows.
+//! A query, or a part of one, as it was asked: it runs anew each time somebody wants its rows.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -15,9 +15,10 @@ use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyDict, PyList};
 
 use crate::capsule;
-use crate::engine::Engine;
+use crate::engine::{Asked, Engine};
 use crate::error::{Failure, raised};
-use crate::options::RunOptions;
+use crate::options::{RunOptions, partition_options};
+use crate::partitions::{Partitions, seconds_since_1970};
 use crate::reader::{Reader, converted};
 use crate::runs::{Run, Runs};
 use crate::runtime::lock;
@@ -26,12 +27,11 @@ use crate::statement::Statement;
 use crate::views::{view_schema, with_views};
 use crate::wait::{wait, wait_and_look};
 
-/// SQL with its values and options. Each method that wants something of the servers runs it anew.
+/// What is asked for, with its options. Each method that wants something of the servers runs it anew.
 #[pyclass(frozen, module = "merganser._merganser")]
 pub(crate) struct NativeQuery {
     engine: Arc<Engine>,
-    sql: String,
-    params: Vec<Option<String>>,
+    asked: Asked,
     options: RunOptions,
     runs: Runs,
     /// What [`NativeQuery::__arrow_c_schema__`] has promised.
@@ -39,16 +39,10 @@ pub(crate) struct NativeQuery {
 }
 
 impl NativeQuery {
-    pub(crate) fn new(
-        engine: Arc<Engine>,
-        sql: String,
-        params: Vec<Option<String>>,
-        options: RunOptions,
-    ) -> Self {
+    pub(crate) fn new(engine: Arc<Engine>, asked: Asked, options: RunOptions) -> Self {
         Self {
             engine,
-            sql,
-            params,
+            asked,
             options,
             runs: Runs::default(),
             promised: Mutex::new(None),
@@ -57,9 +51,7 @@ impl NativeQuery {
 
     /// A run of it, which can be ended from elsewhere as long as the guards live.
     fn begin(&self, py: Python<'_>, options: &RunOptions) -> PyResult<(Statement, (Run, Run))> {
-        let statement = self
-            .engine
-            .statement(py, &self.sql, &self.params, options)?;
+        let statement = self.engine.statement(py, &self.asked, options)?;
         let cancel = statement.cancel_handle();
         let runs = (
             self.runs.begin(cancel.clone()),
@@ -86,20 +78,33 @@ impl NativeQuery {
                 Some("con.sql(..) plans a query"),
             )
             .raise(py)),
+            (Statement::Partition(_), _) => Err(part_has_no(py, what)),
         }
     }
+}
+
+fn part_has_no(py: Python<'_>, what: &str) -> PyErr {
+    let message = format!("a part of a query has no {what}");
+    Failure::new("unsupported", &message, Some("ask the query for it")).raise(py)
 }
 
 #[pymethods]
 impl NativeQuery {
     #[getter]
-    fn sql(&self) -> &str {
-        &self.sql
+    fn is_fan_out(&self) -> bool {
+        matches!(self.asked, Asked::FanOut(..))
     }
 
+    /// The shard, the blocks of the table (the first, and the one behind the last), and the end of the
+    /// lease in seconds since 1970, if this is a part of a query.
     #[getter]
-    fn is_fan_out(&self) -> bool {
-        self.options.is_fan_out
+    fn partition(&self) -> Option<(String, Option<(u64, u64)>, f64)> {
+        let Asked::Partition(partition) = &self.asked else {
+            return None;
+        };
+        let blocks = partition.blocks().map(|blocks| (blocks.start, blocks.end));
+        let expires = seconds_since_1970(partition.expires());
+        Some((partition.shard().to_owned(), blocks, expires))
     }
 
     /// Name of each shard that the rows of the last run go without, and why.
@@ -199,7 +204,28 @@ impl NativeQuery {
         match statement {
             Statement::Planned(query) => wait(py, query.mogrify()),
             Statement::FanOut(fan_out) => wait(py, fan_out.mogrify()),
+            Statement::Partition(_) => Err(part_has_no(py, "text")),
         }
+    }
+
+    /// Cuts the query into parts for other processes, each sealed with the key, and keeps their
+    /// snapshots.
+    #[pyo3(signature = (key, lease=None, partition_bytes=None))]
+    fn partitions(
+        &self,
+        py: Python<'_>,
+        key: &[u8],
+        lease: Option<&Bound<'_, PyAny>>,
+        partition_bytes: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Partitions> {
+        let options = partition_options(py, lease, partition_bytes)?;
+        let (statement, _runs) = self.begin(py, &self.options)?;
+        let cut = match statement {
+            Statement::Planned(query) => wait(py, query.partitions(&options))?,
+            Statement::FanOut(fan_out) => wait(py, fan_out.partitions(&options))?,
+            Statement::Partition(_) => return Err(part_has_no(py, "parts")),
+        };
+        Ok(Partitions::new(cut, key, &self.engine))
     }
 
     /// Runs the query into a file, which is there when all of it is written, and not before; rows and

@@ -1,9 +1,9 @@
-//! One run of a query, planned or a fan-out, before it begins.
+//! One run of a query, planned or a fan-out, or of a part of one, before it begins.
 
 use std::sync::Arc;
 
 use merganser::arrow::datatypes::SchemaRef;
-use merganser::{CancelHandle, Error, FanOut, Query, QueryStream, ScanProgress};
+use merganser::{CancelHandle, Error, FanOut, PartitionRead, Query, QueryStream, ScanProgress};
 
 use crate::schema::{Types, types_of};
 
@@ -11,6 +11,7 @@ use crate::schema::{Types, types_of};
 pub(crate) enum Statement {
     Planned(Query),
     FanOut(FanOut),
+    Partition(PartitionRead),
 }
 
 impl Statement {
@@ -18,6 +19,7 @@ impl Statement {
         match self {
             Self::Planned(query) => query.cancel_handle(),
             Self::FanOut(fan_out) => fan_out.cancel_handle(),
+            Self::Partition(read) => read.cancel_handle(),
         }
     }
 
@@ -25,6 +27,7 @@ impl Statement {
         match self {
             Self::Planned(query) => Self::Planned(query.with_progress(progress)),
             Self::FanOut(fan_out) => Self::FanOut(fan_out.with_progress(progress)),
+            Self::Partition(read) => Self::Partition(read.with_progress(progress)),
         }
     }
 
@@ -35,6 +38,7 @@ impl Statement {
                 Ok((rows, types_of(analysis.plan().columns())))
             }
             Self::FanOut(fan_out) => Ok((fan_out.stream().await?, None)),
+            Self::Partition(read) => Ok((read.stream().await?, None)),
         }
     }
 
@@ -50,6 +54,7 @@ impl Statement {
             // Only the merge knows what comes out of it; no row of it is read.
             Self::FanOut(fan_out) if is_merged => Ok((fan_out.stream().await?.schema(), None)),
             Self::FanOut(fan_out) => Ok((fan_out.describe().await?, None)),
+            Self::Partition(read) => Ok((read.describe().await?, None)),
         }
     }
 }

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -131,6 +133,30 @@ def topology(urls: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     path.write_text(f'{shards}{tables}[[table]]\nname = "kinds"\nreplicated = true\n')
     return path
+
+
+@pytest.fixture
+def program() -> str:
+    """The program merganser."""
+    # `./dev python` says where it has built it.
+    found = os.environ.get("MERGANSER_PROGRAM") or shutil.which("merganser")
+    if found is None:
+        assert not os.environ.get("CI")
+        pytest.skip("SKIPPED no program merganser: MERGANSER_PROGRAM says where it is")
+    return found
+
+
+@pytest.fixture
+def demo(program: str, tmp_path: Path) -> Iterator[Path]:
+    """The folder of ``merganser demo --keep``, whose servers run."""
+    folder = tmp_path / "demo"
+    command = [program, "demo", "--keep", "--shards", "3", "--scale", "0.01", "--dir", folder]
+    try:
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        yield folder
+    finally:
+        if (folder / "stop.sh").exists():
+            subprocess.run(["sh", folder / "stop.sh"], check=True)
 
 
 @pytest.fixture

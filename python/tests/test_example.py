@@ -4,34 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet
-import pytest
 
 TOUR = Path(__file__).resolve().parent.parent / "examples" / "tour.py"
-
-
-@pytest.fixture
-def demo(tmp_path: Path) -> Iterator[Path]:
-    """The folder of the demo, whose servers run."""
-    # `./dev python` says where it has built it.
-    program = os.environ.get("MERGANSER_PROGRAM") or shutil.which("merganser")
-    if program is None:
-        assert not os.environ.get("CI")
-        pytest.skip("SKIPPED no program merganser: MERGANSER_PROGRAM says where it is")
-    folder = tmp_path / "demo"
-    command = [program, "demo", "--keep", "--shards", "3", "--scale", "0.01", "--dir", folder]
-    try:
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        yield folder
-    finally:
-        if (folder / "stop.sh").exists():
-            subprocess.run(["sh", folder / "stop.sh"], check=True)
 
 
 def test_the_tour(demo):

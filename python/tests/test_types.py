@@ -32,6 +32,11 @@ with merganser.connect("merganser.toml", timeout=60) as con:
         q.arrow(progress=lambda seen: print(seen.rows))
     except merganser.OperationalError as error:
         shard: str | None = error.shard
+    with con.fan_out("SELECT * FROM t").partitions(lease=60, key=b"k") as parts:
+        first: bytes = parts[0]
+        most: list[bytes] = parts[1:]
+        shard = con.read_partition(first, key="k", batch_rows=10).shard
+        n += sum(len(con.read_partition(part).rows()) for part in parts)
     for table in con.tables():
         print(table.name, [column.type for column in table.columns])
 """

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type};
 use futures::StreamExt;
-use merganser::{Cluster, ErrorKind, Order, Partition, PartitionOptions, Topology, arrow};
+use merganser::{
+    Cluster, ErrorKind, Order, Partition, PartitionOptions, Topology, arrow, blocking,
+};
 
 use crate::support;
 
@@ -460,4 +462,45 @@ async fn what_has_no_ranges_is_one_partition_of_each_shard_or_refused() {
             .contains("snapshot of the partition is not there"),
         "{error}"
     );
+}
+
+#[test]
+fn partitions_outside_async_code() {
+    let Some(urls) = accounts() else { return };
+    let toml = cluster(&urls).topology().to_toml();
+    let open = || blocking::Cluster::new(Topology::from_toml(&toml).unwrap()).unwrap();
+    let first = open();
+    let query = first.query("SELECT n FROM t");
+    let mut cut = query.partitions(&small()).unwrap();
+    assert_eq!(
+        (cut.schema.field(0).name().as_str(), &cut.whole),
+        ("n", &None)
+    );
+    // The lease keeps the cluster alive.
+    drop(first);
+    let second = open();
+    let mut all = Vec::new();
+    for part in &cut.parts {
+        assert_eq!(second.read_partition(part).describe().unwrap(), cut.schema);
+        let read = second.read_partition(part);
+        let few = read.with(|read| read.with_batch_rows(100));
+        let batches: Result<Vec<_>, _> = few.stream().unwrap().collect();
+        all.extend(batches.unwrap());
+    }
+    assert!(all.iter().all(|batch| batch.num_rows() <= 100));
+    assert!(numbers(&all) == (0..2 * ROWS).collect::<Vec<_>>());
+    support::execute(
+        &urls[1],
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'",
+    );
+    let lost = cut.lease.ended().unwrap_err();
+    assert_eq!(lost.shard(), Some("s1"));
+
+    let short = PartitionOptions::new().with_lease(Duration::from_millis(10));
+    let fan_out = second.fan_out("SELECT DISTINCT n FROM t");
+    let mut cut = fan_out.partitions(&short).unwrap();
+    assert_eq!(cut.parts.len(), 2);
+    cut.lease.ended().unwrap();
+    let read = second.read_partition(&cut.parts[0]);
+    assert_eq!(read.collect().unwrap_err().kind(), ErrorKind::Config);
 }

@@ -20,9 +20,11 @@ use crate::error::{from_library, refusal};
 use crate::info;
 use crate::objects::{self, Filter};
 use crate::options::{self, Mode, QueryOptions};
+use crate::partition::Reading;
+use crate::reader::Reader as Rows;
 use crate::request::Request;
 use crate::running::Running;
-use crate::statement::{NO_PARTITIONS, Statement};
+use crate::statement::Statement;
 
 /// A view of a database's cluster with defaults of its own. It holds no socket: every execution
 /// takes one connection of each shard that it needs from the pools of the database.
@@ -291,8 +293,12 @@ impl adbc_core::Connection for Connection {
         self.end_transaction()
     }
 
-    fn read_partition(&self, _partition: impl AsRef<[u8]>) -> Result<Reader> {
-        Err(refusal(Status::NotImplemented, NO_PARTITIONS))
+    fn read_partition(&self, partition: impl AsRef<[u8]>) -> Result<Reader> {
+        let cluster = self.engine.get().map_err(from_library)?;
+        let reading = Reading::new(cluster, partition.as_ref(), &self.options)?;
+        let run = self.running.begin(reading.cancel_handle());
+        let rows = reading.stream().and_then(|rows| Rows::of(rows, run));
+        Ok(Box::new(rows.map_err(from_library)?))
     }
 }
 

@@ -24,6 +24,7 @@ pub mod manifest;
 mod objects;
 mod options;
 mod parameters;
+mod partition;
 mod reader;
 mod request;
 mod running;

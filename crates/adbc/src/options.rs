@@ -5,7 +5,7 @@ use std::time::Duration;
 use adbc_core::error::{Error, Result, Status};
 use adbc_core::options::OptionValue;
 use merganser::config::SessionSettings;
-use merganser::{MergeMode, Order};
+use merganser::{MergeMode, Order, PartitionOptions};
 
 use crate::error::refusal;
 
@@ -17,6 +17,8 @@ const TIMEOUT: &str = "merganser.timeout_ms";
 const BATCH_ROWS: &str = "merganser.batch_rows";
 const MEMORY: &str = "merganser.memory_bytes";
 const TIMEZONE: &str = "merganser.timezone";
+const LEASE: &str = "merganser.lease_ms";
+const PARTITION_BYTES: &str = "merganser.partition_bytes";
 
 /// PostgreSQL's own limit on a statement's time: almost 25 days.
 const MOST_MILLISECONDS: u64 = i32::MAX as u64;
@@ -37,6 +39,8 @@ pub(crate) struct QueryOptions {
     pub(crate) batch_rows: Option<usize>,
     pub(crate) memory: Option<usize>,
     pub(crate) timezone: Option<String>,
+    pub(crate) lease: Option<Duration>,
+    pub(crate) partition_bytes: Option<usize>,
     /// `adbc.connection.db_schema`: where names without a schema are looked up.
     pub(crate) schema: Option<String>,
 }
@@ -53,8 +57,17 @@ pub(crate) enum Mode {
 
 impl QueryOptions {
     /// The names of all of them.
-    pub(crate) const NAMES: [&str; 8] = [
-        MODE, MERGE_SQL, MERGE, ORDER, TIMEOUT, BATCH_ROWS, MEMORY, TIMEZONE,
+    pub(crate) const NAMES: [&str; 10] = [
+        MODE,
+        MERGE_SQL,
+        MERGE,
+        ORDER,
+        TIMEOUT,
+        BATCH_ROWS,
+        MEMORY,
+        TIMEZONE,
+        LEASE,
+        PARTITION_BYTES,
     ];
 
     /// Sets the option of this name; `false` if it is none of these.
@@ -83,10 +96,9 @@ impl QueryOptions {
                 ];
                 self.order = choice(name, value, &orders)?;
             }
-            TIMEOUT => {
-                let milliseconds = number(name, value, MOST_MILLISECONDS)?;
-                self.timeout = (milliseconds > 0).then(|| Duration::from_millis(milliseconds));
-            }
+            TIMEOUT => self.timeout = time(name, value)?,
+            LEASE => self.lease = time(name, value)?,
+            PARTITION_BYTES => self.partition_bytes = size(name, value, MOST_MEMORY)?,
             BATCH_ROWS => self.batch_rows = size(name, value, MOST_BATCH_ROWS)?,
             MEMORY => self.memory = size(name, value, MOST_MEMORY)?,
             TIMEZONE => self.timezone = unless_empty(text(name, value)?),
@@ -115,6 +127,11 @@ impl QueryOptions {
                 None => String::new(),
             },
             TIMEOUT => self.timeout.unwrap_or_default().as_millis().to_string(),
+            LEASE => match self.lease {
+                Some(lease) => lease.as_millis().to_string(),
+                None => String::new(),
+            },
+            PARTITION_BYTES => size(self.partition_bytes),
             BATCH_ROWS => size(self.batch_rows),
             MEMORY => size(self.memory),
             TIMEZONE => self.timezone.clone().unwrap_or_default(),
@@ -135,6 +152,20 @@ impl QueryOptions {
             session = session.with_search_path(quoted(schema));
         }
         Some(session)
+    }
+}
+
+/// How a statement is cut into partitions.
+impl From<&QueryOptions> for PartitionOptions {
+    fn from(options: &QueryOptions) -> Self {
+        let mut cut = Self::new();
+        if let Some(lease) = options.lease {
+            cut = cut.with_lease(lease);
+        }
+        if let Some(bytes) = options.partition_bytes {
+            cut = cut.with_bytes(bytes as u64);
+        }
+        cut
     }
 }
 
@@ -203,6 +234,12 @@ pub(crate) fn size(name: &str, value: &OptionValue, most: u64) -> Result<Option<
     Ok((size > 0).then_some(size))
 }
 
+/// A time in milliseconds; 0 is none.
+fn time(name: &str, value: &OptionValue) -> Result<Option<Duration>> {
+    let milliseconds = number(name, value, MOST_MILLISECONDS)?;
+    Ok((milliseconds > 0).then(|| Duration::from_millis(milliseconds)))
+}
+
 fn choice<T: Copy>(name: &str, value: &OptionValue, choices: &[(&str, T)]) -> Result<T> {
     let text = text(name, value)?;
     let found = choices.iter().find(|(choice, _)| *choice == text);
@@ -246,6 +283,8 @@ mod tests {
             (BATCH_ROWS, "10"),
             (MEMORY, "1000000"),
             (TIMEZONE, "Europe/Berlin"),
+            (LEASE, "60000"),
+            (PARTITION_BYTES, "2000000"),
         ] {
             assert!(options.set(name, &value.into()).unwrap());
             assert_eq!(options.get(name).unwrap(), value);

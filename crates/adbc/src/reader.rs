@@ -1,6 +1,7 @@
 //! The rows of an execution, as a stream of Arrow's C data interface takes them.
 
 use std::io;
+use std::iter;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::vec;
 
@@ -17,7 +18,7 @@ use crate::parameters::Values;
 use crate::request::Request;
 use crate::running::Run;
 
-/// The rows of a request; where several rows of values were bound, those of one execution after the
+/// The rows of a request or a partition; where several rows of values were bound, those of one execution after the
 /// other. Each execution begins when the rows before are read. Dropping it cancels what runs.
 pub(crate) struct Reader {
     schema: SchemaRef,
@@ -29,8 +30,8 @@ pub(crate) struct Reader {
 
 struct Rows {
     current: QueryReader,
-    request: Request,
-    values: vec::IntoIter<Values>,
+    /// What follows, each begun when its turn comes.
+    more: Box<dyn Iterator<Item = Result<QueryReader>> + Send>,
 }
 
 impl Reader {
@@ -43,14 +44,24 @@ impl Reader {
         run: Run,
     ) -> Result<Self> {
         let current = request.clone().with_params(first).stream()?;
+        let more = rest.map(move |values| request.clone().with_params(values).stream());
+        Self::read(current, Box::new(more), run)
+    }
+
+    /// As [`start`](Self::start), for rows that come already and that nothing follows.
+    pub(crate) fn of(rows: QueryReader, run: Run) -> Result<Self> {
+        Self::read(rows, Box::new(iter::empty()), run)
+    }
+
+    fn read(
+        current: QueryReader,
+        more: Box<dyn Iterator<Item = Result<QueryReader>> + Send>,
+        run: Run,
+    ) -> Result<Self> {
         let mut reader = Self {
             schema: current.schema(),
             first: None,
-            rows: OfProcess::new(Rows {
-                current,
-                request,
-                values: rest,
-            }),
+            rows: OfProcess::new(Rows { current, more }),
             run: Some(run),
         };
         reader.first = reader.next_batch()?;
@@ -82,10 +93,10 @@ impl Rows {
             if let Some(batch) = self.current.next_batch()? {
                 return Ok(Some(batch));
             }
-            let Some(values) = self.values.next() else {
+            let Some(next) = self.more.next() else {
                 return Ok(None);
             };
-            self.current = self.request.clone().with_params(values).stream()?;
+            self.current = next?;
             if self.current.schema() != *schema {
                 return Err(Error::new(
                     ErrorKind::Unsupported,

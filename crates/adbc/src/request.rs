@@ -2,8 +2,8 @@
 
 use adbc_core::error::{Result, Status};
 use arrow::datatypes::SchemaRef;
-use merganser::blocking::{Cluster, FanOut, Query, QueryReader};
-use merganser::{CancelHandle, MergeMode, Plan, ScanProgress, arrow};
+use merganser::blocking::{Cluster, FanOut, Partitions, Query, QueryReader};
+use merganser::{CancelHandle, MergeMode, PartitionOptions, Plan, ScanProgress, arrow};
 
 use crate::error::{from_library, refusal};
 use crate::options::{Mode, QueryOptions};
@@ -134,6 +134,22 @@ impl Request {
                 "a fan-out has no plan: its text is sent to every shard as it is\n\
                  hint: set merganser.mode to \"query\"",
             )),
+        }
+    }
+
+    /// Its text with the values in place.
+    pub(crate) fn mogrify(self) -> merganser::Result<String> {
+        match self {
+            Self::Query(query) => query.mogrify(),
+            Self::FanOut(fan_out) => fan_out.mogrify(),
+        }
+    }
+
+    /// Its rows in parts.
+    pub(crate) fn partitions(self, options: &PartitionOptions) -> merganser::Result<Partitions> {
+        match self {
+            Self::Query(query) => query.partitions(options),
+            Self::FanOut(fan_out) => fan_out.partitions(options),
         }
     }
 

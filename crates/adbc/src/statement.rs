@@ -1,5 +1,6 @@
 //! Statements: SQL, its parameters and how it runs.
 
+use std::mem;
 use std::sync::Arc;
 
 use adbc_core::error::{Error, Result, Status};
@@ -7,12 +8,14 @@ use adbc_core::options::{OptionStatement, OptionValue};
 use adbc_core::{CancelHandle, Optionable, PartitionedResult};
 use arrow::array::{RecordBatch, RecordBatchIterator, RecordBatchReader};
 use arrow::datatypes::Schema;
-use merganser::{ScanProgress, arrow};
+use merganser::blocking::Lease;
+use merganser::{ErrorKind, ScanProgress, arrow};
 
-use crate::engine::Engine;
+use crate::engine::{Engine, OfProcess};
 use crate::error::{from_library, refusal};
 use crate::options::{self, QueryOptions};
 use crate::parameters::{Values, rows_of};
+use crate::partition::{self, Whole};
 use crate::reader::Reader;
 use crate::request::Request;
 use crate::running::{Run, Running};
@@ -22,15 +25,11 @@ const EXPLAIN: &str = "merganser.explain";
 /// Whether parameters are bound by the names of their columns.
 const BIND_BY_NAME: &str = "adbc.statement.bind_by_name";
 
-/// What says that there are no partitions.
-pub(crate) const NO_PARTITIONS: &str = "merganser has no partitions yet\n\
-    hint: execute the statement, which reads all shards at the same time; or query one shard by its \
-    key: WHERE key = ...";
-
 const ONLY_READS: &str = "merganser only reads: it ingests nothing\n\
     hint: write to the shards by ADBC's driver for PostgreSQL";
 
-/// One query, with its parameters and its options. Its result ends when it is executed again.
+/// One query, with its parameters and its options. Its result, and the lease of its partitions, end when
+/// it is executed again.
 pub struct Statement {
     engine: Arc<Engine>,
     options: QueryOptions,
@@ -40,6 +39,8 @@ pub struct Statement {
     /// Of what was executed last.
     progress: ScanProgress,
     running: Running,
+    /// What keeps the snapshots of the partitions that it was cut into last.
+    lease: Option<OfProcess<Lease>>,
 }
 
 impl Statement {
@@ -51,6 +52,7 @@ impl Statement {
             bound: None,
             progress: ScanProgress::new(),
             running: Running::default(),
+            lease: None,
         }
     }
 
@@ -79,14 +81,35 @@ impl Statement {
         self.progress = progress;
         let rows = self.bound.take();
         let mut rows = rows.unwrap_or_else(|| vec![Values::new()]).into_iter();
-        // There is one result at a time.
-        self.running.end();
+        self.end_result();
         let run = self.running.begin(request.cancel_handle());
         match rows.next() {
             Some(first) => Reader::start(request, first, rows, run)
                 .map(Some)
                 .map_err(from_library),
             None => Ok(None),
+        }
+    }
+
+    /// There is one result at a time.
+    fn end_result(&mut self) {
+        self.running.end();
+        self.lease = None;
+    }
+
+    /// The one row of values that is bound, or none.
+    fn only_values(&mut self) -> Result<Values> {
+        let rows = self.bound.take();
+        match rows.unwrap_or_else(|| vec![Values::new()]).as_mut_slice() {
+            [values] => Ok(mem::take(values)),
+            rows => Err(refusal(
+                Status::InvalidState,
+                format!(
+                    "{} rows of values are bound, and partitions are of one execution\n\
+                     hint: bind one row",
+                    rows.len()
+                ),
+            )),
         }
     }
 
@@ -131,7 +154,10 @@ impl Optionable for Statement {
             | OptionStatement::TargetDbSchema
             | OptionStatement::Temporary => Err(refusal(Status::NotImplemented, ONLY_READS)),
             OptionStatement::Incremental => match options::boolean(name, &value)? {
-                true => Err(refusal(Status::NotImplemented, NO_PARTITIONS)),
+                true => Err(refusal(
+                    Status::NotImplemented,
+                    "merganser gives all partitions at once",
+                )),
                 false => Ok(()),
             },
             OptionStatement::Progress | OptionStatement::MaxProgress => {
@@ -217,7 +243,32 @@ impl adbc_core::Statement for Statement {
     }
 
     fn execute_partitions(&mut self) -> Result<PartitionedResult> {
-        Err(refusal(Status::NotImplemented, NO_PARTITIONS))
+        let values = self.only_values()?;
+        let request = self.request(&ScanProgress::new())?.with_params(values);
+        self.end_result();
+        let _run = self.running.begin(request.cancel_handle());
+        let cut = request.clone().partitions(&(&self.options).into());
+        let (parts, schema) = match cut {
+            Ok(cut) => {
+                self.lease = Some(OfProcess::new(cut.lease));
+                (partition::sealed(&cut.parts), cut.schema)
+            }
+            // Rows that are put together from those of several shards, such as those in an order, have
+            // no parts.
+            Err(error) if error.kind() == ErrorKind::Unsupported => {
+                let schema = request.clone().describe()?;
+                let sql = request.mogrify().map_err(from_library)?;
+                let cluster = self.engine.get().map_err(from_library)?;
+                let whole = Whole::new(cluster.topology(), sql, &self.options);
+                (vec![whole.sealed()], schema)
+            }
+            Err(error) => return Err(from_library(error)),
+        };
+        Ok(PartitionedResult {
+            partitions: parts,
+            schema: schema.as_ref().clone(),
+            rows_affected: -1,
+        })
     }
 
     fn get_parameter_schema(&self) -> Result<Schema> {

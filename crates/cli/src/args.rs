@@ -643,11 +643,11 @@ What it shows:
 const PARTITIONS_HELP: &str = "\
 Examples:
   Cut a table, and read four parts at a time, here or on other machines with the same topology file:
-    rm -f parts.txt
-    merganser partitions -o parts.txt 'SELECT * FROM lineitem' &
-    until [ -s parts.txt ]; do sleep 1; done
-    xargs -a parts.txt -d '\\n' -P 4 -I {} sh -c \\
-      'merganser read-partition \"$1\" -o \"part-$$.parquet\"' sh {}
+    rm -f parts part-*
+    merganser partitions -o parts 'SELECT * FROM lineitem' &
+    until [ -e parts ]; do sleep 1; done
+    split -l 1 -a 5 parts part-
+    ls part-* | xargs -P 4 -I {} sh -c 'merganser read-partition -o \"$1.parquet\" <\"$1\"' sh {}
     kill %1
 
 What it does:

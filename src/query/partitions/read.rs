@@ -1,21 +1,24 @@
 //! Reading one partition, in any process.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::{Schema, SchemaRef};
 use futures::FutureExt;
 
 use super::{Partition, columns_of, settings_of, waited_for};
 use crate::cluster::Cluster;
 use crate::config::SessionSettings;
+use crate::connect::Session;
 use crate::error::{Error, ErrorKind, Phase, Result, SqlOrigin};
-use crate::progress::{ScanProgress, ShardState};
+use crate::progress::{Counters, ScanProgress, ShardState};
 use crate::query::CancelHandle;
 use crate::query::options::Options;
-use crate::scan::{self, Reading};
+use crate::scan::{self, Description, Reading};
 use crate::statement::Statement;
 use crate::stream::QueryStream;
-use crate::types::TypeOptions;
+use crate::types::{Column, TypeOptions};
 
 /// The rows of one [`Partition`]; read when it is awaited. Made by [`Cluster::read_partition`].
 ///
@@ -27,6 +30,14 @@ pub struct PartitionRead {
     cluster: Cluster,
     partition: Partition,
     options: Options,
+}
+
+/// A session that sees the rows as they were when the partition was made.
+struct Opened {
+    session: Session,
+    statement: Statement,
+    described: Description,
+    counters: Arc<Counters>,
 }
 
 impl PartitionRead {
@@ -79,6 +90,21 @@ impl PartitionRead {
         self.options.cancel.clone()
     }
 
+    /// The schema of the rows, without reading any.
+    ///
+    /// # Errors
+    /// As [`stream`](Self::stream), before the first row.
+    pub async fn describe(self) -> Result<SchemaRef> {
+        let described = async {
+            let opened = self.open().await?;
+            opened.session.finish().await;
+            let columns = opened.described.columns.iter();
+            let fields: Vec<_> = columns.map(Column::to_field).collect();
+            Ok(Arc::new(Schema::new(fields)))
+        };
+        self.options.deadline().within(described.boxed()).await
+    }
+
     /// Starts to read; the rows as they come, in bounded memory. A partition may be read again, and gives
     /// the same rows.
     ///
@@ -107,6 +133,27 @@ impl PartitionRead {
     }
 
     async fn start(&self) -> Result<QueryStream> {
+        let Opened {
+            session,
+            statement,
+            described,
+            counters,
+        } = self.open().await?;
+        let sql = scan::copy_sql(&statement, &described, &[])?;
+        let options = self.options.batches(self.options.types.unrepresentable, 1);
+        Ok(scan::rows(
+            session,
+            sql,
+            described.columns,
+            &options,
+            counters,
+            None,
+            None,
+        ))
+    }
+
+    /// Takes over the snapshot, and sees to it that the columns are those of the partition.
+    async fn open(&self) -> Result<Opened> {
         let shard = self.check()?;
         let partition = &self.partition;
         let counters = self.options.progress.begin([partition.shard.as_str()]);
@@ -134,17 +181,12 @@ impl PartitionRead {
             .with_phase(Phase::Describe)
             .with_hint("make the partitions anew"));
         }
-        let sql = scan::copy_sql(&statement, &described, &[])?;
-        let options = self.options.batches(self.options.types.unrepresentable, 1);
-        Ok(scan::rows(
+        Ok(Opened {
             session,
-            sql,
-            described.columns,
-            &options,
+            statement,
+            described,
             counters,
-            None,
-            None,
-        ))
+        })
     }
 
     /// Which shard it is of, if it can be read here and now.
@@ -169,7 +211,7 @@ impl PartitionRead {
         if settings_of(&self.options) != partition.settings {
             return Err(
                 wrong("the partition is of a query with other settings".to_owned())
-                    .with_hint("set the same with with_session"),
+                    .with_hint("read it with the session settings that the query had"),
             );
         }
         let mut shards = topology.shards().iter();

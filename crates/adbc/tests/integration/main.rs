@@ -7,6 +7,7 @@ mod catalog;
 mod faults;
 mod install;
 mod options;
+mod partitions;
 mod python;
 mod queries;
 mod readme;

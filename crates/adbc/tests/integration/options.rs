@@ -106,14 +106,6 @@ fn what_there_is_not_says_what_to_use_instead() {
         return;
     };
     let mut statement = scene.statement("SELECT n FROM t");
-    let partitions = error(statement.execute_partitions());
-    assert_eq!(partitions.status, Status::NotImplemented);
-    assert!(
-        partitions.message.contains("hint: execute the statement"),
-        "{partitions}"
-    );
-    let partition = scene.connection.read_partition(b"x").map(|_| ());
-    assert_eq!(error(partition).status, Status::NotImplemented);
     let ingest = error(statement.set_option(OptionStatement::TargetTable, "t".into()));
     assert!(ingest.message.contains("only reads"), "{ingest}");
     let plan = error(statement.set_substrait_plan(b"x"));

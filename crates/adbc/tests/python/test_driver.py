@@ -174,14 +174,32 @@ def test_errors_are_python_s(con):
         # The manager gives the keys as bytes, too.
         details = dict(caught.value.details)
         assert details[b"kind"] == b"Server" and details[b"phase"] == b"describe"
-        with pytest.raises(dbapi.NotSupportedError, match="merganser"):
-            cursor.adbc_execute_partitions("SELECT n FROM t")
         with pytest.raises(dbapi.Error):
             cursor.execute("DELETE FROM t")
         with pytest.raises(dbapi.NotSupportedError, match="only reads"):
             cursor.adbc_ingest("t", pyarrow.table({"n": [1]}), mode="append")
     with pytest.raises(dbapi.Error, match="file not found"):
         dbapi.connect("merganser:///nowhere/merganser.toml")
+
+
+def test_partitions_are_read_by_other_connections(con):
+    with con.cursor() as cursor:
+        parts, schema = cursor.adbc_execute_partitions("SELECT n FROM t WHERE n % 2 = $1", (1,))
+        assert len(parts) == 2 and schema == pyarrow.schema([("n", pyarrow.int32())])
+        with dbapi.connect(URI) as other, other.cursor() as reading:
+            numbers = []
+            for part in parts:
+                reading.adbc_read_partition(part)
+                numbers += reading.fetch_arrow_table().column("n").to_pylist()
+        assert sorted(numbers) == list(range(1, 3000, 2))
+        # Partitions have no order, so what has one is one partition.
+        (part,), _ = cursor.adbc_execute_partitions("SELECT n FROM t ORDER BY n DESC LIMIT $1", (3,))
+        cursor.adbc_read_partition(part)
+        assert cursor.fetchall() == [(2999,), (2998,), (2997,)]
+        with pytest.raises(dbapi.Error, match="snapshot of the partition is not there"):
+            cursor.adbc_read_partition(parts[0])
+        with pytest.raises(dbapi.ProgrammingError, match="no descriptor of a partition"):
+            cursor.adbc_read_partition(b"x")
 
 
 def test_an_error_in_mid_stream_names_the_shard(con):
