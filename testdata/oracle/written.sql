@@ -268,3 +268,9 @@ select count(*) from sale where note like any (select name || '%' from region) o
 select note like all (array[note, '%']) or qty > 3, count(*) from sale group by 1 order by 1;
 
 select id from sale where note || 'x' like any (array['%x', note]) = true and id < 9 order by id;
+
+select id from sale where qty = any ((select qty from sale where paid) union (select 3)) and id < 200;
+
+select id from sale where qty > all ((select 2) except (select max(qty) from sale));
+
+select id from sale where qty <> all ((select id from region where parent = 1) intersect all (select line from item)) and id < 50;

@@ -11,6 +11,7 @@
 //! | `EXCLUDE NO OTHERS` | nothing (`opt_window_exclusion_clause`: the default) |
 //! | `GROUPING SETS (ROLLUP (a, b), CUBE (c), GROUPING SETS (d))` | `GROUPING SETS ((a, b), (a), (), (c), (), d)` (`expand_groupingset_node` in `src/backend/parser/parse_agg.c`) |
 //! | `x = ANY (VALUES (1))`, `SELECT (VALUES (1))` | `x = ANY (SELECT * FROM (VALUES (1)) AS "*VALUES*")` (`transformValuesClause` makes the same) |
+//! | `x = ANY ((SELECT 1) UNION (SELECT 2))` | `x = ANY (SELECT * FROM ((SELECT 1) UNION (SELECT 2)) AS "*SET*")` (`select_with_parens`) |
 //! | `trim(FROM x)`, `trim(BOTH FROM x)`, with LEADING, with TRAILING | `pg_catalog.btrim(x)`, `ltrim`, `rtrim` (`func_expr_common_subexpr`) |
 //! | `FETCH FIRST (n) ROWS ONLY` | `LIMIT (n)` (`limit_clause`) |
 //! | `ROLLUP ((a + 1) * 2)` | `ROLLUP (((a + 1) * 2))` (`expr_list`: not `(a + 1)`, which is a row) |
@@ -33,6 +34,7 @@ pub(super) fn changes(lexed: &[Lexed<'_>], user: &str) -> Vec<Change> {
             Some("exclude") => text.no_others(at),
             Some("grouping") => text.grouping_sets(at),
             Some("values") => text.values(at),
+            Some("any" | "some" | "all") => text.set_in_brackets(at),
             Some("trim") => text.trim(at),
             Some("substring") => text.substring(at),
             Some("fetch") => text.fetch(at),
@@ -499,6 +501,23 @@ impl<'a> Text<'a> {
         is_operand.then(|| self.as_table(at)).flatten()
     }
 
+    /// `ANY ((SELECT ..) UNION ..)`: a set operation that begins with a bracket.
+    fn set_in_brackets(&self, at: usize) -> Option<Vec<Change>> {
+        let (open, first) = (at + 1, at + 2);
+        let is_subquery = self.is(open, "(") && self.is(first, "(") && self.begins_query(first);
+        if !is_subquery || self.behind(at, &["union", "intersect", "except", "select"]) {
+            return None;
+        }
+        let operator = self.word(self.partner.get(first)? + 1)?;
+        ["union", "intersect", "except"].contains(&operator).then(|| {
+            let end = self.partner[open];
+            vec![
+                Change::inserted(self.start(first), "SELECT * FROM ("),
+                Change::inserted(self.start(end), ") AS \"*SET*\""),
+            ]
+        })
+    }
+
     /// `VALUES ..` as a table.
     fn as_table(&self, values: usize) -> Option<Vec<Change>> {
         let end = *self.partner.get(values.checked_sub(1)?)?;
@@ -673,6 +692,14 @@ mod tests {
             (
                 "select a = any (values (1), (2)), (values (3)) from a, (values (4)) b",
                 "select a = any (SELECT * FROM (values (1), (2)) AS \"*VALUES*\"), (SELECT * FROM (values (3)) AS \"*VALUES*\") from a, (values (4)) b",
+            ),
+            (
+                "select 1 where a = any ((select 1) union (select 2)) or b < all ((values (1)) except select c)",
+                "select 1 where a = any (SELECT * FROM ((select 1) union (select 2)) AS \"*SET*\") or b < all (SELECT * FROM ((values (1)) except select c) AS \"*SET*\")",
+            ),
+            (
+                "select 1 union all ((select 2) union (select 3)) order by a = any ((select 1))",
+                "select 1 union all ((select 2) union (select 3)) order by a = any ((select 1))",
             ),
             (
                 "select trim(from a), trim(both from b), trim(leading from c), trim(trailing from d)",

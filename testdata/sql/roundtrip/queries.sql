@@ -229,3 +229,4 @@ SELECT (array_agg(p ORDER BY a))[1].* FROM t;
 SELECT top, top.top, format('%s', top) AS sort FROM (SELECT a AS top FROM t) top ORDER BY 1;
 SELECT sample.a open, qualify.k minus FROM t sample JOIN u qualify ON qualify.a = sample.a ORDER BY 2;
 SELECT a, BOO.Format FROM (SELECT a, b AS format FROM t) boo ORDER BY a;
+SELECT a = ANY ((SELECT 1) UNION (SELECT 2)), a > ALL ((SELECT 0) EXCEPT ALL (SELECT 1)) FROM t ORDER BY t.a;
