@@ -237,24 +237,23 @@ class PartitionRead(Rows):
     @property
     def shard(self) -> str:
         """The name of the shard that has the rows."""
-        return self._of()[0]
+        shard = self._native.shard
+        assert shard is not None
+        return shard
 
     @property
     def blocks(self) -> tuple[int, int] | None:
         """The first block of the table, and the one behind the last; ``None`` for all of the shard. The
         last part of a table has no end in practice."""
-        return self._of()[1]
+        return self._native.blocks
 
     @property
     def expires(self) -> datetime:
         """When the lease ends, in UTC."""
-        return datetime.fromtimestamp(self._of()[2], UTC)
+        expires = self._native.expires
+        assert expires is not None
+        return datetime.fromtimestamp(expires, UTC)
 
     def __repr__(self) -> str:
         blocks = "all rows" if self.blocks is None else "blocks {}..{}".format(*self.blocks)
         return f"<merganser part of a query, not read: {blocks} of {self.shard}>"
-
-    def _of(self) -> tuple[str, tuple[int, int] | None, float]:
-        partition = self._native.partition
-        assert partition is not None
-        return partition

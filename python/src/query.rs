@@ -10,7 +10,7 @@ use merganser::export::{
     self, Compression, CsvFormulas, Destination, DuplicateColumns, ExportOptions, Format, Progress,
 };
 use merganser::types::TextAs;
-use merganser::{Error, MissingShards, Query, ScanProgress, ShardState};
+use merganser::{Error, MissingShards, Partition, Query, ScanProgress, ShardState};
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyDict, PyList};
 
@@ -68,6 +68,13 @@ impl NativeQuery {
         Ok(Reader::running(stream, runs, types, engine, cancel))
     }
 
+    fn part(&self) -> Option<&Partition> {
+        match &self.asked {
+            Asked::Partition(partition) => Some(partition),
+            Asked::Query(..) | Asked::FanOut(..) => None,
+        }
+    }
+
     /// The planned query, for what only such a one has.
     fn planned(&self, py: Python<'_>, what: &str) -> PyResult<(Query, (Run, Run))> {
         match self.begin(py, &self.options)? {
@@ -95,16 +102,23 @@ impl NativeQuery {
         matches!(self.asked, Asked::FanOut(..))
     }
 
-    /// The shard, the blocks of the table (the first, and the one behind the last), and the end of the
-    /// lease in seconds since 1970, if this is a part of a query.
+    /// The shard that has the rows, if this is a part of a query.
     #[getter]
-    fn partition(&self) -> Option<(String, Option<(u64, u64)>, f64)> {
-        let Asked::Partition(partition) = &self.asked else {
-            return None;
-        };
-        let blocks = partition.blocks().map(|blocks| (blocks.start, blocks.end));
-        let expires = seconds_since_1970(partition.expires());
-        Some((partition.shard().to_owned(), blocks, expires))
+    fn shard(&self) -> Option<&str> {
+        Some(self.part()?.shard())
+    }
+
+    /// The first block of the table, and the one behind the last, if this is such a part.
+    #[getter]
+    fn blocks(&self) -> Option<(u64, u64)> {
+        let blocks = self.part()?.blocks()?;
+        Some((blocks.start, blocks.end))
+    }
+
+    /// The end of the lease, in seconds since 1970, if this is a part of a query.
+    #[getter]
+    fn expires(&self) -> Option<f64> {
+        Some(seconds_since_1970(self.part()?.expires()))
     }
 
     /// Name of each shard that the rows of the last run go without, and why.
