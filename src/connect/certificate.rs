@@ -2,14 +2,20 @@
 //! libpq: names in the CN alone, which roots are authorities, and what logins are bound to.
 
 use ring::digest::{self, SHA256, SHA384, SHA512};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use x509_cert::der::asn1::ObjectIdentifier;
+use rustls::pki_types::{
+    CertificateDer, ServerName, SignatureVerificationAlgorithm, SubjectPublicKeyInfoDer, UnixTime,
+};
+use x509_cert::certificate::Rfc5280;
+use x509_cert::crl::CertificateList;
+use x509_cert::der::asn1::{AnyRef, ObjectIdentifier};
 use x509_cert::der::{Decode, Encode};
+use x509_cert::ext::pkix::constraints::name::GeneralSubtree;
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::ext::pkix::{
     AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, NameConstraints,
     SubjectAltName, SubjectKeyIdentifier,
 };
+use x509_cert::name::Name;
 use x509_cert::{TbsCertificate, Version};
 
 /// A certificate that has been read; what it says is not proven by that.
@@ -99,8 +105,120 @@ impl Certificate {
         !matches!(self.tbs().get_extension::<NameConstraints>(), Ok(None))
     }
 
+    /// Whether what this authority says of names, if it does, allows the host that is the CN of a server's
+    /// certificate: rustls holds alternative names against it alone, and OpenSSL this one as well
+    /// (`NAME_CONSTRAINTS_check_CN` in its v3_ncons.c).
+    pub(super) fn allows_host_of(&self, server: &Self) -> bool {
+        let Some(host) = server.host_in_common_name() else {
+            return true;
+        };
+        let covers = |tree: &GeneralSubtree| covers(tree, host);
+        self.constraints_hold(|permitted, excluded| {
+            let mut permitted = permitted.iter().filter_map(covers).peekable();
+            (permitted.peek().is_none() || permitted.any(|is_covered| is_covered))
+                && !excluded
+                    .iter()
+                    .filter_map(covers)
+                    .any(|is_covered| is_covered)
+        })
+    }
+
+    /// The same of an e-mail address in the subject of a certificate; which one it is, is not looked at.
+    pub(super) fn allows_address_of(&self, below: &Self) -> bool {
+        let mut subject = below.tbs().subject().iter();
+        let is_of_addresses =
+            |tree: &GeneralSubtree| matches!(tree.base, GeneralName::Rfc822Name(_));
+        !subject.any(|attribute| attribute.oid == EMAIL_ADDRESS)
+            || self.constraints_hold(|permitted, excluded| {
+                !permitted.iter().chain(excluded).any(is_of_addresses)
+            })
+    }
+
+    /// Asks what it permits and what it excludes. What cannot be read is no permission.
+    fn constraints_hold(
+        &self,
+        hold: impl FnOnce(&[GeneralSubtree], &[GeneralSubtree]) -> bool,
+    ) -> bool {
+        match self.tbs().get_extension::<NameConstraints>() {
+            Ok(None) => true,
+            Ok(Some((_, constraints))) => hold(
+                &constraints.permitted_subtrees.unwrap_or_default(),
+                &constraints.excluded_subtrees.unwrap_or_default(),
+            ),
+            Err(_) => false,
+        }
+    }
+
+    /// The CN, where it may be the name of a host and no alternative name is one. What OpenSSL does not
+    /// take for a name, libpq may: one without a dot, and a wildcard.
+    fn host_in_common_name(&self) -> Option<&[u8]> {
+        let names = self.tbs().get_extension::<SubjectAltName>().ok()?;
+        let is_host = |name: &GeneralName| matches!(name, GeneralName::DnsName(_));
+        if names.is_some_and(|(_, names)| names.0.iter().any(is_host)) {
+            return None;
+        }
+        let is_of_hosts = |byte: &u8| byte.is_ascii_alphanumeric() || b".-_*".contains(byte);
+        self.common_name()
+            .filter(|name| name.iter().all(is_of_hosts))
+    }
+
+    fn common_name(&self) -> Option<&[u8]> {
+        let mut attributes = self.tbs().subject().iter();
+        let name = attributes.find(|attribute| attribute.oid == COMMON_NAME)?;
+        Some(name.value.value())
+    }
+
     pub(super) fn is_issued_by(&self, issuer: &Self) -> bool {
         self.tbs().issuer() == issuer.tbs().subject()
+    }
+
+    /// Its name, as OpenSSL compares names at the least: whatever their letters' case, their blanks and
+    /// how they are encoded.
+    pub(super) fn subject(&self) -> String {
+        folded(self.tbs().subject())
+    }
+
+    /// The name of its authority, in the same way.
+    pub(super) fn issuer(&self) -> String {
+        folded(self.tbs().issuer())
+    }
+
+    /// Whether it may sign lists of what it has revoked: `check_crl` in OpenSSL's x509_vfy.c.
+    pub(super) fn may_revoke(&self) -> bool {
+        let usage = self.tbs().get_extension::<KeyUsage>();
+        usage.is_ok_and(|usage| usage.is_none_or(|(_, usage)| usage.crl_sign()))
+    }
+
+    /// Whether it is in a list of what its authority has revoked.
+    pub(super) fn is_revoked_by(&self, list: &CertificateList<Rfc5280>) -> bool {
+        let list = &list.tbs_cert_list;
+        let mut revoked = list.revoked_certificates.iter().flatten();
+        &list.issuer == self.tbs().issuer()
+            && revoked.any(|revoked| &revoked.serial_number == self.tbs().serial_number())
+    }
+
+    /// Its key.
+    pub(super) fn key(&self) -> Option<SubjectPublicKeyInfoDer<'static>> {
+        let key = self.tbs().subject_public_key_info().to_der().ok()?;
+        Some(key.into())
+    }
+
+    /// Whether its key has made a signature of a message, by this algorithm.
+    pub(super) fn has_signed(
+        &self,
+        message: &[u8],
+        signature: &[u8],
+        algorithm: &dyn SignatureVerificationAlgorithm,
+    ) -> bool {
+        let key = self.tbs().subject_public_key_info();
+        let Ok(of_key) = key.algorithm.to_der() else {
+            return false;
+        };
+        let is_its = AnyRef::from_der(&of_key)
+            .is_ok_and(|it| it.value() == algorithm.public_key_alg_id().as_ref());
+        let bits = key.subject_public_key.as_bytes();
+        is_its
+            && bits.is_some_and(|bits| algorithm.verify_signature(bits, message, signature).is_ok())
     }
 
     /// Whether the name of this host is in the CN, and there is no other name of its kind that would have
@@ -118,12 +236,29 @@ impl Certificate {
         if names.is_some_and(|(_, names)| names.0.iter().any(is_of_its_kind)) {
             return false;
         }
-        let mut attributes = self.tbs().subject().iter();
-        let Some(name) = attributes.find(|attribute| attribute.oid == COMMON_NAME) else {
-            return false;
-        };
-        matches(name.value.value(), host.to_str().as_bytes())
+        let name = self.common_name();
+        name.is_some_and(|name| matches(name, host.to_str().as_bytes()))
     }
+}
+
+fn folded(name: &Name) -> String {
+    let name = name.to_string().to_lowercase();
+    name.split_whitespace().collect()
+}
+
+/// Whether a host is in a subtree of names of hosts; `None` for one of other names. `nc_dns` in OpenSSL's
+/// v3_ncons.c.
+fn covers(tree: &GeneralSubtree, host: &[u8]) -> Option<bool> {
+    let GeneralName::DnsName(base) = &tree.base else {
+        return None;
+    };
+    let base = base.as_bytes();
+    let Some(before) = host.len().checked_sub(base.len()) else {
+        return Some(false);
+    };
+    let (label, rest) = host.split_at(before);
+    let is_whole = base.is_empty() || base.starts_with(b".") || label.last() == Some(&b'.');
+    Some(rest.eq_ignore_ascii_case(base) && (label.is_empty() || is_whole))
 }
 
 /// A name of a certificate, which may begin with `*.` for one more label, and that of a host. A name with a
@@ -198,11 +333,17 @@ pub(crate) fn fuzz(bytes: &[u8]) {
             certificate.is_valid_at(UnixTime::now()),
             certificate.path_length(),
             certificate.constrains_names(),
+            certificate.allows_host_of(&certificate),
+            certificate.allows_address_of(&certificate),
+            certificate.subject() == certificate.issuer(),
+            certificate.may_revoke(),
+            certificate.key(),
         );
     }
 }
 
 const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
+const EMAIL_ADDRESS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.1");
 const SERVER_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.1");
 
 #[cfg(test)]
@@ -260,6 +401,77 @@ mod tests {
         }
         let host = ServerName::try_from("db.example").unwrap();
         assert!(!parsed(&[], |_| ()).common_name_is(&host), "rcgen's own CN");
+    }
+
+    #[test]
+    fn a_host_in_the_cn_is_held_against_what_an_authority_says_of_names() {
+        use rcgen::{GeneralSubtree as Subtree, NameConstraints as Constraints};
+        let authority = |permitted: &[&str], excluded: &[&str]| {
+            let trees = |names: &[&str]| {
+                let names = names
+                    .iter()
+                    .map(|name| Subtree::DnsName((*name).to_owned()));
+                names.collect()
+            };
+            parsed(&[], |params| {
+                params.is_ca = IsCa::Ca(Basic::Unconstrained);
+                params.name_constraints = Some(Constraints {
+                    permitted_subtrees: trees(permitted),
+                    excluded_subtrees: trees(excluded),
+                });
+            })
+        };
+        let server = |names: &[&str], common: &str| {
+            parsed(names, |params| {
+                params.distinguished_name.push(DnType::CommonName, common);
+            })
+        };
+        let none: &[&str] = &[];
+        for (permitted, excluded, names, common, is_allowed) in [
+            (&["example"][..], none, none, "example", true),
+            (&["example"], none, none, "db.EXAMPLE", true),
+            (&["example"], none, none, "*.example", true),
+            (&["a", "example"], none, none, "db.example", true),
+            (&[".example"], none, none, "db.example", true),
+            (&[".example"], none, none, "example", false),
+            (&["example"], none, none, "badexample", false),
+            (&["example"], none, none, "localhost", false),
+            (&["example"], none, none, "10.0.0.1", false),
+            // No name of a host.
+            (&["example"], none, none, "the server", true),
+            // Another is, which rustls looks at.
+            (&["example"], none, &["other"], "other", true),
+            (&["example"], none, &["10.0.0.1"], "other", false),
+            (none, &["example"], none, "db.example", false),
+            (none, &["example"], none, "badexample", true),
+            (&["example"], &["b.example"], none, "a.b.example", false),
+            (&["example"], &["b.example"], none, "a.example", true),
+        ] {
+            let server = server(names, common);
+            let authority = authority(permitted, excluded);
+            assert!(authority.constrains_names());
+            assert_eq!(
+                authority.allows_host_of(&server),
+                is_allowed,
+                "{permitted:?} {excluded:?} {names:?} {common}"
+            );
+            assert!(authority.allows_address_of(&server));
+            assert!(server.allows_host_of(&server));
+        }
+    }
+
+    #[test]
+    fn names_are_compared_as_openssl_does_at_the_least() {
+        let named = |name: &str| {
+            let certificate = parsed(&[], |params| {
+                params.distinguished_name.push(DnType::CommonName, name);
+            });
+            (certificate.subject(), certificate.issuer())
+        };
+        let (subject, issuer) = named("The  Authority");
+        assert_eq!(subject, issuer);
+        assert_eq!(named("the authority").0, subject);
+        assert_ne!(named("the other").0, subject);
     }
 
     #[test]

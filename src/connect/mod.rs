@@ -121,13 +121,13 @@ impl Route {
                 match settings.negotiate(stream).await? {
                     Some(socket) => Ok((socket, true)),
                     None if self.params.ssl_mode >= SslMode::Require => {
-                        Err(Error::new(ErrorKind::Connect, NO_TLS_OFFERED)
+                        Err(Error::new(ErrorKind::Connect, tls::NOT_OFFERED)
                             .with_phase(Phase::Tls)
                             .with_hint("turn ssl on in the server, or use sslmode=disable in a network that you trust"))
                     }
                     // The server keeps the connection open for a login without TLS, but the
                     // socket is spent; the caller opens another.
-                    None => Err(Error::new(ErrorKind::Connect, NO_TLS_OFFERED).with_phase(Phase::Tls)),
+                    None => Err(Error::new(ErrorKind::Connect, tls::NOT_OFFERED).with_phase(Phase::Tls)),
                 }
             }
             (socket, _) => Ok((socket, false)),
@@ -141,8 +141,6 @@ pub(crate) mod fuzz {
     pub(crate) use super::certificate::fuzz as certificate;
     pub(crate) use super::tap::fuzz as wire;
 }
-
-const NO_TLS_OFFERED: &str = "the server does not offer TLS";
 
 /// Opens a connection to the first endpoint that will do, by libpq's rules: hosts in order, and
 /// all addresses of each; a server that refuses the login ends the search. Those to be avoided are
@@ -309,10 +307,9 @@ async fn connect_address(
             Ok(connection) => return Ok(connection),
             Err(error) => error,
         };
-        // Another way is tried where TLS may be what was wrong: it is not offered or failed, or
-        // pg_hba.conf has no line for a connection like this (28000).
-        let tls_may_matter =
-            error.phase() == Some(Phase::Tls) || error.sql_state() == Some("28000");
+        // Another way is tried where TLS may be what was wrong: it is not offered, or with somebody
+        // unknown, or pg_hba.conf has no line for a connection like this (28000).
+        let tls_may_matter = tls::leaves_a_way_out(&error) || error.sql_state() == Some("28000");
         failures.push(error);
         if !tls_may_matter {
             break;
@@ -324,7 +321,7 @@ async fn connect_address(
         .position(|error| error.phase() != Some(Phase::Tls));
     let tls = failures
         .iter()
-        .find(|error| error.phase() == Some(Phase::Tls) && error.message() != NO_TLS_OFFERED)
+        .find(|error| error.phase() == Some(Phase::Tls) && error.message() != tls::NOT_OFFERED)
         .map(|error| error.message().to_owned());
     let error = match answer {
         Some(index) => failures.swap_remove(index),

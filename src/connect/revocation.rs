@@ -1,7 +1,9 @@
 //! Certificates that are valid no more (`sslcrl`, `sslcrldir`).
 
+use std::cmp::Reverse;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateRevocationListDer, UnixTime};
@@ -9,19 +11,39 @@ use x509_cert::certificate::Rfc5280;
 use x509_cert::crl::CertificateList;
 use x509_cert::der::Decode;
 
+use super::certificate::Certificate;
 use super::trust::because;
-
 use crate::error::{Error, ErrorKind, Result};
+
+/// Lists of certificates that are valid no more, the newest first: OpenSSL takes that of an issuer, and
+/// rustls the first one.
+pub(super) struct Revoked(Vec<(CertificateList<Rfc5280>, Der)>);
+
+type Der = CertificateRevocationListDer<'static>;
+
+impl Revoked {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether a list says so; that its authority has signed it is not proven.
+    pub(super) fn has(&self, certificate: &Certificate) -> bool {
+        self.0
+            .iter()
+            .any(|(list, _)| certificate.is_revoked_by(list))
+    }
+
+    pub(super) fn into_lists(self) -> Vec<Der> {
+        self.0.into_iter().map(|(_, list)| list).collect()
+    }
+}
 
 /// All lists of a file, and of a directory.
 ///
 /// # Errors
 /// [`ErrorKind::Config`] where a file cannot be read or holds no list: without one every certificate
 /// would do, or none.
-pub(super) fn read(
-    file: Option<&Path>,
-    directory: Option<&Path>,
-) -> Result<Vec<CertificateRevocationListDer<'static>>> {
+pub(super) fn read(file: Option<&Path>, directory: Option<&Path>) -> Result<Revoked> {
     let mut files: Vec<PathBuf> = file.map(Path::to_owned).into_iter().collect();
     if let Some(directory) = directory {
         let found = hashed(directory).map_err(|error| unreadable(directory).with_source(error))?;
@@ -49,11 +71,8 @@ pub(super) fn read(
     newest_first(lists)
 }
 
-/// OpenSSL takes the newest list of an issuer, and rustls the first one.
-fn newest_first(
-    lists: Vec<CertificateRevocationListDer<'static>>,
-) -> Result<Vec<CertificateRevocationListDer<'static>>> {
-    let mut dated = Vec::new();
+fn newest_first(lists: Vec<Der>) -> Result<Revoked> {
+    let mut read = Vec::new();
     for list in lists {
         let unusable = || {
             Error::new(
@@ -63,14 +82,17 @@ fn newest_first(
             .with_hint("a list is made with `openssl ca -gencrl`, and holds from now on")
         };
         let parsed = CertificateList::<Rfc5280>::from_der(&list).map_err(|_| unusable())?;
-        let made = parsed.tbs_cert_list.this_update.to_unix_duration();
-        if made.as_secs() > UnixTime::now().as_secs() {
+        if made(&parsed).as_secs() > UnixTime::now().as_secs() {
             return Err(unusable());
         }
-        dated.push((made, list));
+        read.push((parsed, list));
     }
-    dated.sort_by_key(|(made, _)| std::cmp::Reverse(*made));
-    Ok(dated.into_iter().map(|(_, list)| list).collect())
+    read.sort_by_key(|(list, _)| Reverse(made(list)));
+    Ok(Revoked(read))
+}
+
+fn made(list: &CertificateList<Rfc5280>) -> Duration {
+    list.tbs_cert_list.this_update.to_unix_duration()
 }
 
 /// The files that OpenSSL would look into, in their order: eight digits of a hash, and `.r` with a

@@ -1,19 +1,23 @@
 //! TLS: asking the server for it, and whom to trust how far.
 
+use std::error::Error as _;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key,
+};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::auth::Shown;
+use super::certificate::Certificate;
 use super::client_cert::Identity;
 use super::socket::Socket;
-use super::trust::Trust;
+use super::trust::{Foreign, Trust};
 use crate::config::{ConnectParams, SslMode, SslNegotiation, TlsVersion};
 use crate::error::{Error, ErrorKind, Phase, Result};
 
@@ -26,6 +30,7 @@ pub(super) struct Settings {
     /// The name that is verified.
     server: String,
     config: Arc<ClientConfig>,
+    mode: SslMode,
     negotiation: SslNegotiation,
     identity: Arc<Identity>,
 }
@@ -42,6 +47,7 @@ impl Settings {
         Ok(Self {
             server: server.to_owned(),
             config: client_config(params, provider, identity.clone())?,
+            mode: params.ssl_mode,
             negotiation: params.ssl_negotiation,
             identity,
         })
@@ -74,9 +80,10 @@ impl Settings {
             .map_err(|error| {
                 tls_error("the TLS handshake failed")
                     .with_source(error)
-                    .with_hint(match is_direct {
-                        true => DIRECT_FAILED,
-                        false => HANDSHAKE_FAILED,
+                    .with_hint(match (is_direct, self.mode) {
+                        (true, _) => DIRECT_FAILED,
+                        (false, SslMode::Prefer) => PREFERRED_FAILED,
+                        (false, _) => HANDSHAKE_FAILED,
                     })
             })?;
         // Else another protocol's server could be talked into answering (libpq: open_client_SSL).
@@ -91,9 +98,22 @@ impl Settings {
 }
 
 const HANDSHAKE_FAILED: &str = "check sslmode and sslrootcert, the host name against the server's certificate, and what sslcrl or ~/.postgresql/root.crl says of it";
+const PREFERRED_FAILED: &str = "check sslrootcert or ~/.postgresql/root.crt, and what sslcrl or ~/.postgresql/root.crl says of the server's certificate; sslmode=disable goes without TLS, in a network that you trust";
 const DIRECT_FAILED: &str = "check sslmode and sslrootcert, the host name against the server's certificate, and that it is of PostgreSQL 17 or later: earlier ones need sslnegotiation=postgres";
 /// As PostgreSQL is registered with IANA.
 const ALPN: &[u8] = b"postgresql";
+
+/// Whether a connection without TLS is a way out of this failure, where `sslmode` leaves that: only where
+/// psql is sure to go it, too. It knows certificates and ciphers that rustls does not.
+pub(super) fn leaves_a_way_out(error: &Error) -> bool {
+    let io = error
+        .source()
+        .and_then(|it| it.downcast_ref::<std::io::Error>());
+    let tls = io.and_then(|it| it.get_ref()?.downcast_ref::<rustls::Error>());
+    error.message() == NOT_OFFERED || tls.is_some_and(Foreign::is_in)
+}
+
+pub(super) const NOT_OFFERED: &str = "the server does not offer TLS";
 
 /// Whether the server offers TLS; then a handshake has to come next.
 async fn is_offered(stream: &mut TcpStream) -> Result<bool> {
@@ -136,15 +156,14 @@ fn client_config(
         .with_protocol_versions(&versions)
         .map_err(|error| tls_error("TLS cannot be set up").with_source(error))?;
     let trust = match (params.ssl_mode, &params.ssl_root_cert) {
-        (SslMode::VerifyCa | SslMode::VerifyFull, Some(roots)) => {
-            Some(Trust::read(roots, params, &provider)?)
-        }
+        // Whatever the mode, as libpq.
+        (_, Some(roots)) => Some(Trust::read(roots, params, &provider)?),
         (SslMode::VerifyCa | SslMode::VerifyFull, None) => {
             return Err(tls_error("no root certificates to verify the server with")
                 .with_hint("set sslrootcert"));
         }
-        // As libpq: encrypted, but with whoever answers.
-        _ => None,
+        // Encrypted, but with whoever answers.
+        (_, None) => None,
     };
     let mut config = builder
         .dangerous()
@@ -160,8 +179,8 @@ fn client_config(
     Ok(Arc::new(config))
 }
 
-/// Verifies what `sslmode` says: chain and name (`verify-full`), the chain (`verify-ca`), or nothing
-/// (`require` and below). Signatures of the handshake are always verified.
+/// Verifies the chain where there are root certificates, and the name where `sslmode` is `verify-full`.
+/// Signatures of the handshake are always verified.
 #[derive(Debug)]
 struct Verifier {
     trust: Option<Trust>,
@@ -194,7 +213,10 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(message, cert, dss, &self.algorithms)
+        match of_version_1(cert) {
+            Some(old) => verify_by_key(message, &old, dss, &self.algorithms),
+            None => rustls::crypto::verify_tls12_signature(message, cert, dss, &self.algorithms),
+        }
     }
 
     fn verify_tls13_signature(
@@ -203,12 +225,36 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.algorithms)
+        match of_version_1(cert).and_then(|old| old.key()) {
+            Some(key) => verify_tls13_signature_with_raw_key(message, &key, dss, &self.algorithms),
+            None => rustls::crypto::verify_tls13_signature(message, cert, dss, &self.algorithms),
+        }
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider
             .signature_verification_algorithms
             .supported_schemes()
+    }
+}
+
+/// One that rustls does not read. It has to be trusted for nothing: chains with such a one are refused.
+fn of_version_1(der: &CertificateDer<'_>) -> Option<Certificate> {
+    Certificate::parse(der).filter(Certificate::is_version_1)
+}
+
+/// As `rustls::crypto::verify_tls12_signature` does it: one of the algorithms of a scheme is that of the key.
+fn verify_by_key(
+    message: &[u8],
+    certificate: &Certificate,
+    dss: &DigitallySignedStruct,
+    algorithms: &WebPkiSupportedAlgorithms,
+) -> Result<HandshakeSignatureValid, rustls::Error> {
+    let schemes = algorithms.mapping.iter();
+    let of_scheme = schemes.filter(|(scheme, _)| *scheme == dss.scheme);
+    let mut algorithms = of_scheme.flat_map(|(_, algorithms)| *algorithms);
+    match algorithms.any(|it| certificate.has_signed(message, dss.signature(), *it)) {
+        true => Ok(HandshakeSignatureValid::assertion()),
+        false => Err(CertificateError::BadSignature.into()),
     }
 }

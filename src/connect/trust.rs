@@ -5,6 +5,8 @@
 //! it an anchor is any certificate in the file, whether it is valid today, an authority, or one that
 //! another has signed.
 
+use std::fmt;
+use std::iter;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,10 +16,10 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, Error as TlsError, RootCertStore};
+use rustls::{CertificateError, Error as TlsError, OtherError, RootCertStore};
 
 use super::certificate::Certificate;
-use super::revocation;
+use super::revocation::{self, Revoked};
 use crate::config::{ConnectParams, SslRootCert};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -33,6 +35,21 @@ pub(super) struct Trust {
     own: Option<(Vec<CertificateDer<'static>>, Arc<WebPkiServerVerifier>)>,
     /// The authorities, where rustls does not ask them how long a chain may be or which names be in it.
     authorities: Vec<Certificate>,
+    /// Whether they are all that OpenSSL may take for such.
+    are_all: bool,
+}
+
+/// Of a certificate that psql takes no more than we do: nobody whom we trust has signed it, or its time is
+/// over. What `sslmode=prefer` makes of that is another question; for any other refusal psql may be content,
+/// with TLS.
+#[derive(Clone)]
+pub(super) struct Foreign(TlsError);
+
+/// What rustls does not hold against a certificate.
+#[derive(Clone, Copy)]
+enum Refused {
+    Version1,
+    NameConstraints,
 }
 
 impl Trust {
@@ -43,26 +60,31 @@ impl Trust {
         params: &ConnectParams,
         provider: &Arc<CryptoProvider>,
     ) -> Result<Self> {
-        let crls = revocation::read(params.ssl_crl.as_deref(), params.ssl_crl_dir.as_deref())?;
+        let revoked = revocation::read(params.ssl_crl.as_deref(), params.ssl_crl_dir.as_deref())?;
         let now = UnixTime::now();
         let (mut anchors, mut own) = (RootCertStore::empty(), RootCertStore::empty());
         let (mut intermediates, mut certificates) = (Vec::new(), Vec::new());
         let mut authorities = Vec::new();
-        for der in read_certificates(source)? {
-            let Some(certificate) = Certificate::parse(&der) else {
-                continue;
-            };
+        let found = read_certificates(source)?;
+        let read = found.iter();
+        let read = read.filter_map(|der| Some((Certificate::parse(der)?, der.clone())));
+        let read: Vec<_> = read.collect();
+        let mut are_all = read.len() == found.len();
+        let out_of_force = out_of_force(read.iter().map(|(certificate, _)| certificate), &revoked);
+        for (certificate, der) in read {
             if !certificate.is_self_issued() {
                 intermediates.push(der);
                 continue;
             }
-            if certificate.is_authority() && certificate.is_valid_at(now) {
+            let is_in_force = !out_of_force.contains(&certificate.subject());
+            if certificate.is_authority() && certificate.is_valid_at(now) && is_in_force {
                 // One that rustls cannot use is of no use.
-                if anchors.add(der.clone()).is_ok() {
-                    authorities.push(certificate);
+                match anchors.add(der.clone()) {
+                    Ok(()) => authorities.push(certificate),
+                    Err(_) => are_all = false,
                 }
             }
-            if crls.is_empty() && own.add(der.clone()).is_ok() {
+            if revoked.is_empty() && own.add(der.clone()).is_ok() {
                 certificates.push(der);
             }
         }
@@ -74,24 +96,36 @@ impl Trust {
         };
         if anchors.is_empty() && own.is_none() {
             let what = "no root certificate that is valid today was found";
-            return Err(Error::new(ErrorKind::Config, what).with_hint(
-                "set sslrootcert to a PEM file with the authority of the server, up to the one that has \
-                 signed itself",
-            ));
+            let hint = match revoked.is_empty() {
+                true => {
+                    "set sslrootcert to a PEM file with the authority of the server, up to the one that \
+                     has signed itself"
+                }
+                false => {
+                    "set sslrootcert to a PEM file with the authority of the server, up to the one that \
+                     has signed itself: as there are lists of revoked certificates, it has to be in none, \
+                     and its key usage has to say cRLSign, or nothing"
+                }
+            };
+            return Err(Error::new(ErrorKind::Config, what).with_hint(hint));
         }
         let verifier = match anchors.is_empty() {
             true => None,
-            false => Some(verifier(anchors, provider, crls)?),
+            false => Some(verifier(anchors, provider, revoked.into_lists())?),
         };
         Ok(Self {
             verifier,
             intermediates,
             own,
             authorities,
+            are_all,
         })
     }
 
     /// Whether the chain leads to an authority, and nothing in it is revoked.
+    ///
+    /// # Errors
+    /// In a [`Foreign`] where psql is sure to refuse it, too.
     pub(super) fn verify(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -101,6 +135,40 @@ impl Trust {
         now: UnixTime,
     ) -> Result<(), TlsError> {
         let end = Certificate::parse(end_entity).ok_or(CertificateError::BadEncoding)?;
+        let links = intermediates.iter().chain(&self.intermediates);
+        let links: Option<Vec<_>> = links.map(Certificate::parse).collect();
+        let verdict = self.judge(
+            &end,
+            end_entity,
+            intermediates,
+            server_name,
+            ocsp_response,
+            now,
+        );
+        verdict.map_err(|error| {
+            let mut own = self.own.iter().flat_map(|(certificates, _)| certificates);
+            let may_be_ours = !self.are_all
+                || own.any(|own| own == end_entity)
+                || links.is_none_or(|links| self.leads_to_us(&end, &links));
+            match may_be_ours && end.is_valid_at(now) {
+                true => error,
+                false => Foreign(error).into(),
+            }
+        })
+    }
+
+    fn judge(
+        &self,
+        end: &Certificate,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<(), TlsError> {
+        if end.is_version_1() {
+            return Err(Refused::Version1.into());
+        }
         if !end.may_serve() {
             return Err(CertificateError::InvalidPurpose.into());
         }
@@ -129,33 +197,64 @@ impl Trust {
                 verdict?;
             }
         }
-        match self.is_too_long(&end, &chain) {
-            true => Err(CertificateError::UnknownIssuer.into()),
-            false => Ok(()),
+        if self.is_too_long(end, &chain) {
+            return Err(CertificateError::UnknownIssuer.into());
+        }
+        match self.allow_names(end, &chain) {
+            true => Ok(()),
+            false => Err(Refused::NameConstraints.into()),
         }
     }
 
-    /// Whether more authorities may stand between a certificate and ours than ours allows.
-    ///
-    /// By their names alone, every way up: nobody has proven those that a server sends, so a short way may
-    /// be one that it has made up.
-    fn is_too_long(&self, end: &Certificate, chain: &[Certificate]) -> bool {
-        let mut level = vec![end];
-        for between in 0..=chain.len() {
-            let is_exceeded = |ours: &Certificate| {
-                let most = ours.path_length();
-                most.is_some_and(|most| between > usize::from(most))
-                    && level.iter().any(|below| below.is_issued_by(ours))
-            };
-            if self.authorities.iter().any(is_exceeded) {
+    /// Whether names alone lead from a certificate to an authority of ours.
+    fn leads_to_us(&self, end: &Certificate, links: &[Certificate]) -> bool {
+        let ours: Vec<_> = self.authorities.iter().map(Certificate::subject).collect();
+        let names = |link: &Certificate| (link.subject(), link.issuer());
+        let mut links: Vec<_> = links.iter().map(names).collect();
+        let mut above = vec![end.issuer()];
+        while let Some(name) = above.pop() {
+            if ours.contains(&name) {
                 return true;
             }
-            let above = chain.iter();
-            level = above
-                .filter(|link| level.iter().any(|below| below.is_issued_by(link)))
-                .collect();
+            links.retain(|(subject, issuer)| {
+                let is_above = *subject == name;
+                if is_above {
+                    above.push(issuer.clone());
+                }
+                !is_above
+            });
         }
         false
+    }
+
+    /// Whether more authorities may stand between a certificate and ours than ours allows.
+    fn is_too_long(&self, end: &Certificate, chain: &[Certificate]) -> bool {
+        levels(end, chain).enumerate().any(|(between, level)| {
+            let most = |ours: &Certificate| ours.path_length().map(usize::from);
+            let mut above = self.authorities_of(&level);
+            above.any(|ours| most(ours).is_some_and(|most| between > most))
+        })
+    }
+
+    /// Whether the authorities above a certificate allow the names in its subject, and in the subjects of
+    /// those between.
+    fn allow_names(&self, end: &Certificate, chain: &[Certificate]) -> bool {
+        let all: Vec<_> = levels(end, chain).flatten().collect();
+        let links = all.iter().copied().skip(1);
+        let mut above = links.chain(self.authorities_of(&all));
+        above.all(|authority| {
+            authority.allows_host_of(end)
+                && all.iter().all(|below| authority.allows_address_of(below))
+        })
+    }
+
+    /// Ours that some of these say that they are signed by.
+    fn authorities_of<'a>(
+        &'a self,
+        below: &'a [&Certificate],
+    ) -> impl Iterator<Item = &'a Certificate> {
+        let ours = self.authorities.iter();
+        ours.filter(|ours| below.iter().any(|below| below.is_issued_by(ours)))
     }
 
     /// Whether the certificate is for this host, as libpq sees it: by an alternative name, or by its CN
@@ -174,20 +273,53 @@ impl Trust {
             Ok(()) if !is_absolute => Ok(()),
             Ok(()) => Err(CertificateError::NotValidForName.into()),
             Err(error) => {
-                // What an authority says of names, rustls does not hold against the CN.
+                // What an authority says of addresses, nobody has held against the CN.
                 let links = intermediates.iter().chain(&self.intermediates);
-                let constrained = links
-                    .map(Certificate::parse)
-                    .any(|link| link.is_none_or(|link| link.constrains_names()))
-                    || self.authorities.iter().any(Certificate::constrains_names);
+                let is_limited = || {
+                    links
+                        .map(Certificate::parse)
+                        .any(|link| link.is_none_or(|link| link.constrains_names()))
+                        || self.authorities.iter().any(Certificate::constrains_names)
+                };
+                let is_unproven = matches!(server_name, ServerName::IpAddress(_)) && is_limited();
                 let parsed = Certificate::parse(end_entity);
-                match parsed.filter(|_| !constrained) {
+                match parsed.filter(|_| !is_unproven) {
                     Some(end) if end.common_name_is(server_name) => Ok(()),
                     _ => Err(error),
                 }
             }
         }
     }
+}
+
+/// The names of the roots which the lists that there are take out of force: OpenSSL wants one of each
+/// authority, which may make such, and holds it against that authority, too. Of several with a name it takes
+/// one, and none if that is not in force.
+fn out_of_force<'a>(
+    certificates: impl Iterator<Item = &'a Certificate>,
+    revoked: &Revoked,
+) -> Vec<String> {
+    let is_out = |root: &&Certificate| !root.may_revoke() || revoked.has(root);
+    let roots = certificates.filter(|certificate| certificate.is_self_issued());
+    match revoked.is_empty() {
+        true => Vec::new(),
+        false => roots.filter(is_out).map(Certificate::subject).collect(),
+    }
+}
+
+/// A certificate, those that it may be signed by, those above them, and so on, by their names alone.
+///
+/// Every way up: nobody has proven those that a server sends, so a short way may be one that it has made up.
+fn levels<'a>(
+    end: &'a Certificate,
+    chain: &'a [Certificate],
+) -> impl Iterator<Item = Vec<&'a Certificate>> {
+    let above = |level: &Vec<&Certificate>| {
+        let signs = |link: &&Certificate| level.iter().any(|below| below.is_issued_by(link));
+        let above: Vec<_> = chain.iter().filter(signs).collect();
+        (!above.is_empty()).then_some(above)
+    };
+    iter::successors(Some(vec![end]), above).take(chain.len() + 1)
 }
 
 fn verifier(
@@ -238,6 +370,61 @@ pub(super) fn because(error: Error, cause: pem::Error) -> Error {
     match cause {
         pem::Error::Io(cause) => error.with_source(cause),
         _ => error,
+    }
+}
+
+impl Foreign {
+    /// Whether a handshake failed by such a certificate.
+    pub(super) fn is_in(error: &TlsError) -> bool {
+        matches!(
+            error,
+            TlsError::InvalidCertificate(CertificateError::Other(other)) if other.0.is::<Self>()
+        )
+    }
+}
+
+impl From<Foreign> for TlsError {
+    fn from(foreign: Foreign) -> Self {
+        CertificateError::Other(OtherError(Arc::new(foreign))).into()
+    }
+}
+
+impl From<Refused> for TlsError {
+    fn from(refused: Refused) -> Self {
+        CertificateError::Other(OtherError(Arc::new(refused))).into()
+    }
+}
+
+impl std::error::Error for Foreign {}
+impl std::error::Error for Refused {}
+
+impl fmt::Display for Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Version1 => {
+                "it is of version 1, as `openssl x509 -req` makes them without -extfile"
+            }
+            Self::NameConstraints => "its authority may not sign for the name in its subject",
+        })
+    }
+}
+
+/// What rustls shows of errors that are not its own.
+impl fmt::Debug for Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Debug for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

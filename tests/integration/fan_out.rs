@@ -439,6 +439,9 @@ async fn shards_that_are_one_database_are_refused_unless_they_are_meant() {
             error.message(),
             "shards s0 and s2 are one database: each of its rows would be read 2 times"
         );
+        let options = merganser::PartitionOptions::new();
+        let cut = twice.fan_out("select 1").partitions(&options).await;
+        assert_eq!(cut.err().unwrap().message(), error.message());
     }
     // Schemas of one database, and what different roles see, are shards too.
     let schema = format!(
@@ -450,6 +453,9 @@ async fn shards_that_are_one_database_are_refused_unless_they_are_meant() {
         rows(&schemas.fan_out("select 1").collect().await.unwrap()),
         2
     );
+    let options = merganser::PartitionOptions::new();
+    let cut = schemas.fan_out("select 1").partitions(&options).await;
+    assert_eq!(cut.unwrap().parts.len(), 2);
     assert_eq!(
         rows(&cluster(&urls).fan_out("select 1").collect().await.unwrap()),
         2

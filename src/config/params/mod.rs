@@ -44,11 +44,12 @@ pub(crate) struct ConnectParams {
     ///
     /// `Require` becomes `VerifyCa` when there is a root certificate, as in libpq.
     pub(crate) ssl_mode: SslMode,
-    /// Whom to trust: set exactly when [`ssl_mode`](Self::ssl_mode) is `VerifyCa` or `VerifyFull`.
+    /// Whom to trust: `sslrootcert`, or `~/.postgresql/root.crt` where it exists. Set whenever
+    /// [`ssl_mode`](Self::ssl_mode) is `VerifyCa` or `VerifyFull`; as in libpq, a chain is verified by it
+    /// for `Allow` and `Prefer`, too.
     ///
-    /// For `VerifyFull` without `sslrootcert` and without `~/.postgresql/root.crt`, it is the
-    /// system's store, where libpq fails. A file that `sslrootcert` names has to exist, for
-    /// `Require` too, where libpq would go without verification.
+    /// A file that `sslrootcert` names has to exist, where libpq would go without verification for
+    /// `Allow`, `Prefer` and `Require`.
     pub(crate) ssl_root_cert: Option<SslRootCert>,
     /// Where certificates that are valid no more are listed: `sslcrl`, or `~/.postgresql/root.crl`
     /// where nothing is said and it exists. As in libpq, every certificate of a chain then needs a
@@ -180,6 +181,7 @@ impl ConnectParams {
     /// What the options come to, with the root certificate and the passwords that files hold.
     pub(super) fn settle(options: &Options, environment: &Environment) -> Result<Self> {
         let mut params = settle(options, environment)?;
+        params.check_names(options)?;
         params.find_root_cert(options, environment)?;
         params.find_crl(options, environment)?;
         params.find_client_cert(options, environment)?;
@@ -187,9 +189,30 @@ impl ConnectParams {
         Ok(params)
     }
 
+    /// An address that is looked up is not the name that is verified, unless `host` says so.
+    fn check_names(&self, options: &Options) -> Result<()> {
+        let hosts = options.get("host").unwrap_or_default();
+        let hosts: Vec<_> = hosts.split(',').map(str::trim).collect();
+        for (index, endpoint) in self.endpoints.iter().enumerate() {
+            let is_named = hosts.get(index).is_some_and(|host| !host.is_empty());
+            let has_address = matches!(endpoint.host, Host::Tcp { addr: Some(_), .. });
+            if self.ssl_mode == SslMode::VerifyFull && has_address && !is_named {
+                return Err(invalid(format!(
+                    "sslmode verify-full verifies the host, and of host {} {} is all that is given",
+                    index + 1,
+                    options.describe("hostaddr")
+                ))
+                .with_hint(
+                    "set host to the name, or the address, that the server's certificate is for",
+                ));
+            }
+        }
+        Ok(())
+    }
+
     fn find_root_cert(&mut self, options: &Options, environment: &Environment) -> Result<()> {
         let given = options.get("sslrootcert");
-        if self.ssl_mode < SslMode::Require {
+        if self.ssl_mode == SslMode::Disable {
             return Ok(());
         }
         if given == Some("system") {
@@ -210,13 +233,16 @@ impl ConnectParams {
             (_, None) if given.is_some() => {
                 return Err(missing(options, "sslrootcert", "root certificate file"));
             }
-            (SslMode::VerifyFull, None) => Some(SslRootCert::System),
-            (SslMode::VerifyCa, None) => {
-                return Err(
-                    invalid("sslmode verify-ca needs a root certificate file").with_hint(
-                        "set sslrootcert, or use verify-full, which trusts the system's store",
-                    ),
-                );
+            (SslMode::VerifyCa | SslMode::VerifyFull, None) => {
+                return Err(invalid(format!(
+                    "{} {} needs a root certificate file",
+                    options.describe("sslmode"),
+                    options.get("sslmode").unwrap_or_default()
+                ))
+                .with_hint(
+                    "set sslrootcert to a PEM file with the authority of the server, or to system for \
+                     the authorities that the operating system trusts, with verify-full",
+                ));
             }
             (_, None) => None,
         };
@@ -243,13 +269,13 @@ impl ConnectParams {
                 return Ok(());
             }
         };
-        match self.ssl_mode {
-            SslMode::Allow | SslMode::Prefer | SslMode::Require => Err(invalid(format!(
-                "{} has no effect, because sslmode verifies no certificate",
+        match self.ssl_mode == SslMode::Disable || self.ssl_root_cert.is_some() {
+            true => Ok(()),
+            false => Err(invalid(format!(
+                "{} has no effect, because no certificate is verified",
                 options.describe(name)
             ))
             .with_hint("set sslmode to verify-full, and sslrootcert to the authority")),
-            SslMode::Disable | SslMode::VerifyCa | SslMode::VerifyFull => Ok(()),
         }
     }
 

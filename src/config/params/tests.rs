@@ -260,36 +260,49 @@ fn root_certificates_decide_what_is_verified() {
     };
     let system = Some(SslRootCert::System);
     assert_eq!(tls("sslmode=require").unwrap(), (SslMode::Require, None));
-    assert_eq!(
-        tls("sslmode=verify-full").unwrap(),
-        (SslMode::VerifyFull, system.clone())
-    );
-    assert_eq!(
-        tls("sslrootcert=system").unwrap(),
-        (SslMode::VerifyFull, system)
-    );
-    assert_eq!(
-        tls("sslmode=verify-ca").unwrap_err().message(),
-        "sslmode verify-ca needs a root certificate file"
-    );
-    assert_eq!(
-        tls("sslmode=require sslrootcert=system")
-            .unwrap_err()
-            .message(),
-        "sslmode is too weak for sslrootcert \"system\": expected verify-full"
-    );
-    assert_eq!(
-        tls("sslmode=require sslrootcert=/nonexistent")
-            .unwrap_err()
-            .message(),
-        "sslrootcert: the root certificate file does not exist"
-    );
+    for text in [
+        "sslrootcert=system",
+        "sslmode=verify-full sslrootcert=system",
+    ] {
+        assert_eq!(tls(text).unwrap(), (SslMode::VerifyFull, system.clone()));
+    }
+    for mode in ["verify-ca", "verify-full"] {
+        let error = tls(&format!("sslmode={mode}")).unwrap_err();
+        let expected = format!("sslmode {mode} needs a root certificate file");
+        assert_eq!(error.message(), expected);
+        assert!(error.hint().unwrap().contains("to system"), "{error:?}");
+    }
+    for mode in ["disable", "allow", "prefer", "require", "verify-ca"] {
+        assert_eq!(
+            tls(&format!("sslmode={mode} sslrootcert=system"))
+                .unwrap_err()
+                .message(),
+            "sslmode is too weak for sslrootcert \"system\": expected verify-full"
+        );
+    }
+    for mode in ["allow", "prefer", "require", "verify-ca", "verify-full"] {
+        assert_eq!(
+            tls(&format!("sslmode={mode} sslrootcert=/nonexistent"))
+                .unwrap_err()
+                .message(),
+            "sslrootcert: the root certificate file does not exist"
+        );
+    }
+    let unread = tls("sslmode=disable sslrootcert=/nonexistent");
+    assert_eq!(unread.unwrap(), (SslMode::Disable, None));
 
     let file = home.path().join(".postgresql/root.crt");
     std::fs::create_dir(home.path().join(".postgresql")).unwrap();
     std::fs::write(&file, "").unwrap();
     let file = Some(SslRootCert::File(file));
-    assert_eq!(tls("sslmode=prefer").unwrap(), (SslMode::Prefer, None));
+    assert_eq!(tls("sslmode=disable").unwrap(), (SslMode::Disable, None));
+    for (text, mode) in [
+        ("sslmode=allow", SslMode::Allow),
+        ("sslmode=prefer", SslMode::Prefer),
+        ("host=h", SslMode::Prefer),
+    ] {
+        assert_eq!(tls(text).unwrap(), (mode, file.clone()));
+    }
     assert_eq!(
         tls("sslmode=require").unwrap(),
         (SslMode::VerifyCa, file.clone())
@@ -302,6 +315,43 @@ fn root_certificates_decide_what_is_verified() {
         tls("sslmode=verify-full").unwrap(),
         (SslMode::VerifyFull, file)
     );
+}
+
+#[test]
+fn the_name_that_is_verified_is_given_as_host() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("root.crt");
+    std::fs::write(&file, "").unwrap();
+    let named = |hosts: &str, environment: &Environment| {
+        let roots = format!("sslmode=verify-full sslrootcert={}", file.display());
+        resolve_in(&format!("{hosts} {roots}"), environment)
+            .map(drop)
+            .map_err(|error| error.message().to_owned())
+    };
+    for hosts in [
+        "host=db0",
+        "host=10.0.0.1",
+        "host=db0,db1 hostaddr=10.0.0.1,10.0.0.2",
+        "host=db0,db1 hostaddr=,10.0.0.2",
+    ] {
+        assert_eq!(named(hosts, &ann()), Ok(()), "{hosts}");
+    }
+    for (hosts, place) in [
+        ("hostaddr=10.0.0.1", "host 1"),
+        ("host=db0, hostaddr=10.0.0.1,10.0.0.2", "host 2"),
+    ] {
+        let told = named(hosts, &ann()).unwrap_err();
+        assert_eq!(
+            told,
+            format!(
+                "sslmode verify-full verifies the host, and of {place} hostaddr is all that is given"
+            )
+        );
+    }
+    // It may come from elsewhere.
+    let elsewhere = ann().with_variable("PGHOST", "db0");
+    assert_eq!(named("hostaddr=10.0.0.1", &elsewhere), Ok(()));
+    assert!(resolve_in("hostaddr=10.0.0.1", &ann()).is_ok());
 }
 
 #[test]
@@ -324,7 +374,7 @@ fn files_of_libpq_are_found_at_home_or_where_they_are_named() {
     let root = write("root.crt");
     assert_eq!(tls("sslmode=verify-full").ssl_crl, None);
     let crl = write("root.crl");
-    for mode in ["require", "verify-ca", "verify-full"] {
+    for mode in ["allow", "prefer", "require", "verify-ca", "verify-full"] {
         assert_eq!(tls(&format!("sslmode={mode}")).ssl_crl, Some(crl.clone()));
     }
     // It lists what other authorities have revoked.
@@ -348,7 +398,7 @@ fn files_of_libpq_are_found_at_home_or_where_they_are_named() {
     std::fs::remove_file(&root).unwrap();
     assert_eq!(
         message(&format!("sslmode=require sslcrl={}", other.display())),
-        "sslcrl has no effect, because sslmode verifies no certificate"
+        "sslcrl has no effect, because no certificate is verified"
     );
 
     assert_eq!(tls("sslmode=prefer").ssl_client_cert, None);

@@ -22,7 +22,8 @@ pub use self::lease::Lease;
 pub use self::read::PartitionRead;
 use super::fence::Fence;
 use super::options::Options;
-use super::settle;
+use super::{distinct, settle};
+use crate::catalog::identity;
 use crate::cluster::Cluster;
 use crate::connect::Session;
 use crate::error::{Error, ErrorKind, Phase, Result, SqlOrigin};
@@ -116,7 +117,8 @@ impl Whole<'_> {
         Fence::refuse(fence.as_ref(), "partitions")?;
         let statement = &Statement::parse(&self.text)?;
         let pools = self.cluster.pools();
-        let opening = &self.cluster.opening(self.options.session.as_ref())?;
+        let opening = self.cluster.opening(self.options.session.as_ref())?;
+        let opening = &opening.identifying(identity::EXPRESSION);
         let permits = pools.permits(self.shards.iter().copied()).await?;
         let this = &self;
         let held = permits.into_iter().map(|permit| async move {
@@ -124,6 +126,7 @@ impl Whole<'_> {
             this.hold(session, statement, options.bytes).await
         });
         let held: Vec<Held> = settle(held).await?;
+        distinct::check(held.iter().map(|held| &held.session))?;
         let described = held
             .iter()
             .map(|held| (held.shard.clone(), held.description.clone()));

@@ -1,5 +1,6 @@
 //! Connections to real servers: hosts, TLS, passwords, and servers that go away.
 
+mod system_roots;
 mod tls;
 mod tls_matrix;
 

@@ -177,10 +177,15 @@ async fn certificates_are_verified_as_far_as_sslmode_asks() {
             assert_eq!(encrypted(url(host, mode, &root)).await, "true", "{mode}");
         }
     }
-    // With a root certificate, `require` is as strict as `verify-ca`, as in libpq.
+    // With a root certificate, `require` is as strict as `verify-ca`, as in libpq, and what is preferred is
+    // TLS with somebody who is known.
     for mode in ["require", "verify-ca", "verify-full"] {
         let error = refused(&url("127.0.0.1", mode, &other_root)).await;
         assert_distrusted(&error, "UnknownIssuer");
+    }
+    for (root, expected) in [(&root, "true"), (&other_root, "false")] {
+        let url = url("127.0.0.1", "prefer", root);
+        assert_eq!(encrypted(url).await, expected, "{root}");
     }
 
     show(&server, &signed(params(&["db.example"]))).await;
