@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind, Phase, Result, SqlOrigin};
 use crate::progress::{ScanProgress, ShardState};
 use crate::query::CancelHandle;
 use crate::query::options::Options;
-use crate::scan::{self, Reading};
+use crate::scan;
 use crate::statement::Statement;
 use crate::stream::QueryStream;
 use crate::types::TypeOptions;
@@ -123,7 +123,7 @@ impl PartitionRead {
             return Err(waited_for(table).with_shard(&partition.shard));
         }
         let statement = Statement::parse(&partition.sql)?;
-        let reading = Reading::Options(self.options.types);
+        let reading = partition.read_for.reading(self.options.types);
         let described = scan::describe(&mut session, &statement, SqlOrigin::Made, reading).await?;
         if columns_of(Some(&described)) != partition.columns {
             return Err(Error::new(
@@ -135,7 +135,8 @@ impl PartitionRead {
             .with_hint("make the partitions anew"));
         }
         let sql = scan::copy_sql(&statement, &described, &[])?;
-        let options = self.options.batches(self.options.types.unrepresentable, 1);
+        let unrepresentable = partition.read_for.unrepresentable(self.options.types);
+        let options = self.options.batches(unrepresentable, 1);
         Ok(scan::rows(
             session,
             sql,
