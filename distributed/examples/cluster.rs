@@ -33,10 +33,10 @@ struct Cli {
 /// What the cluster answers, and what each is.
 const QUERIES: [(&str, &str); 3] = [
     (
-        "TPC-H query 1",
-        "SELECT l_returnflag, l_linestatus, sum(l_quantity) AS qty, avg(l_extendedprice) AS price, \
-         count(*) AS orders FROM lineitem WHERE l_shipdate <= date '1998-12-01' - interval '90 days' \
-         GROUP BY l_returnflag, l_linestatus ORDER BY l_returnflag, l_linestatus",
+        "the revenue of TPC-H query 15, the greatest first",
+        "SELECT l_suppkey AS supplier_no, sum(l_extendedprice * (1 - l_discount)) AS total_revenue \
+         FROM lineitem WHERE l_shipdate >= date '1996-01-01' AND l_shipdate < date '1996-04-01' \
+         GROUP BY l_suppkey ORDER BY total_revenue DESC",
     ),
     (
         "TPC-H query 6",

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use merganser::export::{self, Destination, ExportOptions, Format, Progress};
+use merganser::types::{NumericAs, TypeOptions};
 use merganser::{Cluster, Error, PartialPartitions, PartitionOptions, Verified};
 
 use crate::client::Scheduler;
@@ -108,6 +109,7 @@ async fn answer(
     };
     let scheduler = Scheduler::connect(&job.scheduler).await?;
     let query = cluster.query(job.sql.as_str());
+    let query = query.with_types(types_of(format));
     let verifier = args.verify.as_deref().map(|url| query.verifier(url));
     let verifier = verifier.transpose()?;
     let PartialPartitions {
@@ -136,4 +138,16 @@ async fn answer(
         executors,
         verified: verifier.and_then(|verifier| verifier.verified()),
     })
+}
+
+/// Numbers of texts have the digits that PostgreSQL prints. What the executors read does not depend on it.
+fn types_of(format: Format) -> TypeOptions {
+    let numeric = match format {
+        Format::Csv | Format::Json | Format::Ndjson | Format::Table => NumericAs::Text,
+        _ => NumericAs::Auto,
+    };
+    TypeOptions {
+        numeric,
+        ..TypeOptions::default()
+    }
 }

@@ -107,7 +107,7 @@ impl Cluster {
     /// The client's answer, which has to be one.
     pub(crate) fn answer(&self, arguments: &[&str]) -> Done {
         let done = self.run(arguments);
-        assert!(done.is_success(), "{}", done.stderr);
+        assert!(done.is_success(), "{arguments:?}: {}", done.stderr);
         done
     }
 
