@@ -422,3 +422,44 @@ async fn fetch(
         .map_err(lost)?;
     Ok(rows.map_err(|error| from_engine(&error.to_string())))
 }
+
+#[cfg(test)]
+mod tests {
+    use ballista_core::serde::protobuf::{ExecutorMetadata, PartitionId};
+
+    use super::*;
+
+    fn location(partition: u32, executor: &str) -> PartitionLocation {
+        PartitionLocation {
+            partition_id: Some(PartitionId {
+                partition_id: partition,
+                ..PartitionId::default()
+            }),
+            executor_meta: Some(ExecutorMetadata {
+                id: executor.to_owned(),
+                ..ExecutorMetadata::default()
+            }),
+            ..PartitionLocation::default()
+        }
+    }
+
+    #[test]
+    fn a_partition_in_two_places_is_taken_once_from_where_it_came_last() {
+        // e1 was taken for lost, and its first partition computed again.
+        let listed = vec![location(0, "e1"), location(1, "e2"), location(0, "e2")];
+        let found = Partitions::each_once(listed, None, 2).unwrap();
+        assert_eq!(found.locations.len(), 2);
+        let first = &found.locations[&0];
+        let executor = |at: usize| first[at].executor_meta.as_ref().unwrap().id.as_str();
+        assert_eq!((first.len(), executor(0), executor(1)), (2, "e2", "e1"));
+    }
+
+    #[test]
+    fn a_partition_that_is_missing_or_nobody_asked_for_is_a_fault() {
+        for partitions in [&[0][..], &[1], &[0, 0], &[0, 1, 2], &[]] {
+            let listed = partitions.iter().map(|number| location(*number, "e1"));
+            let error = Partitions::each_once(listed.collect(), None, 2).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Internal, "{partitions:?}");
+        }
+    }
+}

@@ -1,11 +1,12 @@
 //! Aggregations on a cluster: shards compute partial aggregates, executors put the groups together.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use merganser::export::{self, Destination, ExportOptions, Format, Progress};
 use merganser::types::{NumericAs, TypeOptions};
-use merganser::{Cluster, Error, PartialPartitions, PartitionOptions, Verified};
+use merganser::{Cluster, Error, ErrorKind, PartialPartitions, PartitionOptions, Verified};
 
 use crate::client::Scheduler;
 use crate::read::ShardReadExec;
@@ -118,12 +119,16 @@ async fn answer(
     work::tell(job, &partitions);
     let parts = descriptors::plan(&partitions.parts, &key()).map_err(engine)?;
     let rows = ShardReadExec::try_new(parts, partitions.schema.clone(), None).map_err(engine)?;
-    let plan = merge
-        .plan(std::sync::Arc::new(rows), args.partitions.max(1))
-        .await?;
+    let plan = merge.plan(Arc::new(rows), args.partitions.max(1)).await?;
     let submitted = scheduler.submit(plan).await?;
     let number = partitions.parts.len();
-    let done = work::run(submitted, partitions.lease, interruption).await?;
+    let done = work::run(submitted, partitions.lease, interruption).await;
+    let done = done.map_err(|error| match error.kind() {
+        ErrorKind::Decode => error.with_hint(
+            "run it without a cluster, where a query is planned anew if Arrow does not hold a value",
+        ),
+        _ => error,
+    })?;
     let executors = done.executors().into_iter().collect();
     let mut rows = merge.finish(done.rows()).await?;
     if let Some(verifier) = &verifier {

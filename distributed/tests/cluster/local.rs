@@ -128,6 +128,10 @@ impl Cluster {
 }
 
 impl Executor {
+    pub(crate) fn signal(&self, name: &str) {
+        signal(&self.process, name);
+    }
+
     /// As `kill -9`.
     pub(crate) fn kill(&mut self) {
         self.process.kill().unwrap();
@@ -242,6 +246,12 @@ pub(crate) fn oracle(url: &str, sql: &str) -> Vec<String> {
         values.join(",")
     });
     rows.collect()
+}
+
+pub(crate) fn signal(process: &Child, name: &str) {
+    let id = process.id().to_string();
+    let status = Command::new("kill").args(["-s", name, &id]).status();
+    assert!(status.unwrap().success());
 }
 
 pub(crate) fn free_port() -> u16 {

@@ -3,13 +3,13 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use merganser_local::fixture;
 
 use crate::export::{ids, manifest};
-use crate::local::{Cluster, Done, Particulars, events, files, oracle, tpch, until};
+use crate::local::{Cluster, Done, Particulars, events, files, oracle, signal, tpch, until};
 
 /// An export that takes long enough for something to happen.
 struct Running {
@@ -38,14 +38,7 @@ impl Running {
     }
 
     fn interrupt(&self) {
-        let id = self.client.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-INT", &id])
-                .status()
-                .unwrap()
-                .success()
-        );
+        signal(&self.client, "INT");
     }
 
     fn ended(mut self) -> Done {
@@ -100,6 +93,25 @@ fn an_executor_that_is_killed_loses_nothing_while_others_write() {
     let rows = i64::try_from(SHARDS * ROWS).unwrap();
     assert_eq!(ids(&folder), (0..rows).collect::<Vec<_>>());
     assert!(done.stderr.contains("e2: "), "{}", done.stderr);
+}
+
+#[test]
+fn an_executor_that_was_taken_for_dead_and_lives_adds_nothing() {
+    let Some((_, topology)) = events(SHARDS, ROWS) else {
+        return;
+    };
+    let cluster = Cluster::start(&topology, &[Particulars::default(); 2]);
+    let folder = cluster.path("out");
+    let mut running = Running::start(&cluster);
+    running.under_way(&folder);
+    cluster.executors[0].signal("STOP");
+    // Until the scheduler has given it up, and what it did is done again.
+    assert!(until(|| cluster.logs().contains("Reset ")));
+    cluster.executors[0].signal("CONT");
+    let done = running.ended();
+    assert!(done.is_success(), "{}", done.stderr);
+    let rows = i64::try_from(SHARDS * ROWS).unwrap();
+    assert_eq!(ids(&folder), (0..rows).collect::<Vec<_>>());
 }
 
 #[test]

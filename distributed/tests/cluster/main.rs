@@ -1,7 +1,7 @@
 //! Clusters of real processes against real servers.
 //!
 //! `engine` runs the engine by itself, and shows why plans are as they are; `export` and `query` hold what
-//! comes against PostgreSQL; `losses` kills processes; `secrets` looks for a password everywhere.
+//! comes against PostgreSQL, `oracle` all statements of the library's suites; `losses` kills processes; `secrets` looks for a password everywhere.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -9,5 +9,6 @@ mod engine;
 mod export;
 mod local;
 mod losses;
+mod oracle;
 mod query;
 mod secrets;
