@@ -91,8 +91,8 @@ pub use plan::{Arm, Exactness, MergeMode, Plan};
 pub use progress::{Fenced, ScanProgress, ShardProgress, ShardState, StepProgress};
 #[cfg(feature = "datafusion")]
 pub use query::{
-    Analysis, Lease, Partition, PartitionOptions, PartitionRead, Partitions, Query, Verified,
-    Verifier,
+    Analysis, Lease, PartialMerge, PartialPartitions, Partition, PartitionOptions, PartitionRead,
+    Partitions, Query, Verified, Verifier,
 };
 pub use query::{CancelHandle, DEFAULT_MEMORY, FanOut};
 #[cfg(feature = "datafusion")]

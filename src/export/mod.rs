@@ -38,7 +38,7 @@ pub use self::csv::CsvWriter;
 #[cfg(fuzzing)]
 pub(crate) use self::folder::fuzz;
 pub use self::folder::{
-    ColumnRange, Folder, Manifest, ManifestColumn, ManifestFile, ManifestShard,
+    ColumnRange, Folder, Manifest, ManifestColumn, ManifestFile, ManifestShard, SharedFolder,
 };
 pub(crate) use self::folder::{Part, Resumable, Source};
 pub use self::json::{JsonLayout, JsonWriter};

@@ -28,7 +28,10 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
 
 #[cfg(feature = "datafusion")]
-pub(crate) use aggregate::{ReaggregateOptions, best_order, explain, reaggregate};
+pub(crate) use aggregate::{
+    ReaggregateOptions, best_order, checked_sum, explain, finished, is_checked_sum, physical,
+    reaggregate,
+};
 pub(crate) use concatenate::union;
 #[cfg(feature = "datafusion")]
 pub(crate) use limit::{Rest, limit};

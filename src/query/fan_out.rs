@@ -13,7 +13,7 @@ use super::deadline::Deadline;
 use super::fence::Fence;
 use super::options::Options;
 #[cfg(feature = "datafusion")]
-use super::partitions::{PartitionOptions, Partitions, Whole};
+use super::partitions::{PartitionOptions, Partitions, ReadFor, Whole};
 use super::{CancelHandle, distinct, settle};
 use crate::catalog::identity;
 use crate::cluster::Cluster;
@@ -454,6 +454,7 @@ impl FanOut {
                 ranged: ranged.await?,
                 shards: (0..self.cluster.pools().len()).collect(),
                 columns: None,
+                read_for: ReadFor::Reader,
             };
             whole.partitions(options).await
         };

@@ -32,7 +32,9 @@ pub use self::cancel::CancelHandle;
 pub use self::fan_out::FanOut;
 pub use self::options::DEFAULT_MEMORY;
 #[cfg(feature = "datafusion")]
-pub use self::partitions::{Lease, Partition, PartitionOptions, PartitionRead, Partitions};
+pub use self::partitions::{
+    Lease, PartialMerge, PartialPartitions, Partition, PartitionOptions, PartitionRead, Partitions,
+};
 #[cfg(feature = "datafusion")]
 pub(crate) use self::parts::Parts;
 #[cfg(feature = "datafusion")]

@@ -12,7 +12,9 @@ use futures::stream::TryStreamExt;
 
 use super::execute::{self, renamed, schema_of};
 use super::options::Options;
-use super::partitions::{PartitionOptions, Partitions, Whole};
+use super::partitions::{
+    Behind, PartialMerge, PartialPartitions, PartitionOptions, Partitions, ReadFor, Whole,
+};
 use super::planning::{Held, PlanOptions, Request, about_made_sql};
 use super::{Analysis, CancelHandle};
 use crate::cluster::Cluster;
@@ -21,7 +23,7 @@ use crate::error::{Error, ErrorKind, Phase, Result, SqlOrigin};
 use crate::export::{self, Resumable, Source};
 use crate::merge::{self, Order, ReaggregateOptions};
 use crate::missing::MissingShards;
-use crate::plan::{Merge, MergeMode, Place, Plan};
+use crate::plan::{Merge, MergeMode, Place, Plan, Step};
 use crate::progress::ScanProgress;
 use crate::scan::{self, Reading};
 use crate::statement::Statement;
@@ -425,8 +427,59 @@ impl Query {
                     .unwrap_or_else(|| Err(String::new())),
                 shards,
                 columns: Some(plan.columns.clone()),
+                read_for: ReadFor::Reader,
             };
             whole.partitions(options).await
+        };
+        deadline.within(cut.boxed()).await
+    }
+
+    /// The query in parts of *partial aggregates*, and the merge that makes the answer of them, for an engine
+    /// that runs it over many machines: see [`PartialMerge`]. For a query of [`Arm::Combine`](crate::Arm)
+    /// whose groups DataFusion puts together in the first step, with at most one step behind it, which is
+    /// handed them in its SQL; any other is refused.
+    ///
+    /// # Errors
+    /// As [`partitions`](Self::partitions).
+    pub async fn partial_partitions(self, options: &PartitionOptions) -> Result<PartialPartitions> {
+        let deadline = self.request.options.deadline();
+        let cut = async {
+            let planned = self.request.plan(self.request.planning, &deadline);
+            let (plan, held) = planned.boxed().await?;
+            let (common, finish) = (held.common, held.finish);
+            held.session.finish().await;
+            let merged = plan.steps.first().and_then(|step| merged(&plan, step));
+            let (step, sql, names, shards) = merged.ok_or_else(|| not_merged(&plan))?;
+            let is_answer = plan.steps.len() == 1;
+            let ranged = execute::ranged(&self.request, &plan).await?;
+            let whole = Whole {
+                cluster: &self.request.cluster,
+                options: &self.request.options,
+                text: step.sql.to_string(),
+                ranged: ranged
+                    .into_iter()
+                    .next()
+                    .unwrap_or_else(|| Err(String::new())),
+                shards,
+                columns: None,
+                read_for: match is_answer {
+                    true => ReadFor::Answer,
+                    false => ReadFor::Step,
+                },
+            };
+            let partitions = whole.partitions(options).await?;
+            let merge = PartialMerge {
+                sql,
+                names,
+                columns: plan.columns.clone(),
+                behind: (!is_answer).then(|| Behind {
+                    request: self.request.clone(),
+                    plan: Arc::new(plan),
+                    common,
+                    finish,
+                }),
+            };
+            Ok(PartialPartitions { partitions, merge })
         };
         deadline.within(cut.boxed()).await
     }
@@ -488,4 +541,41 @@ impl Query {
         }
         Ok(plans)
     }
+}
+
+/// The first step, if DataFusion puts its groups together and nothing but one step is behind it: with the
+/// merge's SQL, the names of its columns, and the shards.
+fn merged<'a>(plan: &Plan, step: &'a Step) -> Option<(&'a Step, String, Vec<String>, Vec<usize>)> {
+    let is_alone = match plan.steps.as_slice() {
+        [_] => true,
+        [_, last] => last.uses == [0] && last.place == Place::Finish && !plan.is_temporary(0),
+        _ => false,
+    };
+    match (&step.merge, &step.place) {
+        (Merge::Aggregate { sql, columns }, Place::Shards(shards)) if is_alone => {
+            Some((step, sql.clone(), columns.clone(), shards.clone()))
+        }
+        _ => None,
+    }
+}
+
+/// Why there are no partial aggregates of a plan.
+fn not_merged(plan: &Plan) -> Error {
+    let steps = match plan.steps.len() {
+        1 => "one step".to_owned(),
+        steps => format!("{steps} steps"),
+    };
+    Error::new(
+        ErrorKind::Unsupported,
+        format!(
+            "refused: the query has no partial aggregates that DataFusion puts together in one place \
+             ({}, {steps})",
+            plan.arm()
+        ),
+    )
+    .with_phase(Phase::Plan)
+    .with_hint(
+        "explain shows its merges: group by columns whose equality Arrow shares, and by one SELECT; or run \
+         it here",
+    )
 }

@@ -160,6 +160,22 @@ impl Request {
         Ok((plan, held))
     }
 
+    /// A session to go on with, as far as a plan has got by itself.
+    pub(super) async fn hold(
+        &self,
+        common: Vec<(String, String)>,
+        finish: Option<Arc<Catalog>>,
+        deadline: &Deadline,
+    ) -> Result<Held> {
+        let (shard, session) = self.any_session(&self.opening()?, deadline).await?;
+        Ok(Held {
+            shard,
+            session,
+            common,
+            finish,
+        })
+    }
+
     async fn catalog(&self, opening: &Opening) -> Result<Arc<Catalog>> {
         match &self.options.missing {
             None => self.cluster.catalog(opening).await,

@@ -7,9 +7,12 @@ use std::time::{Duration, Instant};
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type};
+use datafusion::datasource::memory::MemorySourceConfig;
+use datafusion::prelude::SessionContext;
 use futures::StreamExt;
+use merganser::provider::datafusion;
 use merganser::{
-    Cluster, ErrorKind, Order, Partition, PartitionOptions, Topology, arrow, blocking,
+    Cluster, ErrorKind, Order, Partition, PartitionOptions, QueryStream, Topology, arrow, blocking,
 };
 
 use crate::support;
@@ -346,6 +349,60 @@ async fn partitions_have_each_row_once_whoever_reads_and_whatever_others_write()
     }
     assert!(numbers(&all) == (0..2 * ROWS).collect::<Vec<_>>());
     assert_eq!(balance(&all), i64::from(ROWS) * 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn partial_aggregates_of_all_partitions_make_the_answer() {
+    let Some(urls) = accounts() else { return };
+    let cluster = cluster(&urls);
+    for sql in [
+        "SELECT n % 7 AS k, sum(balance) AS total, count(*), max(n) FROM t GROUP BY 1",
+        "SELECT count(*) AS rows, min(filler) FROM t WHERE balance > 20",
+        "SELECT n % 7 AS k, avg(balance) AS mean FROM t GROUP BY 1 HAVING count(*) > 10 ORDER BY 1 DESC",
+    ] {
+        let query = cluster.query(sql);
+        let cut = query.partial_partitions(&small()).await.unwrap();
+        assert!(cut.partitions.parts.len() > 8);
+        let mut rows = Vec::new();
+        for part in &cut.partitions.parts {
+            let sealed = Partition::unseal(&part.seal(b""), b"").unwrap();
+            rows.push(cluster.read_partition(&sealed).collect().await.unwrap());
+        }
+        let schema = cut.partitions.schema.clone();
+        let source = MemorySourceConfig::try_new_exec(&rows, schema, None).unwrap();
+        let plan = cut.merge.plan(source, 3).await.unwrap();
+        let context = SessionContext::new().task_ctx();
+        let merged = datafusion::physical_plan::collect(plan.clone(), context)
+            .await
+            .unwrap();
+        let merged = QueryStream::new(plan.schema(), futures::stream::iter(merged).map(Ok));
+        let answer = cut.merge.finish(merged).await.unwrap();
+        let expected = cluster.query(sql).describe().await.unwrap();
+        assert_eq!(answer.schema(), expected);
+        assert_eq!(
+            sorted(answer.collect().await.unwrap()),
+            sorted(cluster.query(sql).collect().await.unwrap()),
+            "{sql}"
+        );
+    }
+    for sql in [
+        "SELECT n FROM t",
+        "SELECT avg(n) FROM t",
+        "SELECT count(*) FROM t ORDER BY 1",
+    ] {
+        let query = cluster.query(sql);
+        let error = query.partial_partitions(&small()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{sql}");
+        assert!(error.hint().is_some(), "{sql}");
+    }
+}
+
+/// The rows as text, in an order that does not depend on who was first.
+fn sorted(batches: Vec<RecordBatch>) -> Vec<String> {
+    let shown = arrow::util::pretty::pretty_format_batches(&batches).unwrap();
+    let mut lines: Vec<_> = shown.to_string().lines().map(str::to_owned).collect();
+    lines.sort();
+    lines
 }
 
 #[tokio::test(flavor = "multi_thread")]

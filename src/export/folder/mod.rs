@@ -5,11 +5,13 @@
 //! shard s1 ──► PartWriter ──► s1.parquet           ─┼─► _manifest.json, when all are complete
 //!              (a thread each)                     ─┘
 //! ```
-//! `hive` names partitions, `part` writes the files of one shard, `state` knows how far the folder is.
+//! `hive` names partitions, `part` writes the files of one shard, `state` knows how far the folder is,
+//! `shared` has other processes write the files.
 
 mod hive;
 mod manifest;
 mod part;
+mod shared;
 mod state;
 
 use std::fmt;
@@ -21,6 +23,7 @@ use futures::future::try_join_all;
 
 pub use self::manifest::{ColumnRange, Manifest, ManifestColumn, ManifestFile, ManifestShard};
 use self::part::{Job, PartWriter, Unfinished, lock};
+pub use self::shared::SharedFolder;
 #[cfg(fuzzing)]
 pub(crate) use self::state::fuzz;
 use self::state::{Done, Found, Identity, State};
@@ -260,7 +263,8 @@ impl Opened {
         let partitioning = hive::Partitioning::try_new(&schema, &folder.partition_by)?;
         let file_schema = Arc::new(partitioning.file_schema(&schema)?);
         check(&file_schema, folder.format, &folder.options)?;
-        let identity = folder.identity(&schema, &parts, source);
+        let shards = parts.iter().map(|part| part.name.clone()).collect();
+        let identity = folder.identity(&schema, shards, source);
         let (state, done) = match found {
             Found::Complete(manifest, fingerprint) => {
                 let manifest = same(&folder.path, manifest, &fingerprint, &identity)?;
@@ -304,7 +308,7 @@ impl Opened {
 }
 
 impl Folder {
-    fn identity(&self, schema: &Schema, parts: &[Part], source: Source) -> Identity {
+    fn identity(&self, schema: &Schema, shards: Vec<String>, source: Source) -> Identity {
         let fields = schema.fields().iter();
         Identity {
             version: VERSION,
@@ -323,7 +327,7 @@ impl Folder {
                 "rows {:?}, bytes {:?}, open {}, {:?}",
                 self.file_rows, self.file_bytes, self.open_files, self.options
             ),
-            shards: parts.iter().map(|part| part.name.clone()).collect(),
+            shards,
             not_resumable: match source.resumable {
                 Resumable::Yes => None,
                 Resumable::No(reason) => Some(reason.to_owned()),

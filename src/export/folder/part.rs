@@ -358,7 +358,7 @@ pub(super) fn extension(format: Format) -> &'static str {
 }
 
 /// A moment in UTC: `2024-01-02T03:04:05Z`.
-fn shown(moment: SystemTime) -> String {
+pub(super) fn shown(moment: SystemTime) -> String {
     let since = moment
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();

@@ -463,3 +463,87 @@ async fn files_of_others_are_not_removed() {
     assert!(error.message().contains("s0.csv"), "{error}");
     assert_eq!(fs::read_to_string(other.join("s0.csv")).unwrap(), "mine");
 }
+
+#[tokio::test]
+async fn files_of_several_processes_have_one_manifest() {
+    let (_parent, path) = new_folder();
+    let folder = Folder::new(&path, Format::Parquet);
+    let topology = Topology::from_urls(["postgresql://h/a", "postgresql://h/b"]).unwrap();
+    let names: Vec<_> = topology.shards().iter().map(|shard| shard.name()).collect();
+    let rows = |numbers| part("", vec![Ok(batch(numbers))]).rows;
+
+    let shared = folder.begin("q", &topology, schema()).await.unwrap();
+    let second = folder.write_file(rows(3..7), names[1], "b").await.unwrap();
+    let first = folder.write_file(rows(0..3), names[0], "a").await.unwrap();
+    // That of an attempt of which nobody heard again.
+    folder.write_file(rows(0..3), names[0], "c").await.unwrap();
+    assert_eq!(first.path, "a.parquet");
+    assert_eq!((first.rows, first.sha256.len()), (3, 64));
+    assert_eq!(first.columns[0].max.as_deref(), Some("2"));
+    let files_given = vec![second, first];
+    let manifest = shared.finish(std::time::SystemTime::UNIX_EPOCH, files_given.clone());
+    let manifest = manifest.await.unwrap();
+    assert_eq!(files(&path), ["_manifest.json", "a.parquet", "b.parquet"]);
+    assert_eq!(manifest.rows, 7);
+    assert_eq!(manifest.shards[1].rows, 4);
+    assert_eq!(manifest.shards[0].read_at, "1970-01-01T00:00:00Z");
+    assert_eq!(numbers(&path.join("b.parquet")), [3, 4, 5, 6]);
+
+    // It is complete: nobody begins there again.
+    let error = folder.begin("q", &topology, schema()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Export);
+    assert!(error.message().contains("is not empty"), "{error}");
+
+    let (_parent, path) = new_folder();
+    let folder = Folder::new(&path, Format::Parquet);
+    // A file that is not there, and one that is not as it was written.
+    for shorten in [false, true] {
+        let shared = folder.begin("q", &topology, schema()).await.unwrap();
+        if shorten {
+            fs::write(path.join("b.parquet"), "half").unwrap();
+        }
+        let finished = shared.finish(std::time::SystemTime::now(), files_given.clone());
+        let error = finished.await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Export);
+        assert!(error.message().contains("b.parquet"), "{error}");
+        assert!(!path.exists());
+    }
+    // Given up: nothing is left.
+    let shared = folder.begin("q", &topology, schema()).await.unwrap();
+    folder.write_file(rows(0..3), names[0], "a").await.unwrap();
+    let failing = part(
+        "",
+        vec![Ok(batch(0..3)), Err(Error::new(ErrorKind::Server, "lost"))],
+    );
+    let error = folder
+        .write_file(failing.rows, names[0], "b")
+        .await
+        .unwrap_err();
+    assert_eq!(error.message(), "lost");
+    assert_eq!(files(&path), ["_manifest.partial", "a.parquet"]);
+    drop(shared);
+    assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn what_files_of_several_processes_do_not_have_is_refused() {
+    let (_parent, path) = new_folder();
+    let topology = Topology::from_urls(["postgresql://h/a"]).unwrap();
+    let folder = || Folder::new(&path, Format::Csv);
+    for folder in [
+        folder().with_partition_by(["n"]),
+        folder().with_file_rows(1),
+        folder().with_file_bytes(1),
+        folder().with_resume(true),
+    ] {
+        let error = folder.begin("q", &topology, schema()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Usage);
+        assert!(!path.exists());
+    }
+    let _shared = folder().begin("q", &topology, schema()).await.unwrap();
+    for name in ["", "/etc/x", "../x", "a/b", "a/"] {
+        let rows = part("", Vec::new()).rows;
+        let error = folder().write_file(rows, "s0", name).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Usage, "{name:?}");
+    }
+}

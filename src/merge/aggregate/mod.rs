@@ -1,6 +1,7 @@
 //! SQL over the rows of all shards: the second half of an aggregation whose first half ran on them.
 
 mod arithmetic;
+mod elsewhere;
 mod error;
 mod floats;
 mod functions;
@@ -40,6 +41,7 @@ use datafusion::sql::sqlparser::ast::{Expr, Statement as SqlStatement, visit_exp
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use futures::stream::StreamExt;
 
+pub(crate) use self::elsewhere::{checked_sum, finished, is_checked_sum, physical};
 pub(super) use self::error::execution;
 use self::error::planning;
 pub(crate) use self::floats::best_order;
@@ -153,7 +155,7 @@ pub(crate) async fn reaggregate(
         .map(source::from_datafusion)
         .collect();
     let rows = union(streams, options.order, options.memory_bytes / 8)?;
-    Ok(finish(rows, held))
+    Ok(conform_all(rows, held))
 }
 
 /// DataFusion's optimised plan of the SELECT, for rows of shards with this schema.
@@ -378,7 +380,7 @@ async fn hold(
 }
 
 /// Gives the batches the one schema that was promised, and refuses decimals of too many digits.
-fn finish(rows: QueryStream, held: Option<MemoryReservation>) -> QueryStream {
+fn conform_all(rows: QueryStream, held: Option<MemoryReservation>) -> QueryStream {
     let fields: Vec<_> = rows
         .schema()
         .fields()

@@ -509,13 +509,15 @@ impl<'a> Text<'a> {
             return None;
         }
         let operator = self.word(self.partner.get(first)? + 1)?;
-        ["union", "intersect", "except"].contains(&operator).then(|| {
-            let end = self.partner[open];
-            vec![
-                Change::inserted(self.start(first), "SELECT * FROM ("),
-                Change::inserted(self.start(end), ") AS \"*SET*\""),
-            ]
-        })
+        ["union", "intersect", "except"]
+            .contains(&operator)
+            .then(|| {
+                let end = self.partner[open];
+                vec![
+                    Change::inserted(self.start(first), "SELECT * FROM ("),
+                    Change::inserted(self.start(end), ") AS \"*SET*\""),
+                ]
+            })
     }
 
     /// `VALUES ..` as a table.

@@ -25,7 +25,7 @@ use tokio::sync::oneshot;
 
 pub(super) use self::ranges::ranged;
 use self::route::{Route, Server};
-pub(super) use self::start::{start, start_apart};
+pub(super) use self::start::{start, start_apart, start_behind};
 use super::answer::{aggregated, fitted};
 use super::deadline::Deadline;
 use super::fence::Fence;
@@ -54,7 +54,8 @@ pub(super) enum Streams {
     Apart,
 }
 
-/// Runs all steps but the last, and starts that one; its rows are the answer.
+/// Runs all steps but the last, and starts that one; its rows are the answer. The first step does not run
+/// where its rows are `given`.
 pub(super) async fn run(
     query: &Request,
     planning: PlanOptions,
@@ -62,6 +63,7 @@ pub(super) async fn run(
     held: Held,
     deadline: &Deadline,
     streams: Streams,
+    mut given: Option<QueryStream>,
 ) -> Result<Vec<Part>> {
     let Some((last, steps)) = plan.steps.split_last() else {
         return Err(fault("the plan has no step"));
@@ -123,7 +125,7 @@ pub(super) async fn run(
         counters.begin();
         let relation = match plan.is_temporary(index) {
             true => Relation::Temporary(execution.table(index, step).await?),
-            false => Relation::Text(execution.text(index, step).await?),
+            false => Relation::Text(execution.text(index, step, given.take()).await?),
         };
         counters.end();
         execution.relations.push(Some(relation));

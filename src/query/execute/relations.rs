@@ -10,6 +10,7 @@ use crate::merge::Rest;
 use crate::plan::{Merge, Step};
 use crate::relation::{StepRelation, StepRelationBuilder, aggregated_types};
 use crate::scan::{self, BatchOptions, Description, Reading, SqlType};
+use crate::stream::QueryStream;
 use crate::types::{Column, Unrepresentable};
 
 /// What is known of the columns of a step before it runs.
@@ -23,18 +24,28 @@ pub(super) struct Described {
 }
 
 impl Execution<'_> {
-    /// Runs a step, and holds its rows as SQL.
-    pub(super) async fn text(&mut self, index: usize, step: &Step) -> Result<StepRelation> {
+    /// Runs a step, unless its rows are given, and holds them as SQL.
+    pub(super) async fn text(
+        &mut self,
+        index: usize,
+        step: &Step,
+        given: Option<QueryStream>,
+    ) -> Result<StepRelation> {
         let described = self.described(index, step).await?;
         let joins = self.joins(step);
         self.set_joins(index, &joins, "off").await?;
         let sent = self.sent(step, &described.first, described.columns, &[])?;
         let shard_schema = schema_of(&sent.columns);
-        let servers = self.route.runs(index).to_vec();
-        let options = self.lossless(step, servers.len());
-        let scanned = self.scan(index, step, &servers, &sent, &options, true);
-        let (shards, returns) = scanned.await?;
-        let mut rows = self.merge(step, shards, sent, Rest::Read).await?;
+        let (mut rows, returns) = match given {
+            Some(rows) => (rows, Returns::new()),
+            None => {
+                let servers = self.route.runs(index).to_vec();
+                let options = self.lossless(step, servers.len());
+                let scanned = self.scan(index, step, &servers, &sent, &options, true);
+                let (shards, returns) = scanned.await?;
+                (self.merge(step, shards, sent, Rest::Read).await?, returns)
+            }
+        };
         let types = merged_types(step, &shard_schema, described.types, &rows.schema())?;
         let mut builder = StepRelationBuilder::try_new(&step.name, &step.columns, types)?;
         // Leaving this early drops the streams, which cancels the shards.

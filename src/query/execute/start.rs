@@ -10,9 +10,10 @@ use futures::stream::{self, StreamExt};
 use super::{Streams, fault, run};
 use crate::error::Result;
 use crate::export::Part;
+use crate::plan::Plan;
 use crate::query::Analysis;
 use crate::query::deadline::Deadline;
-use crate::query::planning::{PlanOptions, Request};
+use crate::query::planning::{Held, PlanOptions, Request};
 use crate::stream::QueryStream;
 
 /// Plans the query and runs it up to its last step.
@@ -31,6 +32,28 @@ pub(in crate::query) async fn start_apart(
     deadline: &Deadline,
 ) -> Result<(Vec<Part>, Analysis)> {
     start_in(Streams::Apart, query, deadline).await
+}
+
+/// Runs what is left of a plan behind its first step, whose rows are given.
+pub(in crate::query) async fn start_behind(
+    query: &Request,
+    plan: &Plan,
+    held: Held,
+    deadline: &Deadline,
+    given: QueryStream,
+) -> Result<QueryStream> {
+    let given = Some(given);
+    let parts = run(
+        query,
+        query.planning,
+        plan,
+        held,
+        deadline,
+        Streams::One,
+        given,
+    );
+    let only = parts.await?.pop();
+    Ok(only.ok_or_else(|| fault("the answer has no rows"))?.rows)
 }
 
 async fn start_in(
@@ -88,6 +111,15 @@ async fn plan_and_run(
         planning: began.elapsed(),
         progress: query.options.progress.clone(),
     };
-    let parts = run(query, planning, &analysis.plan, held, deadline, streams).await?;
+    let parts = run(
+        query,
+        planning,
+        &analysis.plan,
+        held,
+        deadline,
+        streams,
+        None,
+    )
+    .await?;
     Ok((parts, analysis))
 }

@@ -8,6 +8,8 @@ use ring::hmac;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::scan::Reading;
+use crate::types::{TypeOptions, Unrepresentable};
 
 /// The version of this form.
 const VERSION: u32 = 1;
@@ -36,6 +38,47 @@ pub struct Partition {
     pub(super) columns: String,
     /// A digest of the settings that the query has for itself.
     pub(super) settings: String,
+    /// For whom the columns are read.
+    #[serde(default, skip_serializing_if = "ReadFor::is_reader")]
+    pub(super) read_for: ReadFor,
+}
+
+/// For whom the columns of a partition are read, which decides their Arrow types.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::query) enum ReadFor {
+    /// As the reader wants them.
+    #[default]
+    Reader,
+    /// To be aggregated again, which gives the answer.
+    Answer,
+    /// To be aggregated again, and handed to a later step.
+    Step,
+}
+
+impl ReadFor {
+    fn is_reader(&self) -> bool {
+        *self == Self::Reader
+    }
+
+    /// How, where the reader, or the user who gets the answer, wants types so.
+    pub(super) fn reading(self, types: TypeOptions) -> Reading {
+        match self {
+            Self::Reader => Reading::Options(types),
+            Self::Answer => Reading::Aggregate(types),
+            Self::Step => Reading::Aggregate(Reading::LOSSLESS),
+        }
+    }
+
+    /// What becomes of values that Arrow does not hold. A NULL in place of one would be left out of a sum,
+    /// and join another group.
+    pub(super) fn unrepresentable(self, types: TypeOptions) -> Unrepresentable {
+        match (self, types.unrepresentable) {
+            (Self::Reader, wanted) => wanted,
+            (Self::Answer, Unrepresentable::Null) | (Self::Step, _) => Unrepresentable::Error,
+            (Self::Answer, wanted) => wanted,
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -56,6 +99,7 @@ pub(super) struct Parts {
     pub(super) expires: SystemTime,
     pub(super) columns: String,
     pub(super) settings: String,
+    pub(super) read_for: ReadFor,
 }
 
 impl Partition {
@@ -71,6 +115,7 @@ impl Partition {
             expires: expires.unwrap_or_default().as_secs(),
             columns: parts.columns,
             settings: parts.settings,
+            read_for: parts.read_for,
         }
     }
 
@@ -180,6 +225,7 @@ mod tests {
             expires: SystemTime::UNIX_EPOCH + Duration::from_secs(100),
             columns: "c".to_owned(),
             settings: "s".to_owned(),
+            read_for: ReadFor::Reader,
         })
     }
 

@@ -4,11 +4,13 @@
 //! ```text
 //! partitions(): a session for each shard: describe, LOCK TABLE, pg_export_snapshot() ─► Lease
 //!                    └─► Partition { shard, SQL with a range, snapshot } ─► sealed bytes
+//! partial_partitions(): the same of partial aggregates, and their merge as a plan for an engine
 //! read_partition(): SET TRANSACTION SNAPSHOT .. ─► describe, compare ─► COPY ─► batches
 //! ```
 
 mod descriptor;
 mod lease;
+mod partial;
 mod read;
 
 use std::sync::Arc;
@@ -18,7 +20,10 @@ use arrow::datatypes::{Schema, SchemaRef};
 
 pub use self::descriptor::Partition;
 use self::descriptor::Parts;
+pub(super) use self::descriptor::ReadFor;
 pub use self::lease::Lease;
+pub(super) use self::partial::Behind;
+pub use self::partial::{PartialMerge, PartialPartitions};
 pub use self::read::PartitionRead;
 use super::fence::Fence;
 use super::options::Options;
@@ -27,7 +32,7 @@ use crate::catalog::identity;
 use crate::cluster::Cluster;
 use crate::connect::Session;
 use crate::error::{Error, ErrorKind, Phase, Result, SqlOrigin};
-use crate::scan::{self, Description, Readers, Reading};
+use crate::scan::{self, Description, Readers};
 use crate::statement::{Ranged, Statement};
 use crate::types::Column;
 
@@ -98,6 +103,8 @@ pub(super) struct Whole<'a> {
     pub(super) shards: Vec<usize>,
     /// The columns that they have to have.
     pub(super) columns: Option<Vec<Column>>,
+    /// For whom they are read.
+    pub(super) read_for: ReadFor,
 }
 
 /// A shard whose snapshot is held.
@@ -160,6 +167,7 @@ impl Whole<'_> {
                     expires,
                     columns: fingerprint.clone(),
                     settings: settings.clone(),
+                    read_for: self.read_for,
                 })
             };
             let parts: Vec<_> = match (&self.ranged, held.ranges) {
@@ -194,7 +202,7 @@ impl Whole<'_> {
     /// Takes the snapshot of one shard.
     async fn hold(&self, mut session: Session, statement: &Statement, bytes: u64) -> Result<Held> {
         let shard = session.shard().to_owned();
-        let reading = Reading::Options(self.options.types);
+        let reading = self.read_for.reading(self.options.types);
         // It locks the tables that the statement names, until the lease ends.
         let description = scan::describe(&mut session, statement, SqlOrigin::User, reading).await?;
         let readers = Readers {

@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Phase, Result, SqlOrigin};
 use crate::progress::{Counters, ScanProgress, ShardState};
 use crate::query::CancelHandle;
 use crate::query::options::Options;
-use crate::scan::{self, Description, Reading};
+use crate::scan::{self, Description};
 use crate::statement::Statement;
 use crate::stream::QueryStream;
 use crate::types::{Column, TypeOptions};
@@ -140,7 +140,10 @@ impl PartitionRead {
             counters,
         } = self.open().await?;
         let sql = scan::copy_sql(&statement, &described, &[])?;
-        let options = self.options.batches(self.options.types.unrepresentable, 1);
+        let read_for = self.partition.read_for;
+        let options = self
+            .options
+            .batches(read_for.unrepresentable(self.options.types), 1);
         Ok(scan::rows(
             session,
             sql,
@@ -170,7 +173,7 @@ impl PartitionRead {
             return Err(waited_for(table).with_shard(&partition.shard));
         }
         let statement = Statement::parse(&partition.sql)?;
-        let reading = Reading::Options(self.options.types);
+        let reading = partition.read_for.reading(self.options.types);
         let described = scan::describe(&mut session, &statement, SqlOrigin::Made, reading).await?;
         if columns_of(Some(&described)) != partition.columns {
             return Err(Error::new(

@@ -138,6 +138,7 @@ async fn run_one(request: &Request, plan: &Plan, held: Held) -> Result<QueryStre
         held,
         &deadline,
         Streams::One,
+        None,
     );
     let mut parts = parts.await?;
     assert_eq!(parts.len(), 1);

@@ -1,0 +1,157 @@
+//! Exports on a cluster: executors read parts of the shards, and write a Parquet file of each.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use futures::stream::TryStreamExt;
+use merganser::export::{Folder, Format, Manifest};
+use merganser::{Cluster, Error, ErrorKind};
+
+use crate::client::Scheduler;
+use crate::part_file::{self, PartFileExec, Written};
+use crate::query::JobArgs;
+use crate::work::{self, Interruption};
+use crate::{descriptors, engine, key};
+
+/// What an export is asked with.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ExportArgs {
+    /// What both roles of a client are asked with.
+    #[command(flatten)]
+    pub job: JobArgs,
+    /// The folder for the files: new or empty, and under the same path on this machine and on all executors
+    #[arg(long, value_name = "FOLDER")]
+    pub to: PathBuf,
+}
+
+/// What an executor did of an export.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Share {
+    /// How many files it wrote.
+    pub files: usize,
+    /// The rows in them.
+    pub rows: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// What came of an export.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Exported {
+    /// What the folder says of its files.
+    pub manifest: Manifest,
+    /// Who wrote them, by name.
+    pub executors: BTreeMap<String, Share>,
+}
+
+/// Runs an export. Its manifest is written last; without it the folder is not complete, and its files are
+/// removed, but for those that an executor is still writing which nobody can reach.
+///
+/// # Errors
+/// As [`Query::partitions`](merganser::Query::partitions), for a statement whose rows are merged; those of
+/// executors, of the cluster, and of the folder; [`ErrorKind::Cancelled`] when the process is told to end: the
+/// job is cancelled then.
+pub async fn run(args: &ExportArgs, interruption: Interruption) -> Result<Exported, Error> {
+    let cluster = work::cluster(&args.job.topology)?;
+    let exported = export(args, &cluster, interruption).await;
+    work::close(cluster).await;
+    exported
+}
+
+async fn export(
+    args: &ExportArgs,
+    cluster: &Cluster,
+    interruption: Interruption,
+) -> Result<Exported, Error> {
+    let job = &args.job;
+    let path = std::path::absolute(&args.to).map_err(|error| {
+        Error::new(ErrorKind::Config, format!("no folder {:?}", args.to)).with_source(error)
+    })?;
+    let scheduler = Scheduler::connect(&job.scheduler).await?;
+    let query = cluster.query(job.sql.as_str());
+    let partitions = query.partitions(&job.cut()).await?;
+    let read_at = SystemTime::now();
+    let folder = Folder::new(&path, Format::Parquet);
+    let schema = partitions.schema.clone();
+    let shared = folder.begin(&job.sql, cluster.topology(), schema).await?;
+    work::tell(job, &partitions);
+    let parts = descriptors::plan(&partitions.parts, &key()).map_err(engine)?;
+    let plan = PartFileExec::try_new(parts, path, None).map_err(engine)?;
+    let submitted = scheduler.submit(Arc::new(plan)).await?;
+    let number = partitions.parts.len();
+    let done = match work::run(submitted, partitions.lease, interruption).await {
+        Ok(done) => done,
+        Err(error) => {
+            tokio::time::sleep(WIND_DOWN).await;
+            return Err(error);
+        }
+    };
+    let mut written: Vec<Written> = Vec::new();
+    let mut rows = done.rows();
+    while let Some(batch) = rows.try_next().await? {
+        written.extend(part_file::written(&batch).map_err(engine)?);
+    }
+    check(&mut written, number)?;
+    let mut executors: BTreeMap<String, Share> = BTreeMap::new();
+    for Written { executor, file, .. } in &written {
+        let share = executors.entry(executor.clone()).or_default();
+        share.files += 1;
+        share.rows += file.rows;
+        share.bytes += file.bytes;
+    }
+    let files = written.into_iter().map(|written| written.file).collect();
+    let manifest = shared.finish(read_at, files).await?;
+    Ok(Exported {
+        manifest,
+        executors,
+    })
+}
+
+/// How long executors may take to drop the files that they are at, before the folder is removed.
+const WIND_DOWN: Duration = Duration::from_millis(500);
+
+/// Each part is there, and once.
+fn check(written: &mut [Written], parts: usize) -> Result<(), Error> {
+    written.sort_by_key(|written| written.number);
+    let numbers = written.iter().map(|written| written.number as usize);
+    match numbers.eq(0..parts) {
+        true => Ok(()),
+        false => Err(Error::new(
+            ErrorKind::Internal,
+            format!(
+                "the cluster wrote {} files of {parts} parts, or one of them twice",
+                written.len()
+            ),
+        )
+        .with_hint("this is a fault: please report it, with the logs of the scheduler")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_part_has_to_be_there_once() {
+        let file =
+            serde_json::json!({"path": "p", "shard": "s", "rows": 1, "bytes": 1, "sha256": ""});
+        let written = |numbers: &[u32]| {
+            let written = numbers.iter().map(|number| Written {
+                number: *number,
+                executor: "e".to_owned(),
+                milliseconds: 0,
+                file: serde_json::from_value(file.clone()).expect("a file"),
+            });
+            check(&mut written.collect::<Vec<_>>(), 3)
+        };
+        assert!(written(&[2, 0, 1]).is_ok());
+        for wrong in [&[0, 1][..], &[0, 1, 1], &[0, 1, 2, 2], &[0, 1, 3], &[]] {
+            let error = written(wrong).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Internal, "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! The library's errors, through an engine that knows texts alone.
+//!
+//! What a task fails with comes to the client as a text in which the engine has printed the error, for
+//! developers, with all that was around it. So an error prints itself between two marks there, and the
+//! client finds it again: kind, shard, phase, message, causes and cure.
+
+use std::fmt;
+use std::io;
+
+use datafusion::common::DataFusionError;
+use merganser::{Error, ErrorKind};
+use serde::{Deserialize, Serialize};
+
+/// An error of the library as one of the engine's.
+///
+/// A server that cannot be reached, or is lost, may be reached on the next attempt, which reads the same
+/// snapshot: that alone the engine tries again, which it does with what looks like an error of input and
+/// output. Everything else fails the job at once.
+pub fn to_engine(error: Error) -> DataFusionError {
+    let is_worth_another_attempt = error.kind() == ErrorKind::Connect;
+    let told = Told(Failure::from(&error));
+    match is_worth_another_attempt {
+        true => DataFusionError::IoError(io::Error::other(told)),
+        false => DataFusionError::External(Box::new(told)),
+    }
+}
+
+/// The error that a failed job's text tells of.
+pub fn from_engine(text: &str) -> Error {
+    match found(text) {
+        Some(failure) => failure.into(),
+        None => Error::new(
+            ErrorKind::Execute,
+            format!("the cluster has failed: {text}"),
+        )
+        .with_hint("the logs of scheduler and executors (--log debug) say more"),
+    }
+}
+
+/// What travels of an error.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Failure {
+    kind: String,
+    message: String,
+    shard: Option<String>,
+    sql_state: Option<String>,
+    hint: Option<String>,
+    causes: Vec<String>,
+}
+
+impl From<&Error> for Failure {
+    fn from(error: &Error) -> Self {
+        let source = std::error::Error::source(error);
+        let causes = std::iter::successors(source, |cause| cause.source());
+        Self {
+            kind: format!("{:?}", error.kind()),
+            message: error.message().to_owned(),
+            shard: error.shard().map(str::to_owned),
+            sql_state: error.sql_state().map(str::to_owned),
+            hint: error.hint().map(str::to_owned),
+            causes: causes.map(ToString::to_string).collect(),
+        }
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        let kind = KINDS
+            .iter()
+            .find(|kind| format!("{kind:?}") == failure.kind);
+        let mut error = Error::new(*kind.unwrap_or(&ErrorKind::Execute), failure.message);
+        if let Some(shard) = failure.shard {
+            error = error.with_shard(shard);
+        }
+        if let Some(state) = failure.sql_state {
+            error = error.with_sql_state(state);
+        }
+        if let Some(hint) = failure.hint {
+            error = error.with_hint(hint);
+        }
+        if !failure.causes.is_empty() {
+            error = error.with_source(failure.causes.join(": "));
+        }
+        error
+    }
+}
+
+/// Those that a reader or a writer may give.
+const KINDS: [ErrorKind; 12] = [
+    ErrorKind::Cancelled,
+    ErrorKind::Config,
+    ErrorKind::Connect,
+    ErrorKind::Decode,
+    ErrorKind::Execute,
+    ErrorKind::Export,
+    ErrorKind::Internal,
+    ErrorKind::Limit,
+    ErrorKind::Server,
+    ErrorKind::Syntax,
+    ErrorKind::Timeout,
+    ErrorKind::Unsupported,
+];
+
+/// Prints itself between the marks, however it is printed.
+struct Told(Failure);
+
+const BEGIN: &str = "<merganser:";
+const END: &str = ":merganser>";
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // As digits, which nobody escapes on the way; in front of it for whoever reads the logs.
+        let json = serde_json::to_vec(&self.0).map_err(|_| fmt::Error)?;
+        write!(f, "{} {BEGIN}", self.0.message)?;
+        json.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
+        f.write_str(END)
+    }
+}
+
+impl fmt::Debug for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for Told {}
+
+fn found(text: &str) -> Option<Failure> {
+    let (_, rest) = text.split_once(BEGIN)?;
+    let (digits, _) = rest.split_once(END)?;
+    let pairs = (0..digits.len()).step_by(2);
+    let bytes: Option<Vec<u8>> = pairs
+        .map(|at| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok())
+        .collect();
+    serde_json::from_slice(&bytes?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_comes_through_whatever_is_printed_around_it() {
+        let error = Error::new(ErrorKind::Server, "the snapshot is \"gone\"\n")
+            .with_shard("s1")
+            .with_sql_state("22023")
+            .with_source(io::Error::other("cause"))
+            .with_hint("make the partitions anew");
+        let engine = to_engine(error);
+        assert!(matches!(engine, DataFusionError::External(_)));
+        let text = format!("{:?}", format!("job failed: {:?}", Err::<(), _>(engine)));
+        let found = from_engine(&text);
+        assert_eq!(found.kind(), ErrorKind::Server);
+        assert_eq!(found.message(), "the snapshot is \"gone\"\n");
+        assert_eq!(found.shard(), Some("s1"));
+        assert_eq!(found.sql_state(), Some("22023"));
+        assert_eq!(found.hint(), Some("make the partitions anew"));
+        let cause = std::error::Error::source(&found);
+        assert_eq!(cause.map(ToString::to_string).as_deref(), Some("cause"));
+    }
+
+    #[test]
+    fn only_a_server_that_cannot_be_reached_is_tried_again() {
+        for kind in KINDS {
+            let engine = to_engine(Error::new(kind, "m"));
+            let retried = matches!(engine, DataFusionError::IoError(_));
+            assert_eq!(retried, kind == ErrorKind::Connect, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_engine_itself_fails_with_is_told_whole() {
+        for text in ["no executor", "<merganser:zz:merganser>", "<merganser:"] {
+            let error = from_engine(text);
+            assert_eq!(error.kind(), ErrorKind::Execute);
+            assert!(error.message().contains(text), "{error}");
+        }
+    }
+}

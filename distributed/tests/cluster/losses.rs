@@ -1,0 +1,252 @@
+//! What is lost while a job runs: executors, snapshots, the client. Either the answer is that of the
+//! snapshot, or there is none.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use merganser_local::fixture;
+
+use crate::export::{ids, manifest};
+use crate::local::{Cluster, Done, Particulars, events, files, oracle, signal, tpch, until};
+
+/// An export that takes long enough for something to happen.
+struct Running {
+    client: Child,
+    said: BufReader<std::process::ChildStderr>,
+}
+
+impl Running {
+    /// Starts it, and waits until its snapshots are taken.
+    fn start(cluster: &Cluster) -> Self {
+        let mut command = cluster.client("export");
+        command.args(["--to", "out", "TABLE events"]);
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut client = command.spawn().unwrap();
+        let mut said = BufReader::new(client.stderr.take().unwrap());
+        let mut line = String::new();
+        said.read_line(&mut line).unwrap();
+        assert!(line.ends_with(" parts\n"), "{line}");
+        Self { client, said }
+    }
+
+    /// Waits until some parts are written, and others are not.
+    fn under_way(&mut self, folder: &Path) {
+        assert!(until(|| files(folder, "part-", ".parquet").len() >= 2));
+        assert!(self.client.try_wait().unwrap().is_none(), "it was too fast");
+    }
+
+    fn interrupt(&self) {
+        signal(&self.client, "INT");
+    }
+
+    fn ended(mut self) -> Done {
+        let mut ended = None;
+        assert!(until(|| {
+            ended = self.client.try_wait().unwrap();
+            ended.is_some()
+        }));
+        let mut stderr = String::new();
+        self.said.read_to_string(&mut stderr).unwrap();
+        Done {
+            code: ended.unwrap().code(),
+            stdout: String::new(),
+            stderr,
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.client.kill();
+        let _ = self.client.wait();
+    }
+}
+
+const SHARDS: usize = 4;
+const ROWS: usize = 60_000;
+
+#[test]
+fn an_executor_that_is_killed_loses_nothing_while_others_write() {
+    let Some((urls, topology)) = events(SHARDS, ROWS) else {
+        return;
+    };
+    let mut cluster = Cluster::start(&topology, &[Particulars::default(); 2]);
+    let folder = cluster.path("out");
+    let mut running = Running::start(&cluster);
+    for (number, url) in urls.iter().enumerate() {
+        let shard = number * ROWS;
+        for sql in [
+            format!("delete from events where id % 3 = 0 and id > {shard}"),
+            "update events set id = -id where id % 3 = 1".to_owned(),
+            "insert into events select n, 'new' from generate_series(1000000, 1001000) n"
+                .to_owned(),
+        ] {
+            fixture::execute(url, &sql);
+        }
+    }
+    running.under_way(&folder);
+    cluster.executors[0].kill();
+    let done = running.ended();
+    assert!(done.is_success(), "{}", done.stderr);
+    let rows = i64::try_from(SHARDS * ROWS).unwrap();
+    assert_eq!(ids(&folder), (0..rows).collect::<Vec<_>>());
+    assert!(done.stderr.contains("e2: "), "{}", done.stderr);
+}
+
+#[test]
+fn an_executor_that_was_taken_for_dead_and_lives_adds_nothing() {
+    let Some((_, topology)) = events(SHARDS, ROWS) else {
+        return;
+    };
+    let cluster = Cluster::start(&topology, &[Particulars::default(); 2]);
+    let folder = cluster.path("out");
+    let mut running = Running::start(&cluster);
+    running.under_way(&folder);
+    cluster.executors[0].signal("STOP");
+    // Until the scheduler has given it up, and what it did is done again.
+    assert!(until(|| cluster.logs().contains("Reset ")));
+    cluster.executors[0].signal("CONT");
+    let done = running.ended();
+    assert!(done.is_success(), "{}", done.stderr);
+    let rows = i64::try_from(SHARDS * ROWS).unwrap();
+    assert_eq!(ids(&folder), (0..rows).collect::<Vec<_>>());
+}
+
+#[test]
+fn without_its_snapshots_an_export_is_an_error_without_manifest() {
+    let Some((urls, topology)) = events(SHARDS, ROWS) else {
+        return;
+    };
+    let cluster = Cluster::start(&topology, &[Particulars::default(); 2]);
+    let folder = cluster.path("out");
+    let mut running = Running::start(&cluster);
+    running.under_way(&folder);
+    let (_, database) = urls[2].rsplit_once('/').unwrap();
+    let holders = oracle(
+        &urls[2],
+        &format!(
+            "select pg_terminate_backend(pid) from pg_stat_activity \
+             where datname = '{database}' and state = 'idle in transaction'"
+        ),
+    );
+    assert!(!holders.is_empty());
+    let done = running.ended();
+    assert_ne!(done.code, Some(0), "{}", done.stderr);
+    assert!(done.stderr.contains("snapshot"), "{}", done.stderr);
+    assert!(done.stderr.contains("\"s2\""), "{}", done.stderr);
+    assert!(!folder.exists(), "{:?}", files(&folder, "", ""));
+    assert!(fixture::none_active(&urls));
+}
+
+#[test]
+fn without_executors_a_job_is_an_error_and_no_hang() {
+    let Some((urls, topology)) = events(SHARDS, ROWS) else {
+        return;
+    };
+    let mut cluster = Cluster::start(&topology, &[Particulars::default(); 2]);
+    let folder = cluster.path("out");
+    let mut running = Running::start(&cluster);
+    running.under_way(&folder);
+    for executor in &mut cluster.executors {
+        executor.kill();
+    }
+    let done = running.ended();
+    assert_eq!(done.code, Some(1), "{}", done.stderr);
+    assert!(done.stderr.contains("executor"), "{}", done.stderr);
+    assert!(!folder.exists(), "{:?}", files(&folder, "", ""));
+    assert!(fixture::none_active(&urls));
+}
+
+#[test]
+fn an_interrupt_reaches_the_shards_and_leaves_the_executors_usable() {
+    let Some((urls, topology)) = events(SHARDS, ROWS) else {
+        return;
+    };
+    let cluster = Cluster::start(&topology, &[Particulars::default(); 2]);
+    let folder = cluster.path("out");
+    // More often than there are vcores: none is lost.
+    for _ in 0..3 {
+        let mut running = Running::start(&cluster);
+        running.under_way(&folder);
+        running.interrupt();
+        let done = running.ended();
+        assert_eq!(done.code, Some(130), "{}", done.stderr);
+        assert!(done.stderr.contains("interrupted"), "{}", done.stderr);
+        // Two seconds at most.
+        assert!(fixture::none_active(&urls));
+        assert!(!folder.join("_manifest.json").exists());
+        // An executor may have been about to name a file.
+        std::thread::sleep(Duration::from_millis(500));
+        let _ = std::fs::remove_dir_all(&folder);
+    }
+    cluster.answer(&["export", "--to", "out", "TABLE events"]);
+    assert_eq!(manifest(&folder).rows as usize, SHARDS * ROWS);
+}
+
+#[test]
+fn an_executor_with_another_topology_or_key_is_named() {
+    let Some((_, topology)) = events(2, 10) else {
+        return;
+    };
+    let Some((_, other)) = events(3, 10) else {
+        return;
+    };
+    let cluster = Cluster::start(
+        &topology,
+        &[Particulars {
+            topology: Some(&other),
+            ..Particulars::default()
+        }],
+    );
+    let done = cluster.run(&["export", "--to", "out", "TABLE events"]);
+    assert_eq!(done.code, Some(2), "{}", done.stderr);
+    assert!(done.stderr.contains("another topology"), "{}", done.stderr);
+    assert!(done.stderr.contains("hint: "), "{}", done.stderr);
+    assert!(!cluster.path("out").exists());
+    drop(cluster);
+
+    let cluster = Cluster::start(
+        &topology,
+        &[Particulars {
+            key: "a key that the client has not",
+            ..Particulars::default()
+        }],
+    );
+    let done = cluster.run(&["export", "--to", "out", "TABLE events"]);
+    assert_eq!(done.code, Some(2), "{}", done.stderr);
+    assert!(done.stderr.contains("seal"), "{}", done.stderr);
+    assert!(!cluster.path("out").exists());
+    let mut command = cluster.client("export");
+    command.env("MERGANSER_PARTITION_KEY", "a key that the client has not");
+    let done: Done = command
+        .args(["--to", "out", "TABLE events"])
+        .output()
+        .unwrap()
+        .into();
+    assert!(done.is_success(), "{}", done.stderr);
+}
+
+#[test]
+fn a_server_that_is_lost_for_a_moment_is_asked_again() {
+    let Some(data) = fixture::tpch_of(10, 2) else {
+        return;
+    };
+    // The executor reaches its shards through ports at which nobody listens.
+    let dead = data.shards.iter().map(|url| {
+        let (_, database) = url.rsplit_once('/').unwrap();
+        format!("postgresql://nobody@127.0.0.1:1/{database}")
+    });
+    let dead = tpch(&dead.collect::<Vec<_>>());
+    let cluster = Cluster::start(
+        &tpch(&data.shards),
+        &[Particulars {
+            topology: Some(&dead),
+            ..Particulars::default()
+        }],
+    );
+    let done = cluster.run(&["query", "SELECT count(*) FROM lineitem"]);
+    assert_eq!(done.code, Some(4), "{}", done.stderr);
+    assert!(done.stderr.contains("127.0.0.1:1"), "{}", done.stderr);
+}
