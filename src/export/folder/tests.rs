@@ -317,9 +317,9 @@ async fn what_cannot_be_read_apart_is_not_resumed() {
             Found::Ours(state) => state,
             Found::Complete(..) => panic!("complete"),
         };
-        let parts = vec![part("rows", vec![])];
+        let shards = vec!["rows".to_owned()];
         opened
-            .begin(&folder.identity(&schema(), &parts, merged()), "parquet")
+            .begin(&folder.identity(&schema(), shards, merged()), "parquet")
             .unwrap();
         fs::write(path.join("rows.csv"), "").unwrap();
         let shard = ManifestShard {

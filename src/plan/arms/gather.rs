@@ -108,7 +108,7 @@ impl Planner<'_> {
     fn determine(&self, query: &mut Query, determined: Vec<Expr>) -> Result<()> {
         let (keys, others): (Vec<_>, Vec<_>) = determined.into_iter().partition(|column| {
             let name = self.type_of(column);
-            name.is_none_or(|name| types::can_be_grouped(name))
+            name.is_none_or(types::can_be_grouped)
         });
         let SetExpr::Select(select) = &mut *query.body else {
             return Ok(());
