@@ -158,7 +158,8 @@ class Cursor(_cursor.Cursor):
         self, operation: str, parameters: Any = None
     ) -> tuple[list[bytes], pyarrow.Schema]:
         """Cuts a query into parts, which any connection to the same shards reads with
-        :meth:`adbc_read_partition`; and the schema of their rows.
+        :meth:`adbc_read_partition`; and the schema of their rows. What has no parts, such as rows in an
+        order, is refused; see :meth:`merganser.Query.partitions`.
 
         The cursor keeps the snapshots of the parts, for 6 hours at most: until it executes something
         else, or is closed. ``con.sql(..).partitions(..)`` has more to say on both.

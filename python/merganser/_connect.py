@@ -44,7 +44,7 @@ def connect(
     finish:
         ``"off"``, or the URL of the server on which queries are finished; one of the shards unless set
     connections_per_shard:
-        as many queries run at once; 4 unless set
+        as many queries run, and partitions are kept, at once, and others wait; 4 unless set
     timeout:
         the seconds that a query may take, unless it says otherwise
     adbc:
