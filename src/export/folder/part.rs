@@ -19,6 +19,7 @@ use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::export::output::{OutputWriter, TempGuard};
 use crate::export::workers::Workers;
 use crate::export::{Committed, Destination, ExportOptions, Format, Progress, open_writer};
+use crate::stream::Remarks;
 use crate::text::{Suffix, write_timestamp};
 
 /// What the writers of all shards share.
@@ -226,7 +227,7 @@ impl PartWriter {
             schema,
             &job.options,
             &job.workers,
-            None,
+            Remarks::default(),
         )?;
         Ok(OpenFile {
             writer: Committed::new(writer, output.clone()),
