@@ -12,6 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::error::{Error, Result};
 use crate::missing::MissingShards;
+use crate::progress::Fenced;
 
 /// The rows of a query as they arrive: a [`Stream`] of [`RecordBatch`]es that all have
 /// [`schema`](Self::schema).
@@ -30,10 +31,19 @@ pub struct QueryStream {
     batches: Arc<Mutex<Option<Batches>>>,
     interrupt: Option<Interrupt>,
     failure: Option<Interrupt>,
-    missing: Option<MissingShards>,
+    remarks: Remarks,
     ended: bool,
     /// Drops the batches once the interrupt comes, also while nobody asks for one.
     _watcher: Option<AbortOnDropHandle<()>>,
+}
+
+/// What is to be known of an answer beside its rows.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Remarks {
+    /// The shards that they go without.
+    pub(crate) missing: Option<MissingShards>,
+    /// When the shards were read.
+    pub(crate) fenced: Option<Fenced>,
 }
 
 type Batches = BoxStream<'static, Result<RecordBatch>>;
@@ -52,7 +62,7 @@ impl QueryStream {
             batches: Arc::new(Mutex::new(Some(batches.boxed()))),
             interrupt: None,
             failure: None,
-            missing: None,
+            remarks: Remarks::default(),
             ended: false,
             _watcher: None,
         }
@@ -65,7 +75,16 @@ impl QueryStream {
 
     /// The shards that these rows go without, where that was allowed; complete at the end of the stream.
     pub fn missing_shards(&self) -> Option<&MissingShards> {
-        self.missing.as_ref()
+        self.remarks.missing.as_ref()
+    }
+
+    /// When the shards were read, if the query has a [fence](crate::config::ReadFence).
+    pub fn fenced(&self) -> Option<&Fenced> {
+        self.remarks.fenced.as_ref()
+    }
+
+    pub(crate) fn remarks(&self) -> &Remarks {
+        &self.remarks
     }
 
     /// Reads the stream to its end.
@@ -99,11 +118,11 @@ impl QueryStream {
         S: Stream<Item = Result<RecordBatch>> + Send + 'static,
     {
         let (interrupt, failure) = (self.interrupt.clone(), self.failure.clone());
-        let missing = self.missing.clone();
+        let remarks = self.remarks.clone();
         Self {
             interrupt,
             failure,
-            missing,
+            remarks,
             ..Self::new(schema, transform(self))
         }
     }
@@ -130,9 +149,9 @@ impl QueryStream {
         stream
     }
 
-    /// The same rows, which may go without these shards.
-    pub(crate) fn without(self, missing: Option<MissingShards>) -> Self {
-        Self { missing, ..self }
+    /// The same rows, of which this is to be known.
+    pub(crate) fn with_remarks(self, remarks: Remarks) -> Self {
+        Self { remarks, ..self }
     }
 
     /// The same rows, of which this tells when they fail: whoever asks for them hears of it anyway, but

@@ -144,6 +144,9 @@ class Connection:
         allow_missing_shards:
             ``True`` goes without shards that cannot be reached, or are lost before their first row,
             where the rows of each shard are final; :attr:`Query.missing_shards` tells which
+        max_skew:
+            the seconds within which all shards are read, such as ``0.05``, or the query is refused;
+            Parquet and Arrow files have what it was in their metadata
         retries:
             how often a shard's query may run again when it is lost before its first rows; 3 unless set
         memory, batch_rows, batch_bytes, finish_rows, finish_bytes:

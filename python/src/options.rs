@@ -35,13 +35,14 @@ pub(crate) struct RunOptions {
     finish_bytes: Option<u64>,
     system_catalogs: Option<bool>,
     retries: Option<u32>,
+    max_skew: Option<Duration>,
     /// The shards that rows go without, where that is allowed: of the run that has begun last.
     pub(crate) missing: Option<MissingShards>,
     session: Option<SessionSettings>,
 }
 
 /// Options of every query, those of planned ones alone, and those of reading a part of one.
-const COMMON: [&str; 11] = [
+const COMMON: [&str; 12] = [
     "timeout",
     "order",
     "numeric",
@@ -52,6 +53,7 @@ const COMMON: [&str; 11] = [
     "memory",
     "session",
     "retries",
+    "max_skew",
     "allow_missing_shards",
 ];
 const PLANNED: [&str; 5] = [
@@ -95,6 +97,9 @@ macro_rules! set_common {
         }
         if let Some(retries) = options.retries {
             query = query.with_retries(retries);
+        }
+        if let Some(skew) = options.max_skew {
+            query = query.with_max_skew(skew);
         }
         if let Some(missing) = &options.missing {
             query = query.with_missing_shards(missing);
@@ -256,6 +261,7 @@ impl RunOptions {
             "retries" => {
                 self.retries = Some(u32::try_from(count(name, value)?).unwrap_or(u32::MAX));
             }
+            "max_skew" => self.max_skew = Some(duration(name, value)?),
             "allow_missing_shards" => {
                 self.missing = flag(name, value)?.then(MissingShards::new);
             }

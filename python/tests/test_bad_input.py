@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime
+import json
 import socket
 from concurrent.futures import ThreadPoolExecutor
 
 import polars
 import pyarrow
+import pyarrow.parquet
 import pytest
 
 import merganser
@@ -283,6 +285,22 @@ def test_a_shard_that_is_away(urls):
             con.sql("SELECT count(*) FROM items", allow_missing_shards=True).rows()
         with pytest.raises(TypeError, match="True or False"):
             con.fan_out("SELECT 1", allow_missing_shards="s1")
+
+
+def test_shards_that_are_read_too_far_apart(con, tmp_path):
+    for ask in (con.sql, con.fan_out):
+        assert ask("SELECT id FROM items", max_skew=20).rows()
+        with pytest.raises(merganser.Error, match="max_skew is") as caught:
+            ask("SELECT id FROM items", max_skew=1e-9).rows()
+        assert "--max-skew" in caught.value.hint
+        for wrong in ("soon", -1):
+            with pytest.raises(TypeError, match="max_skew is a number of seconds"):
+                ask("SELECT 1", max_skew=wrong)
+    path = tmp_path / "items.parquet"
+    con.sql("SELECT id FROM items", max_skew=20).write(str(path))
+    told = json.loads(pyarrow.parquet.read_metadata(path).metadata[b"merganser.read_fence"])
+    assert 0 < told["skew_ms"] <= 20_000
+    assert told["watermark"] is None
 
 
 def test_an_error_while_rows_come_repeats(con):

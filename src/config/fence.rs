@@ -15,7 +15,8 @@ const DEFAULT_MAX_WAIT: Duration = Duration::from_secs(10);
 /// can be reached. The time between the two is the skew: no shard shows what was committed after the second
 /// reading, and each shows what was committed there before the first. A query whose skew is greater than
 /// allowed after three tries is refused. [`ScanProgress::fenced`](crate::ScanProgress::fenced) tells the
-/// skew of a query that was not.
+/// skew of a query that was not, and so do [`QueryStream::fenced`](crate::QueryStream::fenced) and the metadata of
+/// [files](crate::export::write).
 ///
 /// With a watermark, the snapshots also have to show on every shard what the one that was furthest when
 /// the fence was first tried had taken in; until they do, they are taken anew.

@@ -48,7 +48,7 @@ pub use self::table::TableWriter;
 use self::workers::Workers;
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::missing::MissingShards;
-use crate::stream::QueryStream;
+use crate::stream::{QueryStream, Remarks};
 use crate::text::TextFormatter;
 
 /// How many batches may wait for the writer; while they do, the shards are not read further.
@@ -394,7 +394,9 @@ pub fn check(schema: &Schema, format: Format, options: &ExportOptions) -> Result
 ///
 /// A file appears under its name only after its last byte is on the disk. Where shards were allowed to
 /// be missing and are, Parquet and Arrow files have their names in the metadata: a JSON array under the
-/// key `merganser.missing_shards`.
+/// key `merganser.missing_shards`. Where all were read behind a [fence](crate::config::ReadFence), the
+/// metadata of a Parquet file and of the schema in Arrow files and streams says how nearly:
+/// `{"skew_ms":1.5,"watermark":null}` under the key `merganser.read_fence`.
 ///
 /// # Errors
 /// Those of the stream, unchanged; those of [`check`]; and [`ErrorKind::Export`] when the output
@@ -431,13 +433,13 @@ pub async fn write(
     let before = (progress.rows(), progress.bytes());
     let (to, _guard) = output.split(progress);
     let options = options.clone();
-    let missing = stream.missing_shards().cloned();
+    let remarks = stream.remarks().clone();
     let workers = Arc::new(Workers::for_this_machine());
     if format == Format::None {
         pump(stream, |_| Ok(CountingWriter), progress).await?;
     } else {
         let open = move |schema| {
-            let inner = open_writer(format, &to, schema, &options, &workers, missing)?;
+            let inner = open_writer(format, &to, schema, &options, &workers, remarks)?;
             Ok(Committed::new(inner, to))
         };
         pump(stream, open, progress).await?;
@@ -484,14 +486,15 @@ impl<W: RecordBatchWriter + Send> FileWriter for Plain<W> {
     }
 }
 
-/// The writer of a format; `None` is a format that nothing writes. Metadata names what is missing.
+/// The writer of a format; `None` is a format that nothing writes. Metadata says what is to be known of the
+/// rows.
 fn open_writer(
     format: Format,
     to: &OutputWriter,
     schema: SchemaRef,
     options: &ExportOptions,
     workers: &Arc<Workers>,
-    missing: Option<MissingShards>,
+    remarks: Remarks,
 ) -> Result<Box<dyn FileWriter>> {
     let out = to.clone();
     Ok(match format {
@@ -503,11 +506,13 @@ fn open_writer(
         Format::Json => Box::new(Plain(JsonWriter::try_new(out, schema, JsonLayout::Array)?)),
         Format::Ndjson => Box::new(Plain(JsonWriter::try_new(out, schema, JsonLayout::Lines)?)),
         Format::Arrow => {
+            let schema = fenced(schema, &remarks);
             let inner = ipc::IpcFileWriter::try_new(out, schema, options);
             let inner = inner.map_err(|error| to.error(error))?;
-            Box::new(Plain(inner.without(missing)))
+            Box::new(Plain(inner.without(remarks.missing)))
         }
         Format::ArrowStream => {
+            let schema = fenced(schema, &remarks);
             let inner = ipc::stream_writer(out, &schema, options);
             Box::new(Plain(inner.map_err(|error| to.error(error))?))
         }
@@ -515,7 +520,7 @@ fn open_writer(
             let workers = Arc::clone(workers);
             let inner = parquet::ParquetWriter::try_new(out, schema, options, workers);
             let inner = inner.map_err(|error| to.error(error))?;
-            Box::new(inner.without(missing))
+            Box::new(inner.with_remarks(remarks))
         }
         Format::None => Box::new(Plain(CountingWriter)),
     })
@@ -690,6 +695,24 @@ fn missing_metadata(missing: Option<&MissingShards>) -> Option<(&'static str, St
     let value = serde_json::Value::Array(quoted.collect());
     let is_empty = value.as_array().is_none_or(Vec::is_empty);
     (!is_empty).then(|| ("merganser.missing_shards", value.to_string()))
+}
+
+/// The key and the value of metadata that says when the shards were read; `None` without a fence.
+fn fence_metadata(remarks: &Remarks) -> Option<(&'static str, String)> {
+    let fenced = remarks.fenced.as_ref()?;
+    let micros = (fenced.skew.as_secs_f64() * 1e6).round();
+    let value = serde_json::json!({ "skew_ms": micros / 1e3, "watermark": fenced.watermark });
+    Some(("merganser.read_fence", value.to_string()))
+}
+
+/// The schema with that in its metadata.
+fn fenced(schema: SchemaRef, remarks: &Remarks) -> SchemaRef {
+    let Some((key, value)) = fence_metadata(remarks) else {
+        return schema;
+    };
+    let mut metadata = schema.metadata().clone();
+    metadata.insert(key.to_owned(), value);
+    Arc::new(Schema::new_with_metadata(schema.fields().clone(), metadata))
 }
 
 /// Takes rows and writes nothing; the pump counts them.

@@ -475,13 +475,66 @@ fn of_rights(existing: &fs::Metadata) -> fs::Permissions {
 fn resolve(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
     for _ in 0..MAX_LINKS {
-        match fs::read_link(&path) {
-            Ok(target) if !is_device_link(&path) => path = directory_of(&path).join(target),
-            // Not a link, or nothing at all: opening it will tell.
-            _ => return Ok(path),
+        if is_device_link(&path) {
+            return Ok(path);
+        }
+        match read_link(&path)? {
+            Some(target) => path = directory_of(&path).join(target),
+            None => return Ok(path),
         }
     }
     Err(io::Error::other("too many levels of symbolic links"))
+}
+
+/// Where a symbolic link leads to. `None`: it is none, or nothing at all, and opening it will tell.
+///
+/// # Errors
+/// Where a file that somebody else has chosen would be written.
+#[cfg(target_os = "linux")]
+fn read_link(path: &Path) -> io::Result<Option<PathBuf>> {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::OsStringExt;
+
+    use rustix::fs::{FileType, Mode, OFlags, fstat, open, readlinkat};
+
+    // Held open, so that the owner who is asked for is that of the link which is read.
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let Ok(link) = open(path, flags, Mode::empty()) else {
+        return Ok(None);
+    };
+    let found = fstat(&link)?;
+    if FileType::from_raw_mode(found.st_mode) != FileType::Symlink {
+        return Ok(None);
+    }
+    if !may_follow(found.st_uid, &fs::metadata(directory_of(path))?) {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            format!(
+                "{path:?} is somebody else's symbolic link, in a folder where anybody may make one"
+            ),
+        ));
+    }
+    let target = readlinkat(&link, "", Vec::new())?;
+    Ok(Some(OsString::from_vec(target.into_bytes()).into()))
+}
+
+/// Of links in a folder such as `/tmp`, where anybody may make some and take away no others', only our own
+/// and those of the folder's owner: Linux has the rule where fs.protected_symlinks is set, and would ask
+/// for it if it followed the link.
+#[cfg(target_os = "linux")]
+fn may_follow(owner: u32, directory: &fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+
+    /// Sticky, and writable for everybody.
+    const SHARED: u32 = 0o1002;
+    directory.mode() & SHARED != SHARED
+        || directory.uid() == owner
+        || fs::metadata("/proc/self").is_ok_and(|process| process.uid() == owner)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn read_link(path: &Path) -> io::Result<Option<PathBuf>> {
+    Ok(fs::read_link(path).ok())
 }
 
 /// Whether this is a link such as /dev/stderr or /proc/self/fd/2, whose target may be the name of a
@@ -507,6 +560,8 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 /// Makes a rename survive a crash, where the file system and the permissions of the directory allow
 /// that to be asked for.
 pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
+    #[cfg(test)]
+    SYNCED.with_borrow_mut(|synced| synced.push(directory_of(path).to_owned()));
     let Ok(directory) = File::open(directory_of(path)) else {
         return Ok(());
     };
@@ -538,6 +593,17 @@ pub(super) fn hint(error: &io::Error) -> Option<&'static str> {
 /// Locks, even after a panic elsewhere: what is guarded here is valid at any time.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+std::thread_local! {
+    static SYNCED: std::cell::RefCell<Vec<PathBuf>> = const { std::cell::RefCell::new(Vec::new()) };
+}
+
+/// The directories that this thread has forced to disk since it was last asked.
+#[cfg(test)]
+pub(super) fn synced() -> Vec<PathBuf> {
+    SYNCED.take()
 }
 
 #[cfg(test)]
@@ -636,6 +702,48 @@ mod tests {
         symlink("loop", directory.path().join("loop")).unwrap();
         let error = Destination::Path(directory.path().join("loop")).open();
         assert_eq!(error.unwrap_err().kind(), ErrorKind::Export);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn nobody_chooses_the_file_of_somebody_else() {
+        use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
+        let directory = tempfile::tempdir().unwrap();
+        let target = directory.path().join("target.csv");
+        let shared = directory.path().join("shared");
+        fs::create_dir(&shared).unwrap();
+        let link = shared.join("a.csv");
+        symlink(&target, &link).unwrap();
+        let us = fs::symlink_metadata(&link).unwrap().uid();
+        let other = us + 1;
+        // Sticky and for everybody; the owner of the folder, and whose links may be followed then.
+        for (mode, of_folder, trusts_others) in [
+            (0o1777, us, false),
+            (0o1777, other, true),
+            (0o777, us, true),
+            (0o1775, us, true),
+        ] {
+            fs::set_permissions(&shared, fs::Permissions::from_mode(mode)).unwrap();
+            // Only root gives a folder away.
+            if std::os::unix::fs::chown(&shared, Some(of_folder), None).is_err() {
+                continue;
+            }
+            let folder = fs::metadata(&shared).unwrap();
+            assert!(may_follow(us, &folder), "{mode:o}");
+            assert_eq!(may_follow(other, &folder), trusts_others, "{mode:o}");
+            assert_eq!(resolve(&link).unwrap(), target, "{mode:o}");
+            if lchown(&link, Some(other), None).is_ok() {
+                let opened = Destination::Path(link.clone()).open();
+                assert_eq!(opened.is_ok(), trusts_others, "{mode:o}");
+                if let Err(error) = opened {
+                    let told = std::error::Error::source(&error).unwrap().to_string();
+                    assert!(told.contains("somebody else's symbolic link"), "{told}");
+                    assert!(error.hint().unwrap().contains("another path"), "{error:?}");
+                }
+                lchown(&link, Some(us), None).unwrap();
+            }
+        }
+        assert!(!target.exists());
     }
 
     #[cfg(target_os = "linux")]

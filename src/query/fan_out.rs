@@ -330,7 +330,7 @@ impl FanOut {
     pub async fn stream(self) -> Result<QueryStream> {
         let deadline = self.options.deadline();
         let rows = deadline.within(self.start(&deadline).boxed()).await?;
-        Ok(deadline.bound(rows).without(self.options.missing))
+        Ok(deadline.bound(rows).with_remarks(self.options.remarks()))
     }
 
     /// Runs the query to its end; the batches in the order of [`with_order`](Self::with_order).

@@ -22,7 +22,7 @@ use crate::scan::{self, BatchOptions, Description, Reading};
 #[cfg(feature = "datafusion")]
 use crate::scan::{RANGE_BYTES, Readers};
 use crate::statement::Statement;
-use crate::stream::QueryStream;
+use crate::stream::{QueryStream, Remarks};
 use crate::types::{Column, TypeOptions, Unrepresentable};
 
 /// The memory budget unless set otherwise: 1 GiB.
@@ -104,6 +104,14 @@ impl Options {
         match &self.missing {
             Some(missing) => missing.admit(error),
             None => Err(error),
+        }
+    }
+
+    /// What is to be known of the rows, now that they come.
+    pub(super) fn remarks(&self) -> Remarks {
+        Remarks {
+            missing: self.missing.clone(),
+            fenced: self.progress.fenced(),
         }
     }
 

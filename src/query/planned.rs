@@ -302,7 +302,8 @@ impl Query {
         let (rows, analysis) = deadline
             .within(execute::start(&self.request, &deadline).boxed())
             .await?;
-        let rows = deadline.bound(rows).without(self.request.options.missing);
+        let remarks = self.request.options.remarks();
+        let rows = deadline.bound(rows).with_remarks(remarks);
         Ok((rows, analysis))
     }
 

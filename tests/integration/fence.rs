@@ -1,11 +1,17 @@
 //! The read fence: when the shards are read, and what ingestion has to have brought by then.
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int32Type;
 use merganser::config::ReadFence;
-use merganser::{Cluster, ErrorKind, PartitionOptions, Phase, ScanProgress, Topology, arrow};
+use merganser::export::{self, Destination, ExportOptions, Format, Progress};
+use merganser::{
+    Cluster, ErrorKind, PartitionOptions, Phase, QueryStream, ScanProgress, Topology, arrow,
+};
+use parquet::file::reader::FileReader;
+use parquet::file::serialized_reader::SerializedFileReader;
 
 use crate::support;
 
@@ -38,6 +44,82 @@ fn numbers(batches: &[RecordBatch]) -> Vec<i32> {
     let mut numbers: Vec<_> = batches.iter().flat_map(column).collect();
     numbers.sort_unstable();
     numbers
+}
+
+/// What the metadata of a file or stream says of the fence.
+fn told_by(path: &Path, format: Format) -> Option<serde_json::Value> {
+    let file = std::fs::File::open(path).unwrap();
+    let key = "merganser.read_fence";
+    let value = match format {
+        Format::Parquet => {
+            let reader = SerializedFileReader::new(file).unwrap();
+            let metadata = reader.metadata().file_metadata().key_value_metadata();
+            let mut all = metadata.into_iter().flatten();
+            all.find(|one| one.key == key)
+                .and_then(|one| one.value.clone())
+        }
+        Format::Arrow => {
+            let reader = arrow::ipc::reader::FileReader::try_new(file, None).unwrap();
+            reader.schema().metadata().get(key).cloned()
+        }
+        _ => {
+            let reader = arrow::ipc::reader::StreamReader::try_new(file, None).unwrap();
+            reader.schema().metadata().get(key).cloned()
+        }
+    };
+    value.map(|value| serde_json::from_str(&value).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_tell_the_skew() {
+    let Some(urls) = shards() else { return };
+    support::execute(&urls[0], "insert into w values ('2024-01-02 03:04:05+00')");
+    support::execute(&urls[1], "insert into w values ('2024-01-02 03:04:05+00')");
+    let plain = cluster(&urls, "max_skew = \"20s\"");
+    let marked = cluster(
+        &urls,
+        "max_skew = \"20s\"\nwatermark = \"select max(up_to) from w\"",
+    );
+    let without = Cluster::new(Topology::from_urls(&urls).unwrap()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    for format in [Format::Parquet, Format::Arrow, Format::ArrowStream] {
+        for (cluster, is_planned, watermark) in [
+            (&plain, true, None),
+            (&plain, false, None),
+            (&marked, true, Some("2024-01-02 03:04:05+00")),
+            (&marked, false, Some("2024-01-02 03:04:05+00")),
+        ] {
+            let sql = "select n, 'a'::text as a from t";
+            let rows = match is_planned {
+                true => cluster.query(sql).stream().await,
+                false => cluster.fan_out(sql).stream().await,
+            };
+            let rows = rows.unwrap();
+            let fenced = rows.fenced().unwrap().clone();
+            assert_eq!(fenced.watermark.as_deref(), watermark);
+            let path = write(rows, folder.path(), format).await;
+            let told = told_by(&path, format).unwrap();
+            let skew = told["skew_ms"].as_f64().unwrap();
+            let measured = fenced.skew.as_secs_f64() * 1e3;
+            assert!((skew - measured).abs() < 0.001, "{told}, {measured} ms");
+            assert_eq!(told["watermark"].as_str(), watermark, "{told}");
+        }
+        let rows = without.fan_out("select n from t").stream().await.unwrap();
+        assert_eq!(rows.fenced(), None);
+        assert_eq!(
+            told_by(&write(rows, folder.path(), format).await, format),
+            None
+        );
+    }
+}
+
+async fn write(rows: QueryStream, folder: &Path, format: Format) -> PathBuf {
+    let path = folder.join("rows");
+    let output = Destination::from(path.clone()).open().unwrap();
+    let options = ExportOptions::new();
+    let written = export::write(rows, output, format, &options, &Progress::default()).await;
+    assert_eq!(written.unwrap().rows, 2);
+    path
 }
 
 #[tokio::test(flavor = "multi_thread")]

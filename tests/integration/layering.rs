@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 /// A module and the modules it may import, besides itself and [`EVERYWHERE`]. Data flows down.
 const TABLE: &[(&str, &[&str])] = &[
     ("error", &[]),
-    ("stream", &["missing"]),
+    ("stream", &["missing", "progress"]),
     ("missing", &[]),
     ("config", &[]),
     ("types", &[]),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -16,9 +16,10 @@ use super::hive::{self, Key, Partitioning};
 use super::manifest::{ManifestFile, ManifestShard};
 use super::state::{Done, State, about};
 use crate::error::{Error, ErrorKind, Phase, Result};
-use crate::export::output::{OutputWriter, TempGuard};
+use crate::export::output::{OutputWriter, TempGuard, sync_directory};
 use crate::export::workers::Workers;
 use crate::export::{Committed, Destination, ExportOptions, Format, Progress, open_writer};
+use crate::stream::Remarks;
 use crate::text::{Suffix, write_timestamp};
 
 /// What the writers of all shards share.
@@ -209,10 +210,9 @@ impl PartWriter {
         let full_path = job.folder.join(&path);
         let make = || {
             if !inner.is_empty() {
-                let folder = job.folder.join(&inner);
-                fs::create_dir_all(&folder).map_err(|error| match error.kind() {
+                make_folders(&job.folder, &inner).map_err(|error| match error.kind() {
                     io::ErrorKind::InvalidFilename => hive::too_long(&inner),
-                    _ => about(&folder, error),
+                    _ => about(&job.folder.join(&inner), error),
                 })?;
             }
             let output = Destination::Path(full_path.clone()).open()?;
@@ -226,7 +226,7 @@ impl PartWriter {
             schema,
             &job.options,
             &job.workers,
-            None,
+            Remarks::default(),
         )?;
         Ok(OpenFile {
             writer: Committed::new(writer, output.clone()),
@@ -336,6 +336,20 @@ impl OpenFile {
     }
 }
 
+/// Makes the folders of a path below one that is there. Their names survive a crash as the files in them do.
+fn make_folders(below: &Path, path: &str) -> io::Result<()> {
+    let mut folder = below.to_owned();
+    for name in path.split('/') {
+        folder.push(name);
+        match fs::create_dir(&folder) {
+            Ok(()) => sync_directory(&folder)?,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -366,4 +380,30 @@ pub(super) fn shown(moment: SystemTime) -> String {
     let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
     write_timestamp(seconds, 1, 'T', Suffix::Zulu, &mut text);
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::export::output::synced;
+
+    #[test]
+    fn new_folders_survive_a_crash_as_their_files_do() {
+        let root = tempfile::tempdir().unwrap();
+        let below = root.path();
+        let inner = below.join("a=1");
+        for (path, expected) in [
+            ("a=1/b=2", vec![below.to_owned(), inner.clone()]),
+            ("a=1/b=3", vec![inner.clone()]),
+            ("a=1/b=2", vec![]),
+        ] {
+            synced();
+            make_folders(below, path).unwrap();
+            assert!(below.join(path).is_dir());
+            assert_eq!(synced(), expected, "{path}");
+        }
+        fs::write(below.join("a=2"), "a file").unwrap();
+        let error = make_folders(below, "a=2/b=2").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+    }
 }

@@ -79,7 +79,10 @@ impl State {
     pub(super) fn open(folder: &Path, resume: bool) -> Result<Found> {
         let wrong = |error| about(folder, error);
         let is_new = match fs::create_dir(folder) {
-            Ok(()) => true,
+            Ok(()) => {
+                sync_directory(folder).map_err(wrong)?;
+                true
+            }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(about(folder, error)

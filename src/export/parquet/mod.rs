@@ -19,9 +19,12 @@ use parquet::file::writer::SerializedFileWriter;
 
 use self::encode::{Bounds, Encoder};
 use super::workers::Workers;
-use super::{ColumnRange, Compression, ExportOptions, FileWriter, Statistics, missing_metadata};
+use super::{
+    ColumnRange, Compression, ExportOptions, FileWriter, Statistics, fence_metadata,
+    missing_metadata,
+};
 use crate::error::{Error, ErrorKind, Result};
-use crate::missing::MissingShards;
+use crate::stream::Remarks;
 
 /// Writes Parquet; the schema with its extension types is kept in the file.
 ///
@@ -30,7 +33,7 @@ use crate::missing::MissingShards;
 /// there are, one or two more that are being written, and 16 MiB of batches that wait.
 pub(super) struct ParquetWriter<W: Write + Send> {
     encoder: Encoder<W>,
-    missing: Option<MissingShards>,
+    remarks: Remarks,
 }
 
 impl<W: Write + Send> ParquetWriter<W> {
@@ -47,13 +50,13 @@ impl<W: Write + Send> ParquetWriter<W> {
         };
         Ok(Self {
             encoder: Encoder::new(file, factory, schema, bounds, workers),
-            missing: None,
+            remarks: Remarks::default(),
         })
     }
 
-    /// Names these shards in the file's metadata.
-    pub(super) fn without(self, missing: Option<MissingShards>) -> Self {
-        Self { missing, ..self }
+    /// Says this in the file's metadata.
+    pub(super) fn with_remarks(self, remarks: Remarks) -> Self {
+        Self { remarks, ..self }
     }
 }
 
@@ -84,7 +87,8 @@ impl<W: Write + Send> FileWriter for ParquetWriter<W> {
     }
 
     fn finish(mut self: Box<Self>) -> Result<Vec<ColumnRange>, ArrowError> {
-        if let Some((key, value)) = missing_metadata(self.missing.as_ref()) {
+        let missing = missing_metadata(self.remarks.missing.as_ref());
+        for (key, value) in missing.into_iter().chain(fence_metadata(&self.remarks)) {
             let metadata = KeyValue::new(key.to_owned(), value);
             self.encoder.append_key_value_metadata(metadata);
         }
