@@ -362,7 +362,7 @@ async fn partial_aggregates_of_all_partitions_make_the_answer() {
     ] {
         let query = cluster.query(sql);
         let cut = query.partial_partitions(&small()).await.unwrap();
-        assert!(cut.partitions.parts.len() > 8);
+        assert!(cut.partitions.parts.len() >= 2);
         let mut rows = Vec::new();
         for part in &cut.partitions.parts {
             let sealed = Partition::unseal(&part.seal(b""), b"").unwrap();
@@ -385,8 +385,8 @@ async fn partial_aggregates_of_all_partitions_make_the_answer() {
     }
     for sql in [
         "SELECT n FROM t",
-        "SELECT avg(n) FROM t",
-        "SELECT count(*) FROM t ORDER BY 1",
+        "SELECT n FROM t ORDER BY n",
+        "SELECT a.n FROM t a JOIN t b ON a.n = b.balance",
     ] {
         let query = cluster.query(sql);
         let error = query.partial_partitions(&small()).await.unwrap_err();
