@@ -11,4 +11,5 @@ mod local;
 mod losses;
 mod oracle;
 mod query;
+mod readme;
 mod secrets;
