@@ -11,15 +11,26 @@ use datafusion::common::DataFusionError;
 use merganser::{Error, ErrorKind};
 use serde::{Deserialize, Serialize};
 
+/// Whether the next attempt, which reads the same snapshot, may do better: a server that is not reached, is
+/// lost, has no connection left or starts. One that does not let us in will not do so later.
+pub(crate) fn may_pass(error: &Error) -> bool {
+    match error.sql_state() {
+        None => error.kind() == ErrorKind::Connect,
+        Some(state) => BUSY.contains(&state),
+    }
+}
+
+/// Too many connections, and a server that starts.
+const BUSY: [&str; 2] = ["53300", "57P03"];
+
 /// An error of the library as one of the engine's.
 ///
-/// A server that cannot be reached, or is lost, may be reached on the next attempt, which reads the same
-/// snapshot: that alone the engine tries again, which it does with what looks like an error of input and
-/// output. Everything else fails the job at once.
+/// What may pass the engine tries again, on whatever executor is free, which it does with what looks like an
+/// error of input and output. Everything else fails the job at once.
 pub fn to_engine(error: Error) -> DataFusionError {
-    let is_worth_another_attempt = error.kind() == ErrorKind::Connect;
+    let may_pass = may_pass(&error);
     let told = Told(Failure::from(&error));
-    match is_worth_another_attempt {
+    match may_pass {
         true => DataFusionError::IoError(io::Error::other(told)),
         false => DataFusionError::External(Box::new(told)),
     }
@@ -166,6 +177,9 @@ mod tests {
             let retried = matches!(engine, DataFusionError::IoError(_));
             assert_eq!(retried, kind == ErrorKind::Connect, "{kind:?}");
         }
+        let refused = |state: &str| Error::new(ErrorKind::Connect, "m").with_sql_state(state);
+        assert!(may_pass(&refused("53300")));
+        assert!(!may_pass(&refused("28P01")));
     }
 
     #[test]

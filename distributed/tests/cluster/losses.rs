@@ -1,15 +1,17 @@
 //! What is lost while a job runs: executors, snapshots, the client. Either the answer is that of the
 //! snapshot, or there is none.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Stdio};
+use std::thread;
 use std::time::Duration;
 
 use merganser_local::fixture;
 
 use crate::export::{ids, manifest};
-use crate::local::{Cluster, Done, Particulars, events, files, oracle, signal, tpch, until};
+use crate::local::{Cluster, Done, Particulars, events, files, free_port, oracle, signal, until};
 
 /// An export that takes long enough for something to happen.
 struct Running {
@@ -178,7 +180,7 @@ fn an_interrupt_reaches_the_shards_and_leaves_the_executors_usable() {
         assert!(fixture::none_active(&urls));
         assert!(!folder.join("_manifest.json").exists());
         // An executor may have been about to name a file.
-        std::thread::sleep(Duration::from_millis(500));
+        thread::sleep(Duration::from_millis(500));
         let _ = std::fs::remove_dir_all(&folder);
     }
     cluster.answer(&["export", "--to", "out", "TABLE events"]);
@@ -229,24 +231,61 @@ fn an_executor_with_another_topology_or_key_is_named() {
 }
 
 #[test]
-fn a_server_that_is_lost_for_a_moment_is_asked_again() {
-    let Some(data) = fixture::tpch_of(10, 2) else {
+fn a_shard_that_is_not_reached_at_once_is_asked_again_and_one_that_never_is_is_named() {
+    let Some((urls, topology)) = events(1, 100) else {
         return;
     };
-    // The executor reaches its shards through ports at which nobody listens.
-    let dead = data.shards.iter().map(|url| {
-        let (_, database) = url.rsplit_once('/').unwrap();
-        format!("postgresql://nobody@127.0.0.1:1/{database}")
-    });
-    let dead = tpch(&dead.collect::<Vec<_>>());
+    let port = free_port();
+    let server = fixture::server().unwrap().port();
+    let through = topology.replace(&format!(":{server}/"), &format!(":{port}/"));
+    assert_ne!(through, topology);
     let cluster = Cluster::start(
-        &tpch(&data.shards),
+        &topology,
         &[Particulars {
-            topology: Some(&dead),
+            topology: Some(&through),
             ..Particulars::default()
         }],
     );
-    let done = cluster.run(&["query", "SELECT count(*) FROM lineitem"]);
+    let sql = "SELECT count(*), sum(id) FROM events";
+    let done = cluster.run(&["query", "--partitions", "1", sql]);
     assert_eq!(done.code, Some(4), "{}", done.stderr);
-    assert!(done.stderr.contains("127.0.0.1:1"), "{}", done.stderr);
+    assert!(
+        done.stderr.contains(&format!("127.0.0.1:{port}")),
+        "{}",
+        done.stderr
+    );
+    assert!(fixture::none_active(&urls));
+
+    let mut command = cluster.client("query");
+    let asking = command
+        .arg(sql)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let asking = asking.spawn().unwrap();
+    assert!(until(|| cluster.logs().matches("asking again").count() > 20));
+    forward(port, server);
+    let done = Done::from(asking.wait_with_output().unwrap());
+    assert_eq!(done.rows(), ["100,4950"], "{}", done.stderr);
+}
+
+/// Hands on what comes to a port, as long as the process lives.
+fn forward(from: u16, to: u16) {
+    let listener = TcpListener::bind(("127.0.0.1", from)).unwrap();
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            let client = client.unwrap();
+            let server = TcpStream::connect(("127.0.0.1", to)).unwrap();
+            let ways = [
+                (client.try_clone().unwrap(), server.try_clone().unwrap()),
+                (server, client),
+            ];
+            for (mut from, mut to) in ways {
+                thread::spawn(move || {
+                    // Either side may end it.
+                    let _ = io::copy(&mut from, &mut to);
+                    let _ = to.shutdown(Shutdown::Both);
+                });
+            }
+        }
+    });
 }

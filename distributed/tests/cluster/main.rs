@@ -1,7 +1,8 @@
 //! Clusters of real processes against real servers.
 //!
-//! `engine` runs the engine by itself, and shows why plans are as they are; `export` and `query` hold what
-//! comes against PostgreSQL, `oracle` all statements of the library's suites; `losses` kills processes; `secrets` looks for a password everywhere.
+//! `engine` runs the engine by itself, and shows why plans are as they are; `export` and `query` hold what comes
+//! against PostgreSQL, `oracle` all statements of the library's suites; `losses` kills processes; `secrets` looks
+//! for a password everywhere; `readme` does what the README says.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -11,4 +12,5 @@ mod local;
 mod losses;
 mod oracle;
 mod query;
+mod readme;
 mod secrets;

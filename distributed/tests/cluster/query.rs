@@ -102,3 +102,27 @@ fn what_executors_cannot_put_together_is_refused_with_the_reason() {
         assert!(done.stderr.contains("hint: "), "{}", done.stderr);
     }
 }
+
+#[test]
+fn groups_that_memory_does_not_hold_go_to_disk() {
+    let Some(data) = fixture::tpch_of(10, 4) else {
+        return;
+    };
+    let particulars = Particulars {
+        memory: Some("2000000"),
+        ..Particulars::default()
+    };
+    let topology = tpch(&data.shards);
+    let cluster = Cluster::start_logging("debug", &topology, &[particulars; 2]);
+    // Nearly as many groups as rows.
+    let sql = "SELECT l_partkey, l_suppkey, l_quantity, l_linenumber, count(*), sum(l_extendedprice), \
+               max(l_orderkey) FROM lineitem GROUP BY 1, 2, 3, 4";
+    let done = cluster.answer(&["query", "--partitions", "2", "--verify", &data.oracle, sql]);
+    assert!(done.stderr.contains("verified"), "{}", done.stderr);
+    let logs = cluster.logs();
+    let has_spilled = |line: &str| {
+        let count = line.split_once("spill_count=").map(|(_, count)| count);
+        line.contains("mode=FinalPartitioned") && count.is_some_and(|count| !count.starts_with('0'))
+    };
+    assert!(logs.lines().any(has_spilled), "{logs}");
+}
