@@ -268,7 +268,7 @@ pub(crate) struct Query {
     pub(crate) retries: Option<u32>,
     /// Read all shards within this time, such as 50ms, or refuse; standard error tells the time that it was
     ///
-    /// All snapshots are taken between two readings of one clock, whatever \[read_fence\] of the topology allows.
+    /// All snapshots are taken between two readings of one clock, whatever read_fence in the topology allows.
     /// What it was is in the metadata of Parquet and Arrow files, too, under merganser.read_fence.
     #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = parse_timeout, help_heading = "Limits")]
     pub(crate) max_skew: Option<Duration>,
