@@ -27,7 +27,7 @@ use crate::config::Topology;
 use crate::error::{Error, ErrorKind, Result};
 use crate::export::workers::Workers;
 use crate::export::{Committed, Destination, check, names, open_writer, pump};
-use crate::stream::QueryStream;
+use crate::stream::{QueryStream, Remarks};
 
 /// A folder that was taken with [`Folder::begin`], and whose files others write.
 ///
@@ -126,7 +126,8 @@ impl Folder {
             let (format, options) = (self.format, self.options.clone());
             move |schema| {
                 let workers = Arc::new(Workers::for_this_machine());
-                let inner = open_writer(format, &to, schema, &options, &workers, None)?;
+                let none = Remarks::default();
+                let inner = open_writer(format, &to, schema, &options, &workers, none)?;
                 Ok(OneFile {
                     writer: Committed::new(inner, to),
                     complete,
