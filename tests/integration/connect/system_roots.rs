@@ -29,7 +29,9 @@ async fn a_login_of_another_process() {
     }
 }
 
-fn login(conninfo: &str, variables: &[(&str, &str)]) -> String {
+type Variables<'a> = [(&'a str, &'a str)];
+
+fn login(conninfo: &str, variables: &Variables) -> String {
     let mut process = Command::new(env::current_exe().unwrap());
     let output = process
         .args(["--ignored", "--exact", "--nocapture"])
@@ -42,9 +44,6 @@ fn login(conninfo: &str, variables: &[(&str, &str)]) -> String {
         .unwrap();
     String::from_utf8(output.stdout).unwrap()
 }
-
-/// Variables, what is asked, and why it is refused.
-type Login<'a> = (&'a [(&'a str, &'a str)], String, Option<&'a str>);
 
 #[test]
 fn authorities_of_the_system_vouch_for_names() {
@@ -79,7 +78,7 @@ fn authorities_of_the_system_vouch_for_names() {
     let nowhere = [("SSL_CERT_FILE", "/nonexistent")];
     let in_folder = [("SSL_CERT_DIR", hashed.to_str().unwrap())];
     let named = "host=db.example hostaddr=127.0.0.1";
-    let mut logins: Vec<Login<'_>> = Vec::new();
+    let mut logins: Vec<(&Variables, String, Option<&str>)> = Vec::new();
     for host in ["host=localhost hostaddr=127.0.0.1", "host=127.0.0.1"] {
         for mode in ["", "sslmode=verify-full"] {
             let asked = format!("{host} {mode} sslrootcert=system");
