@@ -28,5 +28,14 @@ SELECT DISTINCT ON (t.e) t.e, t.j ->> 'a' AS a, count(*) FROM t JOIN u ON u.tid 
 -- answered
 SELECT t.id, rank() OVER (ORDER BY t.e, t.id), t.j ->> 'a' AS a FROM t JOIN u ON u.tid = t.k GROUP BY t.id
 -- query
+-- answered
+SELECT DISTINCT ON (t.k) t.k, t.j ->> 'a' AS a, count(u.uid) FROM t LEFT JOIN u ON u.tid = t.k GROUP BY t.id ORDER BY t.k, t.id
+-- query
+-- answered
+SELECT DISTINCT t.e, count(u.uid) FROM t LEFT JOIN u ON u.tid = t.k GROUP BY t.k, t.e
+-- query
+-- answered
+SELECT DISTINCT ON (t.e) t.e, t.k, count(u.uid) FROM t LEFT JOIN u ON u.tid = t.k GROUP BY t.k, t.e ORDER BY t.e, t.k DESC
+-- query
 -- refused: have no equality
 SELECT t.id, t.js, count(u.uid) FROM t LEFT JOIN u ON u.tid = t.id GROUP BY t.id

@@ -395,6 +395,35 @@ async fn partial_aggregates_of_all_partitions_make_the_answer() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn conditions_that_contradict_each_other_have_parts_without_rows() {
+    let Some(urls) = support::numbered(&[3, 4]) else {
+        return;
+    };
+    let mut toml =
+        "[[table]]\nname = \"t\"\nshard_key = \"n\"\nshard_index = \"n / 3\"\n".to_owned();
+    for (shard, url) in urls.iter().enumerate() {
+        toml += &format!("[[shard]]\nname = \"s{shard}\"\nurl = \"{url}\"\n");
+    }
+    let cluster = Cluster::new(Topology::from_toml(&toml).unwrap()).unwrap();
+    let none = "FROM t WHERE n = 1 AND n = 4";
+    let query = cluster.query(format!("SELECT n {none}"));
+    let cut = query.partitions(&small()).await.unwrap();
+    for part in &cut.parts {
+        let rows = cluster.read_partition(part).collect().await.unwrap();
+        assert!(numbers(&rows).is_empty());
+    }
+    drop(cut);
+    let query = cluster.query(format!("SELECT n % 2, count(*) {none} GROUP BY 1"));
+    if let Ok(cut) = query.partial_partitions(&small()).await {
+        for part in &cut.partitions.parts {
+            let rows = cluster.read_partition(part).collect().await.unwrap();
+            assert_eq!(rows.iter().map(RecordBatch::num_rows).sum::<usize>(), 0);
+        }
+    }
+    cluster.close().await;
+}
+
 /// The rows as text, in an order that does not depend on who was first.
 fn sorted(batches: Vec<RecordBatch>) -> Vec<String> {
     let shown = arrow::util::pretty::pretty_format_batches(&batches).unwrap();

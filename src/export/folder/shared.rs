@@ -7,10 +7,11 @@
 //!                      └─► elsewhere: Folder::write_file ──► ManifestFile
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::fs;
-use std::path::{Component, Path};
+use std::io;
+use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
@@ -21,10 +22,12 @@ use arrow::record_batch::RecordBatchWriter;
 
 use super::manifest::{ColumnRange, Manifest, ManifestFile, ManifestShard};
 use super::part::{extension, lock, shown};
-use super::state::{Done, Found, Identity, State, about, is_temporary, names_in};
+use super::state::{
+    Done, Found, Identity, JOURNAL, MANIFEST, State, about, find, is_temporary, names_in,
+};
 use super::{Folder, Resumable, Source, blocking, manifest};
 use crate::config::Topology;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::export::workers::Workers;
 use crate::export::{Committed, Destination, check, names, open_writer, pump};
 use crate::stream::{QueryStream, Remarks};
@@ -37,8 +40,7 @@ use crate::stream::{QueryStream, Remarks};
 pub struct SharedFolder {
     folder: Folder,
     identity: Identity,
-    /// `None` once it is finished.
-    state: Option<State>,
+    state: State,
 }
 
 impl Folder {
@@ -76,7 +78,7 @@ impl Folder {
         Ok(SharedFolder {
             folder: self.clone(),
             identity,
-            state: Some(state.await?),
+            state: state.await?,
         })
     }
 
@@ -85,8 +87,10 @@ impl Folder {
     /// format, and is complete or absent.
     ///
     /// # Errors
-    /// As [`write`](crate::export::write()); [`ErrorKind::Usage`] for a name with a folder in it, and as
-    /// [`begin`](Self::begin).
+    /// As [`write`](crate::export::write()); [`ErrorKind::Usage`] for a name with a folder in it, or one of
+    /// the folder's own, which begin with `_` or `.`; as [`begin`](Self::begin); and [`ErrorKind::Export`]
+    /// where nobody has taken the folder, or it is complete: before the rows are read, and before the file
+    /// has its name.
     ///
     /// # Cancel safety
     /// Dropping the future leaves no file.
@@ -107,13 +111,15 @@ impl Folder {
             (parts.next(), parts.next()),
             (Some(Component::Normal(_)), None)
         );
-        if !is_one || name.is_empty() || path.ends_with('/') {
+        if !is_one || name.is_empty() || name.starts_with(['_', '.']) {
             return Err(Error::new(
                 ErrorKind::Usage,
                 format!("{name:?} is no name of a file in a folder"),
             )
-            .with_hint("give a name without /"));
+            .with_hint("give a name without /, which does not begin with _ or ."));
         }
+        let folder = self.path.clone();
+        blocking(move || check_taken(&folder)).await?;
         let schema = names::resolve(&rows.schema(), self.format, &self.options)?;
         check(&schema, self.format, &self.options)?;
         let rows = names::rename(rows, schema);
@@ -124,11 +130,13 @@ impl Folder {
         let open = {
             let (to, complete) = (output.clone(), Arc::clone(&complete));
             let (format, options) = (self.format, self.options.clone());
+            let folder = self.path.clone();
             move |schema| {
                 let workers = Arc::new(Workers::for_this_machine());
                 let none = Remarks::default();
                 let inner = open_writer(format, &to, schema, &options, &workers, none)?;
                 Ok(OneFile {
+                    folder,
                     writer: Committed::new(inner, to),
                     complete,
                 })
@@ -167,11 +175,29 @@ impl Folder {
     }
 }
 
+/// Whether files may come into a folder: after its manifest they would be rows that it does not list.
+fn check_taken(folder: &Path) -> Result<()> {
+    let has = |name: &str| folder.join(name).exists();
+    let what = match (has(MANIFEST), has(JOURNAL)) {
+        (true, _) => "is complete",
+        (false, false) => "was not taken, or was given up",
+        (false, true) => return Ok(()),
+    };
+    Err(
+        Error::new(ErrorKind::Export, format!("the folder {folder:?} {what}"))
+            .with_phase(Phase::Write)
+            .with_hint(
+                "all processes need the same folder under this path, while the export lasts",
+            ),
+    )
+}
+
 /// What is known of a complete file: its bytes, and the ranges of its columns.
 type Complete = Arc<Mutex<Option<(u64, Vec<ColumnRange>)>>>;
 
 /// Tells what is known of the file once it is complete.
 struct OneFile {
+    folder: PathBuf,
     writer: Committed,
     complete: Complete,
 }
@@ -182,6 +208,8 @@ impl RecordBatchWriter for OneFile {
     }
 
     fn close(self) -> Result<(), ArrowError> {
+        // Whoever was taken for dead comes too late.
+        check_taken(&self.folder).map_err(|error| ArrowError::ExternalError(Box::new(error)))?;
         let known = self.writer.finish()?;
         *lock(&self.complete) = Some(known);
         Ok(())
@@ -194,7 +222,8 @@ impl SharedFolder {
     ///
     /// # Errors
     /// [`ErrorKind::Export`] where a file is not there, or has another size than it is said to have; and
-    /// where the folder cannot be written. The files are removed then.
+    /// where the folder cannot be written. [`ErrorKind::Usage`] for a file that is listed twice, or of a
+    /// shard that the topology does not have. The files are removed then, unless the manifest is there.
     ///
     /// # Cancel safety
     /// Once it is awaited it may not be dropped: whether there is a manifest is open then.
@@ -207,42 +236,56 @@ impl SharedFolder {
         read_at: SystemTime,
         files: Vec<ManifestFile>,
     ) -> Result<Manifest> {
-        files.iter().try_for_each(|file| self.check_file(file))?;
+        self.check_files(&files)?;
         self.remove_all_but(&files)?;
         let manifest = manifest(&self.identity, &self.done(read_at, files));
-        if let Some(state) = &mut self.state {
-            state.finish(&manifest, &self.identity.fingerprint)?;
-        }
-        self.state = None;
+        self.state.finish(&manifest, &self.identity.fingerprint)?;
         Ok(manifest)
     }
 
-    fn check_file(&self, file: &ManifestFile) -> Result<()> {
-        let path = self.folder.path.join(&file.path);
-        let found = fs::symlink_metadata(&path).map_err(|error| about(&path, error))?;
-        match found.is_file() && found.len() == file.bytes {
-            true => Ok(()),
-            false => Err(Error::new(
-                ErrorKind::Export,
-                format!("the file {path:?} is not as it was written"),
-            )
-            .with_hint("nobody else may write into the folder: export again")),
+    fn check_files(&self, files: &[ManifestFile]) -> Result<()> {
+        let mut paths = HashSet::new();
+        for file in files {
+            let ManifestFile { path, shard, .. } = file;
+            find(&self.folder.path, file)?;
+            let (what, hint) = if !paths.insert(path) {
+                (
+                    format!("the file {path:?} is listed twice"),
+                    "list what each file is written with once, also where it was told several times",
+                )
+            } else if !self.identity.shards.contains(shard) {
+                (
+                    format!("the file {path:?} is of {shard:?}, and no shard has that name"),
+                    "write each file with the name that its shard has in the topology",
+                )
+            } else {
+                continue;
+            };
+            return Err(Error::new(ErrorKind::Usage, what).with_hint(hint));
         }
+        Ok(())
     }
 
-    /// Removes what looks like a file of the export and is not listed.
+    /// Removes what looks like a file of the export and is not listed. All that can be, whatever cannot.
     fn remove_all_but(&self, files: &[ManifestFile]) -> Result<()> {
         let folder = &self.folder.path;
         let extension = format!(".{}", extension(self.folder.format));
-        let names = names_in(folder).map_err(|error| about(folder, error))?;
-        for name in names {
+        let mut failed = None;
+        for name in names_in(folder).map_err(|error| about(folder, error))? {
             let is_listed = files.iter().any(|file| file.path == name);
-            if is_temporary(&name) || (name.ends_with(&extension) && !is_listed) {
-                let path = folder.join(name);
-                fs::remove_file(&path).map_err(|error| about(&path, error))?;
+            let is_rest = is_temporary(&name) || (name.ends_with(&extension) && !is_listed);
+            let path = folder.join(&name);
+            if !is_rest || path.is_dir() {
+                continue;
+            }
+            match fs::remove_file(&path) {
+                // Whoever writes it removes it, too.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => failed = failed.or_else(|| Some(about(&path, error))),
+                Ok(()) => {}
             }
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
     /// The files as those of their shards.
@@ -275,7 +318,7 @@ impl fmt::Debug for SharedFolder {
 
 impl Drop for SharedFolder {
     fn drop(&mut self) {
-        if self.state.is_some() {
+        if self.state.is_unfinished() {
             // What cannot be removed does not look complete either.
             let _ = self.remove_all_but(&[]);
         }

@@ -225,10 +225,15 @@ impl State {
         file.write_all(text.as_bytes()).map_err(wrong)?;
         file.as_file().sync_all().map_err(wrong)?;
         file.persist(&path).map_err(|failed| wrong(failed.error))?;
-        sync_directory(&path).map_err(wrong)?;
-        // From here on the folder is complete.
+        // From here on the folder is complete, and nothing of it is removed.
         self.is_clean = false;
+        sync_directory(&path).map_err(wrong)?;
         fs::remove_file(self.folder.join(JOURNAL)).map_err(wrong)
+    }
+
+    /// Whether an export has begun that is not complete.
+    pub(super) fn is_unfinished(&self) -> bool {
+        self.is_clean
     }
 
     /// Leaves nothing behind where no shard is complete.
@@ -327,26 +332,31 @@ pub(super) fn check_all<'a>(
     files.into_iter().try_for_each(|file| check(folder, file))
 }
 
-/// Holds a file against what was noted of it.
-fn check(folder: &Path, noted: &ManifestFile) -> Result<()> {
+fn changed(path: &Path, what: &str) -> Error {
+    Error::new(ErrorKind::Export, format!("the file {path:?} {what}"))
+        .with_hint("it was complete when the export ended: remove the folder, and export again")
+}
+
+/// Finds the file that was noted, in the folder and of the size that it had.
+pub(super) fn find(folder: &Path, noted: &ManifestFile) -> Result<PathBuf> {
     let path = folder.join(&noted.path);
-    let changed = |what: &str| {
-        Error::new(ErrorKind::Export, format!("the file {path:?} {what}"))
-            .with_hint("it was complete when the export ended: remove the folder, and export again")
-    };
     // Whoever could write into the folder may have written this: nothing else is looked at.
     let mut parts = Path::new(&noted.path).components();
     if !parts.all(|part| matches!(part, Component::Normal(_))) {
-        return Err(changed("is not in the folder"));
+        return Err(changed(&path, "is not in the folder"));
     }
     match fs::symlink_metadata(&path) {
-        Ok(found) if found.is_file() => {}
-        Ok(_) => return Err(changed("is no file any more")),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(changed("is gone"));
-        }
-        Err(error) => return Err(about(folder, error)),
+        Ok(found) if !found.is_file() => Err(changed(&path, "is no file any more")),
+        Ok(found) if found.len() != noted.bytes => Err(changed(&path, "is not as it was written")),
+        Ok(_) => Ok(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(changed(&path, "is gone")),
+        Err(error) => Err(about(folder, error)),
     }
+}
+
+/// Holds a file against what was noted of it.
+fn check(folder: &Path, noted: &ManifestFile) -> Result<()> {
+    let path = find(folder, noted)?;
     let file = File::open(&path).map_err(|error| about(folder, error))?;
     let mut file = file.take(noted.bytes.saturating_add(1));
     let mut digest = Context::new(&SHA256);
@@ -364,7 +374,7 @@ fn check(folder: &Path, noted: &ManifestFile) -> Result<()> {
     }
     match bytes == noted.bytes && hex(digest.finish().as_ref()) == noted.sha256 {
         true => Ok(()),
-        false => Err(changed("is not as it was written")),
+        false => Err(changed(&path, "is not as it was written")),
     }
 }
 

@@ -526,6 +526,70 @@ async fn files_of_several_processes_have_one_manifest() {
 }
 
 #[tokio::test]
+async fn each_file_of_several_processes_is_listed_once_or_not_there() {
+    let topology = Topology::from_urls(["postgresql://h/a"]).unwrap();
+    let shard = topology.shards()[0].name();
+    let rows = || part("", vec![Ok(batch(0..3))]).rows;
+    let now = std::time::SystemTime::now;
+
+    // Twice, of an unknown shard, and of another folder.
+    type Change = fn(&mut Vec<ManifestFile>);
+    let changes: [(Change, &str); 3] = [
+        (|files| files.push(files[0].clone()), "listed twice"),
+        (
+            |files| files[0].shard = "S0".to_owned(),
+            "no shard has that name",
+        ),
+        (
+            |files| files[0].path = "../a.csv".to_owned(),
+            "is not in the folder",
+        ),
+    ];
+    for (change, why) in changes {
+        let (_parent, path) = new_folder();
+        let folder = Folder::new(&path, Format::Csv);
+        let shared = folder.begin("q", &topology, schema()).await.unwrap();
+        let mut listed = vec![folder.write_file(rows(), shard, "a").await.unwrap()];
+        change(&mut listed);
+        let error = shared.finish(now(), listed).await.unwrap_err();
+        assert!(error.message().contains(why), "{error}");
+        assert!(error.hint().is_some() && !path.exists());
+    }
+
+    // The journal is gone: the manifest stands, and with it its file.
+    let (_parent, path) = new_folder();
+    let folder = Folder::new(&path, Format::Csv);
+    let shared = folder.begin("q", &topology, schema()).await.unwrap();
+    let listed = vec![folder.write_file(rows(), shard, "a").await.unwrap()];
+    fs::remove_file(path.join("_manifest.partial")).unwrap();
+    let error = shared.finish(now(), listed).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Export);
+    assert_eq!(files(&path), ["_manifest.json", "a.csv"]);
+
+    // Who comes too late, or to a folder that nobody has taken, leaves nothing.
+    for (path, why) in [
+        (path.clone(), "is complete"),
+        (path.join("b"), "was not taken"),
+    ] {
+        let late = Folder::new(&path, Format::Csv);
+        let error = late.write_file(rows(), shard, "b").await.unwrap_err();
+        assert!(error.message().contains(why), "{error}");
+    }
+    assert_eq!(files(&path), ["_manifest.json", "a.csv"]);
+    let (_parent, path) = new_folder();
+    let folder = Folder::new(&path, Format::Csv);
+    let shared = folder.begin("q", &topology, schema()).await.unwrap();
+    let mut given_up = Some(shared);
+    let batches = [batch(0..3), batch(3..4)].into_iter().map(move |batch| {
+        drop(given_up.take());
+        Ok(batch)
+    });
+    let slow = QueryStream::new(schema(), stream::iter(batches));
+    folder.write_file(slow, shard, "b").await.unwrap_err();
+    assert!(!path.join("b.csv").exists());
+}
+
+#[tokio::test]
 async fn what_files_of_several_processes_do_not_have_is_refused() {
     let (_parent, path) = new_folder();
     let topology = Topology::from_urls(["postgresql://h/a"]).unwrap();
@@ -541,7 +605,7 @@ async fn what_files_of_several_processes_do_not_have_is_refused() {
         assert!(!path.exists());
     }
     let _shared = folder().begin("q", &topology, schema()).await.unwrap();
-    for name in ["", "/etc/x", "../x", "a/b", "a/"] {
+    for name in ["", "/etc/x", "../x", "a/b", "a/", "_manifest", ".x"] {
         let rows = part("", Vec::new()).rows;
         let error = folder().write_file(rows, "s0", name).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Usage, "{name:?}");

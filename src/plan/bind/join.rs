@@ -10,7 +10,7 @@ use super::Binder;
 use super::scope::{Columns, Merged, chain};
 use crate::error::{Error, Result};
 use crate::plan::build::FAN_OUT_HINT;
-use crate::plan::from_item::{Outer, outer_kind};
+use crate::plan::from_item::{Outer, Source, outer_kind};
 use crate::plan::naming::{as_column, column, parts};
 use crate::plan::{build, refused, rewrite};
 
@@ -89,14 +89,7 @@ impl Binder<'_> {
         for name in names {
             let one = self.take(&mut left, start..middle, &name)?;
             let other = self.take(&mut right, middle..end, &name)?;
-            let same_type =
-                self.type_of(&one).is_some() && self.type_of(&one) == self.type_of(&other);
-            let value = match outer {
-                Outer::None | Outer::Left if same_type => one.clone(),
-                Outer::Right if same_type => other.clone(),
-                Outer::Right => coalesce(other.clone(), one.clone()),
-                _ => coalesce(one.clone(), other.clone()),
-            };
+            let value = self.merged(&one, &other, outer);
             let scope = self.scope();
             scope
                 .merged
@@ -119,6 +112,27 @@ impl Binder<'_> {
             None => JoinConstraint::None,
         };
         Ok((on, chain(Some(merged), others)))
+    }
+
+    /// The merged column of two, by the rules of `buildMergedJoinVar` in `src/backend/parser/parse_clause.c`:
+    /// that of the side whose rows are all kept, as the type that both have in common. Of an inner join it is
+    /// the one that need not be cast, of two such the left one: values that are equal may be written in
+    /// several ways.
+    fn merged(&self, one: &Expr, other: &Expr, outer: Outer) -> Expr {
+        let types = (self.type_of(one), self.type_of(other));
+        let both = match &types {
+            (Some(left), Some(right)) if left == right => Merge::Left,
+            (Some(left), Some(right)) => Merge::of(left, right),
+            _ => Merge::Unknown,
+        };
+        match (outer, both) {
+            (Outer::None | Outer::Left, Merge::Left) => one.clone(),
+            (Outer::None, Merge::Right) => other.clone(),
+            (Outer::None, Merge::Unknown) => whichever(one, other),
+            (Outer::Right, _) if types.0.is_some() && types.0 == types.1 => other.clone(),
+            (Outer::Right, _) => coalesce(other.clone(), one.clone()),
+            _ => coalesce(one.clone(), other.clone()),
+        }
     }
 
     /// The column that one side of a join has by this name, taken from those of the side.
@@ -154,14 +168,115 @@ impl Binder<'_> {
         }
     }
 
-    fn type_of(&self, expr: &Expr) -> Option<String> {
+    /// The type of a column of a table.
+    fn type_of(&self, expr: &Expr) -> Option<ColumnType> {
         let (alias, name) = as_column(expr)?;
-        let columns = self.relations.get(&alias)?.columns.as_ref()?;
-        columns
-            .iter()
-            .find(|column| column.name == name)?
-            .type_name
-            .clone()
+        let relation = self.relations.get(&alias)?;
+        let Source::Table(base) = &relation.source else {
+            return None;
+        };
+        let columns = relation.columns.as_ref()?;
+        let index = columns.iter().position(|column| column.name == name)?;
+        let (schema, table) = &base.name;
+        let facts = self.catalog.relation(Some(schema), table)?;
+        let column = facts.columns.get(index)?;
+        let base_type = &column.base_type;
+        let is_system = base_type.schema == "pg_catalog";
+        Some(ColumnType {
+            name: column.type_name.clone(),
+            base: is_system.then(|| base_type.name.clone()),
+            is_plain: column.domain.is_none() && column.type_modifier < 0,
+        })
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct ColumnType {
+    /// With what it is limited to, as PostgreSQL writes it.
+    name: String,
+    /// Of PostgreSQL's own types the name, of a domain over one that one's.
+    base: Option<String>,
+    /// Whether it is no domain and not limited, as the type is that two others have in common.
+    is_plain: bool,
+}
+
+/// What an inner join makes of two columns.
+enum Merge {
+    /// The left one as it is.
+    Left,
+    /// The right one as it is.
+    Right,
+    /// The left one as another type.
+    Cast,
+    /// Only the server knows.
+    Unknown,
+}
+
+/// Numbers, each of which is cast to those behind it.
+const NUMBERS: [&str; 6] = ["int2", "int4", "int8", "numeric", "float4", "float8"];
+/// Of these, values that are equal are the same once they are cast.
+const SAME: [&[&str]; 2] = [
+    &["text", "varchar", "name"],
+    &["date", "timestamp", "timestamptz"],
+];
+
+impl Merge {
+    /// Of two types that are not the same.
+    fn of(left: &ColumnType, right: &ColumnType) -> Self {
+        let (Some(one), Some(other)) = (&left.base, &right.base) else {
+            return Self::Unknown;
+        };
+        let rank = |name: &String| NUMBERS.iter().position(|number| number == name);
+        let (is_left, is_right) = match (rank(one), rank(other)) {
+            _ if one == other => (true, true),
+            (Some(one), Some(other)) => (one > other, other > one),
+            _ if SAME
+                .iter()
+                .any(|same| same.contains(&&**one) && same.contains(&&**other)) =>
+            {
+                return Self::Cast;
+            }
+            _ => return Self::Unknown,
+        };
+        if is_left && left.is_plain {
+            Self::Left
+        } else if is_right && right.is_plain {
+            Self::Right
+        } else {
+            Self::Cast
+        }
+    }
+}
+
+/// The right one of two columns if the left one has to be cast and it has not, else the left one, as the
+/// server finds. How values of one type are limited is not seen.
+fn whichever(one: &Expr, other: &Expr) -> Expr {
+    let type_of = |expr: Expr| build::call_builtin("pg_typeof", vec![expr]);
+    let common = || type_of(coalesce(one.clone(), other.clone()));
+    let is_right = Expr::BinaryOp {
+        left: Box::new(Expr::BinaryOp {
+            left: Box::new(type_of(one.clone())),
+            op: BinaryOperator::NotEq,
+            right: Box::new(common()),
+        }),
+        op: BinaryOperator::And,
+        right: Box::new(build::equal(type_of(other.clone()), common())),
+    };
+    match build::case_when(is_right, other.clone()) {
+        Expr::Case {
+            case_token,
+            end_token,
+            operand,
+            conditions,
+            ..
+        } => Expr::Case {
+            case_token,
+            end_token,
+            operand,
+            conditions,
+            else_result: Some(Box::new(one.clone())),
+        },
+        other => other,
     }
 }
 

@@ -7,7 +7,7 @@ use std::ptr;
 
 use datafusion::sql::sqlparser::ast::{
     self, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
-    GroupByExpr, Query, Select, SetExpr, SetQuantifier, TableFactor, Visit, Visitor,
+    GroupByExpr, Query, Select, SetExpr, SetOperator, SetQuantifier, TableFactor, Visit, Visitor,
 };
 
 use super::Checked;
@@ -54,12 +54,16 @@ impl Checked<'_> {
         if finality(select, self.question, true) != Finality::Never {
             return None;
         }
+        // What is whole on its shard and only compared with rows of others is no part of anything.
+        let mut grouped = select.clone();
+        grouped.distinct = None;
+        let is_whole = finality(&grouped, self.question, true) != Finality::Never;
         let items = select.projection.iter().map(rewrite::item_expr);
-        Some(
-            items
-                .map(|expr| expr.map_or(Role::Other, |expr| self.role(&expr)))
-                .collect(),
-        )
+        let role = |expr: Option<Expr>| match (is_whole, expr) {
+            (true, _) => Role::Key,
+            (false, expr) => expr.map_or(Role::Other, |expr| self.role(&expr)),
+        };
+        Some(items.map(role).collect())
     }
 
     fn role(&self, expr: &Expr) -> Role {
@@ -230,12 +234,17 @@ impl Consumer<'_> {
     fn mark(&mut self, body: &SetExpr, is_set: bool) {
         match body {
             SetExpr::SetOperation {
+                op,
                 left,
                 right,
                 set_quantifier,
-                ..
             } => {
-                let is_set = is_set || !matches!(set_quantifier, SetQuantifier::All);
+                // EXCEPT ALL and INTERSECT ALL count, also where only the set of what they give matters.
+                let counts = matches!(set_quantifier, SetQuantifier::All);
+                let is_set = match op {
+                    SetOperator::Union => is_set || !counts,
+                    _ => !counts,
+                };
                 self.mark(left, is_set);
                 self.mark(right, is_set);
             }

@@ -605,7 +605,15 @@ fn a_set_may_be_made_of_sets() {
         1,
         finish("SELECT x.d FROM (SELECT m1.c1 AS d FROM m1) AS x JOIN r AS r_2 ON r_2.d = x.d"),
     );
+    let all = "SELECT m1.c1 AS d FROM m1";
+    holds(
+        sql,
+        1,
+        finish(&format!("{all} UNION ALL SELECT r_2.d FROM r AS r_2")),
+    );
     for counts in [
+        &*format!("{all} EXCEPT ALL SELECT r_2.d FROM r AS r_2"),
+        &*format!("SELECT r_2.d FROM r AS r_2 INTERSECT ALL {all}"),
         "SELECT m1.c1 AS d FROM m1 LIMIT 3",
         "SELECT m1.c1 AS d, count(*) OVER (ORDER BY m1.c1) FROM m1",
         "SELECT x.d FROM (SELECT m1.c1 AS d FROM m1) AS x LIMIT 3",

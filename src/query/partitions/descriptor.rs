@@ -132,7 +132,10 @@ impl Partition {
 
     /// When the lease ends.
     pub fn expires(&self) -> SystemTime {
-        SystemTime::UNIX_EPOCH + Duration::from_secs(self.expires)
+        // What is read was looked at.
+        SystemTime::UNIX_EPOCH
+            .checked_add(Duration::from_secs(self.expires))
+            .unwrap_or(SystemTime::UNIX_EPOCH)
     }
 
     /// One line of JSON, sealed with a key. An empty key only tells that nothing was damaged on the way;
@@ -172,6 +175,14 @@ impl Partition {
             let text = serde_json::to_vec(&partition).unwrap_or_default();
             hmac::verify(&hmac::Key::new(hmac::HMAC_SHA256, key), &text, &seal).is_ok()
         });
+        let expires = Duration::from_secs(partition.expires);
+        if is_whole && SystemTime::UNIX_EPOCH.checked_add(expires).is_none() {
+            return Err(Error::new(
+                ErrorKind::Config,
+                "the lease of the partition ends at no time that there is",
+            )
+            .with_hint("make the partitions anew"));
+        }
         match is_whole {
             true => Ok(partition),
             false => Err(Error::new(
@@ -256,6 +267,16 @@ mod tests {
         newer.version = 2;
         let error = Partition::unseal(&newer.seal(b""), b"").unwrap_err();
         assert!(error.message().contains("version 2"), "{error}");
+    }
+
+    #[test]
+    fn a_lease_ends_at_a_time_that_there_is() {
+        let endless = Partition {
+            expires: u64::MAX,
+            ..partition()
+        };
+        let error = Partition::unseal(&endless.seal(b""), b"").unwrap_err();
+        assert!(error.message().contains("ends at no time"), "{error}");
     }
 
     #[test]

@@ -38,6 +38,8 @@ use crate::types::Column;
 
 /// How long a lease lasts unless set otherwise: 6 hours.
 const LEASE: Duration = Duration::from_secs(6 * 60 * 60);
+/// Nobody holds a snapshot longer: a year.
+const LONGEST_LEASE: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 /// About how many bytes of a table one partition has unless set otherwise: 64 MiB.
 const PARTITION_BYTES: u64 = 64 << 20;
 
@@ -64,9 +66,9 @@ impl PartitionOptions {
         Self::default()
     }
 
-    /// How long the partitions can be read at most; 6 hours unless set.
+    /// How long the partitions can be read at most; 6 hours unless set, and no longer than a year.
     pub fn with_lease(mut self, time: Duration) -> Self {
-        self.lease = time;
+        self.lease = time.min(LONGEST_LEASE);
         self
     }
 
@@ -126,7 +128,12 @@ impl Whole<'_> {
         let pools = self.cluster.pools();
         let opening = self.cluster.opening(self.options.session.as_ref())?;
         let opening = &opening.identifying(identity::EXPRESSION);
-        let permits = pools.permits(self.shards.iter().copied()).await?;
+        // Of conditions that contradict each other, any shard says that there are no rows.
+        let shards = match &self.shards[..] {
+            [] => &[0],
+            shards => shards,
+        };
+        let permits = pools.permits(shards.iter().copied()).await?;
         let this = &self;
         let held = permits.into_iter().map(|permit| async move {
             let session = pools.session(permit, opening).await?;
