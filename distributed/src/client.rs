@@ -91,7 +91,7 @@ impl Scheduler {
         })
     }
 
-    /// Submits a plan. It runs until it is done or [cancelled](Job::cancel), whoever waits for it.
+    /// Submits a plan. It runs until it is done, or whoever [waits](Job::run) for it has it cancelled.
     ///
     /// # Errors
     /// As [`allowed::check`]: nothing is sent then. Else those of the scheduler.

@@ -1,6 +1,7 @@
 //! Exports on a cluster: executors read parts of the shards, and write a Parquet file of each.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -80,10 +81,11 @@ async fn export(
     let shared = folder.begin(&job.sql, cluster.topology(), schema).await?;
     work::tell(job, &partitions);
     let parts = descriptors::plan(&partitions.parts, &key()).map_err(engine)?;
-    let plan = PartFileExec::try_new(parts, path, None).map_err(engine)?;
+    let plan = PartFileExec::try_new(parts, path.clone(), None).map_err(engine)?;
     let submitted = scheduler.submit(Arc::new(plan)).await?;
     let number = partitions.parts.len();
-    let done = match work::run(submitted, partitions.lease, interruption).await {
+    let progress = progress(path, number, job.quiet);
+    let done = match work::run(submitted, partitions.lease, interruption, progress).await {
         Ok(done) => done,
         Err(error) => {
             tokio::time::sleep(WIND_DOWN).await;
@@ -110,6 +112,26 @@ async fn export(
         executors,
     })
 }
+
+/// Says now and then how many files are there, those of attempts that failed among them.
+async fn progress(folder: PathBuf, parts: usize, quiet: bool) -> Infallible {
+    loop {
+        tokio::time::sleep(TELL).await;
+        let Ok(mut entries) = tokio::fs::read_dir(&folder).await else {
+            continue;
+        };
+        let mut files = 0;
+        while let Ok(Some(entry)) = entries.next_entry().await {
+            files += usize::from(entry.path().extension().is_some_and(|it| it == "parquet"));
+        }
+        if !quiet {
+            eprintln!("{} of {parts} parts", files.min(parts));
+        }
+    }
+}
+
+/// How often that is said.
+const TELL: Duration = Duration::from_secs(5);
 
 /// How long executors may take to drop the files that they are at, before the folder is removed.
 const WIND_DOWN: Duration = Duration::from_millis(500);

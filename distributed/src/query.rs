@@ -1,5 +1,6 @@
 //! Aggregations on a cluster: shards compute partial aggregates, executors put the groups together.
 
+use std::future::pending;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -122,7 +123,7 @@ async fn answer(
     let plan = merge.plan(Arc::new(rows), args.partitions.max(1)).await?;
     let submitted = scheduler.submit(plan).await?;
     let number = partitions.parts.len();
-    let done = work::run(submitted, partitions.lease, interruption).await;
+    let done = work::run(submitted, partitions.lease, interruption, pending()).await;
     let done = done.map_err(|error| match error.kind() {
         ErrorKind::Decode => error.with_hint(
             "run it without a cluster, where a query is planned anew if Arrow does not hold a value",

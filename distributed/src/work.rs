@@ -1,5 +1,6 @@
 //! What queries and exports have in common: a job that runs while its snapshots are kept.
 
+use std::convert::Infallible;
 use std::path::Path;
 use std::pin::Pin;
 use std::time::Duration;
@@ -49,14 +50,17 @@ pub(crate) async fn close(cluster: Cluster) {
     let _ = tokio::time::timeout(CLEAN_UP, cluster.close()).await;
 }
 
-/// Waits for a job while its snapshots are kept; they are not needed behind it.
+/// Waits for a job while its snapshots are kept, which are not needed behind it, and while something else
+/// that has no end is done.
 pub(crate) async fn run(
     job: Job,
     mut lease: Lease,
     interruption: Interruption,
+    meanwhile: impl Future<Output = Infallible>,
 ) -> Result<Answer, Error> {
     let ended = async {
         tokio::select! {
+            never = meanwhile => match never {},
             error = interruption => error,
             ended = lease.ended() => match ended {
                 Err(error) => error,

@@ -22,7 +22,10 @@ use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExp
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode, PhysicalGroupBy};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::limit::GlobalLimitExec;
 use datafusion::physical_plan::memory::MemoryStream;
+use datafusion::physical_plan::repartition::RepartitionExec;
+use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions,
 };
@@ -31,6 +34,7 @@ use merganser::{Cluster, ErrorKind, PartitionOptions, Topology};
 use merganser_ballista::client::Scheduler;
 use merganser_ballista::codec::Codec;
 use merganser_ballista::part_file::PartFileExec;
+use merganser_ballista::read::ShardReadExec;
 use merganser_ballista::{allowed, descriptors};
 use merganser_local::fixture;
 
@@ -263,11 +267,7 @@ async fn an_engine_without_our_codec_fails_and_does_not_answer() {
         .await
         .unwrap();
     let parts = descriptors::plan(&cut.partitions.parts, b"").unwrap();
-    let rows = merganser_ballista::read::ShardReadExec::try_new(
-        parts,
-        cut.partitions.schema.clone(),
-        None,
-    );
+    let rows = ShardReadExec::try_new(parts, cut.partitions.schema.clone(), None);
     let plan = cut.merge.plan(Arc::new(rows.unwrap()), 4).await.unwrap();
     let stock = || Arc::new(BallistaPhysicalExtensionCodec::default());
 
@@ -302,12 +302,30 @@ async fn only_plans_of_ours_are_sent() {
     allowed::check(&(Arc::new(files) as Arc<dyn ExecutionPlan>)).unwrap();
 
     let table = MemorySourceConfig::try_new_exec(&[vec![rows()]], schema(), None).unwrap();
-    let plans: [(&str, Arc<dyn ExecutionPlan>); 4] = [
+    let read = || -> Arc<dyn ExecutionPlan> {
+        let read = ShardReadExec::try_new(Arc::clone(&parts), schema(), None);
+        Arc::new(read.unwrap())
+    };
+    allowed::check(&read()).unwrap();
+    let spread = RepartitionExec::try_new(read(), Partitioning::RoundRobinBatch(3));
+    let both = UnionExec::try_new(vec![read(), read()]).unwrap();
+    let plans: [(&str, Arc<dyn ExecutionPlan>); 9] = [
         ("the leaf alone", Arc::clone(&parts)),
         ("another table", table.clone()),
         ("a leaf of ours", Arc::new(NaiveLeaf::new())),
         // DataFusion's sum and count are not PostgreSQL's, nor checked.
         ("an aggregate of DataFusion's", count(table)),
+        ("the same over shards", count(read())),
+        ("an exchange of rows", Arc::new(spread.unwrap())),
+        (
+            "rows in one place",
+            Arc::new(CoalescePartitionsExec::new(read())),
+        ),
+        (
+            "a limit",
+            Arc::new(GlobalLimitExec::new(read(), 0, Some(1))),
+        ),
+        ("a union", both),
     ];
     for (what, plan) in plans {
         let error = allowed::check(&plan).unwrap_err();

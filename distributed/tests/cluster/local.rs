@@ -90,6 +90,11 @@ impl Cluster {
         self.executors.push(Executor { name, process });
     }
 
+    pub(crate) fn kill_scheduler(&mut self) {
+        self.scheduling.kill().unwrap();
+        self.scheduling.wait().unwrap();
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }

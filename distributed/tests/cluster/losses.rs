@@ -1,9 +1,10 @@
 //! What is lost while a job runs: executors, snapshots, the client. Either the answer is that of the
 //! snapshot, or there is none.
 
+use std::fs;
 use std::io::{self, BufRead, BufReader, Read};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -117,6 +118,53 @@ fn an_executor_that_was_taken_for_dead_and_lives_adds_nothing() {
 }
 
 #[test]
+fn an_executor_that_is_lost_with_partial_aggregates_is_counted_once() {
+    let Some((urls, topology)) = events(SHARDS, ROWS) else {
+        return;
+    };
+    // Slow enough, and in many parts.
+    let sql = "SELECT count(*), sum(id), sum(length(md5(repeat(filler, 60)))) FROM events";
+    let rows = i64::try_from(SHARDS * ROWS).unwrap();
+    let expected = format!("{rows},{},{}", rows * (rows - 1) / 2, rows * 32);
+    for signals in [&["KILL"][..], &["STOP", "CONT"]] {
+        let cluster = Cluster::start(&topology, &[Particulars::default(); 2]);
+        let mut command = cluster.client("query");
+        let asking = command
+            .arg(sql)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut asking = asking.spawn().unwrap();
+        // Some of its parts are done, and where others look for them.
+        assert!(until(|| !files_below(&cluster.path("e1")).is_empty()));
+        thread::sleep(Duration::from_millis(500));
+        assert!(asking.try_wait().unwrap().is_none(), "it was too fast");
+        cluster.executors[0].signal(signals[0]);
+        assert!(until(|| cluster.logs().contains("Reset ")));
+        if let Some(signal) = signals.get(1) {
+            cluster.executors[0].signal(signal);
+        }
+        let done = Done::from(asking.wait_with_output().unwrap());
+        assert!(done.parts() > 20, "{}", done.stderr);
+        assert_eq!(done.rows(), [&expected], "{signals:?}: {}", done.stderr);
+    }
+    assert!(fixture::none_active(&urls));
+}
+
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            match entry.path().is_dir() {
+                true => folders.push(entry.path()),
+                false => found.push(entry.path()),
+            }
+        }
+    }
+    found
+}
+
+#[test]
 fn without_its_snapshots_an_export_is_an_error_without_manifest() {
     let Some((urls, topology)) = events(SHARDS, ROWS) else {
         return;
@@ -159,6 +207,29 @@ fn without_executors_a_job_is_an_error_and_no_hang() {
     assert!(done.stderr.contains("executor"), "{}", done.stderr);
     assert!(!folder.exists(), "{:?}", files(&folder, "", ""));
     assert!(fixture::none_active(&urls));
+}
+
+#[test]
+fn with_its_scheduler_a_job_ends() {
+    let Some((_, topology)) = events(SHARDS, ROWS) else {
+        return;
+    };
+    let mut cluster = Cluster::start(&topology, &[Particulars::default(); 2]);
+    let folder = cluster.path("out");
+    let mut running = Running::start(&cluster);
+    running.under_way(&folder);
+    cluster.kill_scheduler();
+    let done = running.ended();
+    assert_eq!(done.code, Some(4), "{}", done.stderr);
+    assert!(done.stderr.contains("scheduler"), "{}", done.stderr);
+    assert!(!folder.join("_manifest.json").exists());
+    let none = cluster.run(&["query", "SELECT count(*) FROM events"]);
+    assert_eq!(none.code, Some(4), "{}", none.stderr);
+    assert!(
+        none.stderr.contains("no scheduler answers"),
+        "{}",
+        none.stderr
+    );
 }
 
 #[test]
