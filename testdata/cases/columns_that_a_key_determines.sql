@@ -1,9 +1,11 @@
 -- symptom: GROUP BY the primary key, beside it a column whose type has no equality: the last step could not group by it
 -- shard: t=k
 -- setup
-CREATE TABLE t (k int NOT NULL, id int PRIMARY KEY, e text, j json, p point, x xml, js json[]);
+CREATE DOMAIN dj AS json;
+CREATE TYPE cj AS (n int, j json);
+CREATE TABLE t (k int NOT NULL, id int PRIMARY KEY, e text, j json, p point, x xml, js json[], d dj, c cj, cs cj[]);
 CREATE TABLE u (uid int PRIMARY KEY, tid int);
-INSERT INTO t SELECT i % 4, i, 'e' || i % 3, CASE WHEN i % 5 > 0 THEN json_build_object('a', i) END, point(i, 1), '<a/>', array['1', '2']::json[]
+INSERT INTO t SELECT i % 4, i, 'e' || i % 3, CASE WHEN i % 5 > 0 THEN json_build_object('a', i) END, point(i, 1), '<a/>', array['1', '2']::json[], '2', ROW(i, '3'), array[ROW(i, '3')::cj]
 FROM generate_series(1, 12) i;
 INSERT INTO u SELECT i, i % 5 FROM generate_series(1, 8) i;
 -- query
@@ -36,6 +38,15 @@ SELECT DISTINCT t.e, count(u.uid) FROM t LEFT JOIN u ON u.tid = t.k GROUP BY t.k
 -- query
 -- answered
 SELECT DISTINCT ON (t.e) t.e, t.k, count(u.uid) FROM t LEFT JOIN u ON u.tid = t.k GROUP BY t.k, t.e ORDER BY t.e, t.k DESC
+-- query
+-- answered
+SELECT t.id, t.d, count(u.uid) FROM t LEFT JOIN u ON u.tid = t.k GROUP BY t.id
+-- query
+-- answered
+SELECT t.id, t.c, (t.c).n, count(u.uid) FROM t LEFT JOIN u ON u.tid = t.k GROUP BY t.id
+-- query
+-- refused: have no equality
+SELECT t.id, t.cs, count(u.uid) FROM t LEFT JOIN u ON u.tid = t.id GROUP BY t.id
 -- query
 -- refused: have no equality
 SELECT t.id, t.js, count(u.uid) FROM t LEFT JOIN u ON u.tid = t.id GROUP BY t.id

@@ -19,6 +19,7 @@ use datafusion::sql::sqlparser::ast::{
 use super::outer::names_of_from;
 use super::steps::{no_values, step_factor};
 use super::{GATHER, Planner, Result};
+use crate::catalog::ColumnFacts;
 use crate::plan::facts::types;
 use crate::plan::from_item::{Base, Source};
 use crate::plan::locality::{self, factor_alias};
@@ -31,8 +32,9 @@ use crate::plan::{Arm, Place, build, functions, refused};
 struct Gather {
     /// Whether a row of it counts once however often it comes.
     once: bool,
-    /// The columns that the keys of GROUP BY determine.
+    /// The columns that the keys of GROUP BY determine: those that can be keys, too, and others.
     determined: Vec<Expr>,
+    without_equality: Vec<Expr>,
 }
 
 /// What is known of a sharded table whose rows are gathered.
@@ -56,9 +58,28 @@ impl Planner<'_> {
                 |expr| matches!(expr, Expr::Function(function) if function.over.is_some()),
             )
             && !matches!(select.distinct, Some(Distinct::On(_)));
+        let determined = self.determined_columns(query.order_by.as_ref(), select)?;
+        let (determined, without_equality): (Vec<_>, Vec<_>) = determined
+            .into_iter()
+            .partition(|column| self.has_equality(column));
+        // An array of arrays is one with more dimensions.
+        let is_array = |column: &&Expr| {
+            let facts = self.facts_of(column);
+            facts.is_some_and(|facts| facts.element.is_some())
+        };
+        if let Some(array) = without_equality.iter().find(is_array) {
+            return Err(refused(
+                format!(
+                    "{array} is selected beside GROUP BY, and arrays of its type have no equality"
+                ),
+                "leave it out, or join the groups with the table again to select it",
+            )
+            .into());
+        }
         Ok(Gather {
             once,
-            determined: self.determined_columns(query.order_by.as_ref(), select)?,
+            determined,
+            without_equality,
         })
     }
 
@@ -69,7 +90,11 @@ impl Planner<'_> {
         };
         let original = select.clone();
         self.judged(&query, GATHER, None);
-        let Gather { once, determined } = self.judge_gather(&query, &original, once)?;
+        let Gather {
+            once,
+            determined,
+            without_equality,
+        } = self.judge_gather(&query, &original, once)?;
         let SetExpr::Select(select) = &mut *query.body else {
             return Ok(query);
         };
@@ -99,17 +124,13 @@ impl Planner<'_> {
         *query.body = taken;
         self.lower_beside(&mut query)?;
         self.outer = outer;
-        self.determine(&mut query, determined)?;
+        self.determine(&mut query, determined, &without_equality)?;
         Ok(query)
     }
 
     /// Has PostgreSQL know what it would know of a primary key, of which the rows of a step have none: the
     /// columns that it determines are keys, too. One without equality is the same in all rows of a group.
-    fn determine(&self, query: &mut Query, determined: Vec<Expr>) -> Result<()> {
-        let (keys, others): (Vec<_>, Vec<_>) = determined.into_iter().partition(|column| {
-            let name = self.type_of(column);
-            name.is_none_or(types::can_be_grouped)
-        });
+    fn determine(&self, query: &mut Query, keys: Vec<Expr>, others: &[Expr]) -> Result<()> {
         let SetExpr::Select(select) = &mut *query.body else {
             return Ok(());
         };
@@ -118,17 +139,6 @@ impl Planner<'_> {
         }
         if others.is_empty() {
             return Ok(());
-        }
-        // An array of arrays is one with more dimensions.
-        let is_array = |column: &&Expr| self.type_of(column).is_some_and(|it| it.ends_with("[]"));
-        if let Some(array) = others.iter().find(is_array) {
-            return Err(refused(
-                format!(
-                    "{array} is selected beside GROUP BY, and arrays of its type have no equality"
-                ),
-                "leave it out, or join the groups with the table again to select it",
-            )
-            .into());
         }
         for item in &mut select.projection {
             if let SelectItem::UnnamedExpr(expr) = item
@@ -160,12 +170,28 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// The type of a column of FROM, where it is known.
-    fn type_of(&self, column: &Expr) -> Option<&str> {
+    /// Whether values of a column can be told apart by GROUP BY, as far as that is known. Rows have fields
+    /// that may have no equality.
+    pub(super) fn has_equality(&self, column: &Expr) -> bool {
+        let Some(facts) = self.facts_of(column) else {
+            return true;
+        };
+        let of = facts.element.as_ref().unwrap_or(&facts.base_type);
+        of.kind != 'c' && (of.schema != "pg_catalog" || types::can_be_grouped(&of.name))
+    }
+
+    /// What is known of a column of a table in FROM.
+    fn facts_of(&self, column: &Expr) -> Option<&ColumnFacts> {
         let (alias, name) = as_column(column)?;
-        let columns = self.relations.get(&alias)?.columns.as_ref()?;
-        let column = columns.iter().find(|column| column.name == name)?;
-        column.type_name.as_deref()
+        let relation = self.relations.get(&alias)?;
+        let Source::Table(base) = &relation.source else {
+            return None;
+        };
+        let columns = relation.columns.as_ref()?;
+        let index = columns.iter().position(|column| column.name == name)?;
+        let (schema, table) = &base.name;
+        let facts = self.question.catalog.relation(Some(schema), table)?;
+        facts.columns.get(index)
     }
 
     fn gather_tree(

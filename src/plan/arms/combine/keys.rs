@@ -155,6 +155,11 @@ impl Planner<'_> {
             if let Some(column) = as_column(key) {
                 self.check_determined(&column, &parts.keys[..parts.grouped])?;
             }
+            if !self.has_equality(key) {
+                return Err(Obstacle::Reason(format!(
+                    "a group would have to be made of {key}, whose type has no equality"
+                )));
+            }
         }
         Ok(parts.beside.iter().map(|index| parts.key(*index)).collect())
     }
