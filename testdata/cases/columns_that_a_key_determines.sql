@@ -5,7 +5,7 @@ CREATE DOMAIN dj AS json;
 CREATE TYPE cj AS (n int, j json);
 CREATE TABLE t (k int NOT NULL, id int PRIMARY KEY, e text, j json, p point, x xml, js json[], d dj, c cj, cs cj[]);
 CREATE TABLE u (uid int PRIMARY KEY, tid int);
-INSERT INTO t SELECT i % 4, i, 'e' || i % 3, CASE WHEN i % 5 > 0 THEN json_build_object('a', i) END, point(i, 1), '<a/>', array['1', '2']::json[], '2', ROW(i, '3'), array[ROW(i, '3')::cj]
+INSERT INTO t SELECT i % 4, i, 'e' || i % 3, CASE WHEN i % 5 > 0 THEN json_build_object('a', i) END, point(i, 1), '<a/>', array['1', '2']::json[], '2', ROW(i, '3'::json)::cj, array[ROW(i, '3'::json)::cj]
 FROM generate_series(1, 12) i;
 INSERT INTO u SELECT i, i % 5 FROM generate_series(1, 8) i;
 -- query
