@@ -243,8 +243,8 @@ impl adbc_core::Statement for Statement {
     }
 
     fn execute_partitions(&mut self) -> Result<PartitionedResult> {
-        let values = self.only_values()?;
-        let request = self.request(&ScanProgress::new())?.with_params(values);
+        let request = self.request(&ScanProgress::new())?;
+        let request = request.with_params(self.only_values()?);
         self.end_result();
         let _run = self.running.begin(request.cancel_handle());
         let cut = request.clone().partitions(&(&self.options).into());
