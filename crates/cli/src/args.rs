@@ -644,11 +644,11 @@ What it shows:
 const PARTITIONS_HELP: &str = "\
 Examples:
   Cut a table, and read four parts at a time, here or on other machines with the same topology file:
-    cd \"$(mktemp -d)\"
-    merganser partitions -o parts 'SELECT * FROM lineitem' &
-    until [ -e parts ]; do kill -0 %1 && sleep 1 || break; done
-    split -l 1 -a 5 parts part-
-    ls part-* | xargs -P 4 -I {} sh -c 'merganser read-partition -o \"$1.parquet\" <\"$1\"' sh {}
+    work=$(mktemp -d)
+    merganser partitions -o $work/parts 'SELECT * FROM lineitem' &
+    until [ -e $work/parts ]; do kill -0 %1 && sleep 1 || break; done
+    split -l 1 -a 5 $work/parts $work/part-
+    ls $work/part-* | xargs -P 4 -I {} sh -c 'merganser read-partition -o \"$1.parquet\" <\"$1\"' sh {}
     kill %1
 
 What it does:
