@@ -15,25 +15,41 @@ use x509_cert::ext::pkix::{
     AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, NameConstraints,
     SubjectAltName, SubjectKeyIdentifier,
 };
-use x509_cert::name::Name;
 use x509_cert::{TbsCertificate, Version};
+
+use super::name::CanonicalName;
 
 /// A certificate that has been read; what it says is not proven by that.
 #[derive(Debug)]
-pub(super) struct Certificate(x509_cert::Certificate);
+pub(super) struct Certificate {
+    read: x509_cert::Certificate,
+    subject: CanonicalName,
+    issuer: CanonicalName,
+}
 
 impl Certificate {
     /// `None` for one that is not in DER, or against RFC 5280.
     pub(super) fn parse(der: &CertificateDer<'_>) -> Option<Self> {
-        x509_cert::Certificate::from_der(der).ok().map(Self)
+        let read = x509_cert::Certificate::from_der(der).ok()?;
+        let tbs = read.tbs_certificate();
+        Some(Self {
+            subject: CanonicalName::of(tbs.subject())?,
+            issuer: CanonicalName::of(tbs.issuer())?,
+            read,
+        })
     }
 
     fn tbs(&self) -> &TbsCertificate {
-        self.0.tbs_certificate()
+        self.read.tbs_certificate()
+    }
+
+    /// Whether it has the name of its authority: OpenSSL's `EXFLAG_SI`.
+    pub(super) fn is_self_issued(&self) -> bool {
+        self.subject == self.issuer
     }
 
     /// Whether it says that it was signed with its own key: OpenSSL's `EXFLAG_SS`.
-    pub(super) fn is_self_issued(&self) -> bool {
+    pub(super) fn is_self_signed(&self) -> bool {
         let tbs = self.tbs();
         let (Ok(signer), Ok(own)) = (
             tbs.get_extension::<AuthorityKeyIdentifier>(),
@@ -45,7 +61,7 @@ impl Certificate {
             (Some(signer), Some((_, own))) => signer == own.0,
             _ => true,
         };
-        has_own_key && tbs.subject() == tbs.issuer()
+        has_own_key && self.is_self_issued()
     }
 
     /// Whether a server may show it as its own: `check_purpose_ssl_server` in OpenSSL's v3_purp.c.
@@ -169,18 +185,17 @@ impl Certificate {
     }
 
     pub(super) fn is_issued_by(&self, issuer: &Self) -> bool {
-        self.tbs().issuer() == issuer.tbs().subject()
+        self.issuer == issuer.subject
     }
 
-    /// Its name, as OpenSSL compares names at the least: whatever their letters' case, their blanks and
-    /// how they are encoded.
-    pub(super) fn subject(&self) -> String {
-        folded(self.tbs().subject())
+    /// Its name.
+    pub(super) fn subject(&self) -> &CanonicalName {
+        &self.subject
     }
 
-    /// The name of its authority, in the same way.
-    pub(super) fn issuer(&self) -> String {
-        folded(self.tbs().issuer())
+    /// The name of its authority.
+    pub(super) fn issuer(&self) -> &CanonicalName {
+        &self.issuer
     }
 
     /// Whether it may sign lists of what it has revoked: `check_crl` in OpenSSL's x509_vfy.c.
@@ -193,7 +208,7 @@ impl Certificate {
     pub(super) fn is_revoked_by(&self, list: &CertificateList<Rfc5280>) -> bool {
         let list = &list.tbs_cert_list;
         let mut revoked = list.revoked_certificates.iter().flatten();
-        &list.issuer == self.tbs().issuer()
+        CanonicalName::of(&list.issuer).is_none_or(|issuer| issuer == self.issuer)
             && revoked.any(|revoked| &revoked.serial_number == self.tbs().serial_number())
     }
 
@@ -241,11 +256,6 @@ impl Certificate {
     }
 }
 
-fn folded(name: &Name) -> String {
-    let name = name.to_string().to_lowercase();
-    name.split_whitespace().collect()
-}
-
 /// Whether a host is in a subtree of names of hosts; `None` for one of other names. `nc_dns` in OpenSSL's
 /// v3_ncons.c.
 fn covers(tree: &GeneralSubtree, host: &[u8]) -> Option<bool> {
@@ -284,7 +294,7 @@ fn matches(name: &[u8], host: &[u8]) -> bool {
 /// hash of it with the algorithm of its signature, or a better one. `None` where no such is defined.
 pub(super) fn end_point(der: &CertificateDer<'_>) -> Option<Vec<u8>> {
     let certificate = Certificate::parse(der)?;
-    let algorithm = certificate.0.signature_algorithm();
+    let algorithm = certificate.read.signature_algorithm();
     let hash = match algorithm.oid.to_string().as_str() {
         // With SHA-256, or with MD5 or SHA-1, in whose place it stands: RSA, ECDSA.
         "1.2.840.113549.1.1.4"
@@ -329,7 +339,7 @@ pub(crate) fn fuzz(bytes: &[u8]) {
         let _ = (
             certificate.common_name_is(&host),
             certificate.is_authority(),
-            certificate.is_self_issued(),
+            certificate.is_self_signed(),
             certificate.is_valid_at(UnixTime::now()),
             certificate.path_length(),
             certificate.constrains_names(),
@@ -461,20 +471,6 @@ mod tests {
     }
 
     #[test]
-    fn names_are_compared_as_openssl_does_at_the_least() {
-        let named = |name: &str| {
-            let certificate = parsed(&[], |params| {
-                params.distinguished_name.push(DnType::CommonName, name);
-            });
-            (certificate.subject(), certificate.issuer())
-        };
-        let (subject, issuer) = named("The  Authority");
-        assert_eq!(subject, issuer);
-        assert_eq!(named("the authority").0, subject);
-        assert_ne!(named("the other").0, subject);
-    }
-
-    #[test]
     fn not_all_that_is_self_signed_is_an_authority() {
         let is_authority = |is_ca: IsCa, usages: &[KeyUsagePurpose], purposes: &[_]| {
             let certificate = parsed(&[], |params| {
@@ -482,7 +478,7 @@ mod tests {
                 params.key_usages = usages.to_vec();
                 params.extended_key_usages = purposes.to_vec();
             });
-            assert!(certificate.is_self_issued());
+            assert!(certificate.is_self_signed());
             certificate.is_authority()
         };
         let ca = || IsCa::Ca(Basic::Unconstrained);

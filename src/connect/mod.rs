@@ -10,6 +10,7 @@ mod certificate;
 mod client_cert;
 mod describe;
 mod hint;
+mod name;
 mod pool;
 mod revocation;
 mod secured;

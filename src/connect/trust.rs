@@ -5,10 +5,9 @@
 //! it an anchor is any certificate in the file, whether it is valid today, an authority, or one that
 //! another has signed.
 
-use std::fmt;
-use std::iter;
 use std::path::Path;
 use std::sync::Arc;
+use std::{fmt, fs, iter};
 
 use rustls::client::danger::ServerCertVerifier;
 use rustls::client::{VerifierBuilderError, WebPkiServerVerifier};
@@ -19,6 +18,7 @@ use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, Error as TlsError, OtherError, RootCertStore};
 
 use super::certificate::Certificate;
+use super::name::CanonicalName;
 use super::revocation::{self, Revoked};
 use crate::config::{ConnectParams, SslRootCert};
 use crate::error::{Error, ErrorKind, Result};
@@ -35,7 +35,16 @@ pub(super) struct Trust {
     own: Option<(Vec<CertificateDer<'static>>, Arc<WebPkiServerVerifier>)>,
     /// The authorities, where rustls does not ask them how long a chain may be or which names be in it.
     authorities: Vec<Certificate>,
-    /// Whether they are all that OpenSSL may take for such.
+    /// The names of all roots of the file, those too that are of no use to us: OpenSSL may see that otherwise.
+    /// `None` where it may read more of the file than we do.
+    names: Option<Vec<CanonicalName>>,
+}
+
+/// What `sslrootcert` holds.
+#[derive(Debug)]
+struct Found {
+    certificates: Vec<CertificateDer<'static>>,
+    /// Whether OpenSSL finds no more.
     are_all: bool,
 }
 
@@ -66,23 +75,24 @@ impl Trust {
         let (mut intermediates, mut certificates) = (Vec::new(), Vec::new());
         let mut authorities = Vec::new();
         let found = read_certificates(source)?;
-        let read = found.iter();
+        let read = found.certificates.iter();
         let read = read.filter_map(|der| Some((Certificate::parse(der)?, der.clone())));
         let read: Vec<_> = read.collect();
-        let mut are_all = read.len() == found.len();
+        let are_all = found.are_all && read.len() == found.certificates.len();
+        let parsed = read.iter().map(|(certificate, _)| certificate);
+        let roots = parsed.filter(|certificate| certificate.is_self_issued());
+        let names = are_all.then(|| roots.map(Certificate::subject).cloned().collect());
         let out_of_force = out_of_force(read.iter().map(|(certificate, _)| certificate), &revoked);
         for (certificate, der) in read {
-            if !certificate.is_self_issued() {
+            if !certificate.is_self_signed() {
                 intermediates.push(der);
                 continue;
             }
-            let is_in_force = !out_of_force.contains(&certificate.subject());
-            if certificate.is_authority() && certificate.is_valid_at(now) && is_in_force {
-                // One that rustls cannot use is of no use.
-                match anchors.add(der.clone()) {
-                    Ok(()) => authorities.push(certificate),
-                    Err(_) => are_all = false,
-                }
+            let is_in_force = !out_of_force.contains(certificate.subject());
+            let is_ours = certificate.is_authority() && certificate.is_valid_at(now) && is_in_force;
+            // One that rustls cannot use is of no use.
+            if is_ours && anchors.add(der.clone()).is_ok() {
+                authorities.push(certificate);
             }
             if revoked.is_empty() && own.add(der.clone()).is_ok() {
                 certificates.push(der);
@@ -118,7 +128,7 @@ impl Trust {
             intermediates,
             own,
             authorities,
-            are_all,
+            names,
         })
     }
 
@@ -146,10 +156,7 @@ impl Trust {
             now,
         );
         verdict.map_err(|error| {
-            let mut own = self.own.iter().flat_map(|(certificates, _)| certificates);
-            let may_be_ours = !self.are_all
-                || own.any(|own| own == end_entity)
-                || links.is_none_or(|links| self.leads_to_us(&end, &links));
+            let may_be_ours = links.is_none_or(|links| self.may_lead_to_us(&end, &links));
             match may_be_ours && end.is_valid_at(now) {
                 true => error,
                 false => Foreign(error).into(),
@@ -182,7 +189,7 @@ impl Trust {
             };
         }
         // One that has signed itself is trusted by name or not at all, also where an authority has its key.
-        let Some(verifier) = self.verifier.as_ref().filter(|_| !end.is_self_issued()) else {
+        let Some(verifier) = self.verifier.as_ref().filter(|_| !end.is_self_signed()) else {
             return Err(CertificateError::UnknownIssuer.into());
         };
         let links = intermediates.iter().chain(&self.intermediates);
@@ -206,20 +213,21 @@ impl Trust {
         }
     }
 
-    /// Whether names alone lead from a certificate to an authority of ours.
-    fn leads_to_us(&self, end: &Certificate, links: &[Certificate]) -> bool {
-        let ours: Vec<_> = self.authorities.iter().map(Certificate::subject).collect();
-        let names = |link: &Certificate| (link.subject(), link.issuer());
-        let mut links: Vec<_> = links.iter().map(names).collect();
+    /// Whether names alone lead from a certificate to a root of the file.
+    fn may_lead_to_us(&self, end: &Certificate, links: &[Certificate]) -> bool {
+        let Some(ours) = &self.names else {
+            return true;
+        };
+        let mut links: Vec<_> = links.iter().collect();
         let mut above = vec![end.issuer()];
         while let Some(name) = above.pop() {
-            if ours.contains(&name) {
+            if ours.contains(name) {
                 return true;
             }
-            links.retain(|(subject, issuer)| {
-                let is_above = *subject == name;
+            links.retain(|link| {
+                let is_above = link.subject() == name;
                 if is_above {
-                    above.push(issuer.clone());
+                    above.push(link.issuer());
                 }
                 !is_above
             });
@@ -298,12 +306,15 @@ impl Trust {
 fn out_of_force<'a>(
     certificates: impl Iterator<Item = &'a Certificate>,
     revoked: &Revoked,
-) -> Vec<String> {
+) -> Vec<CanonicalName> {
     let is_out = |root: &&Certificate| !root.may_revoke() || revoked.has(root);
-    let roots = certificates.filter(|certificate| certificate.is_self_issued());
+    let roots = certificates.filter(|certificate| certificate.is_self_signed());
     match revoked.is_empty() {
         true => Vec::new(),
-        false => roots.filter(is_out).map(Certificate::subject).collect(),
+        false => {
+            let names = roots.filter(is_out).map(Certificate::subject);
+            names.cloned().collect()
+        }
     }
 }
 
@@ -344,18 +355,39 @@ fn verifier(
 }
 
 /// The certificates of `sslrootcert`, as they stand there.
-fn read_certificates(source: &SslRootCert) -> Result<Vec<CertificateDer<'static>>> {
+fn read_certificates(source: &SslRootCert) -> Result<Found> {
     match source {
         SslRootCert::File(path) => {
-            let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
-            let certificates: Vec<_> = read.map_err(|error| unreadable(path, error))?;
-            match certificates.is_empty() {
-                true => Err(unreadable(path, pem::Error::NoItemsFound)),
-                false => Ok(certificates),
+            let text = fs::read(path).map_err(|error| unreadable(path, pem::Error::Io(error)))?;
+            let certificates = CertificateDer::pem_slice_iter(&text)
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(|error| unreadable(path, error))?;
+            if certificates.is_empty() {
+                return Err(unreadable(path, pem::Error::NoItemsFound));
             }
+            let are_all = certificates_begun(&text) == certificates.len();
+            Ok(Found {
+                certificates,
+                are_all,
+            })
         }
-        SslRootCert::System => Ok(rustls_native_certs::load_native_certs().certs),
+        SslRootCert::System => {
+            let found = rustls_native_certs::load_native_certs();
+            Ok(Found {
+                certificates: found.certs,
+                are_all: found.errors.is_empty(),
+            })
+        }
     }
+}
+
+/// How many certificates begin in a file of PEM, also those that OpenSSL alone reads: `X509 CERTIFICATE` and
+/// `TRUSTED CERTIFICATE`.
+fn certificates_begun(text: &[u8]) -> usize {
+    let lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    let begins =
+        |line: &&[u8]| line.starts_with(b"-----BEGIN ") && line.ends_with(b"CERTIFICATE-----");
+    lines.filter(begins).count()
 }
 
 fn unreadable(path: &Path, error: pem::Error) -> Error {

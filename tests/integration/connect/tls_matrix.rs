@@ -13,7 +13,7 @@ use std::process::Command;
 use futures::StreamExt;
 use merganser::config::Environment;
 use merganser_local::{Binaries, Server};
-use rcgen::string::Ia5String;
+use rcgen::string::{BmpString, Ia5String};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, DnValue, ExtendedKeyUsagePurpose, GeneralSubtree,
     IsCa, KeyPair, KeyUsagePurpose, NameConstraints, PKCS_ECDSA_P384_SHA384, PKCS_ED25519,
@@ -35,6 +35,18 @@ const STRICTER: &[(&[&str], &str)] = &[
     (
         &["shows=authority"],
         "an authority's certificate is no server's, unless it is trusted by name",
+    ),
+    (
+        &["roots=in UTF-16"],
+        "an authority has its name in what it signs as it has it in its own certificate",
+    ),
+    (
+        &["roots=with a blank"],
+        "an authority has its name in what it signs as it has it in its own certificate",
+    ),
+    (
+        &["roots=X509"],
+        "nothing but CERTIFICATE is read of a file of certificates",
     ),
     (
         &["shows=version 1"],
@@ -259,6 +271,8 @@ struct Roots {
     /// Of the root certificates; `None` where nothing is named.
     file: Option<String>,
     crl: Option<(&'static str, String)>,
+    /// Whether there is another root behind, which has signed nothing.
+    has_foreign: bool,
 }
 
 struct Pki {
@@ -500,6 +514,7 @@ impl Pki {
             name,
             file: Some(text.to_owned()),
             crl: None,
+            has_foreign: false,
         };
         let own = |name: &str| {
             let mut shown = shown.iter();
@@ -512,6 +527,7 @@ impl Pki {
             name: "ours",
             file: Some(root.clone()),
             crl: Some((name, list)),
+            has_foreign: false,
         };
         let all = format!(
             "{}{}",
@@ -530,6 +546,7 @@ impl Pki {
             name,
             file: Some(file),
             crl: Some(("its own", list)),
+            has_foreign: false,
         };
         let revoked_itself = || {
             self.root_again(|params| {
@@ -537,7 +554,13 @@ impl Pki {
             })
         };
         let signs = KeyUsagePurpose::KeyCertSign;
-        vec![
+        let almost = Authority::of("ro ot", KeyPair::generate().unwrap(), |params| {
+            params.key_usages = vec![signs];
+        });
+        let renamed = |name: DnValue| {
+            self.root_again(|params| params.distinguished_name.push(DnType::CommonName, name))
+        };
+        let mut roots = vec![
             with_crl(
                 "that may not revoke",
                 that_may(&[signs]),
@@ -587,11 +610,13 @@ impl Pki {
                 name: "none",
                 file: None,
                 crl: None,
+                has_foreign: false,
             },
             Roots {
                 name: "none",
                 file: None,
                 crl: Some(("ours", self.root.revoked(&[], 2099))),
+                has_foreign: false,
             },
             file("missing", ""),
             file("ours", root),
@@ -627,17 +652,45 @@ impl Pki {
             file("own", own("own")),
             file("own authority", own("own authority")),
             file("own, expired", own("own, expired")),
-            Roots {
-                name: "own",
-                file: Some(own("own authority").to_owned()),
-                crl: Some(("its own", its_own.revoked(&[], 2099))),
-            },
+            with_crl("own", own("own").to_owned(), its_own.revoked(&[], 2099)),
+            with_crl(
+                "own",
+                own("own authority").to_owned(),
+                its_own.revoked(&[], 2099),
+            ),
+            with_crl(
+                "ours, and one of almost its name",
+                root.clone() + &almost.pem,
+                self.root.revoked(&[], 2099),
+            ),
+            file(
+                "in UTF-16",
+                &renamed(DnValue::BmpString(BmpString::try_from("root").unwrap())),
+            ),
+            file(
+                "with a blank",
+                &renamed(DnValue::Utf8String(" root".to_owned())),
+            ),
+            file("X509", &root.replace("CERTIFICATE", "X509 CERTIFICATE")),
             crl("all", all),
             crl("others serials", none),
             crl("ours alone", self.root.revoked(&[], 2099)),
             crl("too old", self.root.revoked(&[], 2021)),
             crl("others", self.other.revoked(&[], 2099)),
-        ]
+        ];
+        let foreign = Authority::new("foreign").pem;
+        let with_foreign = |roots: &Roots| {
+            let file = roots.file.as_ref().filter(|_| roots.name != "missing")?;
+            Some(Roots {
+                name: roots.name,
+                file: Some(format!("{file}{foreign}")),
+                crl: roots.crl.clone(),
+                has_foreign: true,
+            })
+        };
+        let with_foreign: Vec<_> = roots.iter().filter_map(with_foreign).collect();
+        roots.extend(with_foreign);
+        roots
     }
 }
 
@@ -726,10 +779,11 @@ async fn no_verdict_is_laxer_than_psqls() {
         for (place, roots) in roots.iter().enumerate() {
             let crl = roots.crl.as_ref();
             let name = format!(
-                "shows={} roots={} crl={}",
+                "shows={} roots={} crl={} foreign={}",
                 shows.name,
                 roots.name,
-                crl.map_or("", |(name, _)| name)
+                crl.map_or("", |(name, _)| name),
+                roots.has_foreign
             );
             let mut options = String::from("host=127.0.0.1");
             if let Some(text) = &roots.file {
@@ -744,6 +798,7 @@ async fn no_verdict_is_laxer_than_psqls() {
                 options.push_str(&format!(" sslcrl={path}"));
             }
             let modes: &[&str] = match roots.name {
+                _ if roots.has_foreign => &["prefer"],
                 "none" | "missing" | "ours" if crl.is_none() || roots.name == "none" => &[
                     "disable",
                     "allow",
@@ -758,7 +813,10 @@ async fn no_verdict_is_laxer_than_psqls() {
             // And where there is no way out into the clear.
             let weak = ["allow", "prefer"].map(|mode| (mode, "secured"));
             let is_short = ["none", "missing", "ours", "others", "own"].contains(&roots.name);
-            let modes = modes.chain(weak.into_iter().filter(|_| is_short && crl.is_none()));
+            let modes = modes.chain(
+                weak.into_iter()
+                    .filter(|_| is_short && crl.is_none() && !roots.has_foreign),
+            );
             for (mode, database) in modes {
                 cases.push(case(
                     format!("{name} mode={mode} database={database}"),
