@@ -38,7 +38,7 @@ use crate::failure::from_engine;
 /// How often a job is looked at.
 const LOOK: Duration = Duration::from_millis(100);
 /// How long a request may take that others do not wait for.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 const MESSAGE_BYTES: usize = crate::MESSAGE_BYTES as usize;
 /// What holds besides Ballista's own settings. No setting is a secret: the scheduler keeps and passes on all.
 const SETTINGS: [(&str, &str); 2] = [
@@ -267,7 +267,7 @@ impl Job {
 }
 
 /// Where the rows of each partition are.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Partitions {
     /// By partition: the executors that have its rows, the one to ask first at the front.
     locations: BTreeMap<u32, Vec<PartitionLocation>>,
@@ -327,14 +327,12 @@ impl Answer {
         executors
     }
 
-    /// Fetches the rows, one partition after the other; after the last, the cluster may forget them.
-    pub fn rows(self) -> QueryStream {
-        let Self {
-            mut job,
-            partitions: Partitions { locations, proxy },
-        } = self;
-        let schema = job.schema.clone();
-        let address = job.scheduler.address.clone();
+    /// Fetches the rows, one partition after the other. They stay where they are until the cluster is told
+    /// to [forget](Self::forget) them.
+    pub fn rows(&self) -> QueryStream {
+        let Partitions { locations, proxy } = self.partitions.clone();
+        let schema = self.job.schema.clone();
+        let address = self.job.scheduler.address.clone();
         let (expected, promised) = (schema.clone(), schema.clone());
         let rows = stream::iter(locations.into_values())
             .then(move |locations| fetch_one(locations, proxy.clone(), address.clone()))
@@ -349,12 +347,12 @@ impl Answer {
                     }),
                 }
             });
-        let forgotten = stream::once(async move {
-            job.forget().await;
-            None
-        });
-        let rows = rows.map(Some).chain(forgotten).filter_map(async |row| row);
         QueryStream::new(schema, rows)
+    }
+
+    /// Has the cluster remove the rows, whether they were fetched or not. It would do so by itself, later.
+    pub async fn forget(mut self) {
+        self.job.forget().await;
     }
 }
 
