@@ -39,6 +39,9 @@ use crate::failure::from_engine;
 const LOOK: Duration = Duration::from_millis(100);
 /// How long a request may take that others do not wait for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+/// So often a scheduler may say that it does not know a job. It does while it takes one up, or moves it from one
+/// of its lists to another; if it goes on, it has been started anew, or has forgotten the job.
+const UNKNOWN_LOOKS: u32 = 100;
 const MESSAGE_BYTES: usize = crate::MESSAGE_BYTES as usize;
 /// What holds besides Ballista's own settings. No setting is a secret: the scheduler keeps and passes on all.
 const SETTINGS: [(&str, &str); 2] = [
@@ -209,6 +212,7 @@ impl Job {
 
     /// Waits for the job; where its rows are.
     async fn finished(&mut self) -> Result<Partitions, Error> {
+        let mut unknown = 0;
         loop {
             let params = GetJobStatusParams {
                 job_id: self.id.clone(),
@@ -226,10 +230,21 @@ impl Job {
                     self.done = true;
                     return Err(from_engine(&job.error));
                 }
-                Some(State::Queued(_) | State::Running(_)) | None => {
-                    tokio::time::sleep(LOOK).await;
+                Some(State::Queued(_) | State::Running(_)) => unknown = 0,
+                None if unknown < UNKNOWN_LOOKS => unknown += 1,
+                None => {
+                    self.done = true;
+                    return Err(Error::new(
+                        ErrorKind::Connect,
+                        format!(
+                            "the scheduler at {} does not know the job any more",
+                            self.scheduler.address
+                        ),
+                    )
+                    .with_hint("was it started anew? Jobs end with their scheduler: ask again"));
                 }
             }
+            tokio::time::sleep(LOOK).await;
         }
     }
 
