@@ -250,12 +250,24 @@ impl Job {
 
     /// Has every executor drop what it does for the job, which cancels its queries on the shards.
     async fn cancel(&mut self) {
-        let params = CancelJobParams {
-            job_id: self.id.clone(),
+        let cancelled = async {
+            let client = &mut self.scheduler.client;
+            loop {
+                let job_id = self.id.clone();
+                client.cancel_job(CancelJobParams { job_id }).await?;
+                let job_id = self.id.clone();
+                let status = client.get_job_status(GetJobStatusParams { job_id }).await?;
+                let status = status.into_inner().status;
+                match status.and_then(|status| status.status) {
+                    Some(State::Successful(_) | State::Failed(_)) => return Ok::<_, Status>(()),
+                    // A job that is being taken up is not cancelled, and nobody says so.
+                    Some(State::Queued(_) | State::Running(_)) | None => {}
+                }
+                tokio::time::sleep(LOOK).await;
+            }
         };
-        let cancelled = self.scheduler.client.cancel_job(params);
         match tokio::time::timeout(PATIENCE, cancelled).await {
-            Ok(Ok(_)) => log::info!("job {} is cancelled", self.id),
+            Ok(Ok(())) => log::info!("job {} is cancelled", self.id),
             Ok(Err(status)) => log::warn!("job {} cannot be cancelled: {status}", self.id),
             Err(_) => log::warn!("job {}: nobody says whether it is cancelled", self.id),
         }

@@ -34,7 +34,7 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions,
 };
 use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConverterExtension};
-use merganser::{Cluster, ErrorKind, PartitionOptions, Topology};
+use merganser::{Cluster, Error, ErrorKind, PartitionOptions, Topology};
 use merganser_ballista::client::Scheduler;
 use merganser_ballista::codec::Codec;
 use merganser_ballista::part_file::PartFileExec;
@@ -360,6 +360,25 @@ async fn a_job_that_the_scheduler_has_forgotten_is_an_error_and_no_wait() {
     assert_eq!(error.kind(), ErrorKind::Connect);
     assert!(error.message().contains("does not know the job"), "{error}");
     assert!(error.hint().unwrap().contains("ask again"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_is_cancelled_as_soon_as_it_is_submitted_does_not_run() {
+    let codec: Arc<dyn PhysicalExtensionCodec> = Arc::new(NaiveCodec::default());
+    let port = scheduling(codec, SchedulerConfig::default()).await;
+    let scheduler = connected(port).await;
+    for _ in 0..5 {
+        let partitions = vec![vec![rows()]; PARTITIONS];
+        let known = MemorySourceConfig::try_new_exec(&partitions, schema(), None).unwrap();
+        let job = scheduler.submit_unchecked(known, &NaiveCodec::default());
+        let job = job.await.unwrap();
+        let id = job.id().to_owned();
+        let interrupted = Error::new(ErrorKind::Cancelled, "interrupted");
+        let ended = job.run(std::future::ready(interrupted)).await;
+        assert_eq!(ended.map(drop).unwrap_err().kind(), ErrorKind::Cancelled);
+        let found = status(port, &id).await;
+        assert!(matches!(found, Some(Status::Failed(_))), "{found:?}");
+    }
 }
 
 #[tokio::test]
