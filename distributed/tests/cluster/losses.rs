@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use merganser_local::fixture;
 
-use crate::export::{ids, manifest};
+use crate::export::{ids, listed_ids, manifest};
 use crate::local::{
     Cluster, Done, Particulars, Running, database, events, files, files_below, free_port, oracle,
     until,
@@ -54,7 +54,7 @@ fn an_executor_that_is_killed_loses_nothing_while_others_write() {
 }
 
 #[test]
-fn an_executor_that_was_taken_for_dead_and_lives_adds_nothing() {
+fn an_executor_that_was_taken_for_dead_and_lives_adds_no_row() {
     let Some((_, topology)) = events(SHARDS, ROWS) else {
         return;
     };
@@ -69,7 +69,8 @@ fn an_executor_that_was_taken_for_dead_and_lives_adds_nothing() {
     let done = running.ended();
     assert!(done.is_success(), "{}", done.stderr);
     let rows = i64::try_from(SHARDS * ROWS).unwrap();
-    assert_eq!(ids(&folder), (0..rows).collect::<Vec<_>>());
+    // It may name a file in the moment in which the manifest gets its name, which does not list it.
+    assert_eq!(listed_ids(&folder), (0..rows).collect::<Vec<_>>());
 }
 
 #[test]
