@@ -38,7 +38,10 @@ use crate::failure::from_engine;
 /// How often a job is looked at.
 const LOOK: Duration = Duration::from_millis(100);
 /// How long a request may take that others do not wait for.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+/// So often a scheduler may say that it does not know a job. It does while it takes one up, or moves it from one
+/// of its lists to another; if it goes on, it has been started anew, or has forgotten the job.
+const UNKNOWN_LOOKS: u32 = 100;
 const MESSAGE_BYTES: usize = crate::MESSAGE_BYTES as usize;
 /// What holds besides Ballista's own settings. No setting is a secret: the scheduler keeps and passes on all.
 const SETTINGS: [(&str, &str); 2] = [
@@ -209,6 +212,7 @@ impl Job {
 
     /// Waits for the job; where its rows are.
     async fn finished(&mut self) -> Result<Partitions, Error> {
+        let mut unknown = 0;
         loop {
             let params = GetJobStatusParams {
                 job_id: self.id.clone(),
@@ -226,21 +230,44 @@ impl Job {
                     self.done = true;
                     return Err(from_engine(&job.error));
                 }
-                Some(State::Queued(_) | State::Running(_)) | None => {
-                    tokio::time::sleep(LOOK).await;
+                Some(State::Queued(_) | State::Running(_)) => unknown = 0,
+                None if unknown < UNKNOWN_LOOKS => unknown += 1,
+                None => {
+                    self.done = true;
+                    return Err(Error::new(
+                        ErrorKind::Connect,
+                        format!(
+                            "the scheduler at {} does not know the job any more",
+                            self.scheduler.address
+                        ),
+                    )
+                    .with_hint("was it started anew? Jobs end with their scheduler: ask again"));
                 }
             }
+            tokio::time::sleep(LOOK).await;
         }
     }
 
     /// Has every executor drop what it does for the job, which cancels its queries on the shards.
     async fn cancel(&mut self) {
-        let params = CancelJobParams {
-            job_id: self.id.clone(),
+        let cancelled = async {
+            let client = &mut self.scheduler.client;
+            loop {
+                let job_id = self.id.clone();
+                client.cancel_job(CancelJobParams { job_id }).await?;
+                let job_id = self.id.clone();
+                let status = client.get_job_status(GetJobStatusParams { job_id }).await?;
+                let status = status.into_inner().status;
+                match status.and_then(|status| status.status) {
+                    Some(State::Successful(_) | State::Failed(_)) => return Ok::<_, Status>(()),
+                    // A job that is being taken up is not cancelled, and nobody says so.
+                    Some(State::Queued(_) | State::Running(_)) | None => {}
+                }
+                tokio::time::sleep(LOOK).await;
+            }
         };
-        let cancelled = self.scheduler.client.cancel_job(params);
         match tokio::time::timeout(PATIENCE, cancelled).await {
-            Ok(Ok(_)) => log::info!("job {} is cancelled", self.id),
+            Ok(Ok(())) => log::info!("job {} is cancelled", self.id),
             Ok(Err(status)) => log::warn!("job {} cannot be cancelled: {status}", self.id),
             Err(_) => log::warn!("job {}: nobody says whether it is cancelled", self.id),
         }
@@ -267,7 +294,7 @@ impl Job {
 }
 
 /// Where the rows of each partition are.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Partitions {
     /// By partition: the executors that have its rows, the one to ask first at the front.
     locations: BTreeMap<u32, Vec<PartitionLocation>>,
@@ -327,14 +354,12 @@ impl Answer {
         executors
     }
 
-    /// Fetches the rows, one partition after the other; after the last, the cluster may forget them.
-    pub fn rows(self) -> QueryStream {
-        let Self {
-            mut job,
-            partitions: Partitions { locations, proxy },
-        } = self;
-        let schema = job.schema.clone();
-        let address = job.scheduler.address.clone();
+    /// Fetches the rows, one partition after the other. They stay where they are until the cluster is told
+    /// to [forget](Self::forget) them.
+    pub fn rows(&self) -> QueryStream {
+        let Partitions { locations, proxy } = self.partitions.clone();
+        let schema = self.job.schema.clone();
+        let address = self.job.scheduler.address.clone();
         let (expected, promised) = (schema.clone(), schema.clone());
         let rows = stream::iter(locations.into_values())
             .then(move |locations| fetch_one(locations, proxy.clone(), address.clone()))
@@ -349,12 +374,12 @@ impl Answer {
                     }),
                 }
             });
-        let forgotten = stream::once(async move {
-            job.forget().await;
-            None
-        });
-        let rows = rows.map(Some).chain(forgotten).filter_map(async |row| row);
         QueryStream::new(schema, rows)
+    }
+
+    /// Has the cluster remove the rows, whether they were fetched or not. It would do so by itself, later.
+    pub async fn forget(mut self) {
+        self.job.forget().await;
     }
 }
 

@@ -5,6 +5,7 @@
 //! whole in every task, and be read as often as there are tasks (`tests/engine.rs` holds both). So the
 //! leaf is a table of descriptors, one in each partition, and whoever reads shards stands above it.
 
+use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{AsArray, BinaryArray, RecordBatch, UInt32Array};
@@ -15,12 +16,21 @@ use datafusion::physical_plan::ExecutionPlan;
 use merganser::Partition;
 
 /// One descriptor, as it travels.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Sealed {
     /// Which part of the query it is, from 0.
     pub number: u32,
     /// [`Partition::seal`]'s bytes.
     pub bytes: Vec<u8>,
+}
+
+impl fmt::Debug for Sealed {
+    /// Without the bytes: the statement is in them, with its values.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sealed")
+            .field("number", &self.number)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A plan whose partitions have one descriptor each, in this order.
@@ -74,4 +84,18 @@ fn schema() -> SchemaRef {
         Field::new("number", DataType::UInt32, false),
         Field::new("partition", DataType::Binary, false),
     ]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_printed_of_a_descriptor_has_no_statement() {
+        let sealed = Sealed {
+            number: 7,
+            bytes: b"SELECT 'secret'".to_vec(),
+        };
+        assert_eq!(format!("{sealed:?}"), "Sealed { number: 7, .. }");
+    }
 }

@@ -1,12 +1,15 @@
 //! The role of an executor: Ballista's, with our codec, and with a topology file of its own.
 
-use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ballista_core::config::TaskSchedulingPolicy;
 use ballista_executor::executor_process::{ExecutorProcessConfig, start_executor_process};
 use merganser::{Cluster, Error, ErrorKind, Topology};
+use uuid::Uuid;
 
 use crate::codec::Codec;
 use crate::read::Reader;
@@ -37,7 +40,8 @@ pub struct ExecutorArgs {
     /// the memory]
     #[arg(long, value_name = "BYTES")]
     pub memory: Option<u64>,
-    /// The folder for rows on their way, and for what memory does not hold; made if it is not there
+    /// The folder for rows on their way, and for what memory does not hold, which nobody else may use; made
+    /// if it is not there
     #[arg(long, value_name = "FOLDER")]
     pub work_dir: PathBuf,
     /// How often it gives a sign of life
@@ -102,16 +106,100 @@ pub async fn run(args: ExecutorArgs) -> Result<(), Error> {
     })
 }
 
-/// A folder that nobody else may read, since rows are in it.
-fn private_folder(path: &PathBuf) -> Result<String, Error> {
+/// A folder that nobody else may read, since rows are in it: the engine lets everybody read its files.
+fn private_folder(path: &Path) -> Result<String, Error> {
     let wrong = |what: String| {
-        Error::new(ErrorKind::Config, what).with_hint("give a folder of your own with --work-dir")
+        Error::new(ErrorKind::Config, what)
+            .with_hint("give a folder of your own with --work-dir: one that is not there is made")
     };
-    let made = std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path);
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.map_err(|error| wrong(format!("the folder {path:?} cannot be made")).with_source(error))?;
+    let about = |error| wrong(format!("the folder {path:?} cannot be used")).with_source(error);
+    let found = fs::metadata(path).map_err(about)?;
+    let mode = found.mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(Error::new(
+            ErrorKind::Config,
+            format!("others may use the folder {path:?}, whose mode is {mode:03o}: rows would be in it"),
+        )
+        .with_hint(
+            "chmod 700, if it is yours alone; or name a folder in it with --work-dir, which is made",
+        ));
+    }
+    if found.uid() != own_user(path).map_err(about)? {
+        return Err(wrong(format!("the folder {path:?} is somebody else's")));
+    }
     let name = path.to_str().map(str::to_owned);
     name.ok_or_else(|| wrong(format!("the name of the folder {path:?} is not UTF-8")))
+}
+
+/// The user whose files this process makes in a folder.
+fn own_user(folder: &Path) -> io::Result<u32> {
+    let probe = folder.join(Uuid::new_v4().to_string());
+    DirBuilder::new().mode(0o700).create(&probe)?;
+    let user = fs::metadata(&probe)?.uid();
+    fs::remove_dir(&probe)?;
+    Ok(user)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::{PermissionsExt, chown};
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().mode() & 0o777
+    }
+
+    #[test]
+    fn a_folder_that_is_made_is_for_its_owner_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/b");
+        for _ in 0..2 {
+            assert_eq!(private_folder(&path).unwrap(), path.to_str().unwrap());
+        }
+        assert_eq!(
+            (mode(&path), mode(&folder.path().join("a"))),
+            (0o700, 0o700)
+        );
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_folder_that_others_may_use_is_refused_with_the_cure() {
+        let folder = tempfile::tempdir().unwrap();
+        for wrong in [0o755, 0o711, 0o770, 0o777, 0o702] {
+            fs::set_permissions(folder.path(), Permissions::from_mode(wrong)).unwrap();
+            let error = private_folder(folder.path()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config);
+            assert!(error.message().contains(&format!("{wrong:o}")), "{error}");
+            assert!(error.hint().unwrap().contains("chmod 700"));
+            // Nobody's folder is changed unasked.
+            assert_eq!(mode(folder.path()), wrong);
+            private_folder(&folder.path().join(format!("{wrong:o}"))).unwrap();
+        }
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o700)).unwrap();
+        private_folder(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn a_folder_of_somebody_else_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        // Only the superuser may give a folder away, and only he could use it then.
+        if chown(folder.path(), Some(65_534), None).is_ok() {
+            let error = private_folder(folder.path()).unwrap_err();
+            assert!(error.message().contains("somebody else"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_folder_is_an_error() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for path in [file.path().to_owned(), file.path().join("in it")] {
+            let error = private_folder(&path).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+        }
+    }
 }

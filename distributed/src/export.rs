@@ -10,11 +10,11 @@ use futures::stream::TryStreamExt;
 use merganser::export::{Folder, Format, Manifest};
 use merganser::{Cluster, Error, ErrorKind};
 
-use crate::client::Scheduler;
+use crate::client::{Answer, Scheduler};
+use crate::interruption::Interruption;
 use crate::part_file::{self, PartFileExec, Written};
 use crate::query::JobArgs;
-use crate::work::{self, Interruption};
-use crate::{descriptors, engine, key};
+use crate::{descriptors, engine, key, work};
 
 /// What an export is asked with.
 #[derive(Debug, Clone, clap::Args)]
@@ -54,9 +54,10 @@ pub struct Exported {
 ///
 /// # Errors
 /// As [`Query::partitions`](merganser::Query::partitions), for a statement whose rows are merged; those of
-/// executors, of the cluster, and of the folder; [`ErrorKind::Cancelled`] when the process is told to end: the
-/// job is cancelled then.
-pub async fn run(args: &ExportArgs, interruption: Interruption) -> Result<Exported, Error> {
+/// executors, of the cluster, and of the folder; [`ErrorKind::Cancelled`] when the process is told to end:
+/// whatever it is at ends then, and the job is cancelled. Once all files are there it is too late for that, and
+/// the export is complete.
+pub async fn run(args: &ExportArgs, interruption: &Interruption) -> Result<Exported, Error> {
     let cluster = work::cluster(&args.job.topology)?;
     let exported = export(args, &cluster, interruption).await;
     work::close(cluster).await;
@@ -66,15 +67,18 @@ pub async fn run(args: &ExportArgs, interruption: Interruption) -> Result<Export
 async fn export(
     args: &ExportArgs,
     cluster: &Cluster,
-    interruption: Interruption,
+    interruption: &Interruption,
 ) -> Result<Exported, Error> {
     let job = &args.job;
     let path = std::path::absolute(&args.to).map_err(|error| {
         Error::new(ErrorKind::Config, format!("no folder {:?}", args.to)).with_source(error)
     })?;
-    let scheduler = Scheduler::connect(&job.scheduler).await?;
-    let query = cluster.query(job.sql.as_str());
-    let partitions = query.partitions(&job.cut()).await?;
+    let cut = async {
+        let scheduler = Scheduler::connect(&job.scheduler).await?;
+        let query = cluster.query(job.sql.as_str());
+        Ok((scheduler, query.partitions(&job.cut()).await?))
+    };
+    let (scheduler, partitions) = interruption.guard(cut).await?;
     let read_at = SystemTime::now();
     let folder = Folder::new(&path, Format::Parquet);
     let schema = partitions.schema.clone();
@@ -82,21 +86,18 @@ async fn export(
     work::tell(job, &partitions);
     let parts = descriptors::plan(&partitions.parts, &key()).map_err(engine)?;
     let plan = PartFileExec::try_new(parts, path.clone(), None).map_err(engine)?;
-    let submitted = scheduler.submit(Arc::new(plan)).await?;
-    let number = partitions.parts.len();
+    let (plan, lease, number) = (Arc::new(plan), partitions.lease, partitions.parts.len());
     let progress = progress(path, number, job.quiet);
-    let done = match work::run(submitted, partitions.lease, interruption, progress).await {
+    let done = match work::run(&scheduler, plan, lease, interruption, progress).await {
         Ok(done) => done,
         Err(error) => {
             tokio::time::sleep(WIND_DOWN).await;
             return Err(error);
         }
     };
-    let mut written: Vec<Written> = Vec::new();
-    let mut rows = done.rows();
-    while let Some(batch) = rows.try_next().await? {
-        written.extend(part_file::written(&batch).map_err(engine)?);
-    }
+    let written = interruption.guard(files_of(&done)).await;
+    done.forget().await;
+    let mut written = written?;
     check(&mut written, number)?;
     let mut executors: BTreeMap<String, Share> = BTreeMap::new();
     for Written { executor, file, .. } in &written {
@@ -111,6 +112,16 @@ async fn export(
         manifest,
         executors,
     })
+}
+
+/// The files that the job tells of.
+async fn files_of(done: &Answer) -> Result<Vec<Written>, Error> {
+    let mut written = Vec::new();
+    let mut rows = done.rows();
+    while let Some(batch) = rows.try_next().await? {
+        written.extend(part_file::written(&batch).map_err(engine)?);
+    }
+    Ok(written)
 }
 
 /// Says now and then how many files are there, those of attempts that failed among them.

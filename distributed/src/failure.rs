@@ -8,7 +8,7 @@ use std::fmt;
 use std::io;
 
 use datafusion::common::DataFusionError;
-use merganser::{Error, ErrorKind};
+use merganser::{Error, ErrorKind, Phase};
 use serde::{Deserialize, Serialize};
 
 /// Whether the next attempt, which reads the same snapshot, may do better: a server that is not reached, is
@@ -54,6 +54,7 @@ struct Failure {
     kind: String,
     message: String,
     shard: Option<String>,
+    phase: Option<String>,
     sql_state: Option<String>,
     hint: Option<String>,
     causes: Vec<String>,
@@ -67,6 +68,7 @@ impl From<&Error> for Failure {
             kind: format!("{:?}", error.kind()),
             message: error.message().to_owned(),
             shard: error.shard().map(str::to_owned),
+            phase: error.phase().map(|phase| phase.to_string()),
             sql_state: error.sql_state().map(str::to_owned),
             hint: error.hint().map(str::to_owned),
             causes: causes.map(ToString::to_string).collect(),
@@ -83,6 +85,12 @@ impl From<Failure> for Error {
         if let Some(shard) = failure.shard {
             error = error.with_shard(shard);
         }
+        let phase = PHASES
+            .iter()
+            .find(|phase| failure.phase == Some(phase.to_string()));
+        if let Some(phase) = phase {
+            error = error.with_phase(*phase);
+        }
         if let Some(state) = failure.sql_state {
             error = error.with_sql_state(state);
         }
@@ -96,8 +104,8 @@ impl From<Failure> for Error {
     }
 }
 
-/// Those that a reader or a writer may give.
-const KINDS: [ErrorKind; 12] = [
+/// Another kind, of a later version of the library, comes out as [`ErrorKind::Execute`].
+const KINDS: [ErrorKind; 14] = [
     ErrorKind::Cancelled,
     ErrorKind::Config,
     ErrorKind::Connect,
@@ -106,10 +114,27 @@ const KINDS: [ErrorKind; 12] = [
     ErrorKind::Export,
     ErrorKind::Internal,
     ErrorKind::Limit,
+    ErrorKind::Mismatch,
     ErrorKind::Server,
     ErrorKind::Syntax,
     ErrorKind::Timeout,
     ErrorKind::Unsupported,
+    ErrorKind::Usage,
+];
+
+/// Another phase is left out.
+const PHASES: [Phase; 11] = [
+    Phase::Resolve,
+    Phase::Connect,
+    Phase::Tls,
+    Phase::Auth,
+    Phase::Session,
+    Phase::Describe,
+    Phase::Plan,
+    Phase::Stream,
+    Phase::Merge,
+    Phase::Finish,
+    Phase::Write,
 ];
 
 /// Prints itself between the marks, however it is printed.
@@ -154,6 +179,7 @@ mod tests {
     fn an_error_comes_through_whatever_is_printed_around_it() {
         let error = Error::new(ErrorKind::Server, "the snapshot is \"gone\"\n")
             .with_shard("s1")
+            .with_phase(Phase::Session)
             .with_sql_state("22023")
             .with_source(io::Error::other("cause"))
             .with_hint("make the partitions anew");
@@ -164,10 +190,39 @@ mod tests {
         assert_eq!(found.kind(), ErrorKind::Server);
         assert_eq!(found.message(), "the snapshot is \"gone\"\n");
         assert_eq!(found.shard(), Some("s1"));
+        assert_eq!(found.phase(), Some(Phase::Session));
         assert_eq!(found.sql_state(), Some("22023"));
         assert_eq!(found.hint(), Some("make the partitions anew"));
         let cause = std::error::Error::source(&found);
         assert_eq!(cause.map(ToString::to_string).as_deref(), Some("cause"));
+    }
+
+    /// The names between the braces of a public `enum` of the library.
+    fn variants(name: &str) -> Vec<String> {
+        let source = include_str!("../../src/error.rs");
+        let (_, rest) = source.split_once(&format!("pub enum {name} {{")).unwrap();
+        let (body, _) = rest.split_once("\n}").unwrap();
+        let lines = body.lines().map(str::trim);
+        let names = lines.filter_map(|line| line.strip_suffix(','));
+        let names = names.filter(|name| name.chars().all(char::is_alphanumeric));
+        names.map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn every_kind_and_phase_of_the_library_comes_through() {
+        let kinds = KINDS.map(|kind| format!("{kind:?}"));
+        assert_eq!(kinds.as_slice(), variants("ErrorKind"));
+        let phases = PHASES.map(|phase| format!("{phase:?}"));
+        assert_eq!(phases.as_slice(), variants("Phase"));
+        for kind in KINDS {
+            let found = from_engine(&to_engine(Error::new(kind, "m")).to_string());
+            assert_eq!((found.kind(), found.phase()), (kind, None));
+        }
+        for phase in PHASES {
+            let error = Error::new(ErrorKind::Server, "m").with_phase(phase);
+            let found = from_engine(&to_engine(error).to_string());
+            assert_eq!(found.phase(), Some(phase));
+        }
     }
 
     #[test]

@@ -18,7 +18,8 @@
 //! - [`allowed`]: which plans are sent
 //! - [`failure`]: the library's errors, through an engine that knows texts alone
 //! - [`client`]: submits a plan, waits for it, cancels it, fetches its rows
-//! - [`query`], [`export`]: what users ask for; [`work`]: what both have in common
+//! - [`query`], [`export`]: what users ask for; [`work`]: what both have in common; [`interruption`]: what
+//!   ends them early
 
 pub mod allowed;
 pub mod client;
@@ -27,6 +28,7 @@ pub mod descriptors;
 pub mod executor;
 pub mod export;
 pub mod failure;
+pub mod interruption;
 pub mod logging;
 pub mod part_file;
 pub mod query;

@@ -8,9 +8,10 @@ use log::LevelFilter;
 use merganser::{Error, ErrorKind};
 use merganser_ballista::executor::{self, ExecutorArgs};
 use merganser_ballista::export::{self, ExportArgs};
+use merganser_ballista::interruption::{self, Interruption};
+use merganser_ballista::logging;
 use merganser_ballista::query::{self, QueryArgs};
 use merganser_ballista::scheduler::{self, SchedulerArgs};
-use merganser_ballista::{logging, work};
 
 /// Exports and aggregations of merganser on a Ballista cluster
 ///
@@ -57,18 +58,21 @@ fn run(role: Role) -> Result<(), Error> {
     let runtime = tokio::runtime::Runtime::new().map_err(|error| {
         Error::new(ErrorKind::Config, "cannot start the runtime").with_source(error)
     })?;
-    runtime.block_on(async {
+    let outcome = runtime.block_on(async {
         match role {
             Role::Scheduler(args) => scheduler::run(args).await,
             Role::Executor(args) => executor::run(args).await,
             Role::Query(args) => ask(&args).await,
             Role::Export(args) => write(&args).await,
         }
-    })
+    });
+    // A thread that waits for the reader of a pipe must not keep us.
+    runtime.shutdown_background();
+    outcome
 }
 
 async fn ask(args: &QueryArgs) -> Result<(), Error> {
-    let answered = query::run(args, work::signals()?).await?;
+    let answered = query::run(args, &Interruption::listen()?).await?;
     if let Some(verified) = &answered.verified {
         eprintln!("verified: {verified}");
     }
@@ -82,7 +86,7 @@ async fn ask(args: &QueryArgs) -> Result<(), Error> {
 }
 
 async fn write(args: &ExportArgs) -> Result<(), Error> {
-    let exported = export::run(args, work::signals()?).await?;
+    let exported = export::run(args, &Interruption::listen()?).await?;
     if !args.job.quiet {
         let manifest = &exported.manifest;
         let files = manifest.files.len();
@@ -119,7 +123,7 @@ fn report(error: &Error) -> ExitCode {
         ErrorKind::Unsupported | ErrorKind::Limit => 3,
         ErrorKind::Connect => 4,
         ErrorKind::Timeout => 5,
-        ErrorKind::Cancelled => 130,
+        ErrorKind::Cancelled => interruption::EXIT_CODE,
         _ => 1,
     }
     .into()

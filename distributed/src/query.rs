@@ -10,9 +10,9 @@ use merganser::types::{NumericAs, TypeOptions};
 use merganser::{Cluster, Error, ErrorKind, PartialPartitions, PartitionOptions, Verified};
 
 use crate::client::Scheduler;
+use crate::interruption::Interruption;
 use crate::read::ShardReadExec;
-use crate::work::{self, Interruption};
-use crate::{descriptors, engine, key};
+use crate::{descriptors, engine, key, work};
 
 /// What is asked of a cluster, in any role of a client.
 #[derive(Debug, Clone, clap::Args)]
@@ -86,10 +86,10 @@ pub struct Answered {
 /// # Errors
 /// As [`Query::partial_partitions`](merganser::Query::partial_partitions), for what is no aggregation of
 /// this kind; those of executors, of the cluster, and of the output; [`ErrorKind::Cancelled`] when the
-/// process is told to end: the job is cancelled then.
+/// process is told to end: whatever it is at ends then, and the job is cancelled.
 ///
 /// [`ErrorKind::Cancelled`]: merganser::ErrorKind::Cancelled
-pub async fn run(args: &QueryArgs, interruption: Interruption) -> Result<Answered, Error> {
+pub async fn run(args: &QueryArgs, interruption: &Interruption) -> Result<Answered, Error> {
     let job = &args.job;
     let cluster = work::cluster(&job.topology)?;
     let answered = answer(args, &cluster, interruption).await;
@@ -100,7 +100,7 @@ pub async fn run(args: &QueryArgs, interruption: Interruption) -> Result<Answere
 async fn answer(
     args: &QueryArgs,
     cluster: &Cluster,
-    interruption: Interruption,
+    interruption: &Interruption,
 ) -> Result<Answered, Error> {
     let job = &args.job;
     let destination = args.output.clone().map(Destination::from);
@@ -109,21 +109,24 @@ async fn answer(
         Some(path) => Format::from_path(path)?,
         None => Format::Csv,
     };
-    let scheduler = Scheduler::connect(&job.scheduler).await?;
     let query = cluster.query(job.sql.as_str());
     let query = query.with_types(types_of(format));
     let verifier = args.verify.as_deref().map(|url| query.verifier(url));
     let verifier = verifier.transpose()?;
+    let cut = async {
+        let scheduler = Scheduler::connect(&job.scheduler).await?;
+        Ok((scheduler, query.partial_partitions(&job.cut()).await?))
+    };
+    let (scheduler, cut) = interruption.guard(cut).await?;
     let PartialPartitions {
         partitions, merge, ..
-    } = query.partial_partitions(&job.cut()).await?;
+    } = cut;
     work::tell(job, &partitions);
     let parts = descriptors::plan(&partitions.parts, &key()).map_err(engine)?;
     let rows = ShardReadExec::try_new(parts, partitions.schema.clone(), None).map_err(engine)?;
     let plan = merge.plan(Arc::new(rows), args.partitions.max(1)).await?;
-    let submitted = scheduler.submit(plan).await?;
     let number = partitions.parts.len();
-    let done = work::run(submitted, partitions.lease, interruption, pending()).await;
+    let done = work::run(&scheduler, plan, partitions.lease, interruption, pending()).await;
     let done = done.map_err(|error| match error.kind() {
         ErrorKind::Decode => error.with_hint(
             "run it without a cluster, where a query is planned anew if Arrow does not hold a value",
@@ -131,13 +134,17 @@ async fn answer(
         _ => error,
     })?;
     let executors = done.executors().into_iter().collect();
-    let mut rows = merge.finish(done.rows()).await?;
-    if let Some(verifier) = &verifier {
-        rows = verifier.check(rows).await?;
-    }
-    let output = destination.open()?;
-    let options = ExportOptions::new();
-    let summary = export::write(rows, output, format, &options, &Progress::default()).await?;
+    let write = async {
+        let mut rows = merge.finish(done.rows()).await?;
+        if let Some(verifier) = &verifier {
+            rows = verifier.check(rows).await?;
+        }
+        let (output, options) = (destination.open()?, ExportOptions::new());
+        export::write(rows, output, format, &options, &Progress::default()).await
+    };
+    let written = interruption.guard(write).await;
+    done.forget().await;
+    let summary = written?;
     Ok(Answered {
         rows: summary.rows,
         parts: number,

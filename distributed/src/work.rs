@@ -2,40 +2,15 @@
 
 use std::convert::Infallible;
 use std::path::Path;
-use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
+use datafusion::physical_plan::ExecutionPlan;
 use merganser::{Cluster, Error, ErrorKind, Lease, Partitions, Topology};
-use tokio::signal::unix::{SignalKind, signal};
 
-use crate::client::{Answer, Job};
+use crate::client::{Answer, PATIENCE, Scheduler};
+use crate::interruption::Interruption;
 use crate::query::JobArgs;
-
-/// What ends a job early, besides itself and its snapshots.
-pub type Interruption = Pin<Box<dyn Future<Output = Error> + Send>>;
-
-/// Ctrl-C, and what `kill` sends.
-///
-/// # Errors
-/// [`ErrorKind::Config`] where the system gives us no signals.
-pub fn signals() -> Result<Interruption, Error> {
-    let listen = |kind| {
-        signal(kind).map_err(|error| {
-            Error::new(ErrorKind::Config, "cannot take signals").with_source(error)
-        })
-    };
-    let (mut int, mut term) = (
-        listen(SignalKind::interrupt())?,
-        listen(SignalKind::terminate())?,
-    );
-    Ok(Box::pin(async move {
-        tokio::select! {
-            _ = int.recv() => {}
-            _ = term.recv() => {}
-        }
-        Error::new(ErrorKind::Cancelled, "interrupted")
-    }))
-}
 
 pub(crate) fn cluster(topology: &Path) -> Result<Cluster, Error> {
     Cluster::new(Topology::from_path(topology)?)
@@ -50,18 +25,30 @@ pub(crate) async fn close(cluster: Cluster) {
     let _ = tokio::time::timeout(CLEAN_UP, cluster.close()).await;
 }
 
-/// Waits for a job while its snapshots are kept, which are not needed behind it, and while something else
-/// that has no end is done.
+/// Has the cluster run a plan while its snapshots are kept, which are not needed behind it, and while
+/// something else that has no end is done. Whatever ends it early, the job is cancelled.
 pub(crate) async fn run(
-    job: Job,
+    scheduler: &Scheduler,
+    plan: Arc<dyn ExecutionPlan>,
     mut lease: Lease,
-    interruption: Interruption,
+    interruption: &Interruption,
     meanwhile: impl Future<Output = Infallible>,
 ) -> Result<Answer, Error> {
+    // Only a job that the scheduler has named can be cancelled.
+    let gone = async {
+        let error = interruption.told().await;
+        tokio::time::sleep(PATIENCE).await;
+        error
+    };
+    let job = tokio::select! {
+        biased;
+        job = scheduler.submit(plan) => job?,
+        error = gone => return Err(error),
+    };
     let ended = async {
         tokio::select! {
             never = meanwhile => match never {},
-            error = interruption => error,
+            error = interruption.told() => error,
             ended = lease.ended() => match ended {
                 Err(error) => error,
                 Ok(()) => Error::new(

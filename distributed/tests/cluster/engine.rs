@@ -2,11 +2,15 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use ballista_core::config::TaskSchedulingPolicy;
 use ballista_core::serde::BallistaPhysicalExtensionCodec;
+use ballista_core::serde::protobuf::job_status::Status;
+use ballista_core::serde::protobuf::scheduler_grpc_client::SchedulerGrpcClient;
+use ballista_core::serde::protobuf::{CancelJobParams, GetJobStatusParams};
 use ballista_executor::executor_process::{ExecutorProcessConfig, start_executor_process};
 use ballista_scheduler::cluster::BallistaCluster;
 use ballista_scheduler::config::SchedulerConfig;
@@ -30,15 +34,16 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions,
 };
 use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConverterExtension};
-use merganser::{Cluster, ErrorKind, PartitionOptions, Topology};
+use merganser::{Cluster, Error, ErrorKind, PartitionOptions, Topology};
 use merganser_ballista::client::Scheduler;
 use merganser_ballista::codec::Codec;
 use merganser_ballista::part_file::PartFileExec;
 use merganser_ballista::read::ShardReadExec;
 use merganser_ballista::{allowed, descriptors};
 use merganser_local::fixture;
+use tonic::transport::Channel;
 
-use crate::local::{answers, events, free_port};
+use crate::local::{PATIENCE, answers, events, free_port};
 
 const PARTITIONS: usize = 12;
 const ROWS: usize = 100;
@@ -170,24 +175,30 @@ fn count(input: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
     )
 }
 
-/// A scheduler and two executors of one vcore in this process, with these codecs.
-async fn engine(
-    scheduling: Arc<dyn PhysicalExtensionCodec>,
-    executing: Arc<dyn PhysicalExtensionCodec>,
-    folder: &std::path::Path,
-) -> Scheduler {
+/// A scheduler in this process, with this codec; its port.
+async fn scheduling(codec: Arc<dyn PhysicalExtensionCodec>, config: SchedulerConfig) -> u16 {
     let port = free_port();
     let address = format!("127.0.0.1:{port}");
     let config = Arc::new(SchedulerConfig {
         bind_port: port,
         external_host: "127.0.0.1".to_owned(),
         scheduling_policy: TaskSchedulingPolicy::PushStaged,
-        override_physical_codec: Some(scheduling),
-        ..SchedulerConfig::default()
+        override_physical_codec: Some(codec),
+        ..config
     });
     let cluster = BallistaCluster::new_from_config(&config).await.unwrap();
     tokio::spawn(start_server(cluster, address.parse().unwrap(), config));
     wait(&address).await;
+    port
+}
+
+/// A scheduler and two executors of one vcore in this process, with these codecs.
+async fn engine(
+    scheduler: Arc<dyn PhysicalExtensionCodec>,
+    executing: Arc<dyn PhysicalExtensionCodec>,
+    folder: &std::path::Path,
+) -> Scheduler {
+    let port = scheduling(scheduler, SchedulerConfig::default()).await;
     for number in 0..2 {
         let flight = free_port();
         let work_dir = folder.join(number.to_string());
@@ -207,6 +218,11 @@ async fn engine(
         tokio::spawn(start_executor_process(config));
         wait(&format!("127.0.0.1:{flight}")).await;
     }
+    connected(port).await
+}
+
+async fn connected(port: u16) -> Scheduler {
+    let address = format!("127.0.0.1:{port}");
     Scheduler::connect(&address).await.unwrap()
 }
 
@@ -285,6 +301,84 @@ async fn an_engine_without_our_codec_fails_and_does_not_answer() {
     let failed = job.run(std::future::pending()).await;
     let error = failed.map(drop).unwrap_err();
     assert!(error.message().contains("rejected by executor"), "{error}");
+}
+
+/// What a scheduler says of a job.
+async fn status(port: u16, job: &str) -> Option<Status> {
+    let params = GetJobStatusParams {
+        job_id: job.to_owned(),
+    };
+    let answer = client(port).await.get_job_status(params).await.unwrap();
+    answer.into_inner().status?.status
+}
+
+async fn cancel(port: u16, job: &str) {
+    let params = CancelJobParams {
+        job_id: job.to_owned(),
+    };
+    client(port).await.cancel_job(params).await.unwrap();
+}
+
+async fn client(port: u16) -> SchedulerGrpcClient<Channel> {
+    let address = format!("http://127.0.0.1:{port}");
+    SchedulerGrpcClient::connect(address).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_the_scheduler_has_forgotten_is_an_error_and_no_wait() {
+    let codec: Arc<dyn PhysicalExtensionCodec> = Arc::new(NaiveCodec::default());
+    // There is nobody to run it, and what was cancelled is forgotten after a second.
+    let config = SchedulerConfig {
+        finished_job_state_clean_up_interval_seconds: 1,
+        ..SchedulerConfig::default()
+    };
+    let port = scheduling(codec, config).await;
+    let scheduler = connected(port).await;
+    let partitions = vec![vec![rows()]; PARTITIONS];
+    let known = MemorySourceConfig::try_new_exec(&partitions, schema(), None).unwrap();
+    let job = scheduler.submit_unchecked(known, &NaiveCodec::default());
+    let job = job.await.unwrap();
+
+    let mut seen = false;
+    let forgotten = async {
+        loop {
+            match status(port, job.id()).await {
+                Some(_) => {
+                    seen = true;
+                    cancel(port, job.id()).await;
+                }
+                None if seen => break,
+                None => {}
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, forgotten).await.unwrap();
+
+    let ended = tokio::time::timeout(PATIENCE, job.run(std::future::pending()));
+    let error = ended.await.unwrap().map(drop).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Connect);
+    assert!(error.message().contains("does not know the job"), "{error}");
+    assert!(error.hint().unwrap().contains("ask again"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_is_cancelled_as_soon_as_it_is_submitted_does_not_run() {
+    let codec: Arc<dyn PhysicalExtensionCodec> = Arc::new(NaiveCodec::default());
+    let port = scheduling(codec, SchedulerConfig::default()).await;
+    let scheduler = connected(port).await;
+    for _ in 0..5 {
+        let partitions = vec![vec![rows()]; PARTITIONS];
+        let known = MemorySourceConfig::try_new_exec(&partitions, schema(), None).unwrap();
+        let job = scheduler.submit_unchecked(known, &NaiveCodec::default());
+        let job = job.await.unwrap();
+        let id = job.id().to_owned();
+        let interrupted = Error::new(ErrorKind::Cancelled, "interrupted");
+        let ended = job.run(std::future::ready(interrupted)).await;
+        assert_eq!(ended.map(drop).unwrap_err().kind(), ErrorKind::Cancelled);
+        let found = status(port, &id).await;
+        assert!(matches!(found, Some(Status::Failed(_))), "{found:?}");
+    }
 }
 
 #[tokio::test]

@@ -10,10 +10,15 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::local::{Cluster, Particulars, events, files};
 
+/// The manifest of a folder.
+fn read_manifest(folder: &Path) -> Manifest {
+    let text = fs::read_to_string(folder.join("_manifest.json")).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
 /// What the manifest of a complete folder lists, which has nothing else in it.
 pub(crate) fn manifest(folder: &Path) -> Manifest {
-    let text = fs::read_to_string(folder.join("_manifest.json")).unwrap();
-    let manifest: Manifest = serde_json::from_str(&text).unwrap();
+    let manifest = read_manifest(folder);
     let mut listed: Vec<_> = manifest
         .files
         .iter()
@@ -27,10 +32,16 @@ pub(crate) fn manifest(folder: &Path) -> Manifest {
     manifest
 }
 
-/// The values of the first column in the files of a folder, sorted.
+/// The values of the first column in the files of a folder, which has no others, sorted.
 pub(crate) fn ids(folder: &Path) -> Vec<i64> {
+    manifest(folder);
+    listed_ids(folder)
+}
+
+/// The values of the first column in the files that the manifest lists, sorted.
+pub(crate) fn listed_ids(folder: &Path) -> Vec<i64> {
     let mut ids = Vec::new();
-    for file in &manifest(folder).files {
+    for file in &read_manifest(folder).files {
         let path = folder.join(&file.path);
         assert_eq!(fs::metadata(&path).unwrap().len(), file.bytes);
         let opened = File::open(&path).unwrap();

@@ -1,9 +1,10 @@
 //! A cluster on this machine: a scheduler and executors as processes, and a topology file for them.
 
 use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -90,6 +91,10 @@ impl Cluster {
         self.executors.push(Executor { name, process });
     }
 
+    pub(crate) fn signal_scheduler(&self, name: &str) {
+        signal(&self.scheduling, name);
+    }
+
     pub(crate) fn kill_scheduler(&mut self) {
         self.scheduling.kill().unwrap();
         self.scheduling.wait().unwrap();
@@ -155,6 +160,69 @@ impl Drop for Cluster {
         }
         let _ = self.scheduling.kill();
         let _ = self.scheduling.wait();
+    }
+}
+
+/// A client that runs while something happens, and ends with the value.
+pub(crate) struct Running {
+    client: Child,
+    said: BufReader<ChildStderr>,
+}
+
+impl Running {
+    pub(crate) fn start(cluster: &Cluster, arguments: &[&str]) -> Self {
+        let (role, rest) = arguments.split_first().unwrap();
+        let mut command = cluster.client(role);
+        command.args(rest).stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut client = command.spawn().unwrap();
+        let said = BufReader::new(client.stderr.take().unwrap());
+        Self { client, said }
+    }
+
+    /// Waits until its snapshots are taken.
+    pub(crate) fn has_begun(&mut self) {
+        let mut line = String::new();
+        self.said.read_line(&mut line).unwrap();
+        assert!(line.ends_with(" parts\n"), "{line}");
+    }
+
+    /// Waits until some parts are written, and others are not.
+    pub(crate) fn under_way(&mut self, folder: &Path) {
+        assert!(until(|| files(folder, "part-", ".parquet").len() >= 2));
+        assert!(self.client.try_wait().unwrap().is_none(), "it was too fast");
+    }
+
+    /// What it prints, which waits until somebody reads it.
+    pub(crate) fn stdout(&mut self) -> &mut ChildStdout {
+        self.client.stdout.as_mut().unwrap()
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        signal(&self.client, name);
+    }
+
+    /// Waits for its end, and reads nothing of its answer.
+    pub(crate) fn ended(mut self) -> Done {
+        let mut ended = None;
+        assert!(until(|| {
+            ended = self.client.try_wait().unwrap();
+            ended.is_some()
+        }));
+        let mut stderr = String::new();
+        self.said.read_to_string(&mut stderr).unwrap();
+        Done {
+            code: ended.unwrap().code(),
+            stdout: String::new(),
+            stderr,
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.client.kill();
+        let _ = self.client.wait();
     }
 }
 
@@ -242,10 +310,16 @@ pub(crate) fn events(shards: usize, rows: usize) -> Option<(Vec<String>, String)
     Some((urls, topology))
 }
 
+/// The name of the database that a URL leads to.
+pub(crate) fn database(url: &str) -> &str {
+    let (_, name) = url.rsplit_once('/').unwrap();
+    name
+}
+
 /// The rows that one PostgreSQL gives, as CSV without names.
 pub(crate) fn oracle(url: &str, sql: &str) -> Vec<String> {
-    let (_, database) = url.rsplit_once('/').unwrap();
-    let rows = fixture::server().unwrap().query(database, sql).unwrap();
+    let server = fixture::server().unwrap();
+    let rows = server.query(database(url), sql).unwrap();
     let rows = rows.into_iter().map(|row| {
         let values: Vec<_> = row.into_iter().map(Option::unwrap_or_default).collect();
         values.join(",")
@@ -253,7 +327,7 @@ pub(crate) fn oracle(url: &str, sql: &str) -> Vec<String> {
     rows.collect()
 }
 
-pub(crate) fn signal(process: &Child, name: &str) {
+fn signal(process: &Child, name: &str) {
     let id = process.id().to_string();
     let status = Command::new("kill").args(["-s", name, &id]).status();
     assert!(status.unwrap().success());
@@ -289,6 +363,21 @@ pub(crate) fn files(folder: &Path, begin: &str, end: &str) -> Vec<String> {
     names
         .filter(|name| name.starts_with(begin) && name.ends_with(end))
         .collect()
+}
+
+/// The files in a folder and in those below it.
+pub(crate) fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            match entry.path().is_dir() {
+                true => folders.push(entry.path()),
+                false => found.push(entry.path()),
+            }
+        }
+    }
+    found
 }
 
 fn program(folder: &Path, log: &str) -> Command {

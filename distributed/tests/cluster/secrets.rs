@@ -1,10 +1,11 @@
 //! A password is in the topology files, and nowhere else.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use crate::local::{Cluster, Particulars, events, until};
+use crate::local::{Cluster, Done, Particulars, events, until};
 
 const CANARY: &str = "canary-4711";
 
@@ -44,6 +45,22 @@ fn a_password_is_in_no_plan_log_file_or_list_of_processes() {
     let mut looked_at = 0;
     search(cluster.folder.path(), &mut looked_at);
     assert!(looked_at > 5, "{looked_at} files");
+}
+
+#[test]
+fn an_executor_takes_no_folder_that_others_may_use() {
+    let folder = tempfile::tempdir().unwrap();
+    let topology = "[[shard]]\nname = \"s0\"\nurl = \"postgresql://127.0.0.1:1/none\"\n";
+    fs::write(folder.path().join("merganser.toml"), topology).unwrap();
+    fs::create_dir(folder.path().join("work")).unwrap();
+    fs::set_permissions(folder.path().join("work"), Permissions::from_mode(0o755)).unwrap();
+    let mut executor = Command::new(env!("CARGO_BIN_EXE_merganser-ballista"));
+    executor.current_dir(folder.path());
+    executor.args(["executor", "--id", "e1", "--work-dir", "work"]);
+    let done: Done = executor.output().unwrap().into();
+    assert_eq!(done.code, Some(2), "{}", done.stderr);
+    assert!(done.stderr.contains("others may use"), "{}", done.stderr);
+    assert!(done.stderr.contains("hint: chmod 700"), "{}", done.stderr);
 }
 
 /// Looks into all files but the topology files.
