@@ -59,6 +59,8 @@ impl Value {
 mod tests {
     use x509_cert::der::Decode;
 
+    use std::slice;
+
     use super::*;
 
     const UTF8: u8 = 12;
@@ -134,10 +136,13 @@ mod tests {
         let printable = attribute(3, PRINTABLE, b"The Authority");
         let both = name(&[&[common.clone(), unit.clone()]]);
         assert_eq!(both, name(&[&[unit.clone(), printable]]));
-        assert_ne!(both, name(&[&[common.clone()], &[unit.clone()]]));
         assert_ne!(
-            name(&[&[unit.clone()], &[common.clone()]]),
-            name(&[&[common.clone()], &[unit.clone()]])
+            both,
+            name(&[slice::from_ref(&common), slice::from_ref(&unit)])
+        );
+        assert_ne!(
+            name(&[slice::from_ref(&unit), slice::from_ref(&common)]),
+            name(&[slice::from_ref(&common), slice::from_ref(&unit)])
         );
         assert_ne!(name(&[&[common]]), name(&[&[unit]]));
     }
