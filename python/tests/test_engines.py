@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -57,11 +58,18 @@ def writing(demo: Path) -> Iterator[Callable[[], int]]:
             while not ended.is_set():
                 for shard in shards:
                     shard.execute(REWRITE)
-                rounds.append(1)
+                    rounds.append(1)
+
+    def wrote() -> int:
+        # What was begun while others read may end behind them, on a machine that does much else.
+        deadline = time.monotonic() + 60
+        while not rounds and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return len(rounds)
 
     writer = threading.Thread(target=write)
     writer.start()
-    yield lambda: len(rounds)
+    yield wrote
     ended.set()
     writer.join()
 
