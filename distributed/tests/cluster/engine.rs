@@ -336,8 +336,8 @@ async fn a_job_that_the_scheduler_has_forgotten_is_an_error_and_no_wait() {
     let scheduler = connected(port).await;
     let partitions = vec![vec![rows()]; PARTITIONS];
     let known = MemorySourceConfig::try_new_exec(&partitions, schema(), None).unwrap();
-    let job = scheduler.submit_unchecked(known, &NaiveCodec::default());
-    let job = job.await.unwrap();
+    let codec = NaiveCodec::default();
+    let job = scheduler.submit_unchecked(known, &codec).await.unwrap();
 
     let mut seen = false;
     let forgotten = async {
@@ -370,8 +370,8 @@ async fn a_job_that_is_cancelled_as_soon_as_it_is_submitted_does_not_run() {
     for _ in 0..5 {
         let partitions = vec![vec![rows()]; PARTITIONS];
         let known = MemorySourceConfig::try_new_exec(&partitions, schema(), None).unwrap();
-        let job = scheduler.submit_unchecked(known, &NaiveCodec::default());
-        let job = job.await.unwrap();
+        let codec = NaiveCodec::default();
+        let job = scheduler.submit_unchecked(known, &codec).await.unwrap();
         let id = job.id().to_owned();
         let interrupted = Error::new(ErrorKind::Cancelled, "interrupted");
         let ended = job.run(std::future::ready(interrupted)).await;
