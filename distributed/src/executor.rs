@@ -187,6 +187,7 @@ mod tests {
     #[test]
     fn a_folder_of_somebody_else_is_refused() {
         let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o700)).unwrap();
         // Only the superuser may give a folder away, and only he could use it then.
         if chown(folder.path(), Some(65_534), None).is_ok() {
             let error = private_folder(folder.path()).unwrap_err();
