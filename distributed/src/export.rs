@@ -12,6 +12,7 @@ use merganser::{Cluster, Error, ErrorKind};
 
 use crate::client::{Answer, Scheduler};
 use crate::interruption::Interruption;
+use crate::logging::say;
 use crate::part_file::{self, PartFileExec, Written};
 use crate::query::JobArgs;
 use crate::{descriptors, engine, key, work};
@@ -136,7 +137,7 @@ async fn progress(folder: PathBuf, parts: usize, quiet: bool) -> Infallible {
             files += usize::from(entry.path().extension().is_some_and(|it| it == "parquet"));
         }
         if !quiet {
-            eprintln!("{} of {parts} parts", files.min(parts));
+            say(format_args!("{} of {parts} parts", files.min(parts)));
         }
     }
 }

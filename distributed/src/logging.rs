@@ -1,7 +1,8 @@
-//! What the engine tells, on standard error.
+//! What the engine tells, and what we say, on standard error.
 //!
 //! Lines without time: whoever keeps them (systemd, Kubernetes) adds it.
 
+use std::fmt;
 use std::io::Write;
 
 use log::{LevelFilter, Log, Metadata, Record};
@@ -12,6 +13,14 @@ pub fn begin(level: LevelFilter) {
     if log::set_logger(&StandardError).is_ok() {
         log::set_max_level(level);
     }
+}
+
+/// Says a line to whoever started the program, and goes on where standard error is closed: nobody is left to
+/// tell then, but a job has to be cancelled all the same.
+pub fn say(line: impl fmt::Display) {
+    // At once, so that lines of threads stay whole.
+    let line = format!("{line}\n");
+    let _ = std::io::stderr().lock().write_all(line.as_bytes());
 }
 
 struct StandardError;
@@ -25,14 +34,12 @@ impl Log for StandardError {
         if !self.enabled(record.metadata()) {
             return;
         }
-        let line = format!(
-            "{} {}: {}\n",
+        say(format_args!(
+            "{} {}: {}",
             record.level(),
             record.target(),
             record.args()
-        );
-        // At once, so that lines of threads stay whole; where it is closed nobody is left to tell.
-        let _ = std::io::stderr().lock().write_all(line.as_bytes());
+        ));
     }
 
     fn flush(&self) {}

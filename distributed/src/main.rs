@@ -74,12 +74,14 @@ fn run(role: Role) -> Result<(), Error> {
 async fn ask(args: &QueryArgs) -> Result<(), Error> {
     let answered = query::run(args, &Interruption::listen()?).await?;
     if let Some(verified) = &answered.verified {
-        eprintln!("verified: {verified}");
+        logging::say(format_args!("verified: {verified}"));
     }
     if !args.job.quiet {
-        eprintln!("{} rows", answered.rows);
+        logging::say(format_args!("{} rows", answered.rows));
         for (executor, partitions) in &answered.executors {
-            eprintln!("{executor}: {partitions} partitions of the answer");
+            logging::say(format_args!(
+                "{executor}: {partitions} partitions of the answer"
+            ));
         }
     }
     Ok(())
@@ -90,15 +92,15 @@ async fn write(args: &ExportArgs) -> Result<(), Error> {
     if !args.job.quiet {
         let manifest = &exported.manifest;
         let files = manifest.files.len();
-        eprintln!(
+        logging::say(format_args!(
             "{} rows in {files} files, {} bytes",
             manifest.rows, manifest.bytes
-        );
+        ));
         for (executor, share) in &exported.executors {
-            eprintln!(
+            logging::say(format_args!(
                 "{executor}: {} files, {} rows, {} bytes",
                 share.files, share.rows, share.bytes
-            );
+            ));
         }
     }
     Ok(())
@@ -107,16 +109,16 @@ async fn write(args: &ExportArgs) -> Result<(), Error> {
 /// Prints an error with its causes and its cure; the exit code.
 fn report(error: &Error) -> ExitCode {
     let mut said = error.to_string();
-    eprintln!("merganser-ballista: error: {said}");
+    logging::say(format_args!("merganser-ballista: error: {said}"));
     for cause in std::iter::successors(error.source(), |&cause| cause.source()) {
         let cause = cause.to_string();
         if !said.contains(&cause) {
-            eprintln!("  caused by: {cause}");
+            logging::say(format_args!("  caused by: {cause}"));
             said.push_str(&cause);
         }
     }
     if let Some(hint) = error.hint() {
-        eprintln!("  hint: {hint}");
+        logging::say(format_args!("  hint: {hint}"));
     }
     match error.kind() {
         ErrorKind::Config | ErrorKind::Syntax | ErrorKind::Usage => 2,

@@ -10,6 +10,7 @@ use merganser::{Cluster, Error, ErrorKind, Lease, Partitions, Topology};
 
 use crate::client::{Answer, PATIENCE, Scheduler};
 use crate::interruption::Interruption;
+use crate::logging::say;
 use crate::query::JobArgs;
 
 pub(crate) fn cluster(topology: &Path) -> Result<Cluster, Error> {
@@ -67,8 +68,8 @@ pub(crate) fn tell(args: &JobArgs, partitions: &Partitions) {
     if args.quiet {
         return;
     }
-    eprintln!("{} parts", partitions.parts.len());
+    say(format_args!("{} parts", partitions.parts.len()));
     if let Some(reason) = &partitions.whole {
-        eprintln!("one for each shard: {reason}");
+        say(format_args!("one for each shard: {reason}"));
     }
 }

@@ -1,8 +1,10 @@
 //! Aggregations: the answer of one PostgreSQL, however many executors there are.
 
+use std::process::Stdio;
+
 use merganser_local::fixture;
 
-use crate::local::{Cluster, Particulars, oracle, tpch};
+use crate::local::{Cluster, Done, Particulars, events, oracle, tpch};
 
 /// Answered by partial aggregates that DataFusion puts together, and by PostgreSQL what is left then.
 const ANSWERED: [&str; 8] = [
@@ -79,6 +81,22 @@ fn aggregations_are_those_of_one_postgresql() {
     let arguments = ["query", "-o", "answer.parquet", ANSWERED[2]];
     cluster.answer(&arguments);
     assert!(cluster.path("answer.parquet").is_file());
+}
+
+#[test]
+fn a_client_whose_standard_error_is_closed_answers() {
+    let Some((_, topology)) = events(2, 10) else {
+        return;
+    };
+    let cluster = Cluster::start(&topology, &[Particulars::default()]);
+    let mut command = cluster.client("query");
+    command.arg("SELECT count(*), sum(id) FROM events");
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut client = command.spawn().unwrap();
+    drop(client.stderr.take());
+    let done: Done = client.wait_with_output().unwrap().into();
+    assert!(done.is_success(), "{:?}", done.code);
+    assert_eq!(done.rows(), ["20,190"]);
 }
 
 #[test]
