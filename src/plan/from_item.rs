@@ -65,11 +65,22 @@ pub(super) struct Sharding {
     pub(super) shard_index: Option<String>,
 }
 
+/// How a column of a table was declared.
+#[derive(Debug, Clone)]
+pub(super) struct Declared {
+    /// The name of PostgreSQL's own type below all domains; `None` where that is none of its own.
+    pub(super) base: Option<String>,
+    /// Whether it is that type itself: no domain, and without a length or the like.
+    pub(super) is_plain: bool,
+}
+
 /// A column of a relation.
 #[derive(Debug, Clone)]
 pub(super) struct FromColumn {
     pub(super) name: String,
     pub(super) type_name: Option<String>,
+    /// What that is made of, of a column of a table.
+    pub(super) declared: Option<Declared>,
     /// Other than the default.
     pub(super) collation: Option<Collation>,
 }
@@ -79,6 +90,7 @@ impl FromColumn {
         Self {
             name: String::new(),
             type_name: None,
+            declared: None,
             collation: None,
         }
     }

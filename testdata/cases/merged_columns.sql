@@ -71,3 +71,21 @@ SELECT g::text, x.k FROM (t JOIN r USING (g)) AS x WHERE x.k < 4
 -- query
 -- answered
 SELECT k, EXISTS (SELECT 1 FROM r u JOIN r v USING (g) WHERE g::text = t.g::text || '.00') FROM t
+-- query
+-- answered
+SELECT price::text, count(*) FROM (SELECT price FROM t) a JOIN (SELECT price FROM r) b USING (price) GROUP BY 1
+-- query
+-- answered
+WITH a AS (SELECT price, dm FROM t), b AS (SELECT price, dm FROM r) SELECT price::text, count(*) FROM a JOIN b USING (price, dm) GROUP BY 1
+-- query
+-- answered
+SELECT dm::text, addr::text, count(*) FROM (SELECT dm, addr FROM t) a NATURAL JOIN (SELECT dm, addr FROM r) b GROUP BY 1, 2
+-- query
+-- answered
+SELECT octet_length(b), count(*) FROM (SELECT b FROM t) x JOIN (SELECT b FROM r) y USING (b) GROUP BY 1
+-- query
+-- answered
+SELECT k, price::text FROM (SELECT k, price FROM t) a JOIN (SELECT k, g FROM t) b USING (k)
+-- query
+-- answered
+SELECT g::text, count(*) FROM (SELECT g FROM t UNION ALL SELECT g FROM t) a JOIN r USING (g) GROUP BY 1

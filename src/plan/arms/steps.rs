@@ -75,6 +75,7 @@ impl Planner<'_> {
                 Ok(FromColumn {
                     name: column.name.clone(),
                     type_name: Some(described.pg_type.name().to_owned()),
+                    declared: None,
                     collation: self.collation_of(column)?,
                 })
             })

@@ -10,7 +10,7 @@ use super::Binder;
 use super::scope::{Columns, Merged, chain};
 use crate::error::{Error, Result};
 use crate::plan::build::FAN_OUT_HINT;
-use crate::plan::from_item::{Outer, Source, outer_kind};
+use crate::plan::from_item::{FromColumn, Outer, outer_kind};
 use crate::plan::naming::{as_column, column, parts};
 use crate::plan::{build, refused, rewrite};
 
@@ -119,17 +119,16 @@ impl Binder<'_> {
     /// the one that need not be cast, of two such the left one: values that are equal may be written in
     /// several ways.
     fn merged(&self, one: &Expr, other: &Expr, outer: Outer) -> Expr {
-        let types = (self.type_of(one), self.type_of(other));
-        let both = match &types {
-            (Some(left), Some(right)) if left == right => Merge::Left,
+        let both = match (self.column_of(one), self.column_of(other)) {
             (Some(left), Some(right)) => Merge::of(left, right),
             _ => Merge::Unknown,
         };
         match (outer, both) {
-            (Outer::None | Outer::Left, Merge::Left) => one.clone(),
-            (Outer::None, Merge::Right) => other.clone(),
+            (Outer::None | Outer::Left, Merge::Same | Merge::Left) => one.clone(),
+            (Outer::Right, Merge::Same | Merge::Right) | (Outer::None, Merge::Right) => {
+                other.clone()
+            }
             (Outer::None, Merge::Unknown) => whichever(one, other),
-            (Outer::Right, _) if types.0.is_some() && types.0 == types.1 => other.clone(),
             (Outer::Right, _) => coalesce(other.clone(), one.clone()),
             _ => coalesce(one.clone(), other.clone()),
         }
@@ -168,40 +167,17 @@ impl Binder<'_> {
         }
     }
 
-    /// The type of a column of a table.
-    fn type_of(&self, expr: &Expr) -> Option<ColumnType> {
+    fn column_of(&self, expr: &Expr) -> Option<&FromColumn> {
         let (alias, name) = as_column(expr)?;
-        let relation = self.relations.get(&alias)?;
-        let Source::Table(base) = &relation.source else {
-            return None;
-        };
-        let columns = relation.columns.as_ref()?;
-        let index = columns.iter().position(|column| column.name == name)?;
-        let (schema, table) = &base.name;
-        let facts = self.catalog.relation(Some(schema), table)?;
-        let column = facts.columns.get(index)?;
-        let base_type = &column.base_type;
-        let is_system = base_type.schema == "pg_catalog";
-        Some(ColumnType {
-            name: column.type_name.clone(),
-            base: is_system.then(|| base_type.name.clone()),
-            is_plain: column.domain.is_none() && column.type_modifier < 0,
-        })
+        let columns = self.relations.get(&alias)?.columns.as_ref()?;
+        columns.iter().find(|column| column.name == name)
     }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct ColumnType {
-    /// With what it is limited to, as PostgreSQL writes it.
-    name: String,
-    /// Of PostgreSQL's own types the name, of a domain over one that one's.
-    base: Option<String>,
-    /// Whether it is no domain and not limited, as the type is that two others have in common.
-    is_plain: bool,
 }
 
 /// What an inner join makes of two columns.
 enum Merge {
+    /// Either, as they are of one type: the left one.
+    Same,
     /// The left one as it is.
     Left,
     /// The right one as it is.
@@ -221,8 +197,13 @@ const SAME: [&[&str]; 2] = [
 ];
 
 impl Merge {
-    /// Of two types that are not the same.
-    fn of(left: &ColumnType, right: &ColumnType) -> Self {
+    fn of(left: &FromColumn, right: &FromColumn) -> Self {
+        if left.type_name.is_some() && left.type_name == right.type_name {
+            return Self::Same;
+        }
+        let (Some(left), Some(right)) = (&left.declared, &right.declared) else {
+            return Self::Unknown;
+        };
         let (Some(one), Some(other)) = (&left.base, &right.base) else {
             return Self::Unknown;
         };
@@ -262,22 +243,11 @@ fn whichever(one: &Expr, other: &Expr) -> Expr {
         op: BinaryOperator::And,
         right: Box::new(build::equal(type_of(other.clone()), common())),
     };
-    match build::case_when(is_right, other.clone()) {
-        Expr::Case {
-            case_token,
-            end_token,
-            operand,
-            conditions,
-            ..
-        } => Expr::Case {
-            case_token,
-            end_token,
-            operand,
-            conditions,
-            else_result: Some(Box::new(one.clone())),
-        },
-        other => other,
+    let mut choice = build::case_when(is_right, other.clone());
+    if let Expr::Case { else_result, .. } = &mut choice {
+        *else_result = Some(Box::new(one.clone()));
     }
+    choice
 }
 
 pub(super) fn unknown_columns() -> Error {

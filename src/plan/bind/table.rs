@@ -9,7 +9,7 @@ use crate::config::{Table, TableKind};
 use crate::error::Result;
 use crate::plan::build::FAN_OUT_HINT;
 use crate::plan::facts::types;
-use crate::plan::from_item::{Base, FromColumn, Sharding, Source};
+use crate::plan::from_item::{Base, Declared, FromColumn, Sharding, Source};
 use crate::plan::naming::{folded, ident, table_alias};
 use crate::plan::{calls, refused, sql};
 
@@ -80,6 +80,12 @@ impl Binder<'_> {
                     .get(index)
                     .map_or_else(|| column.name.clone(), folded),
                 type_name: Some(column.type_name.clone()),
+                declared: Some(Declared {
+                    base: Some(&column.base_type)
+                        .filter(|base| base.schema == "pg_catalog")
+                        .map(|base| base.name.clone()),
+                    is_plain: column.domain.is_none() && column.type_modifier < 0,
+                }),
                 collation: column.collation.clone().filter(|c| c.sql.is_some()),
             })
             .collect();
