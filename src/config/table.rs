@@ -19,6 +19,13 @@ pub enum TableKind {
         /// An SQL expression over the key that yields the number of the shard, counted from 0 in
         /// the order of [`Topology::shards`](super::Topology::shards). `None`: no query can be
         /// narrowed down to fewer shards.
+        ///
+        /// A key that is compared with constants by `=`, `IN` or `= ANY` tells its shards by any such
+        /// expression. A range of keys (`<`, `BETWEEN`, `date_trunc('month', key) = ..`) does if the
+        /// expression never falls where the key grows, as far as the planner knows: of
+        /// `width_bucket(key, '{..}')` with a sorted array, `CASE WHEN key < 10 THEN 0 WHEN key < 20 THEN 1
+        /// ELSE 2 END`, `key / 1000`, and these with constants added, over whole numbers, dates and
+        /// timestamps.
         shard_index: Option<String>,
     },
     /// Every shard holds all rows.

@@ -20,7 +20,6 @@ mod bind;
 mod build;
 mod calls;
 mod check;
-mod constant;
 mod explain;
 mod facts;
 mod from_item;

@@ -176,7 +176,8 @@ impl Planner<'_> {
             self.rests_on(index, [NO_SHARDED.to_owned()]);
             return Ok(());
         }
-        let pinned = self.router().of(&query)?;
+        let router = self.router();
+        let (pinned, told_by) = (router.of(&query)?, router.told_by());
         if let Some(shards) = &pinned
             && let [shard] = shards.iter().copied().collect::<Vec<_>>()[..]
             && self.merge == MergeMode::Auto
@@ -191,11 +192,10 @@ impl Planner<'_> {
             );
             self.rests_on(
                 index,
-                [
+                [format!(
                     "conditions pin the keys of all sharded tables to one shard: no other has rows of \
-                     them that meet these"
-                        .to_owned(),
-                ],
+                     them that meet {told_by}"
+                )],
             );
             return Ok(());
         }
@@ -377,7 +377,8 @@ impl Planner<'_> {
 
     fn router(&self) -> Router<'_> {
         let shards = self.question.topology.shards().len();
-        Router::new(&self.relations, shards, self.question.answers)
+        let question = &self.question;
+        Router::new(&self.relations, shards, question.catalog, question.answers)
     }
 
     fn all_shards(&self) -> Vec<usize> {
@@ -386,12 +387,14 @@ impl Planner<'_> {
 
     /// The shards that may have rows that a query needs.
     fn shards_for(&self, query: &Query, premises: &Premises) -> Result<Vec<usize>> {
-        Ok(match self.router().of(query)? {
+        let router = self.router();
+        Ok(match router.of(query)? {
             Some(shards) => {
-                premises.hold(
+                premises.hold(format!(
                     "conditions pin the keys of all sharded tables: other shards have no rows of them \
-                     that meet these",
-                );
+                     that meet {}",
+                    router.told_by()
+                ));
                 shards.into_iter().collect()
             }
             None => self.all_shards(),

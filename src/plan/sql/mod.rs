@@ -99,6 +99,15 @@ pub(crate) fn made_expr(sql: &str) -> Result<ast::Expr> {
     }
 }
 
+/// Reads an expression of a user's outside of a statement; `None` where it cannot be read.
+pub(crate) fn expression(sql: &str) -> Option<ast::Expr> {
+    let plain = Plain::of(sql).ok()?;
+    let mut expr = read(&plain.text, MOST_NESTED, |parser| parser.parse_expr()).ok()?;
+    VisitMut::visit(&mut expr, &mut Checks)
+        .is_continue()
+        .then_some(expr)
+}
+
 /// Reads a name that is SQL already, quoted where it has to be.
 ///
 /// # Errors

@@ -4,6 +4,7 @@
 mod finish;
 mod keys;
 mod policies;
+mod ranges_of_keys;
 mod views;
 
 use merganser::config::{Finish, SessionSettings, Shard, TableKind};

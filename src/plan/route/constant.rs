@@ -6,8 +6,10 @@ use datafusion::sql::sqlparser::ast::{
     ArrayElemTypeDef, CastKind, DataType, Expr, ObjectName, ObjectNamePart, UnaryOperator, Value,
 };
 
-use super::naming::{ident, parts};
-use super::rewrite::bare;
+use super::time::{Kind, Moment};
+use crate::catalog::Catalog;
+use crate::plan::naming::{ident, parts};
+use crate::plan::rewrite::bare;
 
 /// What a shard key is compared with.
 #[derive(Debug, PartialEq)]
@@ -20,26 +22,23 @@ pub(super) enum Constant {
 
 /// A constant that can be told from its text; `None` for any other expression, and for what only
 /// PostgreSQL reads or rejects.
-pub(super) fn typed(constant: &Expr, key_type: &str) -> Option<Constant> {
-    // 'today' is another date tomorrow, and answers are kept.
-    if key_type.starts_with("date") || key_type.starts_with("timestamp") {
-        return None;
-    }
-    if let Expr::Value(value) = bare(constant)
-        && matches!(value.value, Value::Null)
-    {
+pub(super) fn typed(constant: &Expr, key_type: &str, catalog: &Catalog) -> Option<Constant> {
+    if is_null(constant) {
         return Some(Constant::NoKey);
     }
-    if let Some(range) = range_of(key_type) {
-        // An untyped literal is of the key's type, and an error if it is beyond.
-        let number = match quoted(constant) {
-            Some(text) => whole(&text).filter(|number| range.contains(number))?,
-            None => integer(constant)?,
-        };
+    // 'today' is another date tomorrow, and answers are kept.
+    if let Some(key) = Kind::of(key_type) {
+        let moment = Moment::of(constant, key, catalog)?;
+        return moment.key(key).map(Constant::Value);
+    }
+    if let Some((number, range)) = whole(constant, key_type) {
         return Some(match range.contains(&number) {
             true => Constant::Value(format!("({number})")),
             false => Constant::NoKey,
         });
+    }
+    if range_of(key_type).is_some() {
+        return None;
     }
     let literal = match bare(constant) {
         // A parameter that has become a literal, or what the user has cast.
@@ -178,6 +177,21 @@ fn literal_elements(text: &str) -> Option<Vec<Expr>> {
 /// What PostgreSQL takes for spaces between elements.
 const SPACES: [char; 6] = [' ', '\t', '\n', '\r', '\x0b', '\x0c'];
 
+pub(super) fn is_null(constant: &Expr) -> bool {
+    matches!(bare(constant), Expr::Value(value) if matches!(value.value, Value::Null))
+}
+
+/// A whole number that a key of a type of whole numbers is compared with, and the values of that type.
+pub(super) fn whole(constant: &Expr, key_type: &str) -> Option<(i128, RangeInclusive<i128>)> {
+    let range = range_of(key_type)?;
+    let number = match quoted(constant) {
+        // An untyped literal is of the key's type, and an error if it is beyond.
+        Some(text) => read_whole(&text).filter(|number| range.contains(number))?,
+        None => number_of(constant)?,
+    };
+    Some((number, range))
+}
+
 /// The values of a type of whole numbers.
 fn range_of(type_name: &str) -> Option<RangeInclusive<i128>> {
     Some(match type_name {
@@ -189,7 +203,7 @@ fn range_of(type_name: &str) -> Option<RangeInclusive<i128>> {
 }
 
 /// A constant of a type of whole numbers, if its evaluation is no error.
-fn integer(constant: &Expr) -> Option<i128> {
+pub(super) fn number_of(constant: &Expr) -> Option<i128> {
     match bare(constant) {
         Expr::Value(value) => match &value.value {
             // More digits than any type of whole numbers has are beyond all of them.
@@ -202,14 +216,14 @@ fn integer(constant: &Expr) -> Option<i128> {
         Expr::UnaryOp {
             op: UnaryOperator::Plus,
             expr,
-        } => integer(expr),
+        } => number_of(expr),
         Expr::UnaryOp {
             op: UnaryOperator::Minus,
             expr,
         } => {
             // The least value of a type has no counterpart in it.
             let least = [i16::MIN.into(), i32::MIN.into(), i64::MIN.into()];
-            let number = integer(expr).filter(|number| !least.contains(number))?;
+            let number = number_of(expr).filter(|number| !least.contains(number))?;
             Some(-number)
         }
         Expr::Cast {
@@ -220,8 +234,8 @@ fn integer(constant: &Expr) -> Option<i128> {
         } => {
             let range = range_of(&type_name(data_type))?;
             let number = match quoted(expr) {
-                Some(text) => whole(&text),
-                None => integer(expr),
+                Some(text) => read_whole(&text),
+                None => number_of(expr),
             };
             number.filter(|number| range.contains(number))
         }
@@ -230,7 +244,7 @@ fn integer(constant: &Expr) -> Option<i128> {
 }
 
 /// The text of a literal in quotes.
-fn quoted(literal: &Expr) -> Option<String> {
+pub(super) fn quoted(literal: &Expr) -> Option<String> {
     match bare(literal) {
         Expr::Value(value) => match &value.value {
             Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) => {
@@ -243,7 +257,7 @@ fn quoted(literal: &Expr) -> Option<String> {
 }
 
 /// A number as every version of PostgreSQL reads it: later ones know '0x10' and '1_000' too.
-fn whole(text: &str) -> Option<i128> {
+fn read_whole(text: &str) -> Option<i128> {
     text.trim_matches([' ', '\t', '\n']).parse().ok()
 }
 
@@ -256,6 +270,7 @@ fn type_name(data_type: &DataType) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::bind::fixture::catalog;
     use crate::plan::sql::parse;
     use crate::plan::thread::with_deep_stack;
     use datafusion::sql::sqlparser::ast::{SelectItem, SetExpr};
@@ -296,6 +311,26 @@ mod tests {
             ("'x'::varchar(1)", "text", None),
             ("5", "text", None),
             ("'today'", "date", None),
+            ("'2024-3-1'", "date", None),
+            ("'01/03/2024'", "date", None),
+            (
+                "'2024-03-01 Europe/Berlin'",
+                "timestamp with time zone",
+                None,
+            ),
+            (
+                "'2024-03-01'",
+                "date",
+                is("('2024-03-01')::pg_catalog.date"),
+            ),
+            ("date '2024-03-01'", "date", is("(DATE '2024-03-01')")),
+            // What day it is there depends on the time zone.
+            ("timestamptz '2024-03-01'", "date", None),
+            (
+                "'2024-03-01 10:00'::timestamp",
+                "timestamp with time zone",
+                is("('2024-03-01 10:00'::TIMESTAMP)"),
+            ),
         ] {
             let query = with_deep_stack(|| parse(&format!("SELECT {constant}"))).unwrap();
             let SetExpr::Select(select) = *query.body else {
@@ -304,7 +339,7 @@ mod tests {
             let SelectItem::UnnamedExpr(expr) = &select.projection[0] else {
                 panic!("{constant}");
             };
-            assert_eq!(typed(expr, key_type), expected, "{constant}");
+            assert_eq!(typed(expr, key_type, &catalog()), expected, "{constant}");
         }
     }
 

@@ -1,0 +1,333 @@
+//! Dates and times that shard keys are compared with.
+//!
+//! What is asked of a server is SQL of a key, to which a rule gives a shard. It may let more keys pass than
+//! the condition: a shard more is asked then, and never one less.
+
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, CastKind, DataType, Expr, Function, TimezoneInfo, Value,
+};
+
+use super::constant::quoted;
+use crate::catalog::Catalog;
+use crate::plan::functions;
+use crate::plan::rewrite::bare;
+
+/// A type of dates or times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Date,
+    Timestamp,
+    TimestampTz,
+}
+
+impl Kind {
+    /// As the catalog calls the type.
+    pub(super) fn of(key_type: &str) -> Option<Self> {
+        let is_timestamp = key_type.starts_with("timestamp");
+        match key_type {
+            "date" => Some(Self::Date),
+            name if is_timestamp && name.ends_with("without time zone") => Some(Self::Timestamp),
+            name if is_timestamp && name.ends_with("with time zone") => Some(Self::TimestampTz),
+            _ => None,
+        }
+    }
+
+    fn of_cast(data_type: &DataType) -> Option<Self> {
+        Some(match data_type {
+            DataType::Date => Self::Date,
+            DataType::Timestamp(_, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => {
+                Self::Timestamp
+            }
+            DataType::Timestamp(_, TimezoneInfo::WithTimeZone | TimezoneInfo::Tz) => {
+                Self::TimestampTz
+            }
+            _ => return None,
+        })
+    }
+
+    fn sql(self) -> &'static str {
+        match self {
+            Self::Date => "pg_catalog.date",
+            Self::Timestamp => "pg_catalog.timestamp",
+            Self::TimestampTz => "pg_catalog.timestamptz",
+        }
+    }
+}
+
+/// A date or time that depends on no row.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Moment {
+    sql: String,
+    kind: Kind,
+}
+
+impl Moment {
+    /// The value of a literal, or of what is computed of one; one without a type has the type of what it
+    /// is compared with. `None` for any other expression, and for a text that is read otherwise
+    /// tomorrow, or with another setting.
+    pub(super) fn of(expr: &Expr, untyped: Kind, catalog: &Catalog) -> Option<Self> {
+        if let Some(text) = quoted(expr) {
+            return is_iso(&text).then(|| Self {
+                sql: format!("({expr})::{}", untyped.sql()),
+                kind: untyped,
+            });
+        }
+        let kind = match bare(expr) {
+            Expr::TypedString(typed) => {
+                let text = typed.value.value.clone().into_string()?;
+                is_iso(&text).then_some(Kind::of_cast(&typed.data_type)?)?
+            }
+            Expr::Cast {
+                kind: CastKind::DoubleColon | CastKind::Cast,
+                expr,
+                data_type,
+                ..
+            } => {
+                let kind = Kind::of_cast(data_type)?;
+                Self::of(expr, kind, catalog)?;
+                kind
+            }
+            Expr::BinaryOp {
+                left,
+                op: BinaryOperator::Plus | BinaryOperator::Minus,
+                right,
+            } => {
+                // A literal without a type would be an interval there.
+                let left = match quoted(left) {
+                    Some(_) => return None,
+                    None => Self::of(left, untyped, catalog)?,
+                };
+                match (left.kind, bare(right)) {
+                    (kind, right) if is_interval(right) => match kind {
+                        Kind::Date => Kind::Timestamp,
+                        kind => kind,
+                    },
+                    (Kind::Date, Expr::Value(value))
+                        if matches!(value.value, Value::Number(..)) =>
+                    {
+                        Kind::Date
+                    }
+                    _ => return None,
+                }
+            }
+            Expr::Function(function) => {
+                let (_, moment) = truncation(function, catalog)?;
+                match Self::of(moment, Kind::TimestampTz, catalog)?.kind {
+                    Kind::Date => Kind::TimestampTz,
+                    kind => kind,
+                }
+            }
+            _ => return None,
+        };
+        Some(Self {
+            sql: format!("({expr})"),
+            kind,
+        })
+    }
+
+    /// The first day of a year.
+    pub(super) fn year(year: u16) -> Self {
+        Self {
+            sql: format!("'{year:04}-01-01'::{}", Kind::Date.sql()),
+            kind: Kind::Date,
+        }
+    }
+
+    /// The same moment as a key, where keys can be equal to it.
+    pub(super) fn key(&self, key: Kind) -> Option<String> {
+        // What local time it is depends on the time zone's own changes, on which day and night it has.
+        let is_local = self.kind == Kind::TimestampTz && key != Kind::TimestampTz;
+        (!is_local).then(|| self.sql.clone())
+    }
+
+    /// A key than which no key is less that is not less than this.
+    pub(super) fn lower(&self, key: Kind) -> String {
+        match (self.kind, key) {
+            (Kind::TimestampTz, Kind::Date | Kind::Timestamp) => {
+                format!("{}::{}", around(&self.sql, "-"), Kind::Timestamp.sql())
+            }
+            _ => self.sql.clone(),
+        }
+    }
+
+    /// A key than which no key is greater that is not greater than this, or `strict`: that is less.
+    pub(super) fn upper(&self, key: Kind, strict: bool) -> String {
+        let kind = match (self.kind, key) {
+            (Kind::Date, Kind::Date) => Kind::Date,
+            (_, Kind::Date) => Kind::Timestamp,
+            (_, key) => key,
+        };
+        let sql = match (self.kind, key) {
+            (Kind::TimestampTz, Kind::Date | Kind::Timestamp) => around(&self.sql, "+"),
+            _ => self.sql.clone(),
+        };
+        before(&format!("{sql}::{}", kind.sql()), kind, strict)
+    }
+
+    /// The least key of those whose truncation, which is of their type, is not less than this.
+    pub(super) fn lower_truncated(&self, key: Kind) -> Option<String> {
+        let local = self.local(key)?;
+        Some(match key {
+            Kind::TimestampTz => around(&local, "-"),
+            _ => local,
+        })
+    }
+
+    /// The greatest key of those whose truncation is not greater than this, or `strict`: is less.
+    pub(super) fn upper_truncated(&self, key: Kind, unit: Unit, strict: bool) -> Option<String> {
+        let local = self.local(key)?;
+        let (name, length) = (unit.name(), unit.length());
+        let trunc = |sql: String| format!("pg_catalog.date_trunc('{name}', {sql})");
+        let kind = match key {
+            Kind::TimestampTz => key,
+            _ => Kind::Timestamp,
+        };
+        let end = match strict {
+            true => trunc(format!(
+                "{local} + interval '{length}' - interval '1 microsecond'"
+            )),
+            false => format!("({} + interval '{length}')", trunc(local)),
+        };
+        let end = match key {
+            Kind::TimestampTz => around(&end, "+"),
+            _ => end,
+        };
+        Some(before(&end, kind, true))
+    }
+
+    /// The moment as what truncated keys are: of a key that is a date, as the local time of what
+    /// `date_trunc` gives, which is a `timestamptz`.
+    fn local(&self, key: Kind) -> Option<String> {
+        let (sql, zoned, local) = (&self.sql, Kind::TimestampTz.sql(), Kind::Timestamp.sql());
+        match (key, self.kind) {
+            (Kind::Date, _) => Some(format!("{sql}::{zoned}::{local}")),
+            (Kind::Timestamp, Kind::TimestampTz) => None,
+            (Kind::Timestamp, _) => Some(format!("{sql}::{local}")),
+            (Kind::TimestampTz, _) => Some(format!("{sql}::{zoned}")),
+        }
+    }
+}
+
+/// A `timestamptz`, or where local time jumps within a day of it, a day before or after: an hour that comes
+/// twice, or never, is not passed over then.
+fn around(sql: &str, sign: &str) -> String {
+    let local = Kind::Timestamp.sql();
+    let steady = ["-", "+"].map(|sign| {
+        format!("(at {sign} interval '24 hours')::{local} = at::{local} {sign} interval '24 hours'")
+    });
+    format!(
+        "(SELECT CASE WHEN {} THEN at ELSE at {sign} interval '24 hours' END FROM (SELECT {sql} AS at) AS moment)",
+        steady.join(" AND ")
+    )
+}
+
+/// A moment, or the last one before it.
+fn before(sql: &str, kind: Kind, strict: bool) -> String {
+    match (strict, kind) {
+        (false, _) => sql.to_owned(),
+        (true, Kind::Date) => format!("({sql} - 1)"),
+        (true, _) => format!("({sql} - interval '1 microsecond')"),
+    }
+}
+
+/// What `date_trunc` cuts to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unit {
+    Hour,
+    Day,
+    Week,
+    Month,
+    Quarter,
+    Year,
+}
+
+impl Unit {
+    fn named(name: &str) -> Option<Self> {
+        let all = [
+            Self::Hour,
+            Self::Day,
+            Self::Week,
+            Self::Month,
+            Self::Quarter,
+            Self::Year,
+        ];
+        all.into_iter()
+            .find(|unit| unit.name().eq_ignore_ascii_case(name))
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Hour => "hour",
+            Self::Day => "day",
+            Self::Week => "week",
+            Self::Month => "month",
+            Self::Quarter => "quarter",
+            Self::Year => "year",
+        }
+    }
+
+    /// As an interval.
+    fn length(self) -> &'static str {
+        match self {
+            Self::Hour => "1 hour",
+            Self::Day => "1 day",
+            Self::Week => "7 days",
+            Self::Month => "1 month",
+            Self::Quarter => "3 months",
+            Self::Year => "1 year",
+        }
+    }
+}
+
+/// The unit and the argument of PostgreSQL's own `date_trunc`.
+pub(super) fn truncation<'a>(
+    function: &'a Function,
+    catalog: &Catalog,
+) -> Option<(Unit, &'a Expr)> {
+    if functions::system_name(function, catalog)? != "date_trunc" {
+        return None;
+    }
+    match functions::expressions(function)[..] {
+        [unit, argument] => Some((Unit::named(&quoted(unit)?)?, argument)),
+        // In a time zone of its own.
+        _ => None,
+    }
+}
+
+fn is_interval(expr: &Expr) -> bool {
+    match bare(expr) {
+        Expr::Interval(interval) => quoted(&interval.value).is_some(),
+        Expr::Cast {
+            expr, data_type, ..
+        } => matches!(data_type, DataType::Interval { .. }) && quoted(expr).is_some(),
+        Expr::TypedString(typed) => matches!(typed.data_type, DataType::Interval { .. }),
+        _ => false,
+    }
+}
+
+/// Whether a text is a date or time that every setting reads alike: `2024-03-01`, `2024-03-01 10:00:00.5+01`.
+fn is_iso(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let is_date = bytes.len() >= 10
+        && bytes[..10].iter().enumerate().all(|(at, byte)| match at {
+            4 | 7 => *byte == b'-',
+            _ => byte.is_ascii_digit(),
+        });
+    let is_time = |rest: &[u8]| match rest {
+        [] => true,
+        [b' ' | b'T', digit, rest @ ..] => {
+            digit.is_ascii_digit()
+                && rest
+                    .iter()
+                    .all(|byte| byte.is_ascii_digit() || b":.+-".contains(byte))
+        }
+        _ => false,
+    };
+    is_date && is_time(&bytes[10..])
+}
+
+/// Whether a text is such a date or time without an offset from UTC, so that texts compare as moments do.
+pub(super) fn is_local_iso(text: &str) -> bool {
+    let time = text.get(10..).unwrap_or_default();
+    is_iso(text) && !time.contains(['T', '+', '-'])
+}
