@@ -265,6 +265,12 @@ pub(crate) struct Function {
     /// The types of users and extensions that it takes and gives, by their name in SQL.
     #[serde(default)]
     pub(crate) types: Option<Vec<String>>,
+    /// The columns that it has in FROM, if they have names of their own.
+    #[serde(default)]
+    pub(crate) outputs: Option<Vec<String>>,
+    /// Whether it returns rows, and not values.
+    #[serde(default)]
+    pub(crate) gives_rows: bool,
     /// Types of arguments and result; `None` for those of extensions.
     pub(crate) signature: Option<String>,
     /// A hash of all on which its results may depend; `None` for those of extensions.

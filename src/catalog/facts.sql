@@ -300,6 +300,16 @@ SELECT json_build_object(
                 FROM unnest(coalesce(f.proallargtypes, f.proargtypes::oid[]) || f.prorettype) AS u(type)
                 JOIN pg_type t ON t.oid = u.type
                 JOIN namespaces tn ON tn.oid = t.typnamespace AND NOT tn.is_system) END,
+            -- The columns that it has in FROM, if they have names of their own.
+            'outputs', CASE WHEN r.typrelid <> 0 THEN (
+                SELECT json_agg(a.attname ORDER BY a.attnum)
+                FROM pg_attribute a
+                WHERE a.attrelid = r.typrelid AND a.attnum > 0 AND NOT a.attisdropped) ELSE (
+                SELECT json_agg(coalesce(nullif(u.name, ''), 'column' || u.number) ORDER BY u.number)
+                FROM (SELECT f.proargnames[i] AS name, row_number() OVER (ORDER BY i) AS number
+                      FROM generate_subscripts(f.proargmodes, 1) AS i
+                      WHERE f.proargmodes[i] IN ('o', 'b', 't')) AS u) END,
+            'gives_rows', r.typrelid <> 0 OR r.oid = 'record'::regtype,
             'signature', CASE WHEN NOT f.is_member THEN
                 '(' || pg_get_function_identity_arguments(f.oid) || ')'
                 || coalesce(' returns ' || pg_get_function_result(f.oid), '') END,
@@ -321,6 +331,7 @@ SELECT json_build_object(
             ORDER BY f.nspname, f.proname, pg_get_function_identity_arguments(f.oid)), '[]')
         FROM functions f
         JOIN pg_language l ON l.oid = f.prolang
+        JOIN pg_type r ON r.oid = f.prorettype
         WHERE NOT f.is_system OR f.is_member),
     'operators', (
         SELECT coalesce(json_agg(json_build_object(

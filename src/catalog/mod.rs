@@ -438,6 +438,10 @@ pub(crate) struct Code {
     pub(crate) calls: Vec<FunctionName>,
     /// The types of users and extensions that it takes and gives, by their name in SQL.
     pub(crate) types: Vec<String>,
+    /// The columns that it has in FROM, if they have names of their own.
+    pub(crate) outputs: Vec<String>,
+    /// Whether it returns rows, and not values.
+    pub(crate) gives_rows: bool,
 }
 
 /// `prokind`.

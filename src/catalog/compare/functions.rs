@@ -226,6 +226,8 @@ fn own(function: &facts::Function) -> Properties<'_> {
             body: function.body.clone(),
             calls: function.calls.clone().unwrap_or_default(),
             types: function.types.clone().unwrap_or_default(),
+            outputs: function.outputs.clone().unwrap_or_default(),
+            gives_rows: function.gives_rows,
         }),
     }
 }

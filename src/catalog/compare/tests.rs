@@ -15,6 +15,8 @@ fn function(name: &str, volatility: char, fingerprint: &str) -> facts::Function 
         body: None,
         calls: None,
         types: None,
+        outputs: None,
+        gives_rows: false,
         signature: Some("(integer) returns integer".to_owned()),
         fingerprint: Some(fingerprint.to_owned()),
     }

@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::Binder;
 use super::scope::{Columns, Visible};
-use crate::catalog::RelationKind;
+use crate::catalog::{Function, Origin, RelationKind};
 use crate::error::Result;
 use crate::plan::build::FAN_OUT_HINT;
 use crate::plan::from_item::{FromColumn, Source};
@@ -79,16 +79,26 @@ impl Binder<'_> {
                 with_ordinality,
                 ..
             } => {
-                let outputs = output_columns(name, *with_ordinality);
+                let outputs = self.outputs(name, &args.args, *with_ordinality);
                 self.call(&last(name), outputs, &mut args.args, alias)
             }
+            // The parser's own for LATERAL.
             TableFactor::Function {
-                alias, args, name, ..
-            } => self.call(&last(name), &[], args, alias),
+                alias,
+                args,
+                name,
+                with_ordinality,
+                ..
+            } => {
+                let outputs = self.outputs(name, args, *with_ordinality);
+                self.call(&last(name), outputs, args, alias)
+            }
             TableFactor::UNNEST {
                 alias, array_exprs, ..
-            } => self.call("unnest", &[], array_exprs, alias),
-            TableFactor::TableFunction { alias, expr } => self.call("function", &[], expr, alias),
+            } => self.call("unnest", Outputs::default(), array_exprs, alias),
+            TableFactor::TableFunction { alias, expr } => {
+                self.call("function", Outputs::default(), expr, alias)
+            }
             _ => Err(refused("this item of FROM".to_owned(), FAN_OUT_HINT)),
         }
     }
@@ -188,26 +198,26 @@ impl Binder<'_> {
     fn call<T: VisitMut>(
         &mut self,
         name: &str,
-        outputs: &[&str],
+        outputs: Outputs,
         args: &mut T,
         alias: &mut Option<TableAlias>,
     ) -> Result<()> {
         self.expression(args)?;
-        self.function(alias.get_or_insert_with(|| table_alias(name)), outputs)
+        self.function(alias.get_or_insert_with(|| table_alias(name)), &outputs)
     }
 
     /// A function's columns are known where the alias lists them, or if they have names of their own
     /// in PostgreSQL's catalog. One that returns single values without a name has a column of its
     /// alias's name.
-    fn function(&mut self, alias: &mut TableAlias, outputs: &[&str]) -> Result<()> {
+    fn function(&mut self, alias: &mut TableAlias, outputs: &Outputs) -> Result<()> {
         let name = folded(&alias.name);
-        let own = |name: &&str| FromColumn {
-            name: (*name).to_owned(),
+        let own = |name: &String| FromColumn {
+            name: name.clone(),
             ..FromColumn::unknown()
         };
         let columns = match alias.columns.is_empty() {
-            true if outputs.is_empty() => None,
-            true => Some(outputs.iter().map(own).collect()),
+            true if outputs.columns.is_empty() => None,
+            true => Some(outputs.columns.iter().map(own).collect()),
             false => Some(
                 alias
                     .columns
@@ -228,26 +238,79 @@ impl Binder<'_> {
             ));
         }
         alias.name = ident(&unique);
-        if let ([value], true) = (outputs, alias.columns.is_empty()) {
-            self.values.insert(unique, (*value).to_owned());
+        if let ([value], false, true) = (
+            &outputs.columns[..],
+            outputs.are_rows,
+            alias.columns.is_empty(),
+        ) {
+            self.values.insert(unique, value.clone());
         }
         Ok(())
     }
+
+    /// What a function gives in FROM. Of functions of one name, what all give that may be meant.
+    fn outputs(&self, name: &ObjectName, args: &[FunctionArg], with_ordinality: bool) -> Outputs {
+        let names = parts(name);
+        let (schema, name) = match &names[..] {
+            [name] => (None, name),
+            [schema, name] => (Some(&**schema), name),
+            _ => return Outputs::default(),
+        };
+        let found = self.catalog.functions(schema, name);
+        let mut own = found.filter(|function| {
+            function.origin != Origin::System && function.takes(Some(args.len()))
+        });
+        let first = own.next().and_then(|function| function.code.as_ref());
+        let mut outputs = match first {
+            Some(code) => {
+                let is_same = |other: &Function| {
+                    let other = other.code.as_ref();
+                    other.is_some_and(|other| other.outputs == code.outputs)
+                };
+                match own.all(is_same) {
+                    true => Outputs {
+                        columns: code.outputs.clone(),
+                        are_rows: code.gives_rows,
+                    },
+                    false => Outputs::default(),
+                }
+            }
+            None if schema.is_none_or(|schema| schema == "pg_catalog") => Outputs {
+                columns: system_outputs(name)
+                    .iter()
+                    .map(|it| (*it).to_owned())
+                    .collect(),
+                are_rows: false,
+            },
+            None => Outputs::default(),
+        };
+        if with_ordinality && !outputs.columns.is_empty() {
+            outputs.columns.push("ordinality".to_owned());
+        }
+        outputs
+    }
+}
+
+/// What a function gives in FROM.
+#[derive(Default)]
+struct Outputs {
+    /// The columns that have names of their own, whatever its alias.
+    columns: Vec<String>,
+    /// Whether it is rows, even of one column.
+    are_rows: bool,
 }
 
 /// The names that the columns of a function of PostgreSQL have (`src/include/catalog/pg_proc.dat`).
-fn output_columns(name: &ObjectName, with_ordinality: bool) -> &'static [&'static str] {
-    let parts = parts(name);
-    match &parts.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        _ if with_ordinality => &[],
-        ["pg_catalog", name] | [name] => match *name {
-            "jsonb_array_elements"
-            | "jsonb_array_elements_text"
-            | "json_array_elements"
-            | "json_array_elements_text" => &["value"],
-            "jsonb_each" | "jsonb_each_text" | "json_each" | "json_each_text" => &["key", "value"],
-            _ => &[],
-        },
+fn system_outputs(name: &str) -> &'static [&'static str] {
+    match name {
+        "jsonb_array_elements"
+        | "jsonb_array_elements_text"
+        | "json_array_elements"
+        | "json_array_elements_text" => &["value"],
+        "jsonb_each" | "jsonb_each_text" | "json_each" | "json_each_text" => &["key", "value"],
+        "ts_stat" => &["word", "ndoc", "nentry"],
+        "ts_parse" => &["tokid", "token"],
+        "ts_token_type" => &["tokid", "alias", "description"],
         _ => &[],
     }
 }

@@ -324,6 +324,8 @@ mod tests {
                 body: Some(body.to_owned()),
                 calls: Vec::new(),
                 types: Vec::new(),
+                outputs: Vec::new(),
+                gives_rows: false,
             }),
             difference: None,
         }
