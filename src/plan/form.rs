@@ -1,47 +1,68 @@
-//! What a step's SQL says, whatever its relations are called.
+//! What a query says, whatever its relations are called.
 //!
 //! A common table expression that is named six times stands in six places, and binding has given the
-//! relations of each other aliases: `orders`, `orders_2`. Such steps are one and the same. *Exact because*
-//! a step names no relation but its own, and aliases are numbered one for one wherever they stand: what
-//! is equal then differs in nothing but how the aliases are spelled. *Does not hold when* an alias is
-//! a word anywhere else, where it may stand for a row as a whole or for a column of the output: then
+//! relations of each other aliases: `orders`, `orders_2`. So it has those of a subquery that is written
+//! twice. Such queries are one and the same. *Exact because* aliases of relations inside are numbered one for
+//! one wherever they stand, and those of relations around mean the same in all of a statement: what is equal
+//! then differs in nothing but how the aliases are spelled. *Does not hold when* a row is named as a whole and
+//! a column of an output, or a field, has the name of an alias, or where an alias stands that is not known: then
 //! there is no form, and only equal texts are equal.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, ObjectNamePart, Query, TableFactor, visit_expressions_mut,
+    AccessExpr, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
+    ObjectNamePart, Query, TableFactor, visit_expressions_mut,
 };
 
-use crate::plan::locality::factor_alias;
-use crate::plan::naming::{folded, table_alias};
-use crate::plan::sql::tokens::{Token, tokens};
-use crate::plan::{Sql, rewrite, sql};
+use super::locality::factor_alias;
+use super::names::Names;
+use super::naming::{folded, item_name, table_alias};
+use super::rewrite;
 
-/// The SQL with numbers in place of the aliases of its relations; `None` where that may mean
+/// The query with numbers in place of the aliases of its relations; `None` where that may mean
 /// something else.
-pub(super) fn form(sql: &Sql) -> Option<String> {
-    let mut query = sql::parse_made(&sql.to_string()).ok()?;
+pub(super) fn form(mut query: Query) -> Option<String> {
+    let names = Names::of(&query);
+    let inside = names.inside();
+    let names_rows = names.has_row_of(inside);
+    if names_rows && may_be_no_row(&query, inside) {
+        return None;
+    }
     let numbers = numbers(&query);
     rewrite::each_factor(&mut query, |factor| number_factor(factor, &numbers));
     let _ = visit_expressions_mut(&mut query, |expr| {
-        if let Expr::CompoundIdentifier(parts) = expr
-            && let [alias, column] = &mut parts[..]
-            && let Some(number) = numbers.get(&folded(alias))
-        {
-            *alias = numbered(*number);
-            *column = kept(column);
+        match expr {
+            Expr::CompoundIdentifier(parts) => {
+                if let [alias, _] = &mut parts[..] {
+                    number(alias, &numbers);
+                }
+            }
+            Expr::Identifier(name) if names_rows => number(name, &numbers),
+            Expr::Function(call) if names_rows => number_rows(call, &numbers),
+            _ => {}
         }
         ControlFlow::<()>::Continue(())
     });
-    let text = query.to_string();
-    let stands_elsewhere = tokens(&text).ok()?.iter().any(|lexed| match &lexed.token {
-        Token::Word(word) => numbers.contains_key(&**word),
-        Token::Quoted(name) => numbers.contains_key(name),
-        _ => false,
+    let is_left = names_rows && Names::of(&query).has_row_of(inside);
+    (!is_left).then(|| query.to_string())
+}
+
+/// Whether what is written as a row of these relations may be a column of an output, or a field.
+fn may_be_no_row(query: &Query, relations: &HashSet<String>) -> bool {
+    let is_known = |name: &Ident| relations.contains(&folded(name));
+    let mut gives_one = false;
+    rewrite::selects(query, |select| {
+        let mut names = select.projection.iter().filter_map(item_name);
+        gives_one |= names.any(|name| relations.contains(&name));
     });
-    (!stands_elsewhere).then_some(text)
+    gives_one
+        || rewrite::any(query, |expr| {
+            matches!(expr, Expr::CompoundFieldAccess { access_chain, .. } if access_chain.iter().any(
+                |access| matches!(access, AccessExpr::Dot(Expr::Identifier(name)) if is_known(name))
+            ))
+        })
 }
 
 /// The aliases of all relations, numbered as they come.
@@ -56,18 +77,36 @@ fn numbers(query: &Query) -> HashMap<String, usize> {
     numbers
 }
 
+fn number(alias: &mut Ident, numbers: &HashMap<String, usize>) {
+    if let Some(number) = numbers.get(&folded(alias)) {
+        *alias = numbered(*number);
+    }
+}
+
+/// Numbers the rows that a call is given as `a.*`.
+fn number_rows(call: &mut Function, numbers: &HashMap<String, usize>) {
+    let FunctionArguments::List(list) = &mut call.args else {
+        return;
+    };
+    for arg in &mut list.args {
+        if let FunctionArg::Named { arg, .. }
+        | FunctionArg::ExprNamed { arg, .. }
+        | FunctionArg::Unnamed(arg) = arg
+            && let FunctionArgExpr::QualifiedWildcard(name) = arg
+            && let Some(ObjectNamePart::Identifier(alias)) = name.0.first_mut()
+        {
+            number(alias, numbers);
+        }
+    }
+}
+
 fn number_factor(factor: &mut TableFactor, numbers: &HashMap<String, usize>) {
     let Some(number) = factor_alias(factor).and_then(|alias| numbers.get(&alias)) else {
         return;
     };
-    if let TableFactor::Table { name, alias, .. } = factor {
+    if let TableFactor::Table { alias, .. } = factor {
         // A table without an alias is called by its name, and so gets one.
         alias.get_or_insert_with(|| table_alias(""));
-        for part in &mut name.0 {
-            if let ObjectNamePart::Identifier(name) = part {
-                *name = kept(name);
-            }
-        }
     }
     if let TableFactor::Table { alias, .. }
     | TableFactor::Derived { alias, .. }
@@ -86,17 +125,13 @@ fn numbered(number: usize) -> Ident {
     Ident::with_quote('"', format!("\0{number}"))
 }
 
-/// A name that is no alias, however it is spelled.
-fn kept(name: &Ident) -> Ident {
-    Ident::with_quote('"', format!("\0.{}", folded(name)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::sql;
 
     fn form_of(text: &str) -> Option<String> {
-        form(&Sql::of(&sql::parse(text).unwrap()))
+        form(sql::parse(text).unwrap())
     }
 
     #[test]
@@ -123,6 +158,28 @@ mod tests {
             ("SELECT a.a FROM t a", "SELECT b.a FROM t b"),
             ("SELECT \"A b\".x FROM t \"A b\"", "SELECT b.x FROM t b"),
             ("SELECT t.a FROM t, m1", "SELECT t_2.a FROM t t_2, m1"),
+            (
+                "SELECT lower.x FROM t lower WHERE lower(lower.x) = ''",
+                "SELECT u.x FROM t u WHERE lower(u.x) = ''",
+            ),
+            (
+                "SELECT b.x AS c FROM t b ORDER BY c",
+                "SELECT c.x AS c FROM t c ORDER BY c",
+            ),
+            (
+                "WITH c AS (SELECT 1 AS x) SELECT c.x FROM c",
+                "WITH c AS (SELECT 1 AS x) SELECT d.x FROM c d",
+            ),
+            // Rows as a whole.
+            (
+                "SELECT count(b), count(b.*), (b).x FROM t b",
+                "SELECT count(c), count(c.*), (c).x FROM t c",
+            ),
+            // Of a relation around.
+            (
+                "SELECT g.a FROM t g WHERE g.b = u.g",
+                "SELECT g_2.a FROM t g_2 WHERE g_2.b = u.g",
+            ),
         ] {
             let form = form_of(left);
             assert!(form.is_some(), "{left}");
@@ -139,7 +196,19 @@ mod tests {
             ("SELECT a.x FROM t a, t b", "SELECT b.x FROM t a, t b"),
             ("SELECT 'a' FROM t a", "SELECT 'b' FROM t b"),
             ("SELECT t.a FROM t", "SELECT t.a FROM m1 t"),
+            (
+                "SELECT a.x AS a FROM t a ORDER BY a",
+                "SELECT b.x AS b FROM t b ORDER BY b",
+            ),
+            (
+                "SELECT count(a) FROM t a, t b",
+                "SELECT count(b) FROM t a, t b",
+            ),
             ("SELECT t.b FROM t AS t(b, c)", "SELECT t.b FROM t"),
+            (
+                "SELECT t.a FROM t WHERE t.b = u.a",
+                "SELECT t.a FROM t WHERE t.b = v.a",
+            ),
             // One relation, or two.
             (
                 "SELECT a.x FROM t a WHERE a.x IN (SELECT a.y FROM t a)",
@@ -160,12 +229,13 @@ mod tests {
     fn there_is_none_where_an_alias_may_stand_for_something_else() {
         for text in [
             // The row, or the column of the output?
-            "SELECT a.x AS a FROM t a ORDER BY a",
             "SELECT b FROM t b",
-            "SELECT count(b.*) FROM t b",
             "SELECT \"B\" FROM t \"B\"",
-            "SELECT lower.x FROM t lower WHERE lower(lower.x) = ''",
-            "WITH c AS (SELECT 1 AS x) SELECT c.x FROM c",
+            "SELECT count(b), b.x AS b FROM t b",
+            // The row, or the field?
+            "SELECT count(b), (b.x).b FROM t b",
+            "SELECT b.* FROM t b",
+            "SELECT 1 FROM t b, f(b.*) c",
         ] {
             assert_eq!(form_of(text), None, "{text}");
         }

@@ -23,6 +23,7 @@ mod check;
 mod constant;
 mod explain;
 mod facts;
+mod form;
 mod from_item;
 mod functions;
 #[cfg(any(test, fuzzing))]
