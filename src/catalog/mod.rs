@@ -245,6 +245,9 @@ pub(crate) struct Relation {
     /// The columns of unique keys, none of which is ever NULL; the primary key first. They hold on
     /// each shard, not over all of them.
     pub(crate) keys: Vec<Vec<String>>,
+    /// The columns of the primary key. Rows of tables that inherit from this one may have it once more: then
+    /// it is none of `keys`.
+    pub(crate) primary_key: Option<Vec<String>>,
     /// Whether any shard has row-level security on it.
     pub(crate) row_security: bool,
     /// Schema and name of the table that it is a partition of.
@@ -547,6 +550,7 @@ mod tests {
             kind: RelationKind::Table,
             columns: Vec::new(),
             keys: Vec::new(),
+            primary_key: None,
             row_security: false,
             parent: None,
             has_children: false,

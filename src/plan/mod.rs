@@ -22,6 +22,7 @@ mod calls;
 mod check;
 mod explain;
 mod facts;
+mod form;
 mod from_item;
 mod functions;
 #[cfg(any(test, fuzzing))]

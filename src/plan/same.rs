@@ -3,15 +3,16 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    CastKind, DataType, ExactNumberInfo, Expr, ObjectName, ObjectNamePart, visit_expressions_mut,
+    CastKind, DataType, ExactNumberInfo, Expr, ObjectName, ObjectNamePart, VisitMut,
+    visit_expressions_mut,
 };
 
-/// An expression without what PostgreSQL's parser forgets: parentheses, the case of names of
+/// An expression, or anything that holds expressions, without what PostgreSQL's parser forgets: parentheses, the case of names of
 /// functions, `CAST(x AS t)` for `x::t`, and second names of types. Equal forms mean the same.
-pub(super) fn normal(expr: &Expr) -> Expr {
-    let mut expr = expr.clone();
+pub(super) fn normal<T: VisitMut + Clone>(tree: &T) -> T {
+    let mut tree = tree.clone();
     // The parts of an expression come before it.
-    let _ = visit_expressions_mut(&mut expr, |part| {
+    let _ = visit_expressions_mut(&mut tree, |part| {
         while let Expr::Nested(inner) = part {
             *part = std::mem::replace(&mut **inner, Expr::Identifier("".into()));
         }
@@ -29,7 +30,7 @@ pub(super) fn normal(expr: &Expr) -> Expr {
         }
         ControlFlow::<()>::Continue(())
     });
-    expr
+    tree
 }
 
 /// Writes the names as PostgreSQL reads them.

@@ -128,3 +128,24 @@ select id from sale order by (select count(*) from item where sale_id = id) desc
 select id from sale s order by (select c.name from customer c where c.id = s.customer_id) collate "C" nulls first, id limit 30;
 
 select (select count(*) from item i where i.sale_id = s.id) as n, count(*) from sale s group by n order by n;
+
+-- the same subquery twice is one expression
+select (select c.name from customer c where c.id = s.customer_id) as n, count(*), sum(price) from sale s group by (select c.name from customer c where c.id = s.customer_id) having (select c.name from customer c where c.id = s.customer_id) is not null;
+
+select (select r.code from region r where r.id = c.region_id), count(*) from sale s join customer c on c.id = s.customer_id group by (select r.code from region r where r.id = c.region_id) order by (select r.code from region r where r.id = c.region_id) collate "C";
+
+select (select count(*) from item i where i.sale_id = s.id), count(*) from sale s group by (select count(*) from item i where i.sale_id = s.id) order by 1;
+
+select case when qty in (select age from profile) then 'in' else 'out' end as side, count(*) from sale group by case when qty in (select age from profile) then 'in' else 'out' end order by side;
+
+select exists (select from visit v where v.score = s.qty) as e, kind, count(*) from sale s group by rollup (exists (select from visit v where v.score = s.qty), kind) order by exists (select from visit v where v.score = s.qty), kind;
+
+select distinct on (price > (select avg(price) from sale)) price > (select avg(price) from sale), id from sale order by price > (select avg(price) from sale), id;
+
+select distinct customer_id in (select id from customer where vip) as v from sale order by customer_id in (select id from customer where vip);
+
+select kind, string_agg(distinct (select c.name from customer c where c.id = s.customer_id)::text collate "C", ',' order by (select c.name from customer c where c.id = s.customer_id)::text collate "C") from sale s where id < 60 group by kind;
+
+select (select max(score) from visit), rank() over (order by (select max(score) from visit), count(*)), count(*) from sale group by kind, (select max(score) from visit) order by 2;
+
+select (select x.n from (select score, count(*) as n from visit group by score) x where x.score = s.qty), count(*) from sale s group by (select x.n from (select score, count(*) as n from visit group by score) x where x.score = s.qty) order by 1;

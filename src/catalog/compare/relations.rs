@@ -50,6 +50,7 @@ impl Comparison<'_> {
             kind: RelationKind::Other,
             columns: Vec::new(),
             keys: Vec::new(),
+            primary_key: None,
             row_security: false,
             parent: None,
             has_children: false,
@@ -126,17 +127,27 @@ fn merge_relation<'a>(
         present.iter().all(has) && key.columns.iter().all(is_not_null)
     };
     let keys = first.keys.iter().filter(is_key);
+    let primary_key = primary_key(first).filter(|key| {
+        let mut others = present.iter().map(|it| primary_key(it));
+        others.all(|other| other.as_ref() == Some(key))
+    });
     Some(Relation {
         schema: first.schema.clone(),
         name: first.name.clone(),
         kind: relation_kind(first),
         keys: keys.map(|key| key.columns.clone()).collect(),
         columns,
+        primary_key,
         row_security: present.iter().any(|it| it.row_security),
         parent: present.iter().find_map(|it| it.parent.clone()),
         has_children: present.iter().any(|it| it.has_children),
         difference: None,
     })
+}
+
+fn primary_key(relation: &facts::ShardRelation) -> Option<Vec<String>> {
+    let key = relation.keys.iter().find(|key| key.is_primary)?;
+    Some(key.columns.clone())
 }
 
 /// A table that differs makes those differ that have a column of its row type.

@@ -183,13 +183,25 @@ impl Planner<'_> {
             let Some(query) = rewrite::subquery(expr) else {
                 return Ok(Walk::Into);
             };
-            let inner = std::mem::replace(query, build::query(SetExpr::Values(no_values())));
-            match self.lower_query(inner, once, false) {
+            match self.lower_subquery(query, once) {
                 Ok(lowered) => *query = lowered,
                 Err(error) => stop = Some(error),
             }
             Ok(Walk::Done)
         });
         stop.map_or(Ok(()), Err)
+    }
+
+    /// A query inside an expression over the rows of steps: the same for each that [is the
+    /// same](crate::plan::bind), as expressions that are the same have to stay so.
+    fn lower_subquery(&mut self, query: &Query, once: bool) -> Result<Query> {
+        if let Some(lowered) = self.lowered.get(query) {
+            return Ok(lowered.clone());
+        }
+        let lowered = self.lower_query(query.clone(), once, false)?;
+        if lowered != *query {
+            self.lowered.insert(query.clone(), lowered.clone());
+        }
+        Ok(lowered)
     }
 }

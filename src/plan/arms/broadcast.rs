@@ -16,7 +16,7 @@ use super::{Planner, Result};
 use crate::plan::from_item::Source;
 use crate::plan::locality::{Anchors, Distribution, Locality, factor_alias};
 use crate::plan::naming::{folded, ident};
-use crate::plan::rewrite;
+use crate::plan::{functions, rewrite};
 use crate::types::Column;
 
 impl Planner<'_> {
@@ -34,6 +34,10 @@ impl Planner<'_> {
         collect_global(query, &mut found, &self.locality());
         let mut replacements = Vec::new();
         for sub in found {
+            let is_known = replacements.iter().any(|(known, _)| *known == sub);
+            if is_known && !functions::is_volatile(&sub, self.question.catalog) {
+                continue;
+            }
             let Some(columns) = self.judge_broadcast(&sub)? else {
                 continue;
             };
@@ -41,10 +45,14 @@ impl Planner<'_> {
             replacements.push((sub, self.read_step(index, &name)));
         }
         rewrite::each_query(query, |inner| {
-            // Another that reads the same may be volatile, and was found by itself.
-            if let Some(found) = replacements.iter().position(|(sub, _)| sub == inner) {
-                *inner = replacements.remove(found).1;
-            }
+            let Some(found) = replacements.iter().position(|(sub, _)| sub == inner) else {
+                return;
+            };
+            // Another that is volatile was found by itself.
+            *inner = match functions::is_volatile(inner, self.question.catalog) {
+                true => replacements.remove(found).1,
+                false => replacements[found].1.clone(),
+            };
         });
         Ok(())
     }
@@ -89,7 +97,9 @@ impl Planner<'_> {
                     other => sharded |= is_sharded_table(other, &locality),
                 });
             }
-            if sharded && !derived.is_empty() {
+            // A subquery may be written twice.
+            let is_known = || candidates.iter().any(|(_, known)| known == select);
+            if sharded && !derived.is_empty() && !is_known() {
                 candidates.push((derived, select.clone()));
             }
         });
@@ -123,10 +133,9 @@ impl Planner<'_> {
         }
         rewrite::each_factor(query, |factor| {
             if matches!(factor, TableFactor::Derived { .. })
-                && let Some(rows) =
-                    factor_alias(factor).and_then(|alias| replacements.remove(&alias))
+                && let Some(rows) = factor_alias(factor).and_then(|alias| replacements.get(&alias))
             {
-                *factor = rows;
+                factor.clone_from(rows);
             }
         });
         Ok(())

@@ -6,8 +6,8 @@
 //! however often it comes, equal rows are left out if they are the same.
 //!
 //! *Does not hold when* the query asks more of a table than its rows: of its primary key, which
-//! `determined_columns` writes into GROUP BY, or takes from any row of the group where a type has no equality
-//! (`group_by.sql`); of a column that is compared under
+//! `determined_columns` writes into GROUP BY, or takes from any row of the group where a type has no equality or
+//! rows of tables that inherit may have the key once more, as PostgreSQL does (`group_by.sql`); of a column that is compared under
 //! another collation, which the step's columns keep (trap 10); of the order in which rows lie, which
 //! PostgreSQL leaves open too.
 
@@ -19,7 +19,7 @@ use datafusion::sql::sqlparser::ast::{
 use super::outer::names_of_from;
 use super::steps::{no_values, step_factor};
 use super::{GATHER, Planner, Result};
-use crate::catalog::ColumnFacts;
+use crate::catalog::{ColumnFacts, Relation, type_key};
 use crate::plan::facts::types;
 use crate::plan::from_item::{Base, Source};
 use crate::plan::locality::{self, factor_alias};
@@ -32,9 +32,10 @@ use crate::plan::{Arm, Place, build, functions, refused};
 struct Gather {
     /// Whether a row of it counts once however often it comes.
     once: bool,
-    /// The columns that the keys of GROUP BY determine: those that can be keys, too, and others.
+    /// The columns that the keys of GROUP BY determine: those that can be keys, too, and others, of which
+    /// that of any row is taken.
     determined: Vec<Expr>,
-    without_equality: Vec<Expr>,
+    of_any_row: Vec<Expr>,
 }
 
 /// What is known of a sharded table whose rows are gathered.
@@ -59,19 +60,23 @@ impl Planner<'_> {
             )
             && !matches!(select.distinct, Some(Distinct::On(_)));
         let determined = self.determined_columns(query.order_by.as_ref(), select)?;
-        let (determined, without_equality): (Vec<_>, Vec<_>) = determined
+        let (determined, of_any_row): (Vec<_>, Vec<_>) = determined
             .into_iter()
-            .partition(|column| self.has_equality(column));
+            .partition(|column| self.has_equality(column) && !self.may_differ_in_group(column));
         // An array of arrays is one with more dimensions.
         let is_array = |column: &&Expr| {
             let facts = self.facts_of(column);
             facts.is_some_and(|facts| facts.element.is_some())
         };
-        if let Some(array) = without_equality.iter().find(is_array) {
+        if let Some(array) = of_any_row.iter().find(is_array) {
+            let why = match self.has_equality(array) {
+                true => {
+                    "is an array of a table that others inherit from, whose rows may differ in it"
+                }
+                false => "arrays of its type have no equality",
+            };
             return Err(refused(
-                format!(
-                    "{array} is selected beside GROUP BY, and arrays of its type have no equality"
-                ),
+                format!("{array} is selected beside GROUP BY, and {why}"),
                 "leave it out, or join the groups with the table again to select it",
             )
             .into());
@@ -79,7 +84,7 @@ impl Planner<'_> {
         Ok(Gather {
             once,
             determined,
-            without_equality,
+            of_any_row,
         })
     }
 
@@ -93,7 +98,7 @@ impl Planner<'_> {
         let Gather {
             once,
             determined,
-            without_equality,
+            of_any_row,
         } = self.judge_gather(&query, &original, once)?;
         let SetExpr::Select(select) = &mut *query.body else {
             return Ok(query);
@@ -124,12 +129,12 @@ impl Planner<'_> {
         *query.body = taken;
         self.lower_beside(&mut query)?;
         self.outer = outer;
-        self.determine(&mut query, determined, &without_equality)?;
+        self.determine(&mut query, determined, &of_any_row)?;
         Ok(query)
     }
 
     /// Has PostgreSQL know what it would know of a primary key, of which the rows of a step have none: the
-    /// columns that it determines are keys, too. One without equality is the same in all rows of a group.
+    /// columns that it determines are keys, too. Of the others, PostgreSQL takes that of any row of the group.
     fn determine(&self, query: &mut Query, keys: Vec<Expr>, others: &[Expr]) -> Result<()> {
         let SetExpr::Select(select) = &mut *query.body else {
             return Ok(());
@@ -170,28 +175,47 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Whether values of a column can be told apart by GROUP BY, as far as that is known. Rows have fields
-    /// that may have no equality.
+    /// Whether values of a column can be told apart by GROUP BY, as far as that is known.
     pub(super) fn has_equality(&self, column: &Expr) -> bool {
-        let Some(facts) = self.facts_of(column) else {
-            return true;
-        };
-        let of = facts.element.as_ref().unwrap_or(&facts.base_type);
-        of.kind != 'c' && (of.schema != "pg_catalog" || types::can_be_grouped(&of.name))
+        self.facts_of(column)
+            .is_none_or(|facts| self.type_has_equality(&facts.type_name))
+    }
+
+    /// Whether values of a type can be told apart, as far as that is known: those of a type of users where
+    /// those of all types can that it is made of.
+    fn type_has_equality(&self, name: &str) -> bool {
+        match self.question.catalog.type_calls.get(&type_key(name)) {
+            Some(of_users) => of_users
+                .parts
+                .iter()
+                .all(|part| self.type_has_equality(part)),
+            None => types::can_be_grouped(name),
+        }
+    }
+
+    /// Whether rows with the same primary key may differ in a column: the key says nothing of rows of tables that
+    /// inherit, though PostgreSQL takes its word for it (`check_functional_grouping` in
+    /// `src/backend/catalog/pg_constraint.c`).
+    pub(super) fn may_differ_in_group(&self, column: &Expr) -> bool {
+        let relation = as_column(column).and_then(|(alias, _)| self.relation_facts(&alias));
+        relation.is_some_and(|relation| relation.has_children && relation.keys.is_empty())
     }
 
     /// What is known of a column of a table in FROM.
     fn facts_of(&self, column: &Expr) -> Option<&ColumnFacts> {
         let (alias, name) = as_column(column)?;
-        let relation = self.relations.get(&alias)?;
-        let Source::Table(base) = &relation.source else {
+        let columns = self.relations.get(&alias)?.columns.as_ref()?;
+        let index = columns.iter().position(|column| column.name == name)?;
+        self.relation_facts(&alias)?.columns.get(index)
+    }
+
+    /// What is known of a table in FROM.
+    pub(super) fn relation_facts(&self, alias: &str) -> Option<&Relation> {
+        let Source::Table(base) = &self.relations.get(alias)?.source else {
             return None;
         };
-        let columns = relation.columns.as_ref()?;
-        let index = columns.iter().position(|column| column.name == name)?;
         let (schema, table) = &base.name;
-        let facts = self.question.catalog.relation(Some(schema), table)?;
-        facts.columns.get(index)
+        self.question.catalog.relation(Some(schema), table)
     }
 
     fn gather_tree(

@@ -19,7 +19,6 @@ mod collation;
 mod combine;
 mod exists;
 mod filters;
-mod form;
 mod gather;
 mod limit;
 mod literals;
@@ -104,6 +103,7 @@ pub(super) fn lower(question: &Question<'_>, bound: Bound, text: Option<&str>) -
         joined: 0,
         outer: Vec::new(),
         tried: HashSet::new(),
+        lowered: HashMap::new(),
         forms: HashMap::new(),
     };
     planner.statement(query, text)?;
@@ -146,6 +146,8 @@ struct Planner<'a> {
     tried: HashSet<String>,
     /// Whether any text may have another collation than the default.
     other_collations: bool,
+    /// What has become of the subqueries that were lowered: those that are written twice are lowered once.
+    lowered: HashMap<Query, Query>,
     /// What the SQL of steps says.
     forms: HashMap<Sql, String>,
 }

@@ -7,12 +7,12 @@ use datafusion::sql::sqlparser::ast::{
     TableAliasColumnDef, TableFactor, Value, Values,
 };
 
-use super::form::form;
 use super::{Planner, Result};
 use crate::plan::facts::types;
+use crate::plan::form::form;
 use crate::plan::from_item::{Base, FromColumn, FromItem, Source};
 use crate::plan::naming::{self, ident};
-use crate::plan::{Merge, Place, Sql, Step, StepColumn, build, rewrite};
+use crate::plan::{Merge, Place, Sql, Step, StepColumn, build, rewrite, sql};
 use crate::types::Column;
 
 impl Planner<'_> {
@@ -240,10 +240,13 @@ impl Planner<'_> {
 
 /// What a text says; no other text says it where an alias may mean something else.
 fn says(forms: &mut HashMap<Sql, String>, sql: &Sql) -> String {
+    let form_of = |sql: &Sql| {
+        let text = sql.to_string();
+        let query = sql::parse_made(&text).ok();
+        query.and_then(form).unwrap_or(text)
+    };
     let known = forms.entry(sql.clone());
-    known
-        .or_insert_with_key(|sql| form(sql).unwrap_or_else(|| sql.to_string()))
-        .clone()
+    known.or_insert_with_key(form_of).clone()
 }
 
 /// Whether values of a column can be handed to another server.

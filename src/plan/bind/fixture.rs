@@ -87,6 +87,7 @@ fn relation(name: &str, kind: RelationKind, columns: &[(&str, &str)]) -> Facts {
         kind,
         columns: columns.collect(),
         keys: Vec::new(),
+        primary_key: None,
         row_security: false,
         parent: None,
         has_children: false,

@@ -3,7 +3,8 @@
 //! Binding rewrites the statement so that later stages need no scopes: every relation has an alias
 //! that no other relation of the statement has, every column is written `alias.column`, views and
 //! common table expressions stand where they are used as derived tables, `*` is spelled out, and
-//! `USING` and `NATURAL` are `ON`. PostgreSQL has accepted the statement by then, so this resolves
+//! `USING` and `NATURAL` are `ON`. A subquery that a SELECT holds twice is the one exception: it has the same
+//! aliases each time. PostgreSQL has accepted the statement by then, so this resolves
 //! names by its rules (`src/backend/parser/parse_relation.c`) and does not check them.
 //!
 //! ```text
@@ -12,6 +13,7 @@
 //!        ├─ from ──── items of FROM: join and USING, table and view
 //!        │            (declared, policies, rights: what the database does around them)
 //!        └─ columns ─ the names in expressions, looked up in scope
+//! twice ─── then: subqueries that are the same become the very same
 //! ```
 
 mod columns;
@@ -30,6 +32,7 @@ mod select;
 mod table;
 #[cfg(test)]
 pub(super) mod tests;
+mod twice;
 mod with;
 
 use std::collections::{HashMap, HashSet};
@@ -74,6 +77,7 @@ pub(super) fn bind(mut query: Query, topology: &Topology, catalog: &Catalog) -> 
     };
     binder.query(&mut query)?;
     binder.name_columns(&mut query)?;
+    twice::unify(&mut query, catalog)?;
     Ok(Bound {
         query,
         relations: binder.relations,

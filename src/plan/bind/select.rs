@@ -95,13 +95,9 @@ impl Binder<'_> {
                     .find(|(name, _)| name.as_ref() == Some(&folded));
                 match (self.in_scope(self.scopes.len() - 1, &folded)?, output) {
                     (Some(column), _) => *expr = column,
-                    // A constant could not stand there itself, and a subquery that is planned twice is
-                    // no longer the same expression.
+                    // A constant could not stand there itself.
                     (None, Some((_, Some(output))))
-                        if !matches!(rewrite::bare(output), Expr::Value(_))
-                            && !rewrite::any(output, |part| {
-                                rewrite::held_query(part).is_some()
-                            }) =>
+                        if !matches!(rewrite::bare(output), Expr::Value(_)) =>
                     {
                         *expr = output.clone();
                     }

@@ -340,6 +340,7 @@ mod tests {
                 kind: RelationKind::Table,
                 columns: Vec::new(),
                 keys: Vec::new(),
+                primary_key: None,
                 row_security: false,
                 parent: None,
                 has_children: false,

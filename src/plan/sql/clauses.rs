@@ -14,7 +14,7 @@
 //! | `x = ANY ((SELECT 1) UNION (SELECT 2))` | `x = ANY (SELECT * FROM ((SELECT 1) UNION (SELECT 2)) AS "*SET*")` (`select_with_parens`) |
 //! | `trim(FROM x)`, `trim(BOTH FROM x)`, with LEADING, with TRAILING | `pg_catalog.btrim(x)`, `ltrim`, `rtrim` (`func_expr_common_subexpr`) |
 //! | `FETCH FIRST (n) ROWS ONLY` | `LIMIT (n)` (`limit_clause`) |
-//! | `ROLLUP ((a + 1) * 2)` | `ROLLUP (((a + 1) * 2))` (`expr_list`: not `(a + 1)`, which is a row) |
+//! | `ROLLUP ((a + 1) * 2, (SELECT 1))` | `ROLLUP (((a + 1) * 2), ((SELECT 1)))` (`expr_list`: not `(a + 1)`, which is a row) |
 //! | `substring(a SIMILAR b ESCAPE c)` | `pg_catalog.substring(a, b, c)` |
 
 use super::change::Change;
@@ -320,7 +320,7 @@ impl<'a> Text<'a> {
         })
     }
 
-    /// What begins with a parenthesis in a list of grouping sets, and goes on behind it.
+    /// What begins with a parenthesis in a list of grouping sets, and goes on behind it or is a query.
     fn set_of_expressions(&self, at: usize) -> Option<Vec<Change>> {
         if !self.is(at + 1, "(") {
             return None;
@@ -328,7 +328,12 @@ impl<'a> Text<'a> {
         let end = *self.partner.get(at + 1)?;
         let items = self.items(at + 2, end).into_iter();
         let expressions = items.filter(|(from, to)| {
-            self.is(*from, "(") && self.partner.get(*from).is_some_and(|last| last + 1 < *to)
+            let goes_on = || self.partner.get(*from).is_some_and(|last| last + 1 < *to);
+            let is_query = || {
+                self.word(from + 1)
+                    .is_some_and(|it| BEGINS_QUERY.contains(&it))
+            };
+            self.is(*from, "(") && (goes_on() || is_query())
         });
         let changes = expressions.flat_map(|(from, to)| {
             let end = self
@@ -690,6 +695,10 @@ mod tests {
             (
                 "select 1 group by grouping sets (rollup (a, (b, c)), grouping sets (d, ()), cube (e, f))",
                 "select 1 group by grouping sets ((a, b, c), (a), (), d, (), (e, f), (e), (f), ())",
+            ),
+            (
+                "select 1 group by rollup ((select 1), (a + 1) * 2, (b, c)), cube (((select 2)), d)",
+                "select 1 group by rollup (((select 1)), ((a + 1) * 2), (b, c)), cube (((select 2)), d)",
             ),
             (
                 "select a = any (values (1), (2)), (values (3)) from a, (values (4)) b",

@@ -15,9 +15,8 @@ use super::super::{Planner, Result};
 use super::parts::{Parts, resolve};
 use crate::plan::aggregate::{Partial, PartialKind};
 use crate::plan::facts::{aggregates, types};
-use crate::plan::from_item::Source;
 use crate::plan::naming::as_column;
-use crate::plan::{StepColumn, build, functions, locality, refused, rewrite};
+use crate::plan::{StepColumn, build, functions, locality, refused};
 use crate::types::Column;
 
 impl Planner<'_> {
@@ -35,8 +34,11 @@ impl Planner<'_> {
             if matches!(key, Expr::Value(_)) {
                 return Err("GROUP BY has a constant".into());
             }
-            if rewrite::has_query(key) || functions::is_volatile(key, self.question.catalog) {
-                return Err("GROUP BY holds a subquery or a volatile function".into());
+            if functions::is_volatile(key, self.question.catalog) {
+                return Err("GROUP BY holds a volatile function".into());
+            }
+            if let Some(reason) = self.locality().global_beside(select, key) {
+                return Err(Obstacle::Reason(reason));
             }
             if self.names_outer(key, &parts.own) {
                 return Err("GROUP BY names columns of an outer query".into());
@@ -108,10 +110,10 @@ impl Planner<'_> {
         }
         let probe = probe(query, select, found);
         let types = self.describe(&probe)?;
-        if let Some(column) = types
-            .iter()
-            .find(|column| !types::can_be_grouped(column.pg_type.name()))
-        {
+        let has_equality = |(key, column): &(&Expr, &Column)| {
+            types::can_be_grouped(column.pg_type.name()) && self.has_equality(key)
+        };
+        if let Some((_, column)) = found.iter().zip(&types).find(|it| !has_equality(it)) {
             return Err(Obstacle::Reason(format!(
                 "a group would have to be made of values of type {}",
                 column.pg_type.name()
@@ -155,6 +157,11 @@ impl Planner<'_> {
             if let Some(column) = as_column(key) {
                 self.check_determined(&column, &parts.keys[..parts.grouped])?;
             }
+            if self.may_differ_in_group(key) {
+                return Err(Obstacle::Reason(format!(
+                    "tables inherit from that of {key}, and may have its primary key once more"
+                )));
+            }
             if !self.has_equality(key) {
                 return Err(Obstacle::Reason(format!(
                     "a group would have to be made of {key}, whose type has no equality"
@@ -170,13 +177,7 @@ impl Planner<'_> {
         (alias, name): &locality::ColumnName,
         keys: &[Expr],
     ) -> Result<()> {
-        let facts = match self.relations.get(alias).map(|relation| &relation.source) {
-            Some(Source::Table(base)) => {
-                let (schema, table) = &base.name;
-                self.question.catalog.relation(Some(schema), table)
-            }
-            _ => None,
-        };
+        let facts = self.relation_facts(alias);
         let grouped: HashSet<_> = keys
             .iter()
             .filter_map(as_column)
@@ -185,10 +186,8 @@ impl Planner<'_> {
             .collect();
         let known = facts.is_some_and(|facts| {
             let renamed = self.is_renamed(alias);
-            facts
-                .keys
-                .iter()
-                .any(|key| renamed || key.iter().all(|column| grouped.contains(column)))
+            let mut keys = facts.keys.iter().chain(&facts.primary_key);
+            keys.any(|key| renamed || key.iter().all(|column| grouped.contains(column)))
         });
         match known {
             true => Ok(()),
