@@ -1,16 +1,19 @@
 //! Any text is planned, refused or an error of syntax: never a panic, a plan that does not hold, or no end.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use super::bind::fixture::{catalog, topology};
 use super::thread::with_deep_stack;
 use super::*;
+
+static MADE: LazyLock<(Topology, Catalog)> = LazyLock::new(|| (topology(), catalog()));
 
 /// Plans a text over tables made by hand: whether that was possible, as a number.
 ///
 /// # Panics
 /// Where the planner's own check finds a plan that does not hold.
 pub(crate) fn fuzz(text: &str) -> usize {
+    let (topology, catalog) = &*MADE;
     let planned = with_deep_stack(|| {
         // A server would say how many columns `*` is.
         let Some(width) = check::width(&sql::parse(text)?.body) else {
@@ -23,8 +26,8 @@ pub(crate) fn fuzz(text: &str) -> usize {
         });
         let plan = plan(&Question {
             sql: text,
-            topology: &topology(),
-            catalog: &catalog(),
+            topology,
+            catalog,
             merge: MergeMode::Auto,
             system_catalogs: false,
             decimals: false,

@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use merganser::{Cluster, Error, ErrorKind};
 
 use crate::args::{self, PlanFormat};
-use crate::failure::{Outcome, exit_code, printable, write_stdout};
+use crate::failure::{Outcome, exit_code, printable};
 use crate::interrupt::{Signals, clean_up};
+use crate::stdout;
 use crate::{statement, topology};
 
 pub(crate) async fn run(args: args::Explain, signals: Signals) -> Outcome<ExitCode> {
@@ -24,12 +25,12 @@ pub(crate) async fn run(args: args::Explain, signals: Signals) -> Outcome<ExitCo
     clean_up(cluster.close()).await;
     match outcome? {
         Ok(text) => {
-            write_stdout(text.as_bytes())?;
+            stdout::write(text.as_bytes())?;
             Ok(ExitCode::SUCCESS)
         }
         // That is an answer too, and so it goes where answers go.
         Err(error) if error.kind() == ErrorKind::Unsupported => {
-            write_stdout(refusal(&error, args.format).as_bytes())?;
+            stdout::write(refusal(&error, args.format).as_bytes())?;
             Ok(exit_code(&error).into())
         }
         Err(error) => Err(error.into()),

@@ -8,6 +8,8 @@ use std::process::ExitCode;
 
 use merganser::{Error, ErrorKind, Phase};
 
+use crate::stdout;
+
 /// The result of a command.
 pub(crate) type Outcome<T> = Result<T, Failure>;
 
@@ -69,26 +71,15 @@ pub(crate) fn report_usage(error: &clap::Error) -> ExitCode {
     let text = error.render().to_string();
     let redacted = redact(&text, env::args());
     if redacted == text {
+        if let (false, Err(closed)) = (error.use_stderr(), stdout::check()) {
+            return report(&closed.into());
+        }
         // clap knows the colours, and that help goes to standard output. A closed pipe is no fault.
         let _ = error.print();
     } else {
         complain(&redacted);
     }
     u8::try_from(error.exit_code()).unwrap_or(2).into()
-}
-
-/// Writes to standard output.
-///
-/// # Errors
-/// [`ErrorKind::Export`], with the [`io::Error`] as its source as the library has it.
-pub(crate) fn write_stdout(bytes: &[u8]) -> Result<(), Error> {
-    let mut stdout = io::stdout().lock();
-    let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
-    written.map_err(|error| {
-        Error::new(ErrorKind::Export, "cannot write to standard output")
-            .with_phase(Phase::Write)
-            .with_source(error)
-    })
 }
 
 /// Writes to standard error; when that is closed there is nobody left to tell.

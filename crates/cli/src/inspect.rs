@@ -11,8 +11,9 @@ use merganser::inspect::{Inspector, Report};
 use merganser::{Cluster, Error, ErrorKind, Phase, Topology};
 
 use crate::args;
-use crate::failure::{Outcome, complain, is_watched, write_stdout};
+use crate::failure::{Outcome, complain, is_watched};
 use crate::interrupt::{Signals, clean_up};
+use crate::stdout;
 use crate::{progress, topology};
 
 pub(crate) async fn run(args: args::Inspect, signals: Signals) -> Outcome<ExitCode> {
@@ -33,7 +34,7 @@ pub(crate) async fn run(args: args::Inspect, signals: Signals) -> Outcome<ExitCo
     }
     clean_up(cluster.close()).await;
     let report = outcome?;
-    write_stdout(report.to_string().as_bytes())?;
+    stdout::write(report.to_string().as_bytes())?;
     if let Some(path) = &args.write {
         write(path, &report, args.force)?;
         complain(&format!("wrote {}\n", path.display()));

@@ -7,6 +7,7 @@
 //!                                  inspect
 //!                                  demo
 //! interrupt ── signals             progress ── display on a terminal     failure ── exit codes
+//! stdout ── if there is one
 //! warnings ── what the library warns of
 //! ```
 //!
@@ -24,6 +25,7 @@ mod progress;
 mod query;
 mod size;
 mod statement;
+mod stdout;
 mod terminal;
 mod topology;
 mod warnings;
@@ -78,7 +80,7 @@ fn run(command: Command) -> Outcome<ExitCode> {
 fn completions(shell: Shell) -> Outcome<ExitCode> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "merganser", &mut script);
-    failure::write_stdout(&script)?;
+    stdout::write(&script)?;
     Ok(ExitCode::SUCCESS)
 }
 

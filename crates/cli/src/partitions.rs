@@ -11,7 +11,7 @@ use merganser::{Cluster, Partition, PartitionOptions, Partitions};
 use crate::args;
 use crate::failure::Outcome;
 #[cfg(feature = "datafusion")]
-use crate::failure::{complain, write_stdout};
+use crate::failure::complain;
 use crate::interrupt::Signals;
 #[cfg(feature = "datafusion")]
 use crate::interrupt::clean_up;
@@ -20,6 +20,8 @@ use crate::query::types_of;
 use crate::statement;
 #[cfg(feature = "datafusion")]
 use crate::statement::blocking;
+#[cfg(feature = "datafusion")]
+use crate::stdout;
 #[cfg(feature = "datafusion")]
 use crate::topology;
 
@@ -57,7 +59,7 @@ pub(crate) async fn cut(args: args::Partitions, signals: Signals) -> Outcome<Exi
             }
             match args.output.clone() {
                 Some(path) => blocking(move || write_file(path, &lines)).await?,
-                None => write_stdout(&lines)?,
+                None => stdout::write(&lines)?,
             }
             if !args.quiet {
                 complain(&said(parts.len(), whole.as_deref()));
@@ -166,7 +168,7 @@ async fn read_one(args: &args::ReadPartition, cluster: &Cluster) -> Result<(), E
         _ => blocking(first_line).await?,
     };
     let partition = Partition::unseal(line.trim().as_bytes(), &key())?;
-    let output = blocking(move || destination.open()).await?;
+    let output = blocking(move || stdout::open(&destination, format)).await?;
     let mut reading = cluster
         .read_partition(&partition)
         .with_types(types_of(format));

@@ -20,6 +20,7 @@ use crate::failure::{Outcome, complain, printable};
 use crate::interrupt::{Signals, clean_up};
 use crate::progress::Display;
 use crate::statement::{self, blocking};
+use crate::stdout;
 use crate::topology;
 
 pub(crate) async fn run(args: args::Query, signals: Signals) -> Outcome<ExitCode> {
@@ -304,7 +305,8 @@ impl Job {
         };
         let is_stdout = destination == Destination::Stdout;
         // On a thread of its own: a device, or a file of another machine, may take its time.
-        let output = blocking(move || destination.open()).await?;
+        let format = self.format;
+        let output = blocking(move || stdout::open(&destination, format)).await?;
         let (mut rows, analysis) = query.stream(self.args.analyze).await?;
         if let Some(verifier) = verifier {
             rows = verifier.check(rows).await?;

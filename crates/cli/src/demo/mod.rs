@@ -20,9 +20,10 @@ use tempfile::TempDir;
 
 use self::servers::Servers;
 use crate::args;
-use crate::failure::{Outcome, complain, write_stdout};
+use crate::failure::{Outcome, complain};
 use crate::interrupt::{Signals, clean_up};
 use crate::progress::rate;
+use crate::stdout;
 use crate::topology::DEFAULT_FILE;
 
 /// Every digit of a numeric, as psql shows it.
@@ -338,7 +339,7 @@ fn cannot_write(path: &Path, error: std::io::Error) -> Error {
 }
 
 fn say(text: &str) -> Result<(), Error> {
-    write_stdout(text.as_bytes())
+    stdout::write(text.as_bytes())
 }
 
 fn indent(sql: &str) -> String {

@@ -328,3 +328,52 @@ fn help_has_what_a_newcomer_needs() {
             .for_each(|part| assert_contains(&done.stdout, part));
     }
 }
+
+/// The same command, with these redirections of a shell.
+#[cfg(target_os = "linux")]
+fn redirected(command: &std::process::Command, redirections: &str) -> std::process::Command {
+    let mut shell = std::process::Command::new("sh");
+    shell
+        .args(["-c", &format!("exec \"$0\" \"$@\" {redirections}")])
+        .arg(command.get_program())
+        .args(command.get_args());
+    if let Some(folder) = command.get_current_dir() {
+        shell.current_dir(folder);
+    }
+    shell
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_standard_output_that_is_closed_is_an_error() {
+    let Some(scene) = scene() else { return };
+    let query = |arguments: &[&str], to: &str| redirected(&scene.query(arguments), to).run();
+    let folder = scene.folder.path();
+    let other =
+        |arguments: &[&str], to: &str| redirected(merganser(folder).args(arguments), to).run();
+    for done in [
+        query(&[ALL], ">&-"),
+        query(&["--format", "table", ALL], ">&-"),
+        query(&["-o", "-", "--format", "arrow", ALL], ">&- <&-"),
+        other(&["--help"], ">&-"),
+        other(&["query", "--help"], ">&-"),
+        other(&["--version"], ">&-"),
+        other(&["completions", "bash"], ">&-"),
+        other(&["inspect", "--shard", &scene.urls[0]], ">&-"),
+    ] {
+        assert_eq!(done.code, 1, "{}", done.stderr);
+        assert_contains(&done.stderr, "cannot write to standard output");
+        assert_contains(&done.stderr, "Bad file descriptor");
+        assert_contains(&done.stderr, "--output");
+    }
+    // Opened for reading, too, it is what others give to programs of which they want no output.
+    for to in [">/dev/null", "1<>/dev/null", ">/dev/null 2>&-"] {
+        assert_eq!(query(&[ALL], to).code, 0, "{to}");
+        assert_eq!(other(&["--help"], to).code, 0, "{to}");
+    }
+    // There is nothing to be written there.
+    assert_eq!(query(&["-o", "a.csv", ALL], ">&-").code, 0);
+    assert_eq!(query(&["--format", "none", ALL], ">&-").code, 0);
+    let file = fs::read_to_string(scene.path("a.csv")).unwrap();
+    assert_eq!(file, "id,name\n1,Grüße\n2,\n3,\"\"\n");
+}
