@@ -1,54 +1,67 @@
-//! All rows of TPC-H's `lineitem`, from four servers to Arrow, next to four `psql` that throw the
-//! same bytes away.
+//! All rows of TPC-H's `lineitem`, all its columns and two of them, from four servers to Arrow, next to
+//! four `psql` that throw the same bytes away.
 //!
 //! What is measured runs in processes of its own, in turns, so that memory and CPU time are its
-//! own and a busy machine slows down all alike. See `benches/README.md`.
+//! own and a busy machine slows down all alike. An argument picks the statements that contain it. See
+//! `benches/README.md`.
 
 #[path = "support/report.rs"]
 mod report;
 #[path = "support/shards.rs"]
 mod shards;
 
+use std::env;
+
 use futures::TryStreamExt;
 use merganser::{Order, ScanProgress};
 use shards::{Cost, Result, Shards};
 
-const SQL: &str = "select * from lineitem";
+/// Wide rows and narrow ones.
+const STATEMENTS: [&str; 2] = [
+    "select * from lineitem",
+    "select l_orderkey, l_extendedprice from lineitem",
+];
 /// The floor, and what is compared with it.
 const MODES: [&str; 3] = ["psql", "stream", "collect"];
 
 fn main() -> Result<()> {
     if let Some(arguments) = shards::child_arguments() {
-        let (mode, urls) = arguments.split_first().ok_or("no mode")?;
-        return shards::runtime()?.block_on(read(mode, urls));
+        let [mode, sql, urls @ ..] = &*arguments else {
+            return Err("no mode, or no statement".into());
+        };
+        return shards::runtime()?.block_on(read(mode, sql, urls));
     }
+    let filter = env::args().skip(1).find(|arg| !arg.starts_with('-'));
+    let filter = filter.unwrap_or_default();
     let shards = Shards::start()?;
     let runs = if report::is_smoke() { 1 } else { 5 };
-    // Once unmeasured: from then on the tables are in memory.
-    run("psql", &shards.urls)?;
-    let mut rounds = Vec::new();
-    for _ in 0..runs {
-        let costs: Result<Vec<Cost>> = MODES.iter().map(|mode| run(mode, &shards.urls)).collect();
-        rounds.push(costs?);
+    for sql in STATEMENTS.iter().filter(|sql| sql.contains(&filter)) {
+        // Once unmeasured: from then on the tables are in memory.
+        run("psql", sql, &shards.urls)?;
+        let mut rounds = Vec::new();
+        for _ in 0..runs {
+            let costs = MODES.iter().map(|mode| run(mode, sql, &shards.urls));
+            rounds.push(costs.collect::<Result<Vec<Cost>>>()?);
+        }
+        print(sql, &rounds);
     }
-    print(&rounds);
     Ok(())
 }
 
-fn run(mode: &str, urls: &[String]) -> Result<Cost> {
+fn run(mode: &str, sql: &str, urls: &[String]) -> Result<Cost> {
     if mode != "psql" {
-        return shards::measure_child(&[mode], urls);
+        return shards::measure_child(&[mode, sql], urls);
     }
-    let copy = format!("copy ({SQL}) to stdout (format binary)");
+    let copy = format!("copy ({sql}) to stdout (format binary)");
     let commands: Result<Vec<_>> = urls.iter().map(|url| shards::psql(url, &copy)).collect();
     shards::measure(commands?)
 }
 
 /// What the measured process does.
-async fn read(mode: &str, urls: &[String]) -> Result<()> {
+async fn read(mode: &str, sql: &str, urls: &[String]) -> Result<()> {
     let progress = ScanProgress::new();
     let query = shards::cluster(urls)?
-        .fan_out(SQL)
+        .fan_out(sql)
         .with_progress(progress.clone());
     let rows = match mode {
         "stream" => {
@@ -69,7 +82,7 @@ async fn read(mode: &str, urls: &[String]) -> Result<()> {
     shards::report_work(rows, bytes)
 }
 
-fn print(rounds: &[Vec<Cost>]) {
+fn print(sql: &str, rounds: &[Vec<Cost>]) {
     let rows: Vec<_> = MODES
         .iter()
         .enumerate()
@@ -108,7 +121,7 @@ fn print(rounds: &[Vec<Cost>]) {
         .collect();
     let work = rounds[0][1].work;
     println!(
-        "{SQL}: {} rows, {:.0} MB of COPY BINARY from {} servers, {} runs, medians\n",
+        "{sql}: {} rows, {:.0} MB of COPY BINARY from {} servers, {} runs, medians\n",
         work.rows,
         work.bytes as f64 / 1e6,
         shards::SHARDS,
@@ -118,4 +131,5 @@ fn print(rounds: &[Vec<Cost>]) {
         "", "wall s", "/ psql", "CPU s", "/ psql", "M rows/s", "MB/s", "peak MiB",
     ];
     report::print_table(&header, &rows);
+    println!();
 }

@@ -119,6 +119,7 @@ impl ClusterBuilder {
             })
             .collect::<Result<Vec<_>>>()?;
         check_distinct(&shards)?;
+        keep_heap();
         let pools = Pools::new(shards, self.connections_per_shard, session)?;
         #[cfg(feature = "datafusion")]
         let finish = match self.topology.finish() {
@@ -143,6 +144,19 @@ impl ClusterBuilder {
         })
     }
 }
+
+/// Lets the allocator of glibc keep the memory of batches that were dropped for the next ones.
+///
+/// Free memory at the end of a heap goes back to the system when it is more than twice as long as the longest
+/// block that had a mapping of its own and was freed (mallopt(3), `M_MMAP_THRESHOLD`): a quarter of a
+/// megabyte, where a batch has more than one. Each batch would be page faults anew. So such a block is freed
+/// here; no page of it is ever touched. Other allocators do not care.
+fn keep_heap() {
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(KEPT / 2)));
+}
+
+/// How much free memory the end of a heap may keep: a few batches.
+const KEPT: usize = 8 << 20;
 
 /// The servers from which a shard is read.
 fn servers(shard: &Shard, session: &SessionSettings, environment: &Environment) -> Result<Servers> {

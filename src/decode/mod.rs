@@ -254,8 +254,8 @@ pub struct Decoder {
 }
 
 /// How many bytes are split into fields before the fields are decoded: enough to make the loop
-/// over a column long, little enough that bytes and fields stay in the processor's cache.
-const SCAN_BYTES: usize = 128 << 10;
+/// over a column long, little enough that bytes and fields stay in the processor's first cache.
+const SCAN_BYTES: usize = 32 << 10;
 
 /// Rows decoded at once where a column holds the text of numerics: ten bytes on the wire may be a
 /// number of 131,072 digits, so the text has to be looked at often.

@@ -47,9 +47,8 @@ impl<B: ByteValues> ArrayDecoder for StringDecoder<B> {
         match self.version {
             None => {
                 for field in fields {
-                    let value = field.bytes(data);
-                    self.bytes.push(value.unwrap_or_default());
-                    self.nulls.append(value.is_some());
+                    let is_valid = self.bytes.push_field(data, field);
+                    self.nulls.append(is_valid);
                 }
             }
             Some(version) => {
