@@ -412,6 +412,27 @@ impl<S> Tap<S> {
         Poll::Ready(())
     }
 
+    /// Takes the CopyData messages that come next, as far as they are whole and the chunk has room: what has to
+    /// be looked at for other messages costs more than a short row.
+    fn take_rows(&mut self) {
+        if self.outlet.is_none() || self.done {
+            return;
+        }
+        let mut unread = &self.buffer[self.start..self.end];
+        while let Some((&[b'd', l0, l1, l2, l3], rest)) = unread.split_first_chunk::<HEADER>() {
+            let length = u32::from_be_bytes([l0, l1, l2, l3]) as usize;
+            let payload = length.checked_sub(4).and_then(|length| rest.get(..length));
+            let Some(payload) = payload.filter(|it| self.chunk.len() + it.len() <= self.most)
+            else {
+                break;
+            };
+            self.chunk.extend_from_slice(payload);
+            self.whole = self.chunk.len();
+            unread = &rest[payload.len()..];
+        }
+        self.start = self.end - unread.len();
+    }
+
     /// Deals with the bytes in the buffer; `Ready` when all that can be is done.
     fn poll_process(
         &mut self,
@@ -419,8 +440,11 @@ impl<S> Tap<S> {
         out: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         loop {
-            if self.left == 0 && !self.begin_message()? {
-                return Poll::Ready(Ok(()));
+            if self.left == 0 {
+                self.take_rows();
+                if !self.begin_message()? {
+                    return Poll::Ready(Ok(()));
+                }
             }
             let mut available = self.left.min(self.end - self.start);
             if self.target == Target::Outlet {
