@@ -97,6 +97,7 @@ pub use query::{
 pub use query::{CancelHandle, DEFAULT_MEMORY, FanOut};
 #[cfg(feature = "datafusion")]
 pub use relation::{DEFAULT_FINISH_BYTES, DEFAULT_FINISH_ROWS, DEFAULT_TEMPORARY_BYTES};
+pub use statement::cast_parameters;
 pub use stream::QueryStream;
 #[cfg(feature = "datafusion")]
 pub use tables::{TableColumn, TableInfo};

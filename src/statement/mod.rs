@@ -102,22 +102,49 @@ impl Statement {
 
     /// The statement with each `$n` replaced by `values[n - 1]`, in parentheses.
     pub(crate) fn with_parameters(&self, values: &[String]) -> Result<String> {
+        self.replaced(|number| {
+            let value = number.checked_sub(1).and_then(|index| values.get(index));
+            value
+                .cloned()
+                .ok_or_else(|| Error::new(ErrorKind::Config, format!("no value for ${number}")))
+        })
+    }
+
+    fn replaced(&self, by: impl Fn(usize) -> Result<String>) -> Result<String> {
         let mut text = String::with_capacity(self.text.len());
         let mut copied = 0;
         for (range, number) in &self.parameters {
-            let value = number
-                .checked_sub(1)
-                .and_then(|index| values.get(index))
-                .ok_or_else(|| Error::new(ErrorKind::Config, format!("no value for ${number}")))?;
             text.push_str(&self.text[copied..range.start]);
             text.push('(');
-            text.push_str(value);
+            text.push_str(&by(*number)?);
             text.push(')');
             copied = range.end;
         }
         text.push_str(&self.text[copied..]);
         Ok(text)
     }
+}
+
+/// The statement with each parameter `$n` cast to `types[n - 1]`, so that its value is of that type wherever it
+/// stands; of `None`, and of those beyond, PostgreSQL finds the type. The types are written as they stand in SQL.
+///
+/// ```
+/// let sql = merganser::cast_parameters("select $1, $2", &[Some("int8"), None])?;
+/// assert_eq!(sql, "select ($1::int8), ($2)");
+/// # merganser::Result::Ok(())
+/// ```
+///
+/// # Errors
+/// [`ErrorKind::Syntax`] for no statement, several, or one whose quotes do not end.
+pub fn cast_parameters(sql: &str, types: &[Option<&str>]) -> Result<String> {
+    let statement = Statement::parse(sql)?;
+    statement.replaced(|number| {
+        let name = number.checked_sub(1).and_then(|index| types.get(index));
+        Ok(match name.copied().flatten() {
+            Some(name) => format!("${number}::{name}"),
+            None => format!("${number}"),
+        })
+    })
 }
 
 /// Line and column, both from 1, of the character at `position` (from 1), and that line.

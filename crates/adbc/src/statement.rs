@@ -14,7 +14,7 @@ use merganser::{ErrorKind, ScanProgress, arrow};
 use crate::engine::{Engine, OfProcess};
 use crate::error::{from_library, refusal};
 use crate::options::{self, QueryOptions};
-use crate::parameters::{Values, rows_of};
+use crate::parameters::{Bound, Values};
 use crate::partition::{self, Whole};
 use crate::reader::Reader;
 use crate::request::Request;
@@ -35,7 +35,7 @@ pub struct Statement {
     options: QueryOptions,
     sql: Option<String>,
     /// What is bound, until it is executed.
-    bound: Option<Vec<Values>>,
+    bound: Option<Bound>,
     /// Of what was executed last.
     progress: ScanProgress,
     running: Running,
@@ -58,6 +58,13 @@ impl Statement {
 
     fn request(&self, progress: &ScanProgress) -> Result<Request> {
         let sql = self.sql.as_deref().ok_or_else(no_sql)?;
+        match &self.bound {
+            Some(bound) => self.request_of(&bound.cast(sql)?, progress),
+            None => self.request_of(sql, progress),
+        }
+    }
+
+    fn request_of(&self, sql: &str, progress: &ScanProgress) -> Result<Request> {
         let cluster = self.engine.get().map_err(from_library)?;
         Request::new(cluster, sql, &self.options, progress)
     }
@@ -67,7 +74,7 @@ impl Statement {
     fn question(&self) -> Result<(Request, Run)> {
         let request = self.request(&ScanProgress::new())?;
         let run = self.running.begin(request.cancel_handle());
-        let values = match self.bound.as_ref().and_then(|rows| rows.first()) {
+        let values = match self.bound.as_ref().and_then(|bound| bound.rows.first()) {
             Some(values) => values.clone(),
             None => vec![None; request.clone().parameters()?.fields().len()],
         };
@@ -79,7 +86,7 @@ impl Statement {
         let progress = ScanProgress::new();
         let request = self.request(&progress)?;
         self.progress = progress;
-        let rows = self.bound.take();
+        let rows = self.bound.take().map(|bound| bound.rows);
         let mut rows = rows.unwrap_or_else(|| vec![Values::new()]).into_iter();
         self.end_result();
         let run = self.running.begin(request.cancel_handle());
@@ -99,7 +106,7 @@ impl Statement {
 
     /// The one row of values that is bound, or none.
     fn only_values(&mut self) -> Result<Values> {
-        let rows = self.bound.take();
+        let rows = self.bound.take().map(|bound| bound.rows);
         match rows.unwrap_or_else(|| vec![Values::new()]).as_mut_slice() {
             [values] => Ok(mem::take(values)),
             rows => Err(refusal(
@@ -204,16 +211,18 @@ impl Optionable for Statement {
 
 impl adbc_core::Statement for Statement {
     fn bind(&mut self, batch: RecordBatch) -> Result<()> {
-        self.bound = Some(rows_of(&batch)?);
+        let mut bound = Bound::default();
+        bound.add(&batch)?;
+        self.bound = Some(bound);
         Ok(())
     }
 
     fn bind_stream(&mut self, reader: Box<dyn RecordBatchReader + Send>) -> Result<()> {
-        let mut rows = Vec::new();
+        let mut bound = Bound::default();
         for batch in reader {
-            rows.append(&mut rows_of(&batch?)?);
+            bound.add(&batch?)?;
         }
-        self.bound = Some(rows);
+        self.bound = Some(bound);
         Ok(())
     }
 
@@ -272,7 +281,8 @@ impl adbc_core::Statement for Statement {
     }
 
     fn get_parameter_schema(&self) -> Result<Schema> {
-        let request = self.request(&ScanProgress::new())?;
+        let sql = self.sql.as_deref().ok_or_else(no_sql)?;
+        let request = self.request_of(sql, &ScanProgress::new())?;
         let _run = self.running.begin(request.cancel_handle());
         Ok(request.parameters()?.as_ref().clone())
     }
