@@ -1,7 +1,6 @@
 //! Pools of connections, one for each shard, and sessions: a connection within its transaction.
 
 use std::fmt::Write as _;
-#[cfg(feature = "datafusion")]
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,7 +11,7 @@ use futures::future::{Either, select};
 #[cfg(feature = "datafusion")]
 use futures::stream::{Stream, StreamExt};
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
@@ -27,6 +26,8 @@ use crate::quote;
 /// How long a server may take to end a transaction that only read. One that takes longer loses its
 /// connection; nothing else hangs on the answer.
 const ENDING_TIMEOUT: Duration = Duration::from_secs(2);
+/// For so long nothing is told of waiting for a connection.
+const WAITS_SILENTLY: Duration = Duration::from_secs(10);
 /// For so long a server that was lost is tried last, if its shard has others.
 const AVOIDED_FOR: Duration = Duration::from_secs(10);
 
@@ -311,13 +312,34 @@ impl Pools {
     ) -> Result<Vec<Permit>> {
         let mut permits = Vec::new();
         for shard in shards {
-            let permit = self.shards[shard].permits.clone().acquire_owned().await;
+            let permit = self.permit(shard).await;
             permits.push(Permit {
                 shard,
                 permit: permit.map_err(|_| closed())?,
             });
         }
         Ok(permits)
+    }
+
+    /// Waits for as long as it takes: who holds the others may be at work for hours. But it may also be a
+    /// result that nobody goes on to read, so it is not silent.
+    async fn permit(
+        &self,
+        shard: usize,
+    ) -> std::result::Result<OwnedSemaphorePermit, AcquireError> {
+        let ShardPool { name, permits, .. } = &self.shards[shard];
+        let mut permit = pin!(permits.clone().acquire_owned());
+        match timeout(WAITS_SILENTLY, &mut permit).await {
+            Ok(permit) => permit,
+            Err(_) => {
+                tracing::warn!(
+                    "waiting for a connection to {name}: all {} are taken. An open result has one until it is \
+                     read to its end or closed; more may be allowed (connections per shard)",
+                    self.size
+                );
+                permit.await
+            }
+        }
     }
 
     /// The right to one connection of each of these shards, if all can be had at once; `None` where
