@@ -127,8 +127,14 @@ impl<'a> Key<'a> {
     }
 
     /// Whether a text of another shard can be cast to the type of the column, so that an index can
-    /// find it.
+    /// find it; and so that equal keys are found whose texts differ.
     fn is_castable(&self) -> bool {
+        let base = &*self.column.base;
+        let is_text = ["text", "character varying", "interval", "jsonb"].contains(&base);
+        let is_citext = base == "citext" || base.ends_with(".citext");
+        if self.column.same_type && !self.is_exact() && (is_text || is_citext) {
+            return true;
+        }
         let types = [
             "smallint",
             "integer",

@@ -207,7 +207,10 @@ impl fmt::Display for Report {
             writeln!(f, "    {}", printable(warning))?;
         }
         if self.drift.is_empty() {
-            return writeln!(f, "no drift");
+            return match self.warnings.is_empty() {
+                true => writeln!(f, "no drift"),
+                false => writeln!(f, "no drift in what was compared: see the warnings"),
+            };
         }
         writeln!(f, "drift:")?;
         self.drift

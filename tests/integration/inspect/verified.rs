@@ -108,6 +108,41 @@ async fn a_sound_topology_has_no_drift() {
     assert_loads_again(&report);
 }
 
+/// Keys are compared as their type does: joins trust that equal ones are on one shard, however they are written.
+#[tokio::test]
+async fn equal_keys_are_found_whose_texts_differ() {
+    let Some(urls) = support::shards(2) else {
+        return;
+    };
+    execute_all(
+        &urls,
+        "CREATE COLLATION ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+         CREATE TABLE written (k text COLLATE ci); CREATE TABLE spans (k interval);
+         CREATE TABLE documents (k jsonb); CREATE TABLE apart (k text COLLATE ci)",
+    );
+    let rows = [("a", "1 mon", "1.0", "a"), ("A", "30 days", "1.00", "b")];
+    for (url, (text, span, number, apart)) in urls.iter().zip(rows) {
+        execute(
+            url,
+            &format!(
+                "INSERT INTO written VALUES ('{text}'); INSERT INTO spans VALUES ('{span}');
+                 INSERT INTO documents VALUES ('{number}'); INSERT INTO apart VALUES ('{apart}')"
+            ),
+        );
+    }
+    let table = |name: &str| format!("[[table]]\nname = '{name}'\nshard_key = 'k'\n");
+    let tables = ["written", "spans", "documents", "apart"]
+        .map(table)
+        .concat();
+    let report = verified(&urls, &tables).await;
+    let drift: Vec<_> = report.drift().iter().map(ToString::to_string).collect();
+    for name in ["written", "spans", "documents"] {
+        let of_it = drift.iter().filter(|it| it.contains(name));
+        assert_eq!(of_it.count(), 1, "{name}: {report}");
+    }
+    assert!(!drift.iter().any(|it| it.contains("apart")), "{report}");
+}
+
 #[tokio::test]
 async fn everything_that_is_wrong_is_said_once_with_examples() {
     let Some(urls) = support::shards(2) else {
