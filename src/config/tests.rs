@@ -477,7 +477,7 @@ fn the_reference_has_exactly_the_keys_that_the_parser_knows() {
         assert_eq!(keys(&file[name]), known_keys(section), "{name}");
     }
     let topology = Topology::from_toml(Topology::REFERENCE).unwrap();
-    assert_eq!((topology.shards().len(), topology.tables().len()), (1, 2));
+    assert_eq!((topology.shards().len(), topology.tables().len()), (1, 3));
 }
 
 #[test]

@@ -16,6 +16,8 @@ pub(crate) enum Need {
     Describe(String),
     /// The rows of a statement that reads no table, as text.
     Evaluate(String),
+    /// The same of a statement that computes shards by a rule of the topology.
+    Shards { rule: String, sql: String },
 }
 
 /// The answer to a [`Need`].
@@ -81,6 +83,15 @@ impl Answers {
     /// The rows of a statement that reads no table.
     pub(super) fn evaluated(&self, sql: String) -> std::result::Result<Rows, Stop> {
         match self.to(Need::Evaluate(sql))? {
+            Answer::Rows(rows) => Ok(rows),
+            Answer::Columns(_) => Err(Error::fault("columns instead of rows").into()),
+        }
+    }
+
+    /// The rows of a statement that computes shards by a rule of the topology.
+    pub(super) fn shards(&self, rule: &str, sql: String) -> std::result::Result<Rows, Stop> {
+        let rule = rule.to_owned();
+        match self.to(Need::Shards { rule, sql })? {
             Answer::Rows(rows) => Ok(rows),
             Answer::Columns(_) => Err(Error::fault("columns instead of rows").into()),
         }

@@ -22,7 +22,9 @@ pub(crate) fn fuzz(text: &str) -> usize {
         let columns = vec![Column::new("x", "int8".parse()?); width];
         let answers = Answers::new(Arc::default(), |need| match need {
             Need::Describe(_) => Ok(Answer::Columns(vec![Column::new("x", "int8".parse()?)])),
-            Need::Evaluate(sql) => Err(Error::new(ErrorKind::Server, sql)),
+            Need::Evaluate(sql) | Need::Shards { sql, .. } => {
+                Err(Error::new(ErrorKind::Server, sql))
+            }
         });
         let plan = plan(&Question {
             sql: text,

@@ -61,6 +61,7 @@ pub(crate) use argument::Argument;
 pub(crate) use explain::{Surroundings, rows, seconds};
 pub(crate) use order_keys::{OrderKeys, order_keys};
 pub(crate) use ranges::{Rows, ranged};
+pub(crate) use route::about_rule;
 pub(crate) use thread::{abandoned, on_deep_stack};
 
 /// What runs where to answer one query.

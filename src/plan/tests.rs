@@ -18,7 +18,7 @@ fn work(sql: &str) -> usize {
         let columns = vec![Column::new("x", "int8".parse()?)];
         let answers = Answers::new(Arc::default(), move |need| match need {
             Need::Describe(_) => Ok(Answer::Columns(columns.clone())),
-            Need::Evaluate(sql) => Err(Error::fault(sql)),
+            Need::Evaluate(sql) | Need::Shards { sql, .. } => Err(Error::fault(sql)),
         });
         plan(&Question {
             sql,

@@ -322,6 +322,11 @@ async fn answered(need: Need, held: &mut Held) -> Result<Answer> {
             let rows = held.session.query(&sql).await.map_err(about_made_sql)?;
             Ok(Answer::Rows(rows))
         }
+        Need::Shards { rule, sql } => {
+            let rows = held.session.query(&sql).await;
+            let rows = rows.map_err(|error| plan::about_rule(&rule, error))?;
+            Ok(Answer::Rows(rows))
+        }
     }
 }
 

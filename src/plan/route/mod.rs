@@ -491,16 +491,6 @@ impl<'a> Router<'a> {
         Err(bad_rule(rule, why).into())
     }
 
-    /// What a server makes of a rule. That it makes nothing is the topology's fault.
-    fn evaluated(&self, rule: &str, sql: String) -> Result<Vec<Vec<Option<String>>>, Stop> {
-        self.answers.evaluated(sql).map_err(|stop| match stop {
-            Stop::Refused(error) if is_about_sql(&error) => {
-                bad_rule(rule, error.message()).with_source(error).into()
-            }
-            other => other,
-        })
-    }
-
     fn shards_of(
         &self,
         sharding: &Sharding,
@@ -523,7 +513,7 @@ impl<'a> Router<'a> {
             "SELECT DISTINCT ({rule}\n)::pg_catalog.int8 FROM {}",
             keys_as_table(sharding, &values)
         );
-        for row in self.evaluated(rule, sql)? {
+        for row in self.answers.shards(rule, sql)? {
             // An index of NULL says nothing.
             let Some(Some(number)) = row.first() else {
                 return Ok(None);
@@ -567,7 +557,7 @@ impl<'a> Router<'a> {
              FROM (SELECT ({rule}\n)::pg_catalog.int8 FROM {}) AS shard (i)",
             keys_as_table(sharding, &bounds)
         );
-        let rows = self.evaluated(rule, sql)?;
+        let rows = self.answers.shards(rule, sql)?;
         let number = |at: usize| {
             let value = rows.first().and_then(|row| row.get(at)?.as_ref());
             value.and_then(|value| value.parse::<i64>().ok())
@@ -588,12 +578,13 @@ impl<'a> Router<'a> {
     }
 }
 
-/// Whether an error says that SQL means nothing, or has no value.
-fn is_about_sql(error: &Error) -> bool {
+/// What a server says of a rule: that it means nothing, or has no value, is the topology's fault.
+pub(crate) fn about_rule(rule: &str, error: Error) -> Error {
     let code = error.sql_state().unwrap_or_default();
-    ["0A", "21", "22", "42"]
-        .iter()
-        .any(|class| code.starts_with(class))
+    match ["0A", "21", "22", "42"].contains(&code.get(..2).unwrap_or_default()) {
+        true => bad_rule(rule, error.message()).with_source(error),
+        false => error,
+    }
 }
 
 fn bad_rule(rule: &str, why: &str) -> Error {
