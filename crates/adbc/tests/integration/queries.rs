@@ -5,8 +5,8 @@ use std::sync::Arc;
 use adbc_core::error::Status;
 use adbc_core::{Connection as _, Optionable, Statement as _};
 use merganser::arrow::array::{
-    Array, ArrayRef, AsArray, Date32Array, Int64Array, RecordBatch, RecordBatchIterator,
-    RecordBatchReader, StringArray,
+    Array, ArrayRef, AsArray, Date32Array, Float64Array, Int64Array, RecordBatch,
+    RecordBatchIterator, RecordBatchReader, StringArray, TimestampMicrosecondArray,
 };
 use merganser::arrow::datatypes::{DataType, Int32Type, Int64Type};
 
@@ -49,6 +49,35 @@ fn an_answer_with_parameters_is_that_of_one_server() {
     let expected = support::server().unwrap().query(database, &sql).unwrap();
     assert!(expected.len() > 20);
     assert_eq!(answer, expected);
+}
+
+/// Without a type, a moment that is compared with a date would be a date.
+#[test]
+fn a_parameter_means_what_its_arrow_type_says() {
+    let Some(scene) = Scene::numbered(&[3, 3]) else {
+        return;
+    };
+    let mut statement = scene.statement(
+        "SELECT ($1 > date '2023-02-04')::text, abs($2)::text, count(*)::text FROM t
+         WHERE n > $3 AND n::text <> $4",
+    );
+    let noon = 1_675_512_000_000_000; // 2023-02-04 12:00
+    let values = batch(&[
+        (
+            "moment",
+            Arc::new(TimestampMicrosecondArray::from(vec![noon])),
+        ),
+        ("number", numbers(&[Some(-5)])),
+        ("half", Arc::new(Float64Array::from(vec![1.5]))),
+        ("text", Arc::new(StringArray::from(vec!["4"]))),
+    ]);
+    statement.bind(values).unwrap();
+    let answer = texts(statement.execute().unwrap());
+    // 0 to 5, but for 0, 1 and 4.
+    assert_eq!(
+        answer,
+        [["true", "5", "3"].map(|it| Some(it.to_owned())).to_vec()]
+    );
 }
 
 #[test]
