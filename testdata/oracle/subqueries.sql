@@ -138,7 +138,7 @@ select (select count(*) from item i where i.sale_id = s.id), count(*) from sale 
 
 select case when qty in (select age from profile) then 'in' else 'out' end as side, count(*) from sale group by case when qty in (select age from profile) then 'in' else 'out' end order by side;
 
-select exists (select from visit v where v.score = s.qty) as e, kind, count(*) from sale s group by rollup (exists (select from visit v where v.score = s.qty), kind) order by exists (select from visit v where v.score = s.qty), kind;
+select exists (select from visit v where v.score = s.qty) as e, kind, count(*) from sale s group by rollup (exists (select from visit v where v.score = s.qty), kind) order by exists (select from visit v where v.score = s.qty), kind, count(*);
 
 select distinct on (price > (select avg(price) from sale)) price > (select avg(price) from sale), id from sale order by price > (select avg(price) from sale), id;
 

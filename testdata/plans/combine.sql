@@ -42,3 +42,6 @@ SELECT o_orderstatus FROM orders UNION SELECT l_linestatus FROM lineitem
 
 -- a common table expression that is named three times is one step
 WITH totals AS (SELECT o_custkey AS customer, o_orderstatus AS status, sum(o_totalprice) AS total FROM orders GROUP BY 1, 2) SELECT f.customer, f.total, o.total / f.total FROM totals f, totals o WHERE f.customer = o.customer AND f.status = 'F' AND o.status = 'O' AND f.total > (SELECT avg(totals.total) FROM totals)
+
+-- groups by a name that is looked up
+SELECT (SELECT c_name FROM customer WHERE c_custkey = o_custkey) AS customer, count(*), sum(o_totalprice) FROM orders GROUP BY (SELECT c_name FROM customer WHERE c_custkey = o_custkey) ORDER BY 2 DESC

@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::plan::build::FAN_OUT_HINT;
 use crate::plan::from_item::FromColumn;
 use crate::plan::naming::{NAMELESS, as_column, folded, ident, item_name, parts};
-use crate::plan::{refused, rewrite, sql};
+use crate::plan::{functions, refused, rewrite, sql};
 
 impl Binder<'_> {
     pub(super) fn select(&mut self, select: &mut Select) -> Result<(Output, Scope)> {
@@ -95,9 +95,11 @@ impl Binder<'_> {
                     .find(|(name, _)| name.as_ref() == Some(&folded));
                 match (self.in_scope(self.scopes.len() - 1, &folded)?, output) {
                     (Some(column), _) => *expr = column,
-                    // A constant could not stand there itself.
+                    // A constant could not stand there itself, and a volatile query would run once more.
                     (None, Some((_, Some(output))))
-                        if !matches!(rewrite::bare(output), Expr::Value(_)) =>
+                        if !matches!(rewrite::bare(output), Expr::Value(_))
+                            && !(rewrite::has_query(output)
+                                && functions::is_volatile(output, self.catalog)) =>
                     {
                         *expr = output.clone();
                     }
