@@ -12,6 +12,7 @@ use x509_cert::crl::CertificateList;
 use x509_cert::der::Decode;
 
 use super::certificate::Certificate;
+use super::name::CanonicalName;
 use super::trust::because;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -38,12 +39,17 @@ impl Revoked {
     }
 }
 
-/// All lists of a file, and of a directory.
+/// All lists of a file, and of a directory; and where there are such, those in the file of roots, too, as
+/// OpenSSL reads them.
 ///
 /// # Errors
 /// [`ErrorKind::Config`] where a file cannot be read or holds no list: without one every certificate
 /// would do, or none.
-pub(super) fn read(file: Option<&Path>, directory: Option<&Path>) -> Result<Revoked> {
+pub(super) fn read(
+    file: Option<&Path>,
+    directory: Option<&Path>,
+    roots: Option<&Path>,
+) -> Result<Revoked> {
     let mut files: Vec<PathBuf> = file.map(Path::to_owned).into_iter().collect();
     if let Some(directory) = directory {
         let found = hashed(directory).map_err(|error| unreadable(directory).with_source(error))?;
@@ -54,21 +60,27 @@ pub(super) fn read(file: Option<&Path>, directory: Option<&Path>) -> Result<Revo
         files.extend(found);
     }
     let mut lists = Vec::new();
-    for file in files {
-        let failed = |error: pem::Error| {
-            because(unreadable(&file), error)
-                .with_hint("sslcrl has to be a PEM file with X509 CRL in it")
-        };
-        let found = CertificateRevocationListDer::pem_file_iter(&file).map_err(failed)?;
-        let before = lists.len();
-        for list in found {
-            lists.push(list.map_err(failed)?);
+    for file in &files {
+        let found = lists_of(file)?;
+        if found.is_empty() {
+            return Err(no_lists(file, pem::Error::NoItemsFound));
         }
-        if lists.len() == before {
-            return Err(failed(pem::Error::NoItemsFound));
-        }
+        lists.extend(found);
+    }
+    if let Some(roots) = roots.filter(|_| !lists.is_empty()) {
+        lists.extend(lists_of(roots)?);
     }
     newest_first(lists)
+}
+
+fn lists_of(file: &Path) -> Result<Vec<Der>> {
+    let found = CertificateRevocationListDer::pem_file_iter(file);
+    let lists = found.and_then(Iterator::collect);
+    lists.map_err(|error| no_lists(file, error))
+}
+
+fn no_lists(file: &Path, error: pem::Error) -> Error {
+    because(unreadable(file), error).with_hint("sslcrl has to be a PEM file with X509 CRL in it")
 }
 
 fn newest_first(lists: Vec<Der>) -> Result<Revoked> {
@@ -85,10 +97,28 @@ fn newest_first(lists: Vec<Der>) -> Result<Revoked> {
         if made(&parsed).as_secs() > UnixTime::now().as_secs() {
             return Err(unusable());
         }
-        read.push((parsed, list));
+        let issuer = CanonicalName::of(&parsed.tbs_cert_list.issuer).ok_or_else(unusable)?;
+        read.push((issuer, parsed, list));
     }
-    read.sort_by_key(|(list, _)| Reverse(made(list)));
-    Ok(Revoked(read))
+    let newest = read.iter().map(|(issuer, list, _)| {
+        let mut others = read.iter().filter(|(name, ..)| name == issuer);
+        others.all(|(_, other, _)| !is_spelled_anew(list, other))
+    });
+    let newest: Vec<_> = newest.collect();
+    let kept = read
+        .into_iter()
+        .zip(newest)
+        .filter(|(_, is_newest)| *is_newest);
+    let mut kept: Vec<_> = kept.map(|((_, list, der), _)| (list, der)).collect();
+    kept.sort_by_key(|(list, _)| Reverse(made(list)));
+    Ok(Revoked(kept))
+}
+
+/// Whether the name of a list's authority is spelled in another way by a list that may be newer. OpenSSL takes
+/// that one, and rustls, which compares bytes, the one that is spelled as certificates have it: without
+/// either there is no list of the authority, and nothing of it is trusted.
+fn is_spelled_anew(list: &CertificateList<Rfc5280>, other: &CertificateList<Rfc5280>) -> bool {
+    list.tbs_cert_list.issuer != other.tbs_cert_list.issuer && made(list) <= made(other)
 }
 
 fn made(list: &CertificateList<Rfc5280>) -> Duration {

@@ -69,7 +69,12 @@ impl Trust {
         params: &ConnectParams,
         provider: &Arc<CryptoProvider>,
     ) -> Result<Self> {
-        let revoked = revocation::read(params.ssl_crl.as_deref(), params.ssl_crl_dir.as_deref())?;
+        let file = match source {
+            SslRootCert::File(path) => Some(&**path),
+            SslRootCert::System => None,
+        };
+        let (crl, directory) = (params.ssl_crl.as_deref(), params.ssl_crl_dir.as_deref());
+        let revoked = revocation::read(crl, directory, file)?;
         let now = UnixTime::now();
         let (mut anchors, mut own) = (RootCertStore::empty(), RootCertStore::empty());
         let (mut intermediates, mut certificates) = (Vec::new(), Vec::new());
@@ -79,6 +84,16 @@ impl Trust {
         let read = read.filter_map(|der| Some((Certificate::parse(der)?, der.clone())));
         let read: Vec<_> = read.collect();
         let are_all = found.are_all && read.len() == found.certificates.len();
+        if let Some(file) = file.filter(|_| !are_all && !revoked.is_empty()) {
+            return Err(Error::new(
+                ErrorKind::Config,
+                format!(
+                    "cannot read all of the root certificates in {}, and there are lists of revoked ones",
+                    file.display()
+                ),
+            )
+            .with_hint("leave out what is no `BEGIN CERTIFICATE`, or not in DER"));
+        }
         let parsed = read.iter().map(|(certificate, _)| certificate);
         let roots = parsed.filter(|certificate| certificate.is_self_issued());
         let names = are_all.then(|| roots.map(Certificate::subject).cloned().collect());
@@ -99,8 +114,7 @@ impl Trust {
             }
         }
         // Nobody's own certificate is in the system's store.
-        let is_file = matches!(source, SslRootCert::File(_));
-        let own = match is_file && !own.is_empty() {
+        let own = match file.is_some() && !own.is_empty() {
             true => Some((certificates, verifier(own, provider, Vec::new())?)),
             false => None,
         };

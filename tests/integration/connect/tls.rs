@@ -75,7 +75,7 @@ impl Authority {
     }
 
     /// The same, made on the first day of a year.
-    fn revoked_in(&self, year: i32, serials: &[u64], next_year: i32) -> String {
+    pub(super) fn revoked_in(&self, year: i32, serials: &[u64], next_year: i32) -> String {
         let revoked = |serial: &u64| RevokedCertParams {
             serial_number: SerialNumber::from(*serial),
             revocation_time: date_time_ymd(2020, 1, 1),

@@ -49,6 +49,14 @@ const STRICTER: &[(&[&str], &str)] = &[
         "nothing but CERTIFICATE is read of a file of certificates",
     ),
     (
+        &["roots=ours, and X509", "crl="],
+        "where there are lists, all of the file of certificates has to be read",
+    ),
+    (
+        &["crl=spelled anew"],
+        "an authority has its name in what it signs as it has it in its own certificate",
+    ),
+    (
         &["shows=version 1"],
         "a certificate of version 1 cannot say that it is no authority",
     ),
@@ -560,7 +568,51 @@ impl Pki {
         let renamed = |name: DnValue| {
             self.root_again(|params| params.distinguished_name.push(DnType::CommonName, name))
         };
+        let in_utf_16 = DnValue::BmpString(BmpString::try_from("root").unwrap());
+        let spelled_anew = KeyPair::from_pem(&self.root_key).unwrap();
+        let spelled_anew = Authority::of("root", spelled_anew, |params| {
+            let name = in_utf_16.clone();
+            params.distinguished_name.push(DnType::CommonName, name);
+        });
+        let as_x509 = |pem: &str| pem.replace("CERTIFICATE", "X509 CERTIFICATE");
         let mut roots = vec![
+            crl(
+                "spelled anew",
+                self.root.revoked(&[], 2099) + &spelled_anew.revoked_in(2021, &[42], 2099),
+            ),
+            crl(
+                "spelled anew, older",
+                spelled_anew.revoked(&[], 2099) + &self.root.revoked_in(2021, &[42], 2099),
+            ),
+            with_crl(
+                "ours, with a newer list",
+                root.clone() + &self.root.revoked_in(2021, &[42], 2099),
+                self.root.revoked(&[], 2099),
+            ),
+            with_crl(
+                "ours, with an older list",
+                root.clone() + &self.root.revoked(&[42], 2099),
+                self.root.revoked_in(2021, &[], 2099),
+            ),
+            file(
+                "ours, with a list, and without it elsewhere",
+                &(root.clone() + &self.root.revoked(&[42], 2099)),
+            ),
+            with_crl(
+                "ours, and X509 that has revoked itself",
+                root.clone() + &as_x509(&revoked_itself()),
+                self.root.revoked(&[77], 2099),
+            ),
+            with_crl(
+                "X509 that has revoked itself, and ours",
+                as_x509(&revoked_itself()) + root,
+                self.root.revoked(&[77], 2099),
+            ),
+            with_crl(
+                "ours, and X509 that may not revoke",
+                root.clone() + &as_x509(&that_may(&[signs])),
+                self.root.revoked(&[], 2099),
+            ),
             with_crl(
                 "that may not revoke",
                 that_may(&[signs]),
@@ -663,15 +715,12 @@ impl Pki {
                 root.clone() + &almost.pem,
                 self.root.revoked(&[], 2099),
             ),
-            file(
-                "in UTF-16",
-                &renamed(DnValue::BmpString(BmpString::try_from("root").unwrap())),
-            ),
+            file("in UTF-16", &renamed(in_utf_16)),
             file(
                 "with a blank",
                 &renamed(DnValue::Utf8String(" root".to_owned())),
             ),
-            file("X509", &root.replace("CERTIFICATE", "X509 CERTIFICATE")),
+            file("X509", &as_x509(root)),
             crl("all", all),
             crl("others serials", none),
             crl("ours alone", self.root.revoked(&[], 2099)),
