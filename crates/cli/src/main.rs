@@ -7,7 +7,7 @@
 //!                                  inspect
 //!                                  demo
 //! interrupt ── signals             progress ── display on a terminal     failure ── exit codes
-//! warnings ── what the library warns of
+//! warnings ── what the library warns of     scheduling ── how the system runs it
 //! ```
 //!
 //! Data goes to standard output or to the file, everything else to standard error.
@@ -22,6 +22,7 @@ mod params;
 mod partitions;
 mod progress;
 mod query;
+mod scheduling;
 mod size;
 mod statement;
 mod terminal;
@@ -56,6 +57,10 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Outcome<ExitCode> {
     if let Command::Completions { shell } = command {
         return completions(shell);
+    }
+    // Before there are threads. A demonstration starts servers, which would inherit it.
+    if matches!(command, Command::Query(_) | Command::ReadPartition(_)) {
+        scheduling::compute();
     }
     let runtime = Runtime::new().map_err(|error| system("cannot start the runtime", error))?;
     let outcome = runtime.block_on(async {
