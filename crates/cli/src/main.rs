@@ -7,7 +7,7 @@
 //!                                  inspect
 //!                                  demo
 //! interrupt ── signals             progress ── display on a terminal     failure ── exit codes
-//! stdout ── if there is one
+//! stdout ── if there is one         scheduling ── how the system runs it
 //! warnings ── what the library warns of
 //! ```
 //!
@@ -23,6 +23,7 @@ mod params;
 mod partitions;
 mod progress;
 mod query;
+mod scheduling;
 mod size;
 mod statement;
 mod stdout;
@@ -58,6 +59,10 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Outcome<ExitCode> {
     if let Command::Completions { shell } = command {
         return completions(shell);
+    }
+    // Before there are threads. A demonstration starts servers, which would inherit it.
+    if matches!(command, Command::Query(_) | Command::ReadPartition(_)) {
+        scheduling::compute();
     }
     let runtime = Runtime::new().map_err(|error| system("cannot start the runtime", error))?;
     let outcome = runtime.block_on(async {

@@ -437,6 +437,46 @@ fn a_signal_cancels_the_shards_and_leaves_nothing() {
     }
 }
 
+/// Data that comes for a query interrupts no other program; the query is no less nice than it was told to be.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_query_is_scheduled_as_what_computes() {
+    let Some(scene) = Scene::new(1) else { return };
+    /// Nice value and policy: the fields 19 and 41 of proc_pid_stat(5), behind the name in parentheses.
+    fn of_thread(stat: &str) -> (i32, i32) {
+        let fields = stat.rsplit_once(')').unwrap().1;
+        let field = |number: usize| fields.split_whitespace().nth(number - 3).unwrap();
+        (field(19).parse().unwrap(), field(41).parse().unwrap())
+    }
+    const SCHED_BATCH: i32 = 3;
+    const SCHED_IDLE: i32 = 5;
+    let (own, _) = of_thread(&fs::read_to_string("/proc/thread-self/stat").unwrap());
+    let query = scene.query(&["-o", "a.csv", "SELECT pg_sleep(60)"]);
+    let nicer = (own + 3).min(19).to_string();
+    for (prefix, expected) in [
+        (&["env"][..], (own, SCHED_BATCH)),
+        (&["nice", "-n", "3"], (nicer.parse().unwrap(), SCHED_BATCH)),
+        (&["chrt", "--idle", "0"], (own, SCHED_IDLE)),
+    ] {
+        let mut command = Command::new(prefix[0]);
+        command.args(&prefix[1..]);
+        command.arg(query.get_program()).args(query.get_args());
+        command.current_dir(scene.folder.path());
+        let child = command.start();
+        scene.wait_until_active(1);
+        let threads = fs::read_dir(format!("/proc/{}/task", child.id())).unwrap();
+        let threads: Vec<_> = threads
+            .map(|thread| fs::read_to_string(thread.unwrap().path().join("stat")).unwrap())
+            .map(|stat| of_thread(&stat))
+            .collect();
+        signal(&child, "TERM");
+        assert_eq!(child.wait_with_output().unwrap().status.code(), Some(143));
+        assert!(threads.len() > 1);
+        assert_eq!(threads, vec![expected; threads.len()], "{prefix:?}");
+        scene.wait_until_active(0);
+    }
+}
+
 #[test]
 fn nohup_lets_a_query_outlive_its_terminal() {
     let Some(scene) = Scene::new(1) else { return };
