@@ -73,3 +73,72 @@ SELECT count(DISTINCT x), max(x) FROM (SELECT ROW('now', id > 3)::text AS x FROM
 SELECT count(*) FROM f WHERE at < 'now' AND d < 'today' AND at < 'now'::timestamptz
 -- query
 SELECT count(DISTINCT x::text) FROM (SELECT 'now'::name::text::timestamptz AS x FROM f) z
+-- query
+-- refused: without a type
+SELECT count(DISTINCT x::text) FROM (SELECT coalesce(nullif(t, 'today'), 'now')::timestamptz AS x FROM f) z
+-- query
+-- refused: without a type
+SELECT count(DISTINCT x::text) FROM (SELECT lower('NOW')::timestamptz AS x FROM f) z
+-- query
+-- refused: without a type
+SELECT count(DISTINCT x::text) FROM (SELECT ('no' || 'w now')::timestamptz AS x FROM f) z
+-- query
+-- refused: without a type
+SELECT count(DISTINCT x::text) FROM (SELECT replace(t, 'today', 'now')::timestamptz AS x FROM f) z
+-- query
+-- refused: without a type
+SELECT count(DISTINCT x::text) FROM (SELECT (SELECT 'now')::timestamptz AS x FROM f) z
+-- query
+-- refused: without a type
+SELECT count(DISTINCT x::text) FROM (SELECT y::timestamptz AS x FROM (SELECT 'now' AS y FROM f) w) z
+-- query
+-- refused: without a type
+WITH p AS (SELECT 'now'::text AS y) SELECT count(DISTINCT x::text) FROM (SELECT p.y::timestamptz AS x FROM f, p) z
+-- query
+-- refused: without a type
+SELECT count(DISTINCT x::text) FROM (SELECT y::timestamptz AS x FROM f, (VALUES ('now')) v(y)) z
+-- query
+-- refused: without a type
+SELECT count(DISTINCT x::text) FROM (SELECT ('{"at": "now"}'::jsonb ->> 'at')::timestamptz AS x FROM f) z
+-- query
+-- refused: without a type
+SELECT count(DISTINCT x::text) FROM (SELECT string_to_array('now,now', ',')::timestamptz[] AS x FROM f) z
+-- query
+-- refused: without a type
+SELECT count(DISTINCT x::text) FROM (SELECT date(lower('NOW')) AS x FROM f) z
+-- query
+-- refused: without a type
+SELECT count(DISTINCT x::text) FROM (SELECT 'now'::text::dts AS x FROM f) z
+-- query
+-- refused: without a type
+SELECT count(DISTINCT x::text) FROM (SELECT json_populate_record(NULL::cts, '{"at": "now", "n": 1}') AS x FROM f) z
+-- query
+-- refused: without a type
+SELECT count(DISTINCT x::text) FROM (SELECT (jsonb_populate_record(NULL::cts, '{"at": "now"}')).at AS x FROM f) z
+-- query
+-- refused: without a type
+SELECT count(DISTINCT x.at::text) FROM f, json_to_record('{"at": "now"}') AS x(at timestamptz)
+-- query
+-- refused: without a type
+SELECT count(DISTINCT x.at::text) FROM f, LATERAL jsonb_populate_recordset(NULL::cts, jsonb '[{"at": "now"}]') AS x
+-- query
+-- answered
+SELECT count(*) FROM f WHERE coalesce(d, 'today')::timestamptz < 'now'
+-- query
+-- answered
+SELECT count(DISTINCT x) FROM (SELECT replace(replace(t, 'today', '2024-01-01'), 'now', '')::date AS x FROM f) z
+-- query
+-- answered
+SELECT count(DISTINCT x) FROM (SELECT nullif(t, 'today')::date AS x FROM f) z
+-- query
+-- answered
+SELECT count(DISTINCT x) FROM (SELECT (CASE WHEN t = 'now' THEN t ELSE '2024-01-01' END)::date AS x FROM f) z
+-- query
+-- answered
+SELECT count(DISTINCT x) FROM (SELECT ('{"today": "2024-01-01"}'::json ->> 'day')::text AS x FROM f) z
+-- query
+-- answered
+SELECT count(DISTINCT x::text) FROM (SELECT y::timestamptz AS x FROM (SELECT d AS y FROM f UNION ALL SELECT 'today') w) z
+-- query
+-- answered
+SELECT count(DISTINCT x::text) FROM (SELECT 'now'::text::timestamptz AS x FROM f) z

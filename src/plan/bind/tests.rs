@@ -130,3 +130,42 @@ fn on_sees_its_own_join_only() {
         "SELECT t.k FROM t WHERE EXISTS (SELECT 1 FROM r t_2, r a JOIN r b ON t.k = b.k)"
     );
 }
+
+#[test]
+fn subqueries_that_are_the_same_are_the_very_same() {
+    for (sql, expected) in [
+        (
+            "select (select note from r where r.k = t.k), count(*) from t group by (select note from r where k = t.k)",
+            "SELECT (SELECT r.note FROM r WHERE r.k = t.k), count(*) FROM t \
+             GROUP BY (SELECT r.note FROM r WHERE r.k = t.k)",
+        ),
+        // What holds them differs.
+        (
+            "select k in (select k from r), (select k from r) from t order by k in (select r.k from r)",
+            "SELECT t.k IN (SELECT r.k FROM r), (SELECT r_2.k FROM r AS r_2) FROM t \
+             ORDER BY t.k IN (SELECT r.k FROM r)",
+        ),
+        // Another column, of the output and of FROM.
+        (
+            "select d as k, (select max(r.k) from r where r.d = t.d) from t order by (select max(r.k) from r where r.d = d), k",
+            "SELECT t.d AS k, (SELECT max(r.k) FROM r WHERE r.d = t.d) FROM t \
+             ORDER BY (SELECT max(r_2.k) FROM r AS r_2 WHERE r_2.d = r_2.d), k",
+        ),
+        // WHERE keeps its own.
+        (
+            "select exists (select 1 from r) from t where exists (select 1 from r) order by exists (select 1 from r)",
+            "SELECT EXISTS (SELECT 1 FROM r) FROM t WHERE EXISTS (SELECT 1 FROM r AS r_2) \
+             ORDER BY EXISTS (SELECT 1 FROM r)",
+        ),
+        // Each SELECT by itself, those of sets and of subqueries too.
+        (
+            "select (select max(k) from r) from t group by (select max(k) from r) \
+             union all select (select max(k) from r) from t group by (select max(k) from r)",
+            "SELECT (SELECT max(r.k) FROM r) FROM t GROUP BY (SELECT max(r.k) FROM r) \
+             UNION ALL SELECT (SELECT max(r_3.k) FROM r AS r_3) FROM t AS t_2 \
+             GROUP BY (SELECT max(r_3.k) FROM r AS r_3)",
+        ),
+    ] {
+        assert_eq!(printed(sql).unwrap(), expected, "{sql}");
+    }
+}

@@ -313,7 +313,7 @@ pub(super) fn has_special_word(text: &str) -> bool {
 }
 
 /// The text of a literal; also of one in parentheses, or that is cast to text first.
-fn literal(expr: &Expr) -> Option<&str> {
+pub(super) fn literal(expr: &Expr) -> Option<&str> {
     match expr {
         Expr::Nested(inner)
         | Expr::Cast {

@@ -9,8 +9,10 @@
 //! t.d > 'today'   becomes   t.d > 'today'::DATE
 //! t.note = 'now'  stays
 //! ```
+//! Nor can a text be read alike that is [computed](texts) of such literals and cast then: it is refused.
 //! A type that the catalog does not tell is asked for. Where it cannot be told, the query is refused.
 
+mod texts;
 mod types;
 
 use std::ops::ControlFlow;
@@ -24,7 +26,7 @@ use self::types::{Kind, Types, data_type};
 use super::bind::Bound;
 use super::naming::{self, ident};
 use super::rewrite::{self, bare};
-use super::{Answers, Stop, functions, instant, refused};
+use super::{Answers, Stop, instant, refused};
 use crate::catalog::{Catalog, Origin};
 
 /// Writes the types of literals that mean an instant.
@@ -204,17 +206,20 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// A literal in a cast to a type of users, or inside of an array or a row that is cast: it is read
-    /// as what the type is made of.
+    /// A literal in a cast to a type of users, or in what an array, a row or a text is made of that is cast: it
+    /// is read as what the type is made of.
     fn cast(&self, cast: &Expr) -> Result<(), Stop> {
         let (literal, kind) = match cast {
             Expr::TypedString(typed) if is_special_of_type(cast) => {
-                (cast, self.types.of_users(cast, &typed.data_type)?)
+                (cast.clone(), self.types.of_users(cast, &typed.data_type)?)
             }
+            // Also of one that is cast to text first.
             Expr::Cast {
                 expr, data_type, ..
-            } if is_special(expr) => (cast, self.types.of_users(cast, data_type)?),
-            Expr::Cast { expr, .. } => match special_part(expr) {
+            } if instant::literal(expr).is_some_and(instant::has_special_word) => {
+                (cast.clone(), self.types.of_users(cast, data_type)?)
+            }
+            Expr::Cast { expr, .. } => match self.special_source(expr)? {
                 Some(literal) => (literal, self.types.of(cast)?),
                 None => return Ok(()),
             },
@@ -222,7 +227,7 @@ impl Writer<'_> {
         };
         match kind {
             Kind::Other => Ok(()),
-            _ => Err(unclear(literal)),
+            _ => Err(unclear(&literal)),
         }
     }
 
@@ -313,9 +318,28 @@ impl Writer<'_> {
                 args.remove(1);
                 self.unify(args)
             }
+            // A cast that looks like a call, of a text that is no literal.
+            "date" | "timestamp" | "timestamptz" | "time" | "timetz" => {
+                let is_read = |arg: &&&mut Expr| instant::literal(arg).is_none();
+                let computed: Vec<_> = args.iter().filter(is_read).map(|arg| &**arg).collect();
+                self.refuse_made_of_instants(computed)
+            }
+            name if OF_RECORDS.contains(&name) => {
+                self.refuse_made_of_instants(args.iter().map(|arg| &**arg).collect())
+            }
             name if OF_INSTANTS.contains(&name) => refuse_instants(args.into_iter().map(|a| &*a)),
             _ => Ok(()),
         }
+    }
+
+    /// Refuses expressions whose texts are read as times, should they be made of literals that mean one.
+    fn refuse_made_of_instants(&self, exprs: Vec<&Expr>) -> Result<(), Stop> {
+        for expr in exprs {
+            if let Some(literal) = self.special_source(expr)? {
+                return Err(unclear(&literal));
+            }
+        }
+        Ok(())
     }
 
     /// The literals of a column take the type of what the others are.
@@ -385,6 +409,18 @@ const OF_INSTANTS: [&str; 23] = [
     "tsrange",
     "tstzrange",
     "width_bucket",
+];
+
+/// Functions that make rows of JSON, of whose texts they read times.
+const OF_RECORDS: [&str; 8] = [
+    "json_populate_record",
+    "json_populate_recordset",
+    "json_to_record",
+    "json_to_recordset",
+    "jsonb_populate_record",
+    "jsonb_populate_recordset",
+    "jsonb_to_record",
+    "jsonb_to_recordset",
 ];
 
 /// The columns of the parts of a set operation, or of the rows of VALUES.
@@ -504,34 +540,6 @@ fn is_special(expr: &Expr) -> bool {
 fn is_special_of_type(expr: &Expr) -> bool {
     matches!(expr, Expr::TypedString(typed)
         if rewrite::string(&typed.value.value).is_some_and(instant::has_special_word))
-}
-
-/// A literal that is an element of an array or a column of a row, whatever these are in.
-fn special_part(expr: &Expr) -> Option<&Expr> {
-    let parts: Vec<&Expr> = match bare(expr) {
-        Expr::Array(array) => array.elem.iter().collect(),
-        Expr::Tuple(items) => items.iter().collect(),
-        Expr::Function(call) if functions::name(call) == "row" => functions::arguments(call)
-            .iter()
-            .filter_map(|argument| match argument {
-                FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr),
-                _ => None,
-            })
-            .collect(),
-        Expr::Case {
-            conditions,
-            else_result,
-            ..
-        } => {
-            let results = conditions.iter().map(|when| &when.result);
-            results.chain(else_result.as_deref()).collect()
-        }
-        _ => return None,
-    };
-    parts.into_iter().find_map(|part| match is_special(part) {
-        true => Some(part),
-        false => special_part(part),
-    })
 }
 
 /// Whether an expression has no type of its own.

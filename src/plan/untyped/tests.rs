@@ -202,3 +202,26 @@ fn views_and_literals_work_with_one_instant() {
     let error = planned("select k from r where ts = 'today 12:00'", &answers).unwrap_err();
     assert!(error.message().contains("same time"), "{error}");
 }
+
+#[test]
+fn texts_that_are_made_of_instants_are_refused_where_they_are_cast() {
+    for sql in [
+        "select coalesce(note, 'now')::date from t",
+        "select (note || ' now')::timestamptz from t",
+        "select cast(case when k > 1 then lower('TODAY') else note end as date) from t",
+        "select x.y::date from (select upper('today') as y from t) x",
+        "select (select 'now')::timestamp from t",
+        "select jsonb_to_record('{\"d\": \"now\"}')",
+        "select 1 from t, json_populate_record(null::t, '{\"d\": \"today\"}') x",
+    ] {
+        assert!(written(sql, &[]).starts_with("refused"), "{sql}");
+    }
+    for sql in [
+        "SELECT nullif(t.note, 'now')::DATE FROM t",
+        "SELECT replace(t.note, 'now', '')::DATE FROM t",
+        "SELECT coalesce(t.note, 'now')::TEXT FROM t",
+        "SELECT (CASE WHEN t.note = 'now' THEN t.note END)::DATE FROM t",
+    ] {
+        assert_eq!(written(sql, &[]), sql);
+    }
+}

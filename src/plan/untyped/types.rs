@@ -176,7 +176,7 @@ impl Types<'_> {
 }
 
 /// What the name of a type says; `None`: it may be a domain.
-fn of_name(name: &str) -> Option<Kind> {
+pub(super) fn of_name(name: &str) -> Option<Kind> {
     let mut plain = String::new();
     let mut depth = 0_usize;
     for c in name.to_ascii_lowercase().chars() {
