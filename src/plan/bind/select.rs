@@ -8,6 +8,7 @@ use datafusion::sql::sqlparser::ast::{
 use super::join::unknown_columns;
 use super::scope::{Scope, chain};
 use super::{Binder, Output};
+use crate::catalog::Catalog;
 use crate::error::Result;
 use crate::plan::build::FAN_OUT_HINT;
 use crate::plan::from_item::FromColumn;
@@ -95,12 +96,7 @@ impl Binder<'_> {
                     .find(|(name, _)| name.as_ref() == Some(&folded));
                 match (self.in_scope(self.scopes.len() - 1, &folded)?, output) {
                     (Some(column), _) => *expr = column,
-                    // A constant could not stand there itself, and a volatile query would run once more.
-                    (None, Some((_, Some(output))))
-                        if !matches!(rewrite::bare(output), Expr::Value(_))
-                            && !(rewrite::has_query(output)
-                                && functions::is_volatile(output, self.catalog)) =>
-                    {
+                    (None, Some((_, Some(output)))) if may_be_written_out(output, self.catalog) => {
                         *expr = output.clone();
                     }
                     (None, Some(_)) => {}
@@ -258,4 +254,12 @@ fn named_item(expr: Expr, name: &str) -> SelectItem {
             alias: ident(name),
         },
     }
+}
+
+/// Whether an expression of the output may stand where its name does: a constant has another meaning there, and
+/// a volatile query would run once more.
+fn may_be_written_out(output: &Expr, catalog: &Catalog) -> bool {
+    let is_constant = matches!(rewrite::bare(output), Expr::Value(_));
+    let runs_again = rewrite::has_query(output) && functions::is_volatile(output, catalog);
+    !is_constant && !runs_again
 }
