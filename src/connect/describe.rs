@@ -3,9 +3,9 @@
 //! The client library prepares statements under names, and looks up each type that it does not know
 //! with three more of them, which it keeps. Behind a pooler in transaction mode a name outlives us:
 //! it stays in a server connection that others are given, who may use the same name. So the library
-//! is told to run the text as a simple query, and [`Tap`](super::tap::Tap) changes its message on
-//! the way out into Parse (without a name), Describe and Sync. Of the answer the library sees errors
-//! and ReadyForQuery only.
+//! is told to run the text as a simple query, with a mark before it, and [`Tap`](super::tap::Tap)
+//! changes its message on the way out into Parse (without a name), Describe and Sync. Of the answer the
+//! library sees errors and ReadyForQuery only. Another query may be on its way before it.
 //!
 //! Source: PostgreSQL documentation, "Message Formats".
 
@@ -16,6 +16,14 @@ use tokio::sync::oneshot;
 /// The most bytes of a description: 1,664 columns (`MaxTupleAttributeNumber`) with names of 63 bytes
 /// or 65,535 parameters take less.
 pub(super) const LONGEST: usize = 1 << 20;
+
+/// Stands before a text that is to be described, not run: as SQL it is an error of syntax.
+const MARK: &str = "\u{1}";
+
+/// The text as the library is told to run it.
+pub(super) fn marked(sql: &str) -> String {
+    format!("{MARK}{sql}")
+}
 
 /// What a server says of a statement before it runs.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -42,6 +50,8 @@ pub(super) type Recipient = oneshot::Sender<Described>;
 /// A description of which parts may have come.
 pub(super) struct Describing {
     recipient: Recipient,
+    /// ParseComplete was seen: what came before belongs to another query.
+    has_begun: bool,
     parameters: Option<Vec<u8>>,
     columns: Option<Vec<u8>>,
 }
@@ -50,14 +60,25 @@ impl Describing {
     pub(super) fn new(recipient: Recipient) -> Self {
         Self {
             recipient,
+            has_begun: false,
             parameters: None,
             columns: None,
         }
     }
 
+    /// ParseComplete.
+    pub(super) fn begin(&mut self) {
+        self.has_begun = true;
+    }
+
+    pub(super) fn has_begun(&self) -> bool {
+        self.has_begun
+    }
+
     /// Where the body of this message is to be collected; `None` if it is no part of a description.
     pub(super) fn part(&mut self, tag: u8) -> Option<&mut Vec<u8>> {
         match tag {
+            _ if !self.has_begun => None,
             b't' => Some(self.parameters.get_or_insert_default()),
             // RowDescription, or NoData.
             b'T' | b'n' => Some(self.columns.get_or_insert_default()),
@@ -149,11 +170,16 @@ impl Bytes<'_> {
     }
 }
 
-/// Parse of an unnamed statement with the text of a Query message, Describe and Sync.
-pub(super) fn instead_of_query(message: &[u8]) -> io::Result<Vec<u8>> {
+/// Parse of an unnamed statement with the marked text of a Query message, Describe and Sync; `None` for any
+/// other message.
+pub(super) fn instead_of_query(message: &[u8]) -> io::Result<Option<Vec<u8>>> {
     // The tag, and the length that counts itself; the text ends in a zero byte.
-    let [b'Q', _, _, _, _, text @ ..] = message else {
-        return Err(io::Error::other("a statement to describe is no Query"));
+    let text = match message {
+        [b'Q', _, _, _, _, text @ ..] => text.strip_prefix(MARK.as_bytes()),
+        _ => None,
+    };
+    let Some(text) = text else {
+        return Ok(None);
     };
     // The name before it, and the number of parameters whose types are given behind it.
     let length = u32::try_from(4 + 1 + text.len() + 2).map_err(io::Error::other)?;
@@ -164,7 +190,7 @@ pub(super) fn instead_of_query(message: &[u8]) -> io::Result<Vec<u8>> {
     bytes.extend([0, 0]);
     bytes.extend([b'D', 0, 0, 0, 6, b'S', 0]);
     bytes.extend([b'S', 0, 0, 0, 4]);
-    Ok(bytes)
+    Ok(Some(bytes))
 }
 
 #[cfg(test)]
@@ -172,13 +198,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_query_becomes_parse_describe_and_sync() {
-        let parse = instead_of_query(b"Q\0\0\0\x0dselect 1\0").unwrap();
+    fn a_marked_query_becomes_parse_describe_and_sync() {
+        assert_eq!(marked("select 1"), "\u{1}select 1");
+        let parse = instead_of_query(b"Q\0\0\0\x0e\x01select 1\0").unwrap();
         assert_eq!(
-            parse,
+            parse.unwrap(),
             b"P\0\0\0\x10\0select 1\0\0\0D\0\0\0\x06S\0S\0\0\0\x04"
         );
-        assert!(instead_of_query(b"X\0\0\0\x04").is_err());
+        for other in [&b"Q\0\0\0\x0dselect 1\0"[..], b"X\0\0\0\x04", b""] {
+            assert_eq!(instead_of_query(other).unwrap(), None);
+        }
     }
 
     #[test]

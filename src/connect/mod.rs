@@ -23,10 +23,12 @@ mod upload;
 use std::error::Error as _;
 use std::fmt;
 use std::io;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use futures::TryStreamExt;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_postgres::config::{ChannelBinding as DriverBinding, SslMode as DriverSslMode};
 use tokio_postgres::error::{DbError, ErrorPosition, SqlState};
@@ -510,31 +512,52 @@ impl Connection {
         }
     }
 
-    /// What the server says of a statement; `None` if it says nothing, against the protocol.
+    /// Asks what the server says of a statement.
+    ///
+    /// # Errors
+    /// Those of the client library.
+    async fn ask_description(&self, sql: &str) -> Result<Asked, tokio_postgres::Error> {
+        let described = self.tap.describe();
+        let answer = self.client.simple_query_raw(&describe::marked(sql)).await;
+        let answer = answer.inspect_err(|_| self.tap.forget_description())?;
+        Ok(Asked {
+            described,
+            answer: Box::pin(answer),
+        })
+    }
+
+    /// What the server says of a statement, which it may have been asked already; `None` if it says nothing,
+    /// against the protocol.
     ///
     /// # Errors
     /// Those of the client library, which have the place in the text.
     pub(crate) async fn describe(
         &self,
         sql: &str,
+        asked: Option<Asked>,
     ) -> Result<Option<Described>, tokio_postgres::Error> {
-        let mut described = self.tap.describe();
-        let answer = self.client.simple_query(sql).await;
+        let mut asked = match asked {
+            Some(asked) => asked,
+            None => self.ask_description(sql).await?,
+        };
+        let answered = rows_of(&mut asked.answer).await;
         self.tap.forget_description();
-        answer?;
-        Ok(described.try_recv().ok())
+        answered?;
+        Ok(asked.described.try_recv().ok())
     }
 
     /// Begins a COPY: its data, and the client library's side, which has the error if there is one.
     ///
-    /// As a simple query, because the library would give the statement a name.
+    /// As a simple query, because the library would give the statement a name. Another statement may stand
+    /// before it, whose rows the library has.
     pub(crate) async fn copy_out(
         &self,
         sql: &str,
         flow: Flow,
-    ) -> Result<(mpsc::Receiver<CopyEvent>, SimpleQueryStream), tokio_postgres::Error> {
+    ) -> Result<(mpsc::Receiver<CopyEvent>, Answer), tokio_postgres::Error> {
         let events = self.tap.copy(flow);
-        Ok((events, self.client.simple_query_raw(sql).await?))
+        let answer = self.client.simple_query_raw(sql).await?;
+        Ok((events, Box::pin(answer)))
     }
 
     /// Begins a `COPY ... FROM STDIN`: where its data goes, and how many rows the server has taken once
@@ -562,24 +585,72 @@ impl Connection {
     }
 
     /// Runs SQL of our own, without parameters; the values of its rows in PostgreSQL's text form.
-    pub(crate) async fn query(&self, sql: &str, phase: Phase) -> Result<Vec<Vec<Option<String>>>> {
-        let messages = self
-            .client
-            .simple_query(sql)
-            .await
-            .map_err(|error| self.error(error, phase))?;
-        Ok(messages
-            .iter()
-            .filter_map(|message| match message {
-                SimpleQueryMessage::Row(row) => Some(
-                    (0..row.len())
-                        .map(|column| row.get(column).map(str::to_owned))
-                        .collect(),
-                ),
-                _ => None,
-            })
-            .collect())
+    pub(crate) async fn query(&self, sql: &str, phase: Phase) -> Result<Vec<Row>> {
+        let (rows, _) = self.query_and_ask(sql, phase, None).await?;
+        Ok(rows)
     }
+
+    /// The same; before it is answered, the server is asked for the description of a statement, too.
+    async fn query_and_ask(
+        &self,
+        sql: &str,
+        phase: Phase,
+        statement: Option<&str>,
+    ) -> Result<(Vec<Row>, Option<Asked>)> {
+        let run = async {
+            let mut answer = Box::pin(self.client.simple_query_raw(sql).await?);
+            let asked = match statement {
+                Some(statement) => Some(self.ask_description(statement).await?),
+                None => None,
+            };
+            Ok((rows_of(&mut answer).await?, asked))
+        };
+        run.await.map_err(|error| self.error(error, phase))
+    }
+}
+
+/// What the server answers to a query, message by message.
+pub(crate) type Answer = Pin<Box<SimpleQueryStream>>;
+
+/// The values of a row in PostgreSQL's text form.
+pub(crate) type Row = Vec<Option<String>>;
+
+/// A description that a server was asked for. Dropped, nobody waits for it.
+pub(crate) struct Asked {
+    described: oneshot::Receiver<Described>,
+    answer: Answer,
+}
+
+/// All rows of an answer, up to its end.
+async fn rows_of(answer: &mut Answer) -> Result<Vec<Row>, tokio_postgres::Error> {
+    let mut rows = Vec::new();
+    while let Some(message) = answer.try_next().await? {
+        rows.extend(values(&message));
+    }
+    Ok(rows)
+}
+
+/// The rows of the first statement of several, up to the end of that.
+///
+/// # Errors
+/// Those of the client library.
+pub(crate) async fn first_rows(answer: &mut Answer) -> Result<Vec<Row>, tokio_postgres::Error> {
+    let mut rows = Vec::new();
+    while let Some(message) = answer.try_next().await? {
+        if let SimpleQueryMessage::CommandComplete(_) = message {
+            break;
+        }
+        rows.extend(values(&message));
+    }
+    Ok(rows)
+}
+
+fn values(message: &SimpleQueryMessage) -> Option<Row> {
+    let SimpleQueryMessage::Row(row) = message else {
+        return None;
+    };
+    let values = (0..row.len()).map(|column| row.get(column).map(str::to_owned));
+    Some(values.collect())
 }
 
 const READ_ONLY: &str = "select current_setting('transaction_read_only')";

@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 #[cfg(feature = "datafusion")]
 use super::CopyInput;
 use super::socket::Address;
-use super::{Connection, all_of, connect, limited};
+use super::{Asked, Connection, Row, all_of, connect, limited};
 use crate::config::{ConnectParams, PINNED, SessionSettings, UNLIMITED};
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::quote;
@@ -180,6 +180,8 @@ pub(crate) struct Opening {
     names: Arc<str>,
     /// What a server is asked that was not asked it yet.
     identity: Option<&'static str>,
+    /// The statement that the session will describe first.
+    described: Option<Arc<str>>,
 }
 
 impl Opening {
@@ -193,7 +195,17 @@ impl Opening {
             #[cfg(feature = "datafusion")]
             names: begin_sql(READ_ONLY, &settings.of_names())?.into(),
             identity: None,
+            described: None,
         })
+    }
+
+    /// The same, and the server is asked at once to describe this statement, which
+    /// [`Session::begin_description`] hands over then.
+    pub(crate) fn describing(&self, statement: &str) -> Self {
+        Self {
+            described: Some(statement.into()),
+            ..self.clone()
+        }
     }
 
     /// The same, and each connection is asked once, by this expression, which database it leads to:
@@ -404,6 +416,7 @@ impl Pools {
                 pools: self.clone(),
                 shard: number,
                 state: State::Idle,
+                asked: None,
                 permit: slot.take().map(|it| it.permit),
                 runtime: Handle::current(),
             };
@@ -411,15 +424,14 @@ impl Pools {
             // network, so there is a limit on this answer as on that to a login.
             let begun = limited(&params, Phase::Session, async {
                 session.begin(opening).await?;
-                // A new one was checked a moment ago.
-                match used_before {
-                    true => session.begin_query()?.check_replica().await,
-                    false => Ok(()),
+                // A new one was checked a moment ago, and with a replica's there is no description.
+                if used_before && session.asked.is_none() {
+                    session.begin_query()?.check_replica().await?;
+                    session.done();
                 }
+                Ok(())
             });
-            let begun = begun.await;
-            session.done();
-            let Err(error) = begun else {
+            let Err(error) = begun.await else {
                 return Ok(session);
             };
             session.discard();
@@ -473,6 +485,8 @@ pub(crate) struct Session {
     pools: Arc<Pools>,
     shard: usize,
     state: State,
+    /// The statement that is being described, and its description.
+    asked: Option<(Arc<str>, Asked)>,
     permit: Option<OwnedSemaphorePermit>,
     /// Where the connection is brought to its end, also when the session is dropped elsewhere.
     runtime: Handle,
@@ -521,6 +535,7 @@ impl Session {
     /// The connection, for a query; until [`done`](Self::done) a drop cancels it.
     pub(crate) fn begin_query(&mut self) -> Result<&Connection> {
         self.state = State::Busy;
+        self.asked = None;
         self.connection
             .as_ref()
             .and_then(Lease::get)
@@ -530,6 +545,16 @@ impl Session {
     /// The query has ended, well or not: the server waits for the next one.
     pub(crate) fn done(&mut self) {
         self.state = State::Idle;
+    }
+
+    /// The connection, for the description of a statement, and that where the session began with it.
+    pub(crate) fn begin_description(
+        &mut self,
+        statement: &str,
+    ) -> Result<(&Connection, Option<Asked>)> {
+        let asked = self.asked.take();
+        let asked = asked.filter(|(of, _)| **of == *statement);
+        Ok((self.begin_query()?, asked.map(|(_, asked)| asked)))
     }
 
     /// What the server said of itself, if it was asked and has answered.
@@ -543,17 +568,28 @@ impl Session {
         Some((&params.user, params.options.as_deref()))
     }
 
-    /// Begins the transaction; asks in the same message what is not known of the server.
+    /// Begins the transaction; asks in the same message what is not known of the server, and right behind it
+    /// for a description, if nothing else is to be asked before that.
     async fn begin(&mut self, opening: &Opening) -> Result<()> {
-        let asked = opening.identity.filter(|_| self.identity().is_none());
-        let Some(expression) = asked else {
-            return self.run(&opening.sql, Phase::Session).await;
+        let unknown = opening.identity.filter(|_| self.identity().is_none());
+        let sql: &str = match unknown {
+            Some(expression) => &format!("{}; SELECT {expression}", opening.sql),
+            None => &opening.sql,
         };
-        let sql = format!("{}; SELECT {expression}", opening.sql);
-        let name = self.pools.shards[self.shard].name.clone();
-        let rows = self.begin_query()?.query(&sql, Phase::Session).await;
-        self.done();
-        let rows = rows.map_err(|error| error.with_shard(&*name))?;
+        let connection = self.begin_query()?;
+        let is_checked = connection.max_replay_lag.is_some();
+        let statement = opening.described.as_ref().filter(|_| !is_checked);
+        let asked = statement.map(|it| &**it);
+        let begun = connection.query_and_ask(sql, Phase::Session, asked).await;
+        let (rows, asked) = begun.map_err(|error| error.with_shard(self.shard()))?;
+        match statement.cloned().zip(asked) {
+            // The server may be at it still.
+            Some(asked) => self.asked = Some(asked),
+            None => self.done(),
+        }
+        if unknown.is_none() {
+            return Ok(());
+        }
         let said = rows
             .into_iter()
             .last()
@@ -573,7 +609,7 @@ impl Session {
     }
 
     /// Runs SQL of our own; the values of its rows in PostgreSQL's text form.
-    pub(crate) async fn query(&mut self, sql: &str) -> Result<Vec<Vec<Option<String>>>> {
+    pub(crate) async fn query(&mut self, sql: &str) -> Result<Vec<Row>> {
         let name = self.pools.shards[self.shard].name.clone();
         let result = self.begin_query()?.query(sql, Phase::Describe).await;
         self.done();
@@ -581,11 +617,7 @@ impl Session {
     }
 
     /// Ends the transaction, and begins another with a query of its own; its last row.
-    pub(crate) async fn begin_again_with(
-        &mut self,
-        opening: &Opening,
-        query: &str,
-    ) -> Result<Vec<Option<String>>> {
+    pub(crate) async fn begin_again_with(&mut self, opening: &Opening, query: &str) -> Result<Row> {
         let sql = format!("ROLLBACK; {}; {query}", opening.sql);
         let rows = self.begin_query()?.query(&sql, Phase::Session).await;
         self.done();

@@ -133,16 +133,15 @@ impl TapHandle {
         sender
     }
 
-    /// Turns the next Query into a request for a description, and gives that to the returned
-    /// channel. To be called before the query is sent.
+    /// Turns the next Query with a [marked](describe::marked) text into a request for a description, and
+    /// gives that to the returned channel. To be called before the query is sent.
     pub(super) fn describe(&self) -> oneshot::Receiver<Described> {
         let (sender, receiver) = oneshot::channel();
         self.orders().describe = Some(sender);
         receiver
     }
 
-    /// Takes back the order for a description, should its query never have been sent: the next one is
-    /// to run.
+    /// Takes back the order for a description, should its query never have been sent.
     pub(super) fn forget_description(&self) {
         self.orders().describe = None;
     }
@@ -198,7 +197,7 @@ pub(super) struct Tap<S> {
     describing: Option<Describing>,
     /// Set while a COPY FROM STDIN is going on.
     upload: Option<upload::Source>,
-    /// A Query that becomes another message, as far as the library has written it.
+    /// A message that may become another one, as far as the library has written it.
     query: Vec<u8>,
     /// What became of it, or a message with rows; `unsent[written..]` is still to be written.
     unsent: Vec<u8>,
@@ -342,9 +341,15 @@ impl<S> Tap<S> {
         if let Some(describing) = &mut self.describing {
             match tag {
                 // ParseComplete
-                b'1' => self.target = Target::Nowhere,
+                b'1' => {
+                    describing.begin();
+                    self.target = Target::Nowhere;
+                }
+                // Also one of the query before it: without that nobody wants the description.
                 b'E' => self.describing = None,
-                b'Z' => self.describing.take().map_or(Ok(()), Describing::end)?,
+                b'Z' if describing.has_begun() => {
+                    self.describing.take().map_or(Ok(()), Describing::end)?;
+                }
                 tag if describing.part(tag).is_some() => {
                     if length > describe::LONGEST {
                         return Err(invalid("the description is too long".to_owned()));
@@ -549,8 +554,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Tap<S> {
 }
 
 impl<S: AsyncWrite + Unpin> Tap<S> {
-    /// Takes what of this belongs to a Query that is to be described; once that is whole, its
-    /// description is awaited. No other request is under way then.
+    /// Takes what of this belongs to one message; once that is whole, it is sent as it is, or a request for a
+    /// description in its place, which is awaited then.
     fn take_query(&mut self, data: &[u8]) -> io::Result<usize> {
         let before = self.query.len();
         self.query.extend_from_slice(data);
@@ -562,9 +567,15 @@ impl<S: AsyncWrite + Unpin> Tap<S> {
             return Ok(data.len());
         }
         self.query.truncate(length);
-        self.unsent = describe::instead_of_query(&std::mem::take(&mut self.query))?;
+        let message = std::mem::take(&mut self.query);
+        self.unsent = match describe::instead_of_query(&message)? {
+            Some(request) => {
+                self.describing = self.handle.orders().describe.take().map(Describing::new);
+                request
+            }
+            None => message,
+        };
         self.written = 0;
-        self.describing = self.handle.orders().describe.take().map(Describing::new);
         Ok(length - before)
     }
 
@@ -665,7 +676,9 @@ pub(crate) fn fuzz(input: &[u8]) {
             let _ = answering.shutdown().await;
         };
         let read = async move {
-            let _ = tap.write_all(b"Q\0\0\0\x09sql\0\0").await;
+            let _ = tap
+                .write_all(b"Q\0\0\0\x0Abegin\0Q\0\0\0\x09\x01sql\0")
+                .await;
             let _ = tap.flush().await;
             let mut passed = Vec::new();
             let ended = tap.read_to_end(&mut passed).await;
@@ -866,11 +879,13 @@ mod tests {
         let (near, mut far) = tokio::io::duplex(1 << 16);
         let (mut tap, handle) = Tap::new(near);
         let mut description = handle.describe();
-        for piece in message(b'Q', b"select 1\0").chunks(step) {
+        let before = message(b'Q', b"begin\0");
+        let query = message(b'Q', b"\x01select 1\0");
+        for piece in [before.clone(), query].concat().chunks(step) {
             tap.write_all(piece).await.unwrap();
         }
         tap.flush().await.unwrap();
-        let mut sent = vec![0; 29];
+        let mut sent = vec![0; before.len() + 29];
         far.read_exact(&mut sent).await.unwrap();
         for piece in answer.chunks(step) {
             far.write_all(piece).await.unwrap();
@@ -881,7 +896,7 @@ mod tests {
         (
             read.ok().and_then(|_| description.try_recv().ok()),
             passed,
-            sent,
+            sent.split_off(before.len()),
         )
     }
 
@@ -907,6 +922,18 @@ mod tests {
             assert!(sent.starts_with(b"P\0\0\0\x10\0select 1\0"), "{sent:?}");
             assert!(sent.ends_with(b"S\0\0\0\x04"), "{sent:?}");
         }
+        // What is asked before it has rows of its own.
+        let before = [
+            message(b'T', b"\0\0"),
+            message(b'D', b"\0\0"),
+            message(b'C', b"SELECT 1\0"),
+            ready.clone(),
+        ];
+        let both = [before.concat(), answer.concat()].concat();
+        let (description, passed, _) = described(&both, 7).await;
+        assert_eq!(description.unwrap().parameters, [25]);
+        let rest = [before.concat(), notice.clone(), ready.clone()].concat();
+        assert_eq!(passed, rest);
         let error = [message(b'E', b"SERROR\0\0"), ready.clone()].concat();
         let (description, passed, _) = described(&error, 3).await;
         assert_eq!((description, passed), (None, error));

@@ -165,6 +165,7 @@ impl Options {
 
     async fn describe(&self, cluster: &Cluster, statement: &Statement) -> Result<Description> {
         let opening = cluster.opening(self.session.as_ref())?;
+        let opening = opening.describing(statement.text());
         let mut session = cluster.session_with(0, &opening).await?;
         let reading = Reading::Options(self.types);
         let description = scan::describe(&mut session, statement, SqlOrigin::User, reading).await?;

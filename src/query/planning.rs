@@ -112,7 +112,8 @@ impl Request {
                 self.catalog(&opening),
             )
             .await?;
-        let (shard, session) = self.any_session(&opening, deadline).await?;
+        let describing = opening.describing(statement.text());
+        let (shard, session) = self.any_session(&describing, deadline).await?;
         let name = self.cluster.pools().name(shard);
         let mut held = Held {
             shard,

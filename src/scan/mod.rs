@@ -32,7 +32,9 @@ pub(crate) use retry::DEFAULT_RETRIES;
 pub(crate) use retry::Retry;
 pub(crate) use rows::{BatchOptions, rows};
 #[cfg(feature = "datafusion")]
-pub(crate) use sql_type::{SqlType, sql_types};
+pub(crate) use rows::{Command, Prelude};
+#[cfg(feature = "datafusion")]
+pub(crate) use sql_type::{SqlType, SqlTypes, sql_types};
 
 /// What a shard says of a statement before it runs.
 #[derive(Debug, Clone)]
@@ -158,9 +160,9 @@ pub(crate) async fn describe(
     reading: Reading,
 ) -> Result<Description> {
     let shard = session.shard().to_owned();
-    let connection = session.begin_query()?;
+    let (connection, asked) = session.begin_description(statement.text())?;
     // Boxed, as what follows: with both inside, the futures of a query are large.
-    let described = Box::pin(connection.describe(statement.text()))
+    let described = Box::pin(connection.describe(statement.text(), asked))
         .await
         .map_err(|error| statement_error(connection, error, statement, origin).with_shard(&shard));
     session.done();

@@ -1,5 +1,6 @@
 //! The rows of a query on one shard: a COPY, decoded as it comes.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -8,7 +9,7 @@ use futures::stream;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Retry;
-use crate::connect::{CopyEvent, Flow, Session};
+use crate::connect::{Answer, Connection, CopyEvent, Flow, Row, Session, first_rows};
 use crate::decode::{Decoder, DecoderBuilder};
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::progress::{Counters, ShardState};
@@ -29,6 +30,84 @@ pub(crate) struct BatchOptions {
     pub(crate) decoded: bool,
 }
 
+/// A COPY, and what runs in the same message before it.
+pub(crate) struct Command {
+    before: Vec<Prelude>,
+    copy: Arc<str>,
+}
+
+impl Command {
+    #[cfg(feature = "datafusion")]
+    pub(crate) fn behind(before: Vec<Prelude>, copy: Arc<str>) -> Self {
+        Self { before, copy }
+    }
+
+    fn sql(&self) -> Cow<'_, str> {
+        // With the rows of other steps it is long.
+        if self.before.is_empty() {
+            return Cow::Borrowed(&self.copy);
+        }
+        let before = self.before.iter().map(|it| &*it.sql);
+        let all: Vec<_> = before.chain([&*self.copy]).collect();
+        Cow::Owned(all.join(";\n"))
+    }
+}
+
+impl From<Arc<str>> for Command {
+    fn from(copy: Arc<str>) -> Self {
+        Self {
+            before: Vec::new(),
+            copy,
+        }
+    }
+}
+
+impl From<String> for Command {
+    fn from(copy: String) -> Self {
+        Arc::<str>::from(copy).into()
+    }
+}
+
+/// One statement of our own, and where its rows go, once.
+#[cfg_attr(not(feature = "datafusion"), allow(dead_code))]
+pub(crate) struct Prelude {
+    sql: String,
+    answer: Option<oneshot::Sender<Vec<Row>>>,
+}
+
+impl Prelude {
+    /// One without rows.
+    #[cfg(feature = "datafusion")]
+    pub(crate) fn new(sql: String) -> Self {
+        Self { sql, answer: None }
+    }
+
+    #[cfg(feature = "datafusion")]
+    pub(crate) fn with_rows(sql: String) -> (Self, oneshot::Receiver<Vec<Row>>) {
+        let (answer, rows) = oneshot::channel();
+        let answer = Some(answer);
+        (Self { sql, answer }, rows)
+    }
+
+    /// Runs it by itself.
+    ///
+    /// # Errors
+    /// Those of the connection.
+    #[cfg(feature = "datafusion")]
+    pub(crate) async fn run(mut self, session: &mut Session) -> Result<()> {
+        let rows = session.query(&self.sql).await?;
+        self.answer(rows);
+        Ok(())
+    }
+
+    fn answer(&mut self, rows: Vec<Row>) {
+        if let Some(answer) = self.answer.take() {
+            // Whoever asked may have gone.
+            drop(answer.send(rows));
+        }
+    }
+}
+
 /// Streams the rows of a COPY. Nothing runs before the stream is polled; dropping it cancels the
 /// query.
 ///
@@ -38,7 +117,7 @@ pub(crate) struct BatchOptions {
 /// first batch was given, the COPY runs again as `retry` allows.
 pub(crate) fn rows(
     session: Session,
-    copy_sql: impl Into<Arc<str>>,
+    command: impl Into<Command>,
     columns: Vec<Column>,
     options: &BatchOptions,
     counters: Arc<Counters>,
@@ -72,7 +151,7 @@ pub(crate) fn rows(
         longest_row: options.longest_row,
         flow: options.flow,
     };
-    let batches = stream::try_unfold(Step::Start(Box::new(scan), copy_sql.into()), Step::next);
+    let batches = stream::try_unfold(Step::Start(Box::new(scan), command.into()), Step::next);
     let batches = batches.map(move |batch| {
         batch.map_err(|error| {
             counters.set(ShardState::Failed);
@@ -84,7 +163,7 @@ pub(crate) fn rows(
 
 /// Where a scan is.
 enum Step {
-    Start(Box<Scan>, Arc<str>),
+    Start(Box<Scan>, Command),
     Running(Box<Scan>, Copy),
     /// The rows are complete; the last batch was handed out.
     End,
@@ -94,7 +173,21 @@ enum Step {
 struct Copy {
     events: mpsc::Receiver<CopyEvent>,
     /// The client library's side, which has the error if there is one.
-    driver: std::pin::Pin<Box<tokio_postgres::SimpleQueryStream>>,
+    driver: Answer,
+}
+
+impl Copy {
+    async fn begin(
+        connection: &Connection,
+        command: &mut Command,
+        flow: Flow,
+    ) -> std::result::Result<Self, tokio_postgres::Error> {
+        let (events, mut driver) = connection.copy_out(&command.sql(), flow).await?;
+        for prelude in &mut command.before {
+            prelude.answer(first_rows(&mut driver).await?);
+        }
+        Ok(Self { events, driver })
+    }
 }
 
 struct Scan {
@@ -119,8 +212,8 @@ struct Scan {
 impl Step {
     async fn next(self) -> Result<Option<(RecordBatch, Self)>> {
         let (scan, copy, batch) = match self {
-            Self::Start(mut scan, sql) => loop {
-                match scan.begin(&sql).await {
+            Self::Start(mut scan, mut command) => loop {
+                match scan.begin(&mut command).await {
                     Ok((copy, batch)) => break (scan, copy, batch),
                     Err(error) => scan = scan.again(error).await?,
                 }
@@ -159,8 +252,8 @@ impl Step {
 
 impl Scan {
     /// Runs the COPY up to its first batch.
-    async fn begin(&mut self, sql: &str) -> Result<(Copy, Option<RecordBatch>)> {
-        let mut copy = self.start(sql).await?;
+    async fn begin(&mut self, command: &mut Command) -> Result<(Copy, Option<RecordBatch>)> {
+        let mut copy = self.start(command).await?;
         let batch = self.next_batch(&mut copy).await?;
         Ok((copy, batch))
     }
@@ -185,14 +278,11 @@ impl Scan {
         }))
     }
 
-    async fn start(&mut self, sql: &str) -> Result<Copy> {
+    async fn start(&mut self, command: &mut Command) -> Result<Copy> {
         self.counters.set(ShardState::Executing);
         let connection = self.session.begin_query()?;
-        match connection.copy_out(sql, self.flow).await {
-            Ok((events, driver)) => Ok(Copy {
-                events,
-                driver: Box::pin(driver),
-            }),
+        match Copy::begin(connection, command, self.flow).await {
+            Ok(copy) => Ok(copy),
             Err(error) => self.server_error(error),
         }
     }

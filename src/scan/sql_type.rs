@@ -2,8 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::{Description, Reference};
-use crate::connect::Session;
+use tokio::sync::oneshot;
+
+use super::{Description, Prelude, Reference};
+use crate::connect::{Row, Session};
 use crate::error::{Error, ErrorKind, Phase, Result};
 
 /// A column's type as SQL that PostgreSQL understands whatever the `search_path` is.
@@ -40,19 +42,46 @@ pub(crate) async fn sql_types(
     session: &mut Session,
     description: &Description,
 ) -> Result<Vec<SqlType>> {
-    if description.references.is_empty() {
-        return Ok(Vec::new());
+    let (question, types) = SqlTypes::of(description);
+    if let Some(question) = question {
+        question.run(session).await?;
     }
-    let rows = session.query(&query(&description.references)).await?;
-    let types: Vec<_> = rows
-        .iter()
-        .map(|row| sql_type(row))
-        .collect::<Result<_>>()?;
-    match types.len() == description.references.len() {
-        true => Ok(types),
-        false => Err(unexpected()),
+    types.get()
+}
+
+/// The names of the types of a description's columns, once they were asked for.
+pub(crate) struct SqlTypes {
+    columns: usize,
+    rows: Option<oneshot::Receiver<Vec<Row>>>,
+}
+
+impl SqlTypes {
+    /// With the question for them, to be asked of the shard that gave the description; none where there is no
+    /// column.
+    pub(crate) fn of(description: &Description) -> (Option<Prelude>, Self) {
+        let columns = description.references.len();
+        let asked = (columns > 0).then(|| Prelude::with_rows(query(&description.references)));
+        let (question, rows) = asked.unzip();
+        (question, Self { columns, rows })
+    }
+
+    /// # Errors
+    /// [`ErrorKind::Decode`] for an answer that is none; [`ErrorKind::Internal`] where there is none yet.
+    pub(crate) fn get(self) -> Result<Vec<SqlType>> {
+        let rows = match self.rows {
+            Some(mut rows) => rows.try_recv().map_err(|_| Error::fault(UNASKED))?,
+            None => Vec::new(),
+        };
+        let types = rows.iter().map(|row| sql_type(row));
+        let types: Vec<_> = types.collect::<Result<_>>()?;
+        match types.len() == self.columns {
+            true => Ok(types),
+            false => Err(unexpected()),
+        }
     }
 }
+
+const UNASKED: &str = "rows came before the names of their types";
 
 /// `format_type` leaves the schema out where the `search_path` has it, but the next server's may
 /// lead elsewhere. The names that it gives for types of `pg_catalog` are SQL's own or found first

@@ -12,6 +12,7 @@ use super::{Execution, fault};
 use crate::error::Result;
 use crate::plan::{Place, Step};
 use crate::relation::Relation;
+use crate::scan::Prelude;
 
 /// So few rows are better looked up by index in a large table than joined to all of it. More than these
 /// are not, if each may also mean a pass over that table.
@@ -50,6 +51,16 @@ impl Execution<'_> {
         settings.filter(|name| !is_set(name)).collect()
     }
 
+    /// Turns settings off on the servers that run a step, in the same message as that.
+    pub(super) fn set_joins_along(&mut self, index: usize, settings: &[&str]) {
+        for server in self.route.runs(index) {
+            if let Some(site) = self.sites.get_mut(server) {
+                let off = settings.iter().map(|name| set_local(name, "off"));
+                site.before.extend(off.map(Prelude::new));
+            }
+        }
+    }
+
     /// Gives settings a value on the servers that run a step.
     pub(super) async fn set_joins(
         &mut self,
@@ -60,9 +71,7 @@ impl Execution<'_> {
         if settings.is_empty() {
             return Ok(());
         }
-        let statements = settings
-            .iter()
-            .map(|name| format!("SET LOCAL {name} TO {value}"));
+        let statements = settings.iter().map(|name| set_local(name, value));
         let sql = statements.collect::<Vec<_>>().join("; ");
         for server in self.route.runs(index) {
             let site = self.sites.get_mut(server);
@@ -72,4 +81,8 @@ impl Execution<'_> {
         }
         Ok(())
     }
+}
+
+fn set_local(name: &str, value: &str) -> String {
+    format!("SET LOCAL {name} TO {value}")
 }

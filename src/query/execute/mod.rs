@@ -41,7 +41,9 @@ use crate::merge::{self, Comparison, Order, ReaggregateOptions, Rest};
 use crate::plan::{self, Exactness, Merge, Place, Plan, Sql, Step};
 use crate::progress::{Counters, ShardState, StepCounters};
 use crate::relation::{Budget, Relation};
-use crate::scan::{self, BatchOptions, DEFAULT_RETRIES, Description, Reading, Retry};
+use crate::scan::{
+    self, BatchOptions, Command, DEFAULT_RETRIES, Description, Prelude, Reading, Retry,
+};
 use crate::statement::{Ranged, Statement};
 use crate::stream::QueryStream;
 use crate::types::{Column, Unrepresentable};
@@ -163,6 +165,8 @@ struct Site {
     counters: Arc<Counters>,
     /// How the step that was described may run again.
     retry: Option<Retry>,
+    /// What runs in the same message as its part of the next step.
+    before: Vec<Prelude>,
     /// Rows of its snapshot were taken.
     is_used: bool,
 }
@@ -257,7 +261,7 @@ impl Execution<'_> {
             _ => described.len(),
         };
         let fitted = fitted(columns, &described, visible)?;
-        self.set_joins(index, &self.joins(step), "off").await?;
+        self.set_joins_along(index, &self.joins(step));
         let sent = self.sent(step, &first, fitted.columns, &fitted.casts)?;
         let servers = self.route.runs(index).to_vec();
         let options = self
@@ -467,7 +471,7 @@ impl Execution<'_> {
             let session = session.ok_or_else(|| fault("a step has no session"))?;
             let rows = scan::rows(
                 session,
-                sent.copy.clone(),
+                Command::behind(std::mem::take(&mut site.before), sent.copy.clone()),
                 sent.columns.clone(),
                 options,
                 step_counters,
@@ -605,6 +609,7 @@ async fn open(
                 session: None,
                 counters,
                 retry: None,
+                before: Vec::new(),
                 is_used: false,
             };
             (server, site)

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::merge::Rest;
 use crate::plan::{Merge, Step};
 use crate::relation::{StepRelation, StepRelationBuilder, aggregated_types};
-use crate::scan::{self, BatchOptions, Description, Reading, SqlType};
+use crate::scan::{self, BatchOptions, Description, Reading, SqlType, SqlTypes};
 use crate::stream::QueryStream;
 use crate::types::{Column, Unrepresentable};
 
@@ -31,10 +31,14 @@ impl Execution<'_> {
         step: &Step,
         given: Option<QueryStream>,
     ) -> Result<StepRelation> {
-        let described = self.described(index, step).await?;
-        let joins = self.joins(step);
-        self.set_joins(index, &joins, "off").await?;
-        let sent = self.sent(step, &described.first, described.columns, &[])?;
+        let (columns, first) = self.describe_lossless(index, step).await?;
+        let joins = match given.is_some() {
+            true => Vec::new(),
+            false => self.joins(step),
+        };
+        self.set_joins_along(index, &joins);
+        let types = self.ask_types(index, &first, given.is_none()).await?;
+        let sent = self.sent(step, &first, columns, &[])?;
         let shard_schema = schema_of(&sent.columns);
         let (mut rows, returns) = match given {
             Some(rows) => (rows, Returns::new()),
@@ -46,15 +50,16 @@ impl Execution<'_> {
                 (self.merge(step, shards, sent, Rest::Read).await?, returns)
             }
         };
-        let types = merged_types(step, &shard_schema, described.types, &rows.schema())?;
-        let mut builder = StepRelationBuilder::try_new(&step.name, &step.columns, types)?;
         // Leaving this early drops the streams, which cancels the shards.
-        while let Some(batch) = rows.next().await {
-            let batch = batch?;
+        let mut next = rows.next().await.transpose()?;
+        let types = merged_types(step, &shard_schema, types.get()?, &rows.schema())?;
+        let mut builder = StepRelationBuilder::try_new(&step.name, &step.columns, types)?;
+        while let Some(batch) = next {
             let bytes = builder.push(&batch)?;
             let count = batch.num_rows() as u64;
             self.counters(index).add(count, bytes);
             self.budget.take(&step.name, count, bytes)?;
+            next = rows.next().await.transpose()?;
         }
         drop(rows);
         self.take_back(returns).await?;
@@ -63,15 +68,49 @@ impl Execution<'_> {
         Ok(builder.finish())
     }
 
-    /// Asks the servers of a step for its columns.
-    pub(super) async fn described(&mut self, index: usize, step: &Step) -> Result<Described> {
+    /// Asks the servers of a step for its columns, of which nothing is to be lost.
+    async fn describe_lossless(
+        &mut self,
+        index: usize,
+        step: &Step,
+    ) -> Result<(Vec<Column>, Description)> {
         let reading = match step.merge {
             Merge::Aggregate { .. } => Reading::Aggregate(Reading::LOSSLESS),
             _ => Reading::Options(Reading::LOSSLESS),
         };
-        let (columns, first) = self.describe(index, step, reading).await?;
+        self.describe(index, step, reading).await
+    }
+
+    /// The server that gave the first description.
+    fn first_server(&self, index: usize) -> Result<Server> {
         let server = self.route.describes(index).first().copied();
-        let server = server.ok_or_else(|| fault("a step has no server"))?;
+        server.ok_or_else(|| fault("a step has no server"))
+    }
+
+    /// Asks for the names of the types of a step's columns: along with the rows if they are `read` now, and by
+    /// one connection of that server. No row comes before its first shard has begun, in whose order rows
+    /// for other steps are merged.
+    async fn ask_types(
+        &mut self,
+        index: usize,
+        first: &Description,
+        read: bool,
+    ) -> Result<SqlTypes> {
+        let (question, types) = SqlTypes::of(first);
+        let server = self.first_server(index)?;
+        let is_alone = self.ranged.is_empty() && self.route.runs(index).first() == Some(&server);
+        match (question, self.sites.get_mut(&server)) {
+            (Some(question), Some(site)) if read && is_alone => site.before.push(question),
+            (Some(question), _) => question.run(self.session(server)?).await?,
+            (None, _) => {}
+        }
+        Ok(types)
+    }
+
+    /// Asks the servers of a step for its columns, and for the names of their types.
+    pub(super) async fn described(&mut self, index: usize, step: &Step) -> Result<Described> {
+        let (columns, first) = self.describe_lossless(index, step).await?;
+        let server = self.first_server(index)?;
         let types = scan::sql_types(self.session(server)?, &first).await?;
         Ok(Described {
             columns,

@@ -2,8 +2,9 @@
 //! fail at a point of its next query.
 
 use std::io::{self, ErrorKind};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -11,6 +12,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use super::server::{Fault, Point, error};
+
+/// How long a server is away while round trips are counted: what comes meanwhile has waited for no answer.
+const DISTANCE: Duration = Duration::from_millis(30);
 
 /// A running proxy; it ends when it is dropped.
 pub(crate) struct Proxy {
@@ -23,8 +27,9 @@ pub(crate) struct Proxy {
 struct Shared {
     /// What is to happen, once.
     armed: Mutex<Option<(Point, Fault)>>,
-    /// Messages ReadyForQuery: as many requests were answered.
-    answers: AtomicUsize,
+    /// Whether round trips are counted.
+    is_far: AtomicBool,
+    trips: AtomicUsize,
     connections: AtomicUsize,
 }
 
@@ -71,9 +76,11 @@ impl Proxy {
         self.shared.armed.lock().unwrap().take().is_some()
     }
 
-    /// How many requests were answered since this was asked for the last time.
-    pub(crate) fn answers(&self) -> usize {
-        self.shared.answers.swap(0, Ordering::SeqCst)
+    /// Puts the server at a distance from now on; how many round trips there were since this was called for
+    /// the last time.
+    pub(crate) fn trips(&self) -> usize {
+        self.shared.is_far.store(true, Ordering::SeqCst);
+        self.shared.trips.swap(0, Ordering::SeqCst)
     }
 
     /// How many connections there were.
@@ -90,7 +97,19 @@ async fn relay(client: TcpStream, server: u16, shared: &Shared) -> io::Result<()
     let (mut from_client, to_client) = client.into_split();
     let (from_server, mut to_server) = upstream.into_split();
     let up = async {
-        tokio::io::copy(&mut from_client, &mut to_server).await?;
+        let mut sent = Vec::new();
+        while from_client.read_buf(&mut sent).await? > 0 {
+            if shared.is_far.load(Ordering::SeqCst) {
+                tokio::time::sleep(DISTANCE).await;
+                while from_client
+                    .try_read_buf(&mut sent)
+                    .is_ok_and(|read| read > 0)
+                {}
+                shared.trips.fetch_add(1, Ordering::SeqCst);
+            }
+            to_server.write_all(&sent).await?;
+            sent.clear();
+        }
         to_server.shutdown().await
     };
     let mut down = Down {
@@ -135,9 +154,6 @@ impl Down<'_> {
                 self.at(point).await?;
             }
             self.client.write_all(&message).await?;
-            if message[0] == b'Z' {
-                self.shared.answers.fetch_add(1, Ordering::SeqCst);
-            }
             if let Some(point) = self.point_behind(&message) {
                 self.at(point).await?;
             }
