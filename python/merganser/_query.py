@@ -85,7 +85,8 @@ class Rows:
 
     def rows(self, progress: Progress = None) -> list[tuple[Any, ...]]:
         """All rows as tuples of Python objects, without pyarrow; see :mod:`merganser.cursor`."""
-        return self._collect(progress).fetch_rows()
+        with Shown.of(progress) as tell:
+            return self._native.collect(tell, for_rows=True).fetch_rows()
 
     # --- rows as they come ------------------------------------------------------------------------
 

@@ -149,6 +149,19 @@ impl RunOptions {
         }
     }
 
+    /// The same, for rows of Python objects: numbers have the digits that PostgreSQL gave them, if nothing else
+    /// is asked for. SQL over the rows of the shards has to compute with numbers.
+    pub(crate) fn for_rows(&self) -> Self {
+        let numeric = match self.is_merged() {
+            true => self.numeric,
+            false => self.numeric.or(Some(NumericAs::Text)),
+        };
+        Self {
+            numeric,
+            ..self.clone()
+        }
+    }
+
     /// Whether rows of the shards are merged by SQL of the user.
     pub(crate) fn is_merged(&self) -> bool {
         self.merge_sql.is_some()

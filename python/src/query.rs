@@ -148,19 +148,24 @@ impl NativeQuery {
     }
 
     /// Runs the query to its end. `progress` is called now and then with what each shard does;
-    /// `text_views` is for Polars, see [`crate::views`].
-    #[pyo3(signature = (progress=None, text_views=false))]
+    /// `text_views` is for Polars, see [`crate::views`]; `for_rows` for rows of Python objects.
+    #[pyo3(signature = (progress=None, text_views=false, for_rows=false))]
     fn collect(
         &self,
         py: Python<'_>,
         progress: Option<&Bound<'_, PyAny>>,
         text_views: bool,
+        for_rows: bool,
     ) -> PyResult<Reader> {
         let text = match text_views {
             true => TextAs::Views,
             false => TextAs::Offsets,
         };
-        let (statement, _runs) = self.begin(py, &self.options.with_text(text))?;
+        let options = match for_rows {
+            true => self.options.for_rows(),
+            false => self.options.with_text(text),
+        };
+        let (statement, _runs) = self.begin(py, &options)?;
         let seen = ScanProgress::new();
         let statement = statement.with_progress(seen.clone());
         let collected = async {

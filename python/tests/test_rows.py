@@ -135,6 +135,19 @@ def test_not_a_number(row_of, expression, expected):
     assert repr(row_of(expression)) == expected
 
 
+@pytest.mark.parametrize(
+    "expression",
+    ["sum(n)", "1.10::numeric", "'NaN'::numeric", "10::numeric ^ 20", "1.5::numeric(10,3)", "'{1.50}'::numeric[]"],
+)
+def test_rows_of_a_query_are_those_of_a_cursor(topology, expression):
+    sql = f"select {expression} from generate_series(1, 3) n group by ()"
+    with merganser.connect(topology) as con:
+        rows = con.sql(sql).rows()
+        assert repr(rows) == repr(con.cursor().execute(sql).fetchall())
+        # What is asked for holds.
+        assert con.sql("select 1.5::numeric", numeric="float64").rows() == [(1.5,)]
+
+
 # --- otherwise than psycopg 3, and why ------------------------------------------------------------
 
 
