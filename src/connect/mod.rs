@@ -600,10 +600,12 @@ impl Connection {
         let run = async {
             let mut answer = Box::pin(self.client.simple_query_raw(sql).await?);
             let asked = match statement {
-                Some(statement) => Some(self.ask_description(statement).await?),
+                Some(statement) => Some(self.ask_description(statement).await),
                 None => None,
             };
-            Ok((rows_of(&mut answer).await?, asked))
+            // A server that ends the connection says why in its answer to the first of the two.
+            let rows = rows_of(&mut answer).await?;
+            Ok((rows, asked.transpose()?))
         };
         run.await.map_err(|error| self.error(error, phase))
     }

@@ -131,7 +131,7 @@ impl Statement {
 /// ```
 /// let sql = merganser::cast_parameters("select $1, $2", &[Some("int8"), None])?;
 /// assert_eq!(sql, "select ($1::int8), ($2)");
-/// # merganser::Result::Ok(())
+/// # Ok::<(), merganser::Error>(())
 /// ```
 ///
 /// # Errors

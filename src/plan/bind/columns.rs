@@ -9,6 +9,7 @@ use super::Binder;
 use super::exists::drop_select_list;
 use super::scope::Visible;
 use crate::error::{Error, Result};
+use crate::plan::from_item::Source;
 use crate::plan::naming::{column, folded, ident, parts};
 use crate::plan::refused;
 use crate::plan::rewrite::{self, Walk, top_down};
@@ -199,8 +200,12 @@ impl Binder<'_> {
         let Some(visible) = self.relation(table) else {
             return Ok(None);
         };
+        let relation = self.relations.get(&visible.alias);
+        let is_function = relation.is_some_and(|it| matches!(it.source, Source::Function));
         if let Some(columns) = &visible.columns
             && !columns.contains(name)
+            // A function of what it gives, `f(x).g` as it were, which is looked at as a call.
+            && !is_function
         {
             if SYSTEM_COLUMNS.contains(&&**name) {
                 return Err(system_column(name));

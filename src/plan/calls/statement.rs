@@ -376,8 +376,11 @@ impl Calls<'_> {
         };
         match &relation.columns {
             Some(columns) => {
-                let mut meant = columns.iter().filter(|column| column.name == name);
-                meant.try_for_each(|column| self.type_of(column))
+                let meant = || columns.iter().filter(|column| column.name == name);
+                match meant().next() {
+                    Some(_) => meant().try_for_each(|column| self.type_of(column)),
+                    None => self.attribute(name),
+                }
             }
             // What a function gives is not known: `f.g` may be `g(f)`.
             None if alias != name => self.attribute(name),
