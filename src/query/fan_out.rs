@@ -597,7 +597,6 @@ impl FanOut {
         let statement = Arc::new(Statement::parse(&self.sql)?);
         let opening = self.cluster.opening(self.options.session.as_ref())?;
         let opening = &opening.identifying(identity::EXPRESSION);
-        let describing = &opening.describing(statement.text());
         let pools = self.cluster.pools();
         if let Some(missing) = &self.options.missing {
             if self.merge_sql.is_some() {
@@ -645,10 +644,10 @@ impl FanOut {
                     counters.set(ShardState::Connecting);
                     let reading = (SqlOrigin::User, reading);
                     let mut retry =
-                        Retry::new((pools, describing), statement, reading, counters, most);
+                        Retry::new((pools, opening), statement, reading, counters, most);
                     let described = async {
                         let session = match place {
-                            Opened::Permit(permit) => pools.session(permit, describing).await?,
+                            Opened::Permit(permit) => pools.session(permit, opening).await?,
                             Opened::Session(session) => session,
                         };
                         let described = retry.describe(session).await?;

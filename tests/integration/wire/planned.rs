@@ -288,7 +288,8 @@ async fn a_query_takes_few_round_trips() {
         .unwrap();
     let fan_out = trips();
     let mut told = vec![format!("fan-out {fan_out}")];
-    assert_eq!(fan_out, 3);
+    // BEGIN is answered before the description is asked for: what is lost behind it may be tried again.
+    assert_eq!(fan_out, 4);
     for (arm, merge, sql) in QUERIES {
         let query = || cluster.query(sql).with_merge(merge);
         query().collect().await.unwrap();
