@@ -25,7 +25,8 @@ pub enum TableKind {
         /// expression never falls where the key grows, as far as the planner knows: of
         /// `width_bucket(key, '{..}')` with a sorted array, `CASE WHEN key < 10 THEN 0 WHEN key < 20 THEN 1
         /// ELSE 2 END`, `key / 1000`, and these with constants added, over whole numbers, dates and
-        /// timestamps.
+        /// timestamps without a time zone. A key of type `timestamptz` tells no shard: what a rule makes of it may
+        /// depend on the session's time zone.
         shard_index: Option<String>,
     },
     /// Every shard holds all rows.

@@ -27,7 +27,8 @@ pub(super) fn typed(constant: &Expr, key_type: &str, catalog: &Catalog) -> Optio
         return Some(Constant::NoKey);
     }
     // 'today' is another date tomorrow, and answers are kept.
-    if let Some(key) = Kind::of(key_type) {
+    if Kind::of(key_type).is_some() {
+        let key = Kind::of_rule(key_type)?;
         let moment = Moment::of(constant, key, catalog)?;
         return moment.key(key).map(Constant::Value);
     }
@@ -329,7 +330,8 @@ mod tests {
             (
                 "'2024-03-01 10:00'::timestamp",
                 "timestamp with time zone",
-                is("('2024-03-01 10:00'::TIMESTAMP)"),
+                // Its rule may depend on the time zone.
+                None,
             ),
         ] {
             let query = with_deep_stack(|| parse(&format!("SELECT {constant}"))).unwrap();

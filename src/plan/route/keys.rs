@@ -149,7 +149,10 @@ impl Key<'_> {
         if constant::is_null(value) {
             return Some(Keys::EqualTo(Vec::new()));
         }
-        let Some(key) = Kind::of(self.key_type) else {
+        if Kind::of(self.key_type).is_some() && Kind::of_rule(self.key_type).is_none() {
+            return None;
+        }
+        let Some(key) = Kind::of_rule(self.key_type) else {
             return match side {
                 Side::Key => self.whole(value, lower, upper, strict),
                 Side::Truncated(..) | Side::Year => None,

@@ -21,6 +21,12 @@ pub(super) enum Kind {
 }
 
 impl Kind {
+    /// The type of a key that tells its shard, as the catalog calls it. Not `timestamptz`: a rule that reads one
+    /// may mean other shards in the time zone of another session than in that by which rows were spread.
+    pub(super) fn of_rule(key_type: &str) -> Option<Self> {
+        Self::of(key_type).filter(|kind| *kind != Self::TimestampTz)
+    }
+
     /// As the catalog calls the type.
     pub(super) fn of(key_type: &str) -> Option<Self> {
         let is_timestamp = key_type.starts_with("timestamp");
