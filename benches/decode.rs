@@ -2,9 +2,11 @@
 //! with these bytes.
 //!
 //! The bytes are made here, the same every time, in chunks as they come from a connection: whole
-//! rows, about 128 KiB. An argument picks the cases whose names contain it. See
-//! `benches/README.md`.
+//! rows, about 128 KiB. An argument picks the cases whose names contain it; `instructions` counts
+//! instructions instead of time. See `benches/README.md`.
 
+#[path = "decode/instructions.rs"]
+mod instructions;
 #[path = "support/report.rs"]
 mod report;
 
@@ -24,15 +26,26 @@ type MakeRow = fn(&mut Row<'_>);
 const CHUNK_BYTES: usize = 128 << 10;
 
 fn main() -> Result<()> {
-    let filter = env::args().skip(1).find(|arg| !arg.starts_with('-'));
-    let filter = filter.unwrap_or_default();
+    let arguments = env::args()
+        .skip(1)
+        .filter(|argument| !argument.starts_with('-'));
+    let arguments: Vec<String> = arguments.collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let filter = match arguments[..] {
+        [instructions::COUNTED, name, passes] => {
+            return instructions::decode(name, passes.parse()?);
+        }
+        ["instructions", ..] => return instructions::check(),
+        [filter, ..] => filter,
+        [] => "",
+    };
     let (bytes, runs) = match report::is_smoke() {
         true => (1 << 20, 1),
         false => (24 << 20, 31),
     };
     let mut rows = Vec::new();
     for (name, types, make_row) in cases() {
-        if name.contains(&filter) {
+        if name.contains(filter) {
             rows.push(measure(&Case::new(name, &types, make_row, bytes)?, runs)?);
         }
     }

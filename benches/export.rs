@@ -4,6 +4,8 @@
 //!
 //! The argument `servers` or `replay` picks one of the two. See `benches/README.md`.
 
+#[path = "support/cost.rs"]
+mod cost;
 #[path = "support/replay.rs"]
 mod replay;
 #[path = "support/report.rs"]
@@ -15,9 +17,10 @@ use std::env;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use cost::{Cost, Result};
 use merganser::export::{self, Destination, ExportOptions, Format};
 use merganser::{Order, QueryStream};
-use shards::{Cost, Result, Shards};
+use shards::Shards;
 
 const ONCE: &str = "select * from lineitem";
 const THRICE: &str = "select l.* from lineitem l, generate_series(1, 3)";
@@ -34,15 +37,13 @@ const CASES: [(&str, &str); 5] = [
 const REPLAY: &str = "replay";
 
 fn main() -> Result<()> {
-    if let Some(arguments) = shards::child_arguments() {
+    if let Some(arguments) = cost::child_arguments() {
         return match arguments.as_slice() {
             [path, source, rows] if source == REPLAY => {
                 let rows = rows.parse()?;
-                shards::runtime()?.block_on(write_replay(Path::new(path), rows))
+                cost::runtime()?.block_on(write_replay(Path::new(path), rows))
             }
-            [path, sql, urls @ ..] => {
-                shards::runtime()?.block_on(write(Path::new(path), sql, urls))
-            }
+            [path, sql, urls @ ..] => cost::runtime()?.block_on(write(Path::new(path), sql, urls)),
             _ => Err("no path and query".into()),
         };
     }
@@ -72,9 +73,9 @@ fn on_one_processor_and_on_two() -> Result<()> {
         for processors in ["0", "0,1"] {
             let mut child = Command::new("taskset");
             child.args(["-c", processors]).arg(env::current_exe()?);
-            child.args([shards::CHILD, path, REPLAY, &rows.to_string()]);
+            child.args([cost::CHILD, path, REPLAY, &rows.to_string()]);
             child.stdout(Stdio::piped());
-            round.push(shards::measure(vec![child])?);
+            round.push(cost::measure(vec![child])?);
             std::fs::remove_file(path)?;
         }
         rounds.push(round);
@@ -142,7 +143,7 @@ fn from_servers() -> Result<()> {
         for (name, sql) in CASES {
             let path = folder.path().join(name);
             let path_text = path.to_str().ok_or("a path that is not UTF-8")?;
-            round.push(shards::measure_child(&[path_text, sql], &shards.urls)?);
+            round.push(cost::measure_child(&[path_text, sql], &shards.urls)?);
             std::fs::remove_file(&path)?;
         }
         rounds.push(round);
@@ -166,7 +167,7 @@ async fn write_rows(stream: QueryStream, path: &Path) -> Result<()> {
     let output = Destination::from(path.to_owned()).open()?;
     let progress = export::Progress::default();
     let done = export::write(stream, output, format, &ExportOptions::new(), &progress).await?;
-    shards::report_work(done.rows, done.bytes)
+    cost::report_work(done.rows, done.bytes)
 }
 
 fn print(rounds: &[Vec<Cost>]) {

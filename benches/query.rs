@@ -3,6 +3,8 @@
 //! Four parts, of which an argument picks one: `planning`, `speed`, `groups`, `tpch`. See
 //! `benches/README.md`.
 
+#[path = "support/cost.rs"]
+mod cost;
 #[path = "support/report.rs"]
 mod report;
 #[path = "support/shards.rs"]
@@ -16,6 +18,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use cost::Result;
 use futures::TryStreamExt;
 use futures::future::try_join_all;
 use merganser::config::{Shard, TableKind};
@@ -23,7 +26,7 @@ use merganser::text::TextFormatter;
 use merganser::types::TypeOptions;
 use merganser::{Cluster, ErrorKind, Query, Topology};
 use merganser_local::TABLES;
-use shards::{Result, Shards};
+use shards::Shards;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 /// Without it PostgreSQL reads all of `lineitem` for each row of a part or supplier, in Q17 and
@@ -37,14 +40,14 @@ const PATIENCE: Duration = Duration::from_secs(60);
 type Row = Vec<Option<String>>;
 
 fn main() -> Result<()> {
-    if let Some(arguments) = shards::child_arguments() {
-        return shards::runtime()?.block_on(groups::child(&arguments));
+    if let Some(arguments) = cost::child_arguments() {
+        return cost::runtime()?.block_on(groups::child(&arguments));
     }
     let filter = env::args().skip(1).find(|arg| !arg.starts_with('-'));
     let is_wanted = |part: &str| filter.as_deref().is_none_or(|wanted| part.contains(wanted));
     let (shards, whole) = (Shards::start()?, Shards::start_whole()?);
     let whole = whole.urls.first().ok_or("no server")?;
-    let runtime = shards::runtime()?;
+    let runtime = cost::runtime()?;
     runtime.block_on(async {
         for url in shards.urls.iter().chain([whole]) {
             connect(url).await?.batch_execute(INDEX).await?;

@@ -5,6 +5,8 @@
 //! own and a busy machine slows down all alike. An argument picks the statements that contain it. See
 //! `benches/README.md`.
 
+#[path = "support/cost.rs"]
+mod cost;
 #[path = "support/report.rs"]
 mod report;
 #[path = "support/shards.rs"]
@@ -12,9 +14,10 @@ mod shards;
 
 use std::env;
 
+use cost::{Cost, Result};
 use futures::TryStreamExt;
 use merganser::{Order, ScanProgress};
-use shards::{Cost, Result, Shards};
+use shards::Shards;
 
 /// Wide rows and narrow ones.
 const STATEMENTS: [&str; 2] = [
@@ -25,11 +28,11 @@ const STATEMENTS: [&str; 2] = [
 const MODES: [&str; 3] = ["psql", "stream", "collect"];
 
 fn main() -> Result<()> {
-    if let Some(arguments) = shards::child_arguments() {
+    if let Some(arguments) = cost::child_arguments() {
         let [mode, sql, urls @ ..] = &*arguments else {
             return Err("no mode, or no statement".into());
         };
-        return shards::runtime()?.block_on(read(mode, sql, urls));
+        return cost::runtime()?.block_on(read(mode, sql, urls));
     }
     let filter = env::args().skip(1).find(|arg| !arg.starts_with('-'));
     let filter = filter.unwrap_or_default();
@@ -50,11 +53,11 @@ fn main() -> Result<()> {
 
 fn run(mode: &str, sql: &str, urls: &[String]) -> Result<Cost> {
     if mode != "psql" {
-        return shards::measure_child(&[mode, sql], urls);
+        return cost::measure_child(&[mode, sql], urls);
     }
     let copy = format!("copy ({sql}) to stdout (format binary)");
     let commands: Result<Vec<_>> = urls.iter().map(|url| shards::psql(url, &copy)).collect();
-    shards::measure(commands?)
+    cost::measure(commands?)
 }
 
 /// What the measured process does.
@@ -79,7 +82,7 @@ async fn read(mode: &str, sql: &str, urls: &[String]) -> Result<()> {
         other => return Err(format!("no mode {other:?}").into()),
     };
     let bytes = progress.shards().iter().map(|shard| shard.bytes).sum();
-    shards::report_work(rows, bytes)
+    cost::report_work(rows, bytes)
 }
 
 fn print(sql: &str, rounds: &[Vec<Cost>]) {

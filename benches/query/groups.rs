@@ -23,8 +23,8 @@ use merganser::{Cluster, Order};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use tokio::runtime::Runtime;
 
-use super::shards::{self, Cost, Result};
-use super::{ask, connect, report, topology};
+use super::cost::{self, Cost, Result};
+use super::{ask, connect, report, shards, topology};
 
 /// What the groups may take, on either side.
 const MEMORY: usize = 256 << 20;
@@ -81,7 +81,7 @@ pub(crate) fn compare(urls: &[String], whole: &str, runtime: &Runtime) -> Result
                 "DataFusion, lineitem" => &table,
                 _ => urls,
             };
-            round.push(shards::measure_child(&[mode, &expected], inputs)?);
+            round.push(cost::measure_child(&[mode, &expected], inputs)?);
         }
         rounds.push(round);
     }
@@ -127,7 +127,7 @@ pub(crate) async fn child(arguments: &[String]) -> Result<()> {
     if mode != "fan-out alone" && found != *expected {
         return Err(format!("{mode}: expected {expected}, found {found}").into());
     }
-    shards::report_work(totals.groups, written_bytes()?)
+    cost::report_work(totals.groups, written_bytes()?)
 }
 
 /// What the groups come to.

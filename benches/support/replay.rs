@@ -7,7 +7,7 @@ use merganser::QueryStream;
 use merganser::arrow::array::{ArrayRef, Date32Array, Decimal128Array, Int32Array, StringArray};
 use merganser::arrow::record_batch::RecordBatch;
 
-use super::shards::Result;
+use super::cost::Result;
 
 const BATCH_ROWS: usize = 8_192;
 /// So many are made; a Parquet dictionary that has seen them all learns nothing new.
