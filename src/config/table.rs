@@ -21,7 +21,9 @@ pub enum TableKind {
         /// narrowed down to fewer shards.
         ///
         /// A key that is compared with constants by `=`, `IN` or `= ANY` tells its shards by any such
-        /// expression. A range of keys (`<`, `BETWEEN`, `date_trunc('month', key) = ..`) does if the
+        /// expression that PostgreSQL computes when it plans: all functions and operators that it calls
+        /// are `IMMUTABLE`, and no literal of it is a `timestamptz`. What it gives is the same in every
+        /// session then. A range of keys (`<`, `BETWEEN`, `date_trunc('month', key) = ..`) does if the
         /// expression never falls where the key grows, as far as the planner knows: of
         /// `width_bucket(key, '{..}')` with a sorted array, `CASE WHEN key < 10 THEN 0 WHEN key < 20 THEN 1
         /// ELSE 2 END`, `key / 1000`, and these with constants added, over whole numbers, dates and

@@ -6,7 +6,7 @@ use datafusion::sql::sqlparser::ast::{
     ArrayElemTypeDef, CastKind, DataType, Expr, ObjectName, ObjectNamePart, UnaryOperator, Value,
 };
 
-use super::time::{Kind, Moment};
+use super::time::{KeyKind, Moment, is_zoned};
 use crate::catalog::Catalog;
 use crate::plan::naming::{ident, parts};
 use crate::plan::rewrite::bare;
@@ -26,11 +26,13 @@ pub(super) fn typed(constant: &Expr, key_type: &str, catalog: &Catalog) -> Optio
     if is_null(constant) {
         return Some(Constant::NoKey);
     }
+    if is_zoned(key_type) {
+        return None;
+    }
     // 'today' is another date tomorrow, and answers are kept.
-    if Kind::of(key_type).is_some() {
-        let key = Kind::of_rule(key_type)?;
-        let moment = Moment::of(constant, key, catalog)?;
-        return moment.key(key).map(Constant::Value);
+    if let Some(key) = KeyKind::of(key_type) {
+        let moment = Moment::of(constant, key.kind(), catalog)?;
+        return moment.key().map(Constant::Value);
     }
     if let Some((number, range)) = whole(constant, key_type) {
         return Some(match range.contains(&number) {

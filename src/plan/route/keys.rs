@@ -3,7 +3,7 @@
 use datafusion::sql::sqlparser::ast::{BinaryOperator, DataType, Expr};
 
 use super::constant::{self, elements, number_of};
-use super::time::{Kind, Moment, Unit, truncation};
+use super::time::{KeyKind, Kind, Moment, Unit, is_zoned, truncation};
 use crate::catalog::Catalog;
 use crate::plan::functions;
 use crate::plan::locality::ColumnName;
@@ -11,7 +11,7 @@ use crate::plan::naming::as_column;
 use crate::plan::rewrite::bare;
 
 /// Of more keys no shard is asked where they lie: they lie on all.
-const MOST_KEYS: usize = 10_000;
+pub(super) const MOST_KEYS: usize = 1_000;
 
 /// Of a condition with more ranges, too: each is a question.
 const MOST_RANGES: usize = 32;
@@ -74,6 +74,9 @@ pub(super) struct Key<'a> {
 impl Key<'_> {
     /// The keys of the rows that a condition lets pass; `None` if it says nothing of them.
     pub(super) fn passing(&self, condition: &Expr) -> Option<Keys> {
+        if is_zoned(self.key_type) {
+            return None;
+        }
         self.of(condition)
             .filter(|keys| keys.ranges() <= MOST_RANGES)
     }
@@ -149,10 +152,7 @@ impl Key<'_> {
         if constant::is_null(value) {
             return Some(Keys::EqualTo(Vec::new()));
         }
-        if Kind::of(self.key_type).is_some() && Kind::of_rule(self.key_type).is_none() {
-            return None;
-        }
-        let Some(key) = Kind::of_rule(self.key_type) else {
+        let Some(key) = KeyKind::of(self.key_type) else {
             return match side {
                 Side::Key => self.whole(value, lower, upper, strict),
                 Side::Truncated(..) | Side::Year => None,
@@ -160,9 +160,9 @@ impl Key<'_> {
         };
         let range = match side {
             Side::Key => {
-                let moment = Moment::of(value, key, self.catalog)?;
+                let moment = Moment::of(value, key.kind(), self.catalog)?;
                 Range {
-                    lower: lower.then(|| moment.lower(key)),
+                    lower: lower.then(|| moment.lower()),
                     upper: upper.then(|| moment.upper(key, strict)),
                 }
             }
@@ -205,7 +205,7 @@ impl Key<'_> {
         if is_key(expr) {
             return Some(Side::Key);
         }
-        let kind = Kind::of(self.key_type)?;
+        let key = KeyKind::of(self.key_type)?;
         match bare(expr) {
             Expr::Cast {
                 expr,
@@ -213,13 +213,9 @@ impl Key<'_> {
                 ..
             } if is_key(expr) => Some(Side::Truncated(Unit::Day, Kind::Date)),
             Expr::Function(function) => match truncation(function, self.catalog) {
-                Some((unit, argument)) if is_key(argument) => Some(Side::Truncated(
-                    unit,
-                    match kind {
-                        Kind::Date => Kind::TimestampTz,
-                        kind => kind,
-                    },
-                )),
+                Some((unit, argument)) if is_key(argument) => {
+                    Some(Side::Truncated(unit, key.truncated()))
+                }
                 Some(_) => None,
                 None => {
                     let name = functions::system_name(function, self.catalog)?;
@@ -253,7 +249,7 @@ enum Side {
 
 fn truncated(
     moment: &Moment,
-    key: Kind,
+    key: KeyKind,
     unit: Unit,
     (lower, upper, strict): (bool, bool, bool),
 ) -> Option<Range> {

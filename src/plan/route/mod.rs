@@ -20,7 +20,8 @@ use datafusion::sql::sqlparser::ast::{
 
 use ascending::Rule;
 use constant::{Constant, typed};
-use keys::{Key, Keys, Range};
+use keys::{Key, Keys, MOST_KEYS, Range};
+use time::{KeyKind, is_zoned};
 
 use super::Stop;
 use super::argument::beginning;
@@ -31,6 +32,7 @@ use super::rewrite::{self, bare, conjuncts};
 use super::{build, functions, instant, sql};
 use crate::catalog::Catalog;
 use crate::error::{Error, ErrorKind};
+use crate::quote;
 
 /// Finds the shards.
 pub(super) struct Router<'a> {
@@ -491,6 +493,7 @@ impl<'a> Router<'a> {
         Err(bad_rule(rule, why).into())
     }
 
+    /// The shards of keys that are equal to one of these.
     fn shards_of(
         &self,
         sharding: &Sharding,
@@ -505,21 +508,12 @@ impl<'a> Router<'a> {
                 None => return Ok(None),
             }
         }
+        let Some(numbers) = self.numbers(sharding, rule, &values)? else {
+            return Ok(None);
+        };
         let mut found = BTreeSet::new();
-        if values.is_empty() {
-            return Ok(Some(found));
-        }
-        let sql = format!(
-            "SELECT DISTINCT ({rule}\n)::pg_catalog.int8 FROM {}",
-            keys_as_table(sharding, &values)
-        );
-        for row in self.answers.shards(rule, sql)? {
-            // An index of NULL says nothing.
-            let Some(Some(number)) = row.first() else {
-                return Ok(None);
-            };
-            match number
-                .parse::<usize>()
+        for number in numbers {
+            match usize::try_from(number)
                 .ok()
                 .filter(|index| *index < self.shards)
             {
@@ -547,34 +541,113 @@ impl<'a> Router<'a> {
         rule: &str,
         range: &Range,
     ) -> Result<Option<BTreeSet<usize>>, Stop> {
-        let bounds: Vec<_> = [&range.lower, &range.upper]
+        let bounds: Vec<String> = [&range.lower, &range.upper]
             .into_iter()
             .flatten()
             .cloned()
             .collect();
-        let sql = format!(
-            "SELECT pg_catalog.min(i), pg_catalog.max(i), pg_catalog.count(i) \
-             FROM (SELECT ({rule}\n)::pg_catalog.int8 FROM {}) AS shard (i)",
-            keys_as_table(sharding, &bounds)
-        );
-        let rows = self.answers.shards(rule, sql)?;
-        let number = |at: usize| {
-            let value = rows.first().and_then(|row| row.get(at)?.as_ref());
-            value.and_then(|value| value.parse::<i64>().ok())
+        let bounds = match KeyKind::of(&sharding.key_type) {
+            Some(_) => self.as_literals(sharding, rule, &bounds)?,
+            None => Some(bounds),
         };
-        let (Some(first), Some(last)) = (number(0), number(1)) else {
+        let Some(bounds) = bounds else {
             return Ok(None);
         };
-        // An index of NULL says nothing.
-        if number(2) != i64::try_from(bounds.len()).ok() {
+        let Some(numbers) = self.numbers(sharding, rule, &bounds)? else {
+            return Ok(None);
+        };
+        // Keys at the ends may have no shard: no table has them.
+        let most = self.shards.saturating_sub(1);
+        let mut numbers = numbers.into_iter();
+        let mut shard = |bound: &Option<String>, end: usize| {
+            let number = bound.as_ref().and_then(|_| numbers.next());
+            let index = number.map(|number| usize::try_from(number.max(0)).unwrap_or(usize::MAX));
+            index.map_or(end, |index| index.min(most))
+        };
+        let first = shard(&range.lower, 0);
+        let last = shard(&range.upper, most);
+        Ok(Some((first..=last).collect()))
+    }
+
+    /// Dates and times by the session's time zone, as literals that none reads otherwise; `None` where one
+    /// of them is NULL.
+    fn as_literals(
+        &self,
+        sharding: &Sharding,
+        rule: &str,
+        moments: &[String],
+    ) -> Result<Option<Vec<String>>, Stop> {
+        let items: Vec<_> = moments
+            .iter()
+            .map(|moment| format!("({moment}::{})::pg_catalog.text", sharding.key_type))
+            .collect();
+        let rows = self
+            .answers
+            .shards(rule, format!("SELECT {}", items.join(", ")))?;
+        let texts: Option<Vec<String>> = rows.into_iter().flatten().collect();
+        let literals = texts.map(|texts| texts.iter().map(|text| quote::literal(text)).collect());
+        Ok(literals.transpose()?)
+    }
+
+    /// What the rule makes of some keys; `None` where that is NULL, or may be another in a session with other
+    /// settings than those by which rows were spread.
+    ///
+    /// PostgreSQL says so itself: when it plans, it replaces by their values what is made of constants by
+    /// functions and operators that are IMMUTABLE (`evaluate_function` in
+    /// `src/backend/optimizer/util/clauses.c`), and of one row VALUES are constants. What is left besides are
+    /// the rule's own literals: one that is a `timestamptz` was read by the session's time zone. So the rule
+    /// is looked at over two rows, too, with the types that its literals have got.
+    fn numbers(
+        &self,
+        sharding: &Sharding,
+        rule: &str,
+        keys: &[String],
+    ) -> Result<Option<Vec<i64>>, Stop> {
+        if keys.is_empty() {
+            return Ok(Some(Vec::new()));
+        }
+        if keys.len() > MOST_KEYS || is_zoned(&rule.to_lowercase()) {
             return Ok(None);
         }
-        // Keys at the ends may have no shard: no table has them.
-        let shard = |index: i64| usize::try_from(index.max(0)).unwrap_or(usize::MAX);
-        let most = self.shards.saturating_sub(1);
-        let first = range.lower.as_ref().map_or(0, |_| shard(first).min(most));
-        let last = range.upper.as_ref().map_or(most, |_| shard(last).min(most));
-        Ok(Some((first..=last).collect()))
+        let explained = |keys: &[&str]| {
+            let column = naming::ident(&sharding.key_column);
+            let rows: Vec<_> = keys
+                .iter()
+                .map(|key| format!("({key}::{})", sharding.key_type))
+                .collect();
+            format!(
+                "EXPLAIN (VERBOSE, COSTS off) SELECT ({rule}\n)::pg_catalog.int8 FROM (VALUES {}) AS key ({column})",
+                rows.join(", ")
+            )
+        };
+        let asked = [explained(&["NULL", "NULL"])];
+        let asked = asked
+            .into_iter()
+            .chain(keys.iter().map(|key| explained(&[key])));
+        let rows = self
+            .answers
+            .shards(rule, asked.collect::<Vec<_>>().join(";\n"))?;
+        let lines = rows.iter().flatten().flatten();
+        let outputs: Vec<&str> = lines
+            .filter_map(|line| line.trim_start().strip_prefix("Output: "))
+            .collect();
+        let Some((general, values)) = outputs.split_first() else {
+            return Err(Error::fault("an explained rule without an output").into());
+        };
+        if is_zoned(general) {
+            return Ok(None);
+        }
+        let values: Option<Vec<i64>> = values
+            .iter()
+            .map(|value| {
+                value
+                    .strip_prefix('\'')?
+                    .strip_suffix("'::bigint")?
+                    .parse()
+                    .ok()
+            })
+            .collect();
+        Ok(values.filter(|values| values.len() == keys.len()))
     }
 }
 
@@ -594,19 +667,6 @@ fn bad_rule(rule: &str, why: &str) -> Error {
     )
     .with_hint(
         "correct the table's shard_index in the topology: an expression over the shard key alone",
-    )
-}
-
-/// Keys as rows of a table `key`.
-fn keys_as_table(sharding: &Sharding, keys: &[String]) -> String {
-    let rows: Vec<_> = keys
-        .iter()
-        .map(|key| format!("({key}::{})", sharding.key_type))
-        .collect();
-    format!(
-        "(VALUES {}) AS key ({})",
-        rows.join(", "),
-        naming::ident(&sharding.key_column)
     )
 }
 

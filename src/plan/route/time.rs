@@ -20,24 +20,48 @@ pub(super) enum Kind {
     TimestampTz,
 }
 
-impl Kind {
-    /// The type of a key that tells its shard, as the catalog calls it. Not `timestamptz`: a rule that reads one
-    /// may mean other shards in the time zone of another session than in that by which rows were spread.
-    pub(super) fn of_rule(key_type: &str) -> Option<Self> {
-        Self::of(key_type).filter(|kind| *kind != Self::TimestampTz)
-    }
+/// The type of a shard key that is a date or time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum KeyKind {
+    Date,
+    Timestamp,
+}
 
+impl KeyKind {
     /// As the catalog calls the type.
     pub(super) fn of(key_type: &str) -> Option<Self> {
         let is_timestamp = key_type.starts_with("timestamp");
         match key_type {
             "date" => Some(Self::Date),
             name if is_timestamp && name.ends_with("without time zone") => Some(Self::Timestamp),
-            name if is_timestamp && name.ends_with("with time zone") => Some(Self::TimestampTz),
             _ => None,
         }
     }
 
+    pub(super) fn kind(self) -> Kind {
+        match self {
+            Self::Date => Kind::Date,
+            Self::Timestamp => Kind::Timestamp,
+        }
+    }
+
+    /// The type of what `date_trunc` gives.
+    pub(super) fn truncated(self) -> Kind {
+        match self {
+            Self::Date => Kind::TimestampTz,
+            Self::Timestamp => Kind::Timestamp,
+        }
+    }
+}
+
+/// Whether a type, or SQL, has to do with what is read and written by the session's time zone. A rule over such
+/// keys, or with such a literal, may mean other shards than when the rows were spread.
+pub(super) fn is_zoned(sql: &str) -> bool {
+    let names = ["with time zone", "timestamptz", "timetz"];
+    names.iter().any(|name| sql.contains(name))
+}
+
+impl Kind {
     fn of_cast(data_type: &DataType) -> Option<Self> {
         Some(match data_type {
             DataType::Date => Self::Date,
@@ -140,76 +164,59 @@ impl Moment {
     }
 
     /// The same moment as a key, where keys can be equal to it.
-    pub(super) fn key(&self, key: Kind) -> Option<String> {
+    pub(super) fn key(&self) -> Option<String> {
         // What local time it is depends on the time zone's own changes, on which day and night it has.
-        let is_local = self.kind == Kind::TimestampTz && key != Kind::TimestampTz;
-        (!is_local).then(|| self.sql.clone())
+        (self.kind != Kind::TimestampTz).then(|| self.sql.clone())
     }
 
     /// A key than which no key is less that is not less than this.
-    pub(super) fn lower(&self, key: Kind) -> String {
-        match (self.kind, key) {
-            (Kind::TimestampTz, Kind::Date | Kind::Timestamp) => {
-                format!("{}::{}", around(&self.sql, "-"), Kind::Timestamp.sql())
-            }
+    pub(super) fn lower(&self) -> String {
+        match self.kind {
+            Kind::TimestampTz => format!("{}::{}", around(&self.sql, "-"), Kind::Timestamp.sql()),
             _ => self.sql.clone(),
         }
     }
 
     /// A key than which no key is greater that is not greater than this, or `strict`: that is less.
-    pub(super) fn upper(&self, key: Kind, strict: bool) -> String {
+    pub(super) fn upper(&self, key: KeyKind, strict: bool) -> String {
         let kind = match (self.kind, key) {
-            (Kind::Date, Kind::Date) => Kind::Date,
-            (_, Kind::Date) => Kind::Timestamp,
-            (_, key) => key,
+            (Kind::Date, KeyKind::Date) => Kind::Date,
+            _ => Kind::Timestamp,
         };
-        let sql = match (self.kind, key) {
-            (Kind::TimestampTz, Kind::Date | Kind::Timestamp) => around(&self.sql, "+"),
+        let sql = match self.kind {
+            Kind::TimestampTz => around(&self.sql, "+"),
             _ => self.sql.clone(),
         };
         before(&format!("{sql}::{}", kind.sql()), kind, strict)
     }
 
     /// The least key of those whose truncation, which is of their type, is not less than this.
-    pub(super) fn lower_truncated(&self, key: Kind) -> Option<String> {
-        let local = self.local(key)?;
-        Some(match key {
-            Kind::TimestampTz => around(&local, "-"),
-            _ => local,
-        })
+    pub(super) fn lower_truncated(&self, key: KeyKind) -> Option<String> {
+        self.local(key)
     }
 
     /// The greatest key of those whose truncation is not greater than this, or `strict`: is less.
-    pub(super) fn upper_truncated(&self, key: Kind, unit: Unit, strict: bool) -> Option<String> {
+    pub(super) fn upper_truncated(&self, key: KeyKind, unit: Unit, strict: bool) -> Option<String> {
         let local = self.local(key)?;
         let (name, length) = (unit.name(), unit.length());
         let trunc = |sql: String| format!("pg_catalog.date_trunc('{name}', {sql})");
-        let kind = match key {
-            Kind::TimestampTz => key,
-            _ => Kind::Timestamp,
-        };
         let end = match strict {
             true => trunc(format!(
                 "{local} + interval '{length}' - interval '1 microsecond'"
             )),
             false => format!("({} + interval '{length}')", trunc(local)),
         };
-        let end = match key {
-            Kind::TimestampTz => around(&end, "+"),
-            _ => end,
-        };
-        Some(before(&end, kind, true))
+        Some(before(&end, Kind::Timestamp, true))
     }
 
     /// The moment as what truncated keys are: of a key that is a date, as the local time of what
     /// `date_trunc` gives, which is a `timestamptz`.
-    fn local(&self, key: Kind) -> Option<String> {
+    fn local(&self, key: KeyKind) -> Option<String> {
         let (sql, zoned, local) = (&self.sql, Kind::TimestampTz.sql(), Kind::Timestamp.sql());
         match (key, self.kind) {
-            (Kind::Date, _) => Some(format!("{sql}::{zoned}::{local}")),
-            (Kind::Timestamp, Kind::TimestampTz) => None,
-            (Kind::Timestamp, _) => Some(format!("{sql}::{local}")),
-            (Kind::TimestampTz, _) => Some(format!("{sql}::{zoned}")),
+            (KeyKind::Date, _) => Some(format!("{sql}::{zoned}::{local}")),
+            (KeyKind::Timestamp, Kind::TimestampTz) => None,
+            (KeyKind::Timestamp, _) => Some(format!("{sql}::{local}")),
         }
     }
 }

@@ -175,6 +175,34 @@ const SPLITS: &[Split] = &[
         keys: "select generate_series(date '2024-01-01', '2024-12-31', '1 day')::date",
         conditions: &[("k < '2024-02-01'", ALL), ("k = '2024-05-05'", &[1])],
     },
+    // Rules that mean other shards in another time zone, or that read their literals by it.
+    Split {
+        key: "date",
+        rule: "extract(epoch from date_trunc('day', k))::int8 / 86400 % 4",
+        keys: "select generate_series(date '2024-01-01', '2024-05-10', '1 day')::date",
+        conditions: &[
+            ("k = '2024-02-03'", ALL),
+            ("k in ('2024-02-03', null)", ALL),
+        ],
+    },
+    Split {
+        key: "date",
+        rule: "CASE WHEN k < '2024-02-01'::timestamptz THEN 0 ELSE 1 END",
+        keys: "select generate_series(date '2024-01-01', '2024-05-10', '1 day')::date",
+        conditions: &[("k < '2024-01-10'", ALL), ("k = '2024-02-01'", ALL)],
+    },
+    Split {
+        key: "timestamp",
+        rule: "(extract(epoch from k::timestamptz) / 86400)::int % 4",
+        keys: "select generate_series(timestamp '2024-01-01', '2024-02-10', '6 hours')",
+        conditions: &[("k = '2024-02-03 12:00'", ALL)],
+    },
+    Split {
+        key: "int",
+        rule: "CASE WHEN to_timestamp(k) < '2024-02-01' THEN 0 ELSE 1 END",
+        keys: "select generate_series(1706500000, 1707000000, 3600)",
+        conditions: &[("k = 1706540800", ALL), ("k < 1706700000", ALL)],
+    },
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
