@@ -142,3 +142,45 @@ SELECT count(DISTINCT x::text) FROM (SELECT y::timestamptz AS x FROM (SELECT d A
 -- query
 -- answered
 SELECT count(DISTINCT x::text) FROM (SELECT 'now'::text::timestamptz AS x FROM f) z
+-- query
+-- refused: without a type
+SELECT count(DISTINCT x::timestamp) FROM f, unnest(ARRAY['now']) u(x)
+-- query
+-- refused: without a type
+SELECT count(DISTINCT x::timestamptz) FROM f, LATERAL unnest(ARRAY['2024-01-01', 'now'], ARRAY['a', 'b']) u(x, y)
+-- query
+-- refused: without a type
+SELECT count(DISTINCT x::timestamptz) FROM f, jsonb_array_elements_text('["now"]') u(x)
+-- query
+-- refused: without a type
+SELECT count(DISTINCT x::timestamptz) FROM f, LATERAL jsonb_array_elements_text('["today"]') x
+-- query
+-- refused: without a type
+SELECT count(DISTINCT value::timestamptz) FROM f, json_each_text('{"at": "now"}')
+-- query
+-- refused: without a type
+SELECT count(DISTINCT x::timestamptz) FROM f, string_to_table('now', ',') x
+-- query
+-- refused: without a type
+SELECT count(DISTINCT x::timestamptz) FROM f, regexp_split_to_table('now and then', ' and ') x
+-- query
+-- refused: without a type
+SELECT count(DISTINCT (m[1])::timestamptz) FROM f, regexp_matches('now', '.*') m
+-- query
+-- answered
+SELECT count(DISTINCT x) FROM f, unnest(ARRAY['now', 'today']) u(x)
+-- query
+-- answered
+SELECT count(DISTINCT x::timestamptz) FROM f, unnest(ARRAY['2024-01-01', '2024-01-02']) u(x)
+-- query
+-- refused: without a type
+SELECT count(DISTINCT x) FROM (SELECT (ARRAY['now', t])[1]::timestamptz AS x FROM f) z
+-- query
+-- refused: without a type
+SELECT count(DISTINCT x) FROM (SELECT overlay(t PLACING 'now' FROM 1)::timestamptz AS x FROM f) z
+-- query
+-- refused: without a type
+SELECT count(DISTINCT x) FROM (SELECT (regexp_match('now' || t, 'now'))[1]::timestamptz AS x FROM f) z
+-- query
+-- refused: without a type
+SELECT count(DISTINCT x) FROM (SELECT (string_to_array('now,' || t, ','))[1]::timestamptz AS x FROM f) z

@@ -526,7 +526,8 @@ fn unclear(literal: &Expr) -> Stop {
         format!(
             "{literal} without a type: should it mean a time, each shard would take its own time for it"
         ),
-        "write the type that it has: 'today'::date, 'now'::timestamptz, 'now'::text",
+        "write the type that it has, 'today'::date, 'now'::timestamptz, 'now'::text; within a text that is cast, \
+         write now() or current_date instead",
     )
     .into()
 }

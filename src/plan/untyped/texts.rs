@@ -53,26 +53,43 @@ impl Writer<'_> {
         Ok(None)
     }
 
-    /// What a column of a query in FROM is.
+    /// What a column of a query in FROM is, or what the rows of a function there are made of.
     fn made_of(&self, (alias, name): &(String, String)) -> Vec<Expr> {
         let relation = self.types.relations.get(alias);
-        let mut columns = relation
-            .and_then(|it| it.columns.as_ref())
-            .into_iter()
-            .flatten();
-        let Some(index) = columns.position(|column| column.name == *name) else {
-            return Vec::new();
-        };
+        let columns = relation.and_then(|it| it.columns.as_ref());
+        let index = columns.and_then(|all| all.iter().position(|column| column.name == *name));
         let mut found = Vec::new();
         rewrite::factors(self.types.whole, |factor| {
-            if let TableFactor::Derived { subquery, .. } = factor
-                && found.is_empty()
-                && factor_alias(factor).as_ref() == Some(alias)
-            {
-                found = column_of(subquery, index);
+            if found.is_empty() && factor_alias(factor).as_ref() == Some(alias) {
+                found = match (factor, index) {
+                    (TableFactor::Derived { subquery, .. }, Some(index)) => {
+                        column_of(subquery, index)
+                    }
+                    (TableFactor::Function { args, .. }, _) => expressions(args),
+                    (TableFactor::Table { args, .. }, _) => {
+                        args.iter().flat_map(|it| expressions(&it.args)).collect()
+                    }
+                    (TableFactor::UNNEST { array_exprs, .. }, _) => array_exprs.clone(),
+                    _ => Vec::new(),
+                };
             }
         });
         found
+    }
+}
+
+fn expressions(arguments: &[FunctionArg]) -> Vec<Expr> {
+    arguments.iter().filter_map(expression).cloned().collect()
+}
+
+fn expression(argument: &FunctionArg) -> Option<&Expr> {
+    match argument {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr))
+        | FunctionArg::Named {
+            arg: FunctionArgExpr::Expr(expr),
+            ..
+        } => Some(expr),
+        _ => None,
     }
 }
 
@@ -121,6 +138,13 @@ fn sources(expr: &Expr) -> Vec<&Expr> {
             Some(Kind::Instant(_)) => Vec::new(),
             _ => vec![expr],
         },
+        // `(ARRAY['now'])[1]`
+        Expr::CompoundFieldAccess { root: expr, .. } | Expr::JsonAccess { value: expr, .. } => {
+            vec![expr]
+        }
+        Expr::Overlay {
+            expr, overlay_what, ..
+        } => vec![expr, overlay_what],
         Expr::Collate { expr, .. } | Expr::Trim { expr, .. } | Expr::Substring { expr, .. } => {
             vec![expr]
         }
@@ -137,14 +161,7 @@ fn sources(expr: &Expr) -> Vec<&Expr> {
 }
 
 fn sources_of_call(call: &Function) -> Vec<&Expr> {
-    let arguments = functions::arguments(call).iter().filter_map(|it| match it {
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr))
-        | FunctionArg::Named {
-            arg: FunctionArgExpr::Expr(expr),
-            ..
-        } => Some(expr),
-        _ => None,
-    });
+    let arguments = functions::arguments(call).iter().filter_map(expression);
     match &*functions::name(call) {
         "nullif"
         | "split_part"
