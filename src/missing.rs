@@ -39,6 +39,12 @@ struct Seen {
     errors: Vec<Error>,
 }
 
+impl Seen {
+    fn has(&self, shard: &str) -> bool {
+        self.errors.iter().any(|error| error.shard() == Some(shard))
+    }
+}
+
 impl MissingShards {
     /// No shard is missing yet.
     pub fn new() -> Self {
@@ -70,8 +76,7 @@ impl MissingShards {
 
     /// Whether the shard of this name is known to be missing.
     pub(crate) fn has(&self, shard: &str) -> bool {
-        let seen = self.seen();
-        seen.errors.iter().any(|error| error.shard() == Some(shard))
+        self.seen().has(shard)
     }
 
     /// Only these shards concern the query.
@@ -97,10 +102,10 @@ impl MissingShards {
         let Some(shard) = error.shard().filter(|_| is_loss(&error)) else {
             return Err(error);
         };
-        if self.has(shard) {
+        let mut seen = self.seen();
+        if seen.has(shard) {
             return Ok(());
         }
-        let mut seen = self.seen();
         if seen.errors.len() + 1 >= seen.shards {
             return Err(error.with_more(NONE_LEFT));
         }

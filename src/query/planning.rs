@@ -240,7 +240,7 @@ fn unanswered(shard: &str) -> String {
     format!("{shard:?} did not tell by then what planning had to know")
 }
 
-/// PlanOptions, which takes place on a thread of its own.
+/// What planning, which takes place on a thread of its own, has to know.
 struct Work {
     statement: Statement,
     description: Description,

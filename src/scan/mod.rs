@@ -1,6 +1,4 @@
 //! One shard's part of a query: describe it, then stream its rows.
-//!
-//! The only file that knows both sockets and the decoder.
 
 mod oid_types;
 #[cfg(feature = "datafusion")]

@@ -1,5 +1,7 @@
 //! What a cluster tells of its tables.
 
+use merganser::arrow::array::AsArray;
+use merganser::arrow::datatypes::Int64Type;
 use merganser::config::{Shard, TableKind};
 use merganser::{CancelHandle, Cluster, ErrorKind, Topology, blocking};
 
@@ -107,4 +109,33 @@ fn reading_the_catalogs_can_be_cancelled() {
     let error = shards.tables_until(&cancel).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Cancelled);
     assert!(support::none_active(&urls), "queries still run");
+}
+
+/// As PostgreSQL lets whoever names the database that he is connected to.
+#[tokio::test]
+async fn a_table_may_be_named_with_its_database() {
+    let (Some(server), Some(binaries)) = (support::server(), support::binaries()) else {
+        return;
+    };
+    let other = merganser_local::Server::builder().with_binaries(binaries.clone());
+    let other = other.start().unwrap();
+    let servers = [server, &other];
+    let urls = servers.map(|server| server.create_database("sales_of_all").unwrap());
+    for (number, server) in servers.iter().enumerate() {
+        let sql = format!("create table orders (id int); insert into orders values ({number})");
+        server.execute("sales_of_all", &sql).unwrap();
+    }
+    let shards = cluster(&urls, &[("orders", TableKind::sharded("id"))]);
+    for sql in [
+        "select count(*) from sales_of_all.public.orders",
+        "select count(o.id) from sales_of_all.public.orders o where o.id >= 0",
+        "select count(id) from sales_of_all.public.orders join public.orders o using (id)",
+    ] {
+        let batches = shards.query(sql).collect().await.unwrap();
+        let counts = batches[0].column(0).as_primitive::<Int64Type>();
+        assert_eq!(counts.value(0), 2, "{sql}");
+    }
+    let error = shards.query("select count(*) from sales.public.orders");
+    let error = error.collect().await.unwrap_err();
+    assert_eq!(error.sql_state(), Some("0A000"), "{error:?}");
 }

@@ -565,10 +565,10 @@ Exit codes:
   1    A shard, the merge or the output failed; merganser inspect: the shards differ
   2    A flag, the topology file or the SQL text is wrong; nothing was run
   3    Refused: the answer would not be exact, or a bound on rows, bytes or memory was met
-  4    A shard cannot be reached, or does not let us in
+  4    A shard cannot be reached, was lost, or does not let us in
   5    The time of --timeout is over
-  130  Interrupted by Ctrl-C (143 by SIGTERM, 129 by SIGHUP): queries cancelled, no file left behind, but
-       in a folder those of complete shards, for --resume
+  130  Interrupted by Ctrl-C (143 by SIGTERM, 129 by SIGHUP): queries cancelled, no file left
+       behind, but in a folder those of complete shards, for --resume
 ";
 
 const QUERY_HELP: &str = "\
@@ -603,16 +603,17 @@ Examples:
     merganser query --fan-out --format none 'SELECT * FROM lineitem'
 
 Planned queries:
-  Without --fan-out the answer is that of one PostgreSQL that holds all rows: values, types, names,
-  and the order where the statement orders. Or the query is refused, with the reason and exit code 3.
-  merganser explain shows how it would run.
+  Without --fan-out the answer is that of one PostgreSQL that holds all rows: values, types,
+  names, and the order where the statement orders. Or the query is refused, with the reason and
+  exit code 3. merganser explain shows how it would run.
 
 Output:
   Rows go to standard output or to -o FILE. Extensions: .csv .json .ndjson .jsonl .arrow .feather
   .ipc .arrows .parquet .pq. A file appears under its name when its last byte is on the disk; an
-  output that is no regular file (a FIFO, /dev/null) is written in place. With -o FOLDER/, many files are
-  written, Parquet unless --format says otherwise; _manifest.json tells that they are all there.
-  Progress (rows, bytes, rate, each shard's state) is shown on standard error if it is a terminal.
+  output that is no regular file (a FIFO, /dev/null) is written in place. With -o FOLDER/, many
+  files are written, Parquet unless --format says otherwise; _manifest.json tells that they are
+  all there. Progress (rows, bytes, rate, each shard's state) is shown on standard error if it is
+  a terminal.
 
 Types:
   csv and table show every value as psql does. Other formats, and --merge-sql, have Arrow types:
@@ -633,32 +634,34 @@ Examples:
     merganser explain --verbose -f report.sql
 
 What it shows:
-  Whether the answer is EXACT, EXACT up to float summation order (PostgreSQL leaves that open too), or
-  REFUSED; the merge, from the cheapest: Single, Union, Ordered, Combine, Gather; why no cheaper one
-  would be right; then every step with its shards, its SQL, its merge (DataFusion's with its plan) and
-  what moves to other servers. With --verbose also what makes each step exact, such as that two tables
-  are joined by the equality of their shard keys, and how every merge was judged.
-  The plan, or the refusal, goes to standard output. Exit code 3 for a refusal.
+  Whether the answer is EXACT, EXACT up to float summation order (PostgreSQL leaves that open
+  too), or REFUSED; the merge, from the cheapest: Single, Union, Ordered, Combine, Gather; why no
+  cheaper one would be right; then every step with its shards, its SQL, its merge (DataFusion's
+  with its plan) and what moves to other servers. With --verbose also what makes each step exact,
+  such as that two tables are joined by the equality of their shard keys, and how every merge was
+  judged. The plan, or the refusal, goes to standard output. Exit code 3 for a refusal.
 ";
 
 const PARTITIONS_HELP: &str = "\
 Examples:
-  Cut a table, and read four parts at a time, here or on other machines with the same topology file:
+  Cut a table, and read four parts at a time, here or on other machines with the same topology
+  file:
     work=$(mktemp -d)
     merganser partitions -o $work/parts 'SELECT * FROM lineitem' &
     until [ -e $work/parts ]; do kill -0 %1 && sleep 1 || break; done
     split -l 1 -a 5 $work/parts $work/part-
-    ls $work/part-* | xargs -P 4 -I {} sh -c 'merganser read-partition -o \"$1.parquet\" <\"$1\"' sh {}
+    ls $work/part-* |
+      xargs -P 4 -I {} sh -c 'merganser read-partition -o \"$1.parquet\" <\"$1\"' sh {}
     kill %1
 
 What it does:
-  A connection to each shard takes a snapshot, locks the table against being rewritten, and stays open
-  until Ctrl-C, SIGTERM or the end of --lease. Meanwhile the parts, ranges of the table's blocks, have each
-  row once, whatever others write. A statement that cannot be cut so (joins, DISTINCT, PostgreSQL before
-  14) has one part for each shard; one whose rows are merged is refused.
-  A descriptor holds the statement with its values, and nothing of a connection. It is sealed with
-  MERGANSER_PARTITION_KEY, if that is set: who reads it runs its SQL, so set it where others could write
-  descriptors.
+  A connection to each shard takes a snapshot, locks the table against being rewritten, and stays
+  open until Ctrl-C, SIGTERM or the end of --lease. Meanwhile the parts, ranges of the table's
+  blocks, have each row once, whatever others write. A statement that cannot be cut so (joins,
+  DISTINCT, PostgreSQL before 14) has one part for each shard; one whose rows are merged is
+  refused. A descriptor holds the statement with its values, and nothing of a connection. It is
+  sealed with MERGANSER_PARTITION_KEY, if that is set: who reads it runs its SQL, so set it where
+  others could write descriptors.
 
 Environment variables:
   MERGANSER_PARTITION_KEY  The key of the seal, any text; the same for both commands
@@ -685,23 +688,25 @@ Examples:
     merganser inspect -c merganser.toml --verify
 
 Checks:
-  Replicated tables have the same rows everywhere; no key of a sharded table is on two shards, NULL
-  neither; tables of one colocation group have equal keys on the same shard; every row is on the shard
-  that shard_index says. Catalogs are compared where answers depend on them. What is wrong is listed
-  under \"drift\", with shards and a few keys, and the exit code is 1; warnings leave it at 0.
+  Replicated tables have the same rows everywhere; no key of a sharded table is on two shards,
+  NULL neither; tables of one colocation group have equal keys on the same shard; every row is on
+  the shard that shard_index says. Catalogs are compared where answers depend on them. What is
+  wrong is listed under \"drift\", with shards and a few keys, and the exit code is 1; warnings
+  leave it at 0.
 
 The written file:
-  What nobody declared is guessed, and written only if all rows bear it out; a comment says so. The
-  rest is left as comments with the reason. A shard_index is written only if at least 100 keys, and 10
-  on each shard, follow it. Where row security hides rows, nothing is guessed.
-  A topology is also edited by hand, so a file that exists is replaced only with --force (merganser
-  query -o replaces, because a result can be asked for again). A file with a password in it is readable
-  for its owner only.
+  What nobody declared is guessed, and written only if all rows bear it out; a comment says so.
+  The rest is left as comments with the reason. A shard_index is written only if at least 100
+  keys, and 10 on each shard, follow it. Where row security hides rows, nothing is guessed.
+  A topology is also edited by hand, so a file that exists is replaced only with --force
+  (merganser query -o replaces, because a result can be asked for again). A file with a password
+  in it is readable for its owner only.
 ";
 
 const DEMO_HELP: &str = "\
 Needs the PostgreSQL server programs (initdb, postgres) on this machine, and nothing else: no
-running server, no settings. Everything is removed at the end, on Ctrl-C too, unless --keep is given.
+running server, no settings. Everything is removed at the end, on Ctrl-C too, unless --keep is
+given.
 ";
 
 const COMPLETIONS_HELP: &str = "\
@@ -728,6 +733,27 @@ mod tests {
     #[test]
     fn the_flags_do_not_contradict_each_other() {
         Cli::command().debug_assert();
+    }
+
+    /// A terminal is narrower than that, or as wide: clap would break the lines once more.
+    #[test]
+    fn help_that_is_broken_by_hand_is_not_broken_again() {
+        let mut command = Cli::command().term_width(100);
+        let help = command.find_subcommand_mut("inspect").unwrap();
+        let help = help.render_long_help().to_string();
+        assert!(help.contains(Topology::REFERENCE), "{help}");
+        for text in [
+            MAIN_HELP,
+            QUERY_HELP,
+            EXPLAIN_HELP,
+            PARTITIONS_HELP,
+            INSPECT_HELP,
+            DEMO_HELP,
+        ] {
+            for line in text.lines() {
+                assert!(line.len() < 100, "{line}");
+            }
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue};
 use merganser::{Error, ErrorKind, Phase};
 
 use crate::stdout;
@@ -66,8 +67,12 @@ pub(crate) fn report(failure: &Failure) -> ExitCode {
     }
 }
 
+/// For what is lost behind the first rows; before them, it has been.
+const RUN_AGAIN: &str = "run it again: what ended it may have passed";
+
 /// Prints the help, or what is wrong with the flags, as clap words it.
-pub(crate) fn report_usage(error: &clap::Error) -> ExitCode {
+pub(crate) fn report_usage(error: clap::Error) -> ExitCode {
+    let error = with_tip(error);
     let text = error.render().to_string();
     let redacted = redact(&text, env::args());
     if redacted == text {
@@ -82,6 +87,35 @@ pub(crate) fn report_usage(error: &clap::Error) -> ExitCode {
     u8::try_from(error.exit_code()).unwrap_or(2).into()
 }
 
+/// Tells who gives SQL where clap takes words for flags, or for subcommands, what to do.
+fn with_tip(mut error: clap::Error) -> clap::Error {
+    let string = |kind| match error.get(kind) {
+        Some(ContextValue::String(value)) => Some(value.as_str()),
+        _ => None,
+    };
+    let is_sql = |text: &str| {
+        let mut words = text.split_whitespace();
+        let first = words.next().unwrap_or_default().to_ascii_lowercase();
+        ["select", "with", "values", "table", "explain"].contains(&&*first)
+    };
+    let tip = match error.kind() {
+        clap::error::ErrorKind::InvalidSubcommand
+            if string(ContextKind::InvalidSubcommand).is_some_and(is_sql) =>
+        {
+            "SQL goes to a subcommand, in quotes: merganser query 'SELECT ..'"
+        }
+        clap::error::ErrorKind::UnknownArgument
+            if string(ContextKind::InvalidArg).is_some_and(|word| !word.starts_with('-')) =>
+        {
+            "SQL is one argument, in quotes: merganser query 'SELECT ..'"
+        }
+        _ => return error,
+    };
+    let tips = ContextValue::StyledStrs(vec![tip.into()]);
+    error.insert(ContextKind::Suggested, tips);
+    error
+}
+
 /// Writes to standard error; when that is closed there is nobody left to tell.
 pub(crate) fn complain(text: &str) {
     let _ = io::stderr().lock().write_all(text.as_bytes());
@@ -91,6 +125,7 @@ pub(crate) fn complain(text: &str) {
 pub(crate) fn exit_code(error: &Error) -> u8 {
     match error.kind() {
         ErrorKind::Server if is_wrong_sql(error) => 2,
+        ErrorKind::Server if is_loss(error) => 4,
         ErrorKind::Config | ErrorKind::Syntax | ErrorKind::Usage => 2,
         ErrorKind::Unsupported | ErrorKind::Limit => 3,
         ErrorKind::Connect => 4,
@@ -108,6 +143,12 @@ fn is_wrong_sql(error: &Error) -> bool {
     error.phase() == Some(Phase::Describe)
         && (code.starts_with("42") || code.starts_with("22"))
         && code != "42501"
+}
+
+/// Whether a server took its leave (SQLSTATE class 57P, 08), or takes nobody any more (53300).
+fn is_loss(error: &Error) -> bool {
+    let code = error.sql_state().unwrap_or_default();
+    code.starts_with("57P") || code.starts_with("08") || code == "53300"
 }
 
 /// Whether the reader of our output has gone. A connection to a server that broke is no such thing.
@@ -132,8 +173,10 @@ fn describe(error: &Error) -> String {
             said.push_str(&cause);
         }
     }
-    if let Some(hint) = error.hint() {
-        let _ = writeln!(text, "  hint: {}", printable(hint));
+    let hint = error.hint().map(printable);
+    let hint = hint.or_else(|| error.is_retryable().then(|| RUN_AGAIN.to_owned()));
+    if let Some(hint) = hint {
+        let _ = writeln!(text, "  hint: {hint}");
     }
     text
 }

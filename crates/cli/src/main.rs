@@ -47,7 +47,7 @@ fn main() -> ExitCode {
     let arguments = args::with_comments(std::env::args_os());
     let command = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli.command,
-        Err(error) => return failure::report_usage(&error),
+        Err(error) => return failure::report_usage(error),
     };
     warnings::show();
     match run(command) {

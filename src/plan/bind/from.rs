@@ -144,7 +144,12 @@ impl Binder<'_> {
         let (schema, table) = match &names[..] {
             [table] => (None, table.clone()),
             [schema, table] => (Some(schema.clone()), table.clone()),
-            [_, schema, table] => (Some(schema.clone()), table.clone()),
+            // PostgreSQL has read it, so the first is the name of its own database; the others have
+            // names of their own.
+            [_, schema, table] => {
+                name.0.remove(0);
+                (Some(schema.clone()), table.clone())
+            }
             _ => return Err(refused(format!("the table name {name}"), FAN_OUT_HINT)),
         };
         let called = alias.as_ref().map_or(table.clone(), |a| folded(&a.name));

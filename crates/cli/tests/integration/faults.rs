@@ -53,6 +53,10 @@ fn flags_that_are_wrong() {
             &["unexpected argument"],
         ),
         (
+            &["SELECT", "1"],
+            &["unexpected argument '1'", "in quotes: merganser query"],
+        ),
+        (
             &["SELECT 1", "--shards", "postgresql://u:canary@h/d"],
             &["--shard"],
         ),
