@@ -333,6 +333,10 @@ class Connection:
             if raised:
                 raise raised[0] from error
             raise
+        else:
+            # Or nothing at all.
+            if raised:
+                raise raised[0]
         finally:
             self._cluster.resume()
             # Somebody else may have set another meanwhile.

@@ -57,8 +57,8 @@ pub(crate) fn wait_for_consumer<T: Send>(
     if *lock(&MAIN_THREAD) == Some(thread::current().id()) {
         // `None`: the interpreter is ending.
         let attached = Python::try_attach(|py| {
-            wait_in(&handle, py, work.as_mut(), |_| Ok(())).map_err(|_| {
-                raise_signal_again(py);
+            wait_in(&handle, py, work.as_mut(), |_| Ok(())).map_err(|error| {
+                raise_soon(py, &error);
                 Interrupted
             })
         });
@@ -124,13 +124,13 @@ fn hear_signals(py: Python<'_>) -> PyResult<()> {
     py.check_signals()
 }
 
-/// The exception of a handler cannot be raised through the C interface of a stream: the signal comes
-/// once more when Python goes on.
-fn raise_signal_again(py: Python<'_>) {
-    let again = py
-        .import("_thread")
-        .and_then(|thread| thread.call_method0("interrupt_main"));
-    if let Err(error) = again {
+/// The exception of a handler cannot be raised through the C interface of a stream: it comes when Python
+/// goes on.
+fn raise_soon(py: Python<'_>, error: &PyErr) {
+    let later = py
+        .import("merganser._signals")
+        .and_then(|signals| signals.call_method1("raise_soon", (error.value(py),)));
+    if let Err(error) = later {
         error.write_unraisable(py, None);
     }
 }

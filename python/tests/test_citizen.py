@@ -192,6 +192,40 @@ def test_a_handler_that_raises_is_heard(con, no_backend_left):
     no_backend_left()
 
 
+def test_what_a_handler_raises_while_another_library_reads(con, no_backend_left):
+    """That the reading failed is all that the library is told."""
+
+    class Late(Exception):
+        pass
+
+    def handler(*_):
+        raise Late
+
+    interrupted = signal.getsignal(signal.SIGINT)
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.5)
+        with pytest.raises(Late):
+            try:
+                pyarrow.RecordBatchReader.from_stream(con.fan_out(TRICKLE, batch_rows=10)).read_all()
+            except (pyarrow.ArrowException, OSError):
+                for _ in range(100_000):
+                    pass
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert signal.getsignal(signal.SIGINT) is interrupted
+    no_backend_left()
+
+
+def test_ctrl_c_that_a_library_swallows_leaves_the_block(con):
+    with pytest.raises(KeyboardInterrupt), con.interruptible():
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(5)
+        except KeyboardInterrupt:
+            pass
+
+
 def test_other_threads_run_while_one_waits(con):
     counted = 0
     with ThreadPoolExecutor(1) as pool:

@@ -439,6 +439,9 @@ impl<'a> Router<'a> {
         let read = sql::expression(rule);
         if let Some(read) = &read {
             self.check_rule(rule, read)?;
+            if rewrite::any(read, |expr| self.means_more_than_one(expr)) {
+                return Ok(None);
+            }
         }
         match keys {
             Keys::EqualTo(constants) => self.shards_of(sharding, rule, constants),
@@ -491,6 +494,24 @@ impl<'a> Router<'a> {
             () => return Ok(()),
         };
         Err(bad_rule(rule, why).into())
+    }
+
+    /// Whether this is a call of a function that another search path may find in another schema.
+    fn means_more_than_one(&self, expr: &Expr) -> bool {
+        let Expr::Function(function) = expr else {
+            return false;
+        };
+        let [name] = &naming::parts(&function.name)[..] else {
+            return false;
+        };
+        let mut schemas: Vec<&str> = self
+            .catalog
+            .functions_anywhere(name)
+            .map(|function| &*function.schema)
+            .collect();
+        schemas.sort_unstable();
+        schemas.dedup();
+        schemas.len() > 1
     }
 
     /// The shards of keys that are equal to one of these.

@@ -203,7 +203,33 @@ const SPLITS: &[Split] = &[
         keys: "select generate_series(1706500000, 1707000000, 3600)",
         conditions: &[("k = 1706540800", ALL), ("k < 1706700000", ALL)],
     },
+    // Of functions in several schemas the search path decides which is meant.
+    Split {
+        key: "int",
+        rule: "place_of(k)",
+        keys: "select generate_series(0, 99)",
+        conditions: &[("k = 7", ALL)],
+    },
+    Split {
+        key: "int",
+        rule: "public.place_of(k)",
+        keys: "select generate_series(0, 99)",
+        conditions: &[("k = 7", &[3])],
+    },
+    Split {
+        key: "int",
+        rule: "only_place_of(k)",
+        keys: "select generate_series(0, 99)",
+        conditions: &[("k = 7", &[3])],
+    },
 ];
+
+/// What rules call.
+const FUNCTIONS: &str = "
+    create function place_of(k int) returns int language sql immutable as 'select k % 4';
+    create function only_place_of(k int) returns int language sql immutable as 'select k % 4';
+    create schema other;
+    create function other.place_of(k int) returns int language sql immutable as 'select 3 - k % 4'";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_range_of_keys_is_asked_for_where_it_can_be() {
@@ -224,6 +250,9 @@ async fn a_range_of_keys_is_asked_for_where_it_can_be() {
             Topology::builder().with_session(session.clone()),
             |builder, shard| builder.with_shard(shard),
         );
+        for url in urls.iter().chain([&whole]) {
+            support::execute(url, FUNCTIONS);
+        }
         for (number, split) in SPLITS.iter().enumerate() {
             let Split {
                 key, rule, keys, ..
