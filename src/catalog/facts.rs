@@ -232,6 +232,9 @@ pub(crate) struct SystemFunctions {
     /// The most arguments; `None` if there is no end to them.
     #[serde(default)]
     pub(crate) most: Option<usize>,
+    /// Whether each returns values, not rows, and its column in FROM has no name of its own.
+    #[serde(default)]
+    pub(crate) gives_values: bool,
     pub(crate) names: Vec<String>,
 }
 
@@ -271,6 +274,9 @@ pub(crate) struct Function {
     /// Whether it returns rows, and not values.
     #[serde(default)]
     pub(crate) gives_rows: bool,
+    /// Whether it returns values, and its column in FROM has no name of its own.
+    #[serde(default)]
+    pub(crate) gives_values: bool,
     /// Types of arguments and result; `None` for those of extensions.
     pub(crate) signature: Option<String>,
     /// A hash of all on which its results may depend; `None` for those of extensions.
@@ -387,6 +393,7 @@ pub(crate) mod fixture {
                 volatility: 'i',
                 least: 1,
                 most: Some(1),
+                gives_values: false,
                 names: vec!["sum".to_owned(), "avg".to_owned()],
             }],
             system_types: Vec::new(),

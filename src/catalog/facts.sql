@@ -93,7 +93,10 @@ WITH RECURSIVE namespaces AS (
     -- OIDs below 16384 are given by initdb (src/include/access/transam.h); a superuser may add to
     -- pg_catalog.
     SELECT p.*, n.nspname, n.is_system AND (p.oid < 16384 OR m.objid IS NOT NULL) AS is_system,
-        m.objid IS NOT NULL AS is_member
+        m.objid IS NOT NULL AS is_member,
+        -- Not rows, nor what an argument decides, and without a name of its own in FROM.
+        EXISTS (SELECT FROM pg_type r WHERE r.oid = p.prorettype AND r.typtype IN ('b', 'e', 'r', 'm'))
+            AND NOT coalesce(p.proargmodes && '{o,b,t}'::"char"[], false) AS gives_values
     FROM pg_proc p
     JOIN namespaces n ON n.oid = p.pronamespace
     LEFT JOIN members m ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid
@@ -260,13 +263,13 @@ SELECT json_build_object(
     'system_functions', (
         SELECT json_agg(json_build_object(
             'schema', f.nspname, 'kind', f.prokind, 'volatility', f.provolatile,
-            'least', f.least, 'most', f.most, 'names', f.names))
+            'least', f.least, 'most', f.most, 'gives_values', f.gives_values, 'names', f.names))
         FROM (
             SELECT nspname, prokind, provolatile, pronargs - pronargdefaults AS least,
-                CASE WHEN provariadic = 0 THEN pronargs END AS most,
+                CASE WHEN provariadic = 0 THEN pronargs END AS most, gives_values,
                 json_agg(DISTINCT proname) AS names
             FROM functions WHERE is_system AND NOT is_member
-            GROUP BY nspname, prokind, provolatile, least, most) f),
+            GROUP BY nspname, prokind, provolatile, least, most, gives_values) f),
     -- What may stand before parentheses as if it were a function.
     'system_types', (
         SELECT json_agg(t.typname)
@@ -310,6 +313,7 @@ SELECT json_build_object(
                       FROM generate_subscripts(f.proargmodes, 1) AS i
                       WHERE f.proargmodes[i] IN ('o', 'b', 't')) AS u) END,
             'gives_rows', r.typrelid <> 0 OR r.oid = 'record'::regtype,
+            'gives_values', f.gives_values,
             'signature', CASE WHEN NOT f.is_member THEN
                 '(' || pg_get_function_identity_arguments(f.oid) || ')'
                 || coalesce(' returns ' || pg_get_function_result(f.oid), '') END,

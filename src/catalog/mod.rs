@@ -412,6 +412,8 @@ pub(crate) struct Function {
     pub(crate) origin: Origin,
     /// The fewest arguments, and the most; `None` if there is no end to them.
     pub(crate) arguments: (usize, Option<usize>),
+    /// Whether it returns values whose column in FROM is called like its alias.
+    pub(crate) gives_values: bool,
     /// What it runs; `None` for those of PostgreSQL itself.
     pub(crate) code: Option<Code>,
     /// How the shards differ on the functions of this name; `None` unless `origin` is `User`, or
@@ -566,6 +568,7 @@ mod tests {
             volatility,
             origin: Origin::User,
             arguments: (0, None),
+            gives_values: false,
             code: None,
             difference: None,
         }

@@ -243,10 +243,10 @@ SELECT (SELECT name FROM r WHERE r.id = k), count(*) FROM t JOIN u USING (k) GRO
 -- answered
 SELECT (SELECT n FROM named WHERE named.id = t.g), count(*) FROM t GROUP BY (SELECT n FROM named WHERE named.id = t.g) ORDER BY 1
 -- query
--- refused: both called
+-- answered
 SELECT (SELECT sum(i) FROM generate_series(1, t.g) i), count(*) FROM t GROUP BY (SELECT sum(i) FROM generate_series(1, t.g) i) ORDER BY 1
 -- query
--- refused: both called
+-- answered
 SELECT (SELECT max(x) FROM unnest(ARRAY[t.g, 1]) AS x), count(*) FROM t GROUP BY (SELECT max(x) FROM unnest(ARRAY[t.g, 1]) AS x) ORDER BY 1
 -- query
 -- answered

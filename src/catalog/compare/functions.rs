@@ -58,6 +58,7 @@ impl Comparison<'_> {
                 volatility: it.volatility,
                 origin: it.origin,
                 arguments: it.arguments,
+                gives_values: it.gives_values,
                 difference: match it.origin {
                     Origin::User => differences.get(&(it.schema, it.name)).cloned(),
                     Origin::System | Origin::Extension => None,
@@ -197,6 +198,7 @@ struct Properties<'a> {
     volatility: Volatility,
     origin: Origin,
     arguments: (usize, Option<usize>),
+    gives_values: bool,
     code: Option<Code>,
 }
 
@@ -208,6 +210,7 @@ fn system<'a>(functions: &'a facts::SystemFunctions, name: &'a str) -> Propertie
         volatility: volatility(functions.volatility),
         origin: Origin::System,
         arguments: (functions.least, functions.most),
+        gives_values: functions.gives_values,
         code: None,
     }
 }
@@ -220,6 +223,7 @@ fn own(function: &facts::Function) -> Properties<'_> {
         volatility: volatility(function.volatility),
         origin: origin(function.is_member),
         arguments: (function.least, function.most),
+        gives_values: function.gives_values,
         code: Some(Code {
             language: function.language.clone(),
             signature: function.signature.clone().unwrap_or_default(),

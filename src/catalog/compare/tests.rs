@@ -17,6 +17,7 @@ fn function(name: &str, volatility: char, fingerprint: &str) -> facts::Function 
         types: None,
         outputs: None,
         gives_rows: false,
+        gives_values: true,
         signature: Some("(integer) returns integer".to_owned()),
         fingerprint: Some(fingerprint.to_owned()),
     }

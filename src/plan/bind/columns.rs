@@ -10,7 +10,7 @@ use super::exists::drop_select_list;
 use super::scope::Visible;
 use crate::error::{Error, Result};
 use crate::plan::from_item::Source;
-use crate::plan::naming::{column, folded, ident, parts};
+use crate::plan::naming::{as_column, column, folded, ident, parts};
 use crate::plan::refused;
 use crate::plan::rewrite::{self, Walk, top_down};
 
@@ -183,13 +183,19 @@ impl Binder<'_> {
                     .any(|other| self.scopes.get(other).is_some_and(|scope| scope.has(name)));
                 match (second, elsewhere) {
                     (None, false) => Ok(first.map(|relation| column(&relation.alias, name))),
-                    _ => Err(refused(
-                        format!("the column {name:?} may be that of a function in FROM"),
-                        "write the table before the column, and list the function's columns: AS f(a, b)",
-                    )),
+                    _ => Err(of_function(name)),
                 }
             }
         }
+    }
+
+    /// Whether a column is that of a function only because nothing else has one of its name.
+    pub(super) fn may_be_of_function(&self, found: &Expr) -> bool {
+        let Some((alias, name)) = as_column(found) else {
+            return false;
+        };
+        let mut visible = self.scopes.iter().flat_map(|scope| &scope.relations);
+        visible.any(|it| it.alias == alias && it.columns.is_none() && it.name != name)
     }
 
     /// `table.column`, `schema.table.column`.
@@ -246,5 +252,12 @@ fn system_column(name: &str) -> Error {
     refused(
         format!("the system column {name}, which means something else on every shard"),
         "use a column of the table's own",
+    )
+}
+
+pub(super) fn of_function(name: &str) -> Error {
+    refused(
+        format!("the column {name:?} may be that of a function in FROM"),
+        "write the table before the column, and list the function's columns: AS f(a, b)",
     )
 }

@@ -59,6 +59,7 @@ pub(in crate::plan) fn aggregate(name: &str, arguments: (usize, Option<usize>)) 
         volatility: Volatility::Immutable,
         origin: Origin::System,
         arguments,
+        gives_values: false,
         code: None,
         difference: None,
     }

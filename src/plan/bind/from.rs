@@ -2,12 +2,13 @@
 
 use datafusion::sql::sqlparser::ast::{
     Expr, FunctionArg, FunctionArgExpr, ObjectName, ObjectNamePart, Query, SelectItem, SetExpr,
-    TableAlias, TableFactor, VisitMut,
+    TableAlias, TableAliasColumnDef, TableFactor,
 };
 
 use super::Binder;
+use super::outputs::Outputs;
 use super::scope::{Columns, Visible};
-use crate::catalog::{Function, Origin, RelationKind};
+use crate::catalog::RelationKind;
 use crate::error::Result;
 use crate::plan::build::FAN_OUT_HINT;
 use crate::plan::from_item::{FromColumn, Source};
@@ -78,10 +79,7 @@ impl Binder<'_> {
                 name,
                 with_ordinality,
                 ..
-            } => {
-                let outputs = self.outputs(name, &args.args, *with_ordinality);
-                self.call(&last(name), outputs, &mut args.args, alias)
-            }
+            } => self.call(name, &mut args.args, *with_ordinality, alias),
             // The parser's own for LATERAL.
             TableFactor::Function {
                 alias,
@@ -89,15 +87,25 @@ impl Binder<'_> {
                 name,
                 with_ordinality,
                 ..
-            } => {
-                let outputs = self.outputs(name, args, *with_ordinality);
-                self.call(&last(name), outputs, args, alias)
-            }
+            } => self.call(name, args, *with_ordinality, alias),
             TableFactor::UNNEST {
-                alias, array_exprs, ..
-            } => self.call("unnest", Outputs::default(), array_exprs, alias),
+                alias,
+                array_exprs,
+                with_ordinality,
+                ..
+            } => {
+                self.expression(array_exprs)?;
+                let mut outputs = self.outputs_of_unnest(array_exprs);
+                if *with_ordinality {
+                    outputs.add("ordinality");
+                }
+                let alias = alias.get_or_insert_with(|| table_alias("unnest"));
+                self.function(alias, &outputs)
+            }
             TableFactor::TableFunction { alias, expr } => {
-                self.call("function", Outputs::default(), expr, alias)
+                self.expression(expr)?;
+                let alias = alias.get_or_insert_with(|| table_alias("function"));
+                self.function(alias, &Outputs::default())
             }
             _ => Err(refused("this item of FROM".to_owned(), FAN_OUT_HINT)),
         }
@@ -200,123 +208,76 @@ impl Binder<'_> {
     }
 
     /// A function, whose alias is its own name if it has none.
-    fn call<T: VisitMut>(
+    fn call(
         &mut self,
-        name: &str,
-        outputs: Outputs,
-        args: &mut T,
+        name: &ObjectName,
+        args: &mut Vec<FunctionArg>,
+        with_ordinality: bool,
         alias: &mut Option<TableAlias>,
     ) -> Result<()> {
         self.expression(args)?;
-        self.function(alias.get_or_insert_with(|| table_alias(name)), &outputs)
+        let mut outputs = self.outputs(name, args);
+        let alias = alias.get_or_insert_with(|| table_alias(&last(name)));
+        if with_ordinality {
+            outputs.add("ordinality");
+        }
+        self.function(alias, &outputs)
     }
 
-    /// A function's columns are known where the alias lists them, or if they have names of their own
-    /// in PostgreSQL's catalog. One that returns single values without a name has a column of its
-    /// alias's name.
+    /// A function's columns are known where the alias lists them, or by PostgreSQL's catalog: if they have
+    /// names of their own, or if it returns single values, whose column has the alias's name.
     fn function(&mut self, alias: &mut TableAlias, outputs: &Outputs) -> Result<()> {
         let name = folded(&alias.name);
-        let own = |name: &String| FromColumn {
-            name: name.clone(),
+        let own = |name: String| FromColumn {
+            name,
             ..FromColumn::unknown()
         };
         let columns = match alias.columns.is_empty() {
-            true if outputs.columns.is_empty() => None,
-            true => Some(outputs.columns.iter().map(own).collect()),
-            false => Some(
-                alias
-                    .columns
-                    .iter()
-                    .map(|column| FromColumn {
-                        name: folded(&column.name),
-                        ..FromColumn::unknown()
-                    })
-                    .collect(),
-            ),
+            true => {
+                let columns = outputs.called(&name);
+                columns.map(|columns| columns.into_iter().map(own).collect())
+            }
+            // Those that it does not list keep their names.
+            false => {
+                let listed = alias.columns.iter().map(|column| folded(&column.name));
+                let others = outputs.called(&name).unwrap_or_default();
+                let others = others.into_iter().skip(alias.columns.len());
+                Some(listed.chain(others).map(own).collect())
+            }
         };
         let unique = self.add(&name, None, columns, Source::Function);
-        if unique != name && alias.columns.is_empty() {
-            // The alias is also the name of the column of a function that returns single values.
-            return Err(refused(
-                format!("two functions in FROM that are both called {name:?}"),
-                "give each an alias of its own, with a list of its columns",
-            ));
-        }
-        alias.name = ident(&unique);
-        if let ([value], false, true) = (
+        if let ([value], false, false, true) = (
             &outputs.columns[..],
             outputs.are_rows,
+            outputs.are_values,
             alias.columns.is_empty(),
         ) {
-            self.values.insert(unique, value.clone());
+            self.values.insert(unique.clone(), value.clone());
         }
+        if alias.columns.is_empty() {
+            // The alias may be the name of a column, too, which must not change with it.
+            match outputs.called(&name) {
+                Some(columns) if outputs.are_values => {
+                    alias.columns = columns.iter().map(|name| column_alias(name)).collect();
+                }
+                None if unique != name => {
+                    return Err(refused(
+                        format!("two functions in FROM that are both called {name:?}"),
+                        "give each an alias of its own, with a list of its columns",
+                    ));
+                }
+                _ => {}
+            }
+        }
+        alias.name = ident(&unique);
         Ok(())
     }
-
-    /// What a function gives in FROM. Of functions of one name, what all give that may be meant.
-    fn outputs(&self, name: &ObjectName, args: &[FunctionArg], with_ordinality: bool) -> Outputs {
-        let names = parts(name);
-        let (schema, name) = match &names[..] {
-            [name] => (None, name),
-            [schema, name] => (Some(&**schema), name),
-            _ => return Outputs::default(),
-        };
-        let found = self.catalog.functions(schema, name);
-        let mut own = found.filter(|function| {
-            function.origin != Origin::System && function.takes(Some(args.len()))
-        });
-        let first = own.next().and_then(|function| function.code.as_ref());
-        let mut outputs = match first {
-            Some(code) => {
-                let is_same = |other: &Function| {
-                    let other = other.code.as_ref();
-                    other.is_some_and(|other| other.outputs == code.outputs)
-                };
-                match own.all(is_same) {
-                    true => Outputs {
-                        columns: code.outputs.clone(),
-                        are_rows: code.gives_rows,
-                    },
-                    false => Outputs::default(),
-                }
-            }
-            None if schema.is_none_or(|schema| schema == "pg_catalog") => Outputs {
-                columns: system_outputs(name)
-                    .iter()
-                    .map(|it| (*it).to_owned())
-                    .collect(),
-                are_rows: false,
-            },
-            None => Outputs::default(),
-        };
-        if with_ordinality && !outputs.columns.is_empty() {
-            outputs.columns.push("ordinality".to_owned());
-        }
-        outputs
-    }
 }
 
-/// What a function gives in FROM.
-#[derive(Default)]
-struct Outputs {
-    /// The columns that have names of their own, whatever its alias.
-    columns: Vec<String>,
-    /// Whether it is rows, even of one column.
-    are_rows: bool,
-}
-
-/// The names that the columns of a function of PostgreSQL have (`src/include/catalog/pg_proc.dat`).
-fn system_outputs(name: &str) -> &'static [&'static str] {
-    match name {
-        "jsonb_array_elements"
-        | "jsonb_array_elements_text"
-        | "json_array_elements"
-        | "json_array_elements_text" => &["value"],
-        "jsonb_each" | "jsonb_each_text" | "json_each" | "json_each_text" => &["key", "value"],
-        "ts_stat" => &["word", "ndoc", "nentry"],
-        "ts_parse" => &["tokid", "token"],
-        "ts_token_type" => &["tokid", "alias", "description"],
-        _ => &[],
+fn column_alias(name: &str) -> TableAliasColumnDef {
+    TableAliasColumnDef {
+        name: ident(name),
+        data_type: None,
     }
 }
 

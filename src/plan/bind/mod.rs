@@ -23,6 +23,7 @@ mod exists;
 pub(super) mod fixture;
 mod from;
 mod join;
+mod outputs;
 mod policies;
 mod qualify;
 mod query;

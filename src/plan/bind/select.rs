@@ -5,6 +5,7 @@ use datafusion::sql::sqlparser::ast::{
     SelectItemQualifiedWildcardKind,
 };
 
+use super::columns::of_function;
 use super::join::unknown_columns;
 use super::scope::{Scope, chain};
 use super::{Binder, Output};
@@ -95,6 +96,9 @@ impl Binder<'_> {
                     .iter()
                     .find(|(name, _)| name.as_ref() == Some(&folded));
                 match (self.in_scope(self.scopes.len() - 1, &folded)?, output) {
+                    (Some(column), Some(_)) if self.may_be_of_function(&column) => {
+                        return Err(of_function(&folded));
+                    }
                     (Some(column), _) => *expr = column,
                     (None, Some((_, Some(output)))) if may_be_written_out(output, self.catalog) => {
                         *expr = output.clone();

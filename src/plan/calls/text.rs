@@ -318,6 +318,7 @@ mod tests {
             volatility,
             origin,
             arguments: (1, Some(1)),
+            gives_values: false,
             code: body.map(|body| Code {
                 language: "sql".to_owned(),
                 signature: String::new(),

@@ -1,0 +1,171 @@
+//! What functions give in FROM.
+
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, Expr, FunctionArg, FunctionArgExpr, ObjectName, Value,
+};
+
+use super::Binder;
+use crate::catalog::{Function, Origin};
+use crate::plan::facts::types;
+use crate::plan::functions;
+use crate::plan::naming::{as_column, parts};
+use crate::plan::rewrite::bare;
+
+/// What a function gives in FROM, as far as PostgreSQL's catalog tells.
+#[derive(Default)]
+pub(super) struct Outputs {
+    /// The columns that have names of their own, whatever its alias.
+    pub(super) columns: Vec<String>,
+    /// Whether it is rows, even of one column.
+    pub(super) are_rows: bool,
+    /// Whether it is values without a name, whose column is called like its alias.
+    pub(super) are_values: bool,
+}
+
+impl Outputs {
+    fn values() -> Self {
+        Self {
+            are_values: true,
+            ..Self::default()
+        }
+    }
+
+    /// One column more, if the others are known.
+    pub(super) fn add(&mut self, name: &str) {
+        if self.are_values || !self.columns.is_empty() {
+            self.columns.push(name.to_owned());
+        }
+    }
+
+    /// All columns by the names that they have beside this alias; `None` where they are not known.
+    pub(super) fn called(&self, alias: &str) -> Option<Vec<String>> {
+        let value = self.are_values.then(|| alias.to_owned());
+        let all: Vec<_> = value.into_iter().chain(self.columns.clone()).collect();
+        (!all.is_empty()).then_some(all)
+    }
+}
+
+impl Binder<'_> {
+    /// What a function gives. Of functions of one name, what all give that may be meant.
+    pub(super) fn outputs(&self, name: &ObjectName, args: &[FunctionArg]) -> Outputs {
+        let names = parts(name);
+        let (schema, name) = match &names[..] {
+            [name] => (None, name),
+            [schema, name] => (Some(&**schema), name),
+            _ => return Outputs::default(),
+        };
+        let found = self.catalog.functions(schema, name);
+        let found: Vec<&Function> = found.filter(|it| it.takes(Some(args.len()))).collect();
+        if !found.is_empty() && found.iter().all(|function| function.gives_values) {
+            return Outputs::values();
+        }
+        let mut own = found.iter().filter(|it| it.origin != Origin::System);
+        let first = own.next().and_then(|function| function.code.as_ref());
+        match first {
+            Some(code) => {
+                let is_same = |other: &&Function| {
+                    let other = other.code.as_ref();
+                    other.is_some_and(|other| other.outputs == code.outputs)
+                };
+                match own.all(is_same) {
+                    true => Outputs {
+                        columns: code.outputs.clone(),
+                        are_rows: code.gives_rows,
+                        are_values: false,
+                    },
+                    false => Outputs::default(),
+                }
+            }
+            None if schema.is_some_and(|schema| schema != "pg_catalog") => Outputs::default(),
+            None if name == "unnest" => {
+                let arrays = args.iter().filter_map(|array| match array {
+                    FunctionArg::Unnamed(FunctionArgExpr::Expr(array)) => Some(array.clone()),
+                    _ => None,
+                });
+                self.outputs_of_unnest(&arrays.collect::<Vec<_>>())
+            }
+            None => Outputs {
+                columns: of_system(name).iter().map(|it| (*it).to_owned()).collect(),
+                ..Outputs::default()
+            },
+        }
+    }
+
+    /// PostgreSQL's own `unnest`. Several arrays have columns that are all called `unnest`.
+    pub(super) fn outputs_of_unnest(&self, arrays: &[Expr]) -> Outputs {
+        match arrays {
+            [array] if self.has_values(array) => Outputs::values(),
+            _ => Outputs::default(),
+        }
+    }
+
+    /// Whether an argument is known to be an array whose elements are no rows, of which `unnest` would give
+    /// the columns.
+    fn has_values(&self, array: &Expr) -> bool {
+        match bare(array) {
+            Expr::Array(_) => self.is_of_values(array),
+            Expr::BinaryOp {
+                left,
+                op: BinaryOperator::StringConcat,
+                right,
+            } => [left, right].iter().any(|it| self.is_of_values(it)),
+            Expr::Function(function) => {
+                let name = functions::system_name(function, self.catalog);
+                name.is_some_and(|name| OF_ARRAYS.contains(&&*name))
+            }
+            // A `tsvector` has columns, too.
+            array => self
+                .own_type(array)
+                .is_some_and(|name| name.ends_with("[]")),
+        }
+    }
+
+    /// Whether an expression is known to be of one of PostgreSQL's own types, or an array of such.
+    fn is_of_values(&self, expr: &Expr) -> bool {
+        match bare(expr) {
+            Expr::Value(value) => !matches!(value.value, Value::Null | Value::Placeholder(_)),
+            // All elements are of one type.
+            Expr::Array(array) => array.elem.iter().any(|element| self.is_of_values(element)),
+            expr => self.own_type(expr).is_some(),
+        }
+    }
+
+    /// The type of a cast or column, if it is known, and PostgreSQL's own or an array of such.
+    fn own_type(&self, expr: &Expr) -> Option<String> {
+        let name = match bare(expr) {
+            Expr::Cast { data_type, .. } => data_type.to_string().to_ascii_lowercase(),
+            Expr::TypedString(typed) => typed.data_type.to_string().to_ascii_lowercase(),
+            expr => {
+                let (alias, name) = as_column(expr)?;
+                let columns = self.relations.get(&alias)?.columns.as_ref()?;
+                let column = columns.iter().find(|it| it.name == name)?;
+                column.type_name.clone()?
+            }
+        };
+        types::is_known(name.trim_end_matches("[]")).then_some(name)
+    }
+}
+
+/// Functions that give arrays of texts.
+const OF_ARRAYS: [&str; 5] = [
+    "parse_ident",
+    "regexp_match",
+    "regexp_split_to_array",
+    "string_to_array",
+    "tsvector_to_array",
+];
+
+/// The names that the columns of a function of PostgreSQL have (`src/include/catalog/pg_proc.dat`).
+fn of_system(name: &str) -> &'static [&'static str] {
+    match name {
+        "jsonb_array_elements"
+        | "jsonb_array_elements_text"
+        | "json_array_elements"
+        | "json_array_elements_text" => &["value"],
+        "jsonb_each" | "jsonb_each_text" | "json_each" | "json_each_text" => &["key", "value"],
+        "ts_stat" => &["word", "ndoc", "nentry"],
+        "ts_parse" => &["tokid", "token"],
+        "ts_token_type" => &["tokid", "alias", "description"],
+        _ => &[],
+    }
+}
