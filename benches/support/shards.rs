@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use merganser::config::{Shard, TableKind};
 use merganser::{Cluster, Topology};
-use merganser_local::{Binaries, Server, Tpch};
+use merganser_local::{Binaries, Server, TABLES, Tpch};
 
 use super::report;
 
@@ -209,6 +210,27 @@ pub(crate) fn report_work(rows: u64, bytes: u64) -> Result<()> {
 
 pub(crate) fn cluster(urls: &[String]) -> Result<Cluster> {
     Ok(Cluster::new(Topology::from_urls(urls)?)?)
+}
+
+/// The servers' topology, as a user would write it.
+#[allow(dead_code)] // Not every benchmark has a use for it.
+pub(crate) fn topology(urls: &[String]) -> Result<Topology> {
+    let mut builder = Topology::builder();
+    for (number, url) in urls.iter().enumerate() {
+        builder = builder.with_shard(Shard::new(&format!("s{number}"), url));
+    }
+    for table in &TABLES {
+        let kind = match table.shard_key {
+            Some(key) => TableKind::Sharded {
+                key: key.to_owned(),
+                colocation: Some("order".to_owned()),
+                shard_index: Some(format!("{key} % {}", urls.len())),
+            },
+            None => TableKind::Replicated,
+        };
+        builder = builder.with_table(table.name, kind);
+    }
+    Ok(builder.build()?)
 }
 
 pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
