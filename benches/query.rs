@@ -21,11 +21,9 @@ use std::time::{Duration, Instant};
 use cost::Result;
 use futures::TryStreamExt;
 use futures::future::try_join_all;
-use merganser::config::{Shard, TableKind};
 use merganser::text::TextFormatter;
 use merganser::types::TypeOptions;
-use merganser::{Cluster, ErrorKind, Query, Topology};
-use merganser_local::TABLES;
+use merganser::{Cluster, ErrorKind, Query};
 use shards::Shards;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
@@ -52,7 +50,7 @@ fn main() -> Result<()> {
         for url in shards.urls.iter().chain([whole]) {
             connect(url).await?.batch_execute(INDEX).await?;
         }
-        let cluster = Cluster::new(topology(&shards.urls)?)?;
+        let cluster = Cluster::new(shards::topology(&shards.urls)?)?;
         if is_wanted("planning") {
             planning(&cluster).await?;
         }
@@ -225,26 +223,6 @@ fn queries() -> Result<Vec<(String, String)>> {
             Ok((name, sql))
         })
         .collect()
-}
-
-/// The servers' topology, as a user would write it.
-pub(crate) fn topology(urls: &[String]) -> Result<Topology> {
-    let mut builder = Topology::builder();
-    for (number, url) in urls.iter().enumerate() {
-        builder = builder.with_shard(Shard::new(&format!("s{number}"), url));
-    }
-    for table in &TABLES {
-        let kind = match table.shard_key {
-            Some(key) => TableKind::Sharded {
-                key: key.to_owned(),
-                colocation: Some("order".to_owned()),
-                shard_index: Some(format!("{key} % {}", urls.len())),
-            },
-            None => TableKind::Replicated,
-        };
-        builder = builder.with_table(table.name, kind);
-    }
-    Ok(builder.build()?)
 }
 
 async fn connect(url: &str) -> Result<Client> {

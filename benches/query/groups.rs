@@ -24,7 +24,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use tokio::runtime::Runtime;
 
 use super::cost::{self, Cost, Result};
-use super::{ask, connect, report, shards, topology};
+use super::{ask, connect, report, shards};
 
 /// What the groups may take, on either side.
 const MEMORY: usize = 256 << 20;
@@ -67,7 +67,7 @@ pub(crate) fn compare(urls: &[String], whole: &str, runtime: &Runtime) -> Result
     let (parts, table) = runtime.block_on(write_files(urls, folder.path()))?;
     let expected = runtime.block_on(expected(whole))?;
     let plan = runtime.block_on(async {
-        let cluster = Cluster::new(topology(urls)?)?;
+        let cluster = Cluster::new(shards::topology(urls)?)?;
         let plan = cluster.query(grouped(SUMS)?).plan().await?;
         cluster.close().await;
         Result::Ok(plan)
@@ -98,7 +98,7 @@ pub(crate) async fn child(arguments: &[String]) -> Result<()> {
     let mut totals = Totals::default();
     match mode.as_str() {
         "planned" | "planned, shard order" | "fan-out alone" => {
-            let cluster = Cluster::new(topology(inputs)?)?;
+            let cluster = Cluster::new(shards::topology(inputs)?)?;
             let planned = || -> Result<_> { Ok(cluster.query(grouped(SUMS)?).with_memory(MEMORY)) };
             let mut rows = match mode.as_str() {
                 "fan-out alone" => {

@@ -93,6 +93,8 @@ WITH me AS (
           AND s.setrole IN (0, (SELECT u.oid FROM pg_roles u WHERE u.rolname = session_user))) s
     WHERE strpos(s.name, '.') > 0
     ORDER BY s.name, s.of_role DESC, s.of_database DESC
+), configured AS MATERIALIZED (
+    SELECT lower(s.name) AS name, s.setting, s.context FROM pg_settings s
 ), asked AS (
     SELECT lower(m[1]) AS name
     FROM policies p, regexp_matches(p.expression, 'current_setting\(''([^'']+\.[^'']+)''', 'g') AS m
@@ -103,10 +105,10 @@ SELECT json_build_object(
     'identity', {identity},
     'role', current_user,
     'session_role', session_user,
-    'settings', (SELECT json_object_agg(lower(s.name), s.setting) FROM pg_settings s),
+    'settings', (SELECT json_object_agg(s.name, s.setting) FROM configured s),
     -- Those that a session may have other than its server.
     'session_settings', (
-        SELECT json_agg(lower(s.name)) FROM pg_settings s WHERE s.context IN ('user', 'superuser')),
+        SELECT json_agg(s.name) FROM configured s WHERE s.context IN ('user', 'superuser')),
     'stored', (SELECT coalesce(json_object_agg(s.name, s.value), '{}') FROM stored s),
     'asked', (
         SELECT coalesce(json_object_agg(a.name, current_setting(a.name, true)), '{}') FROM asked a),

@@ -387,7 +387,9 @@ SELECT json_build_object(
                 format('%I.%I', pn.nspname, p.prsname) || coalesce(string_agg(
                     format('; %s %s %I.%I %I.%I %s', m.maptokentype, m.mapseqno, dn.nspname, d.dictname,
                            tn.nspname, t.tmplname, d.dictinitoption),
-                    '' ORDER BY m.maptokentype, m.mapseqno), '') AS definition
+                    '' ORDER BY m.maptokentype, m.mapseqno)
+                    -- One may have no dictionary yet.
+                    FILTER (WHERE m.mapcfg IS NOT NULL), '') AS definition
             FROM pg_ts_config c
             JOIN namespaces cn ON cn.oid = c.cfgnamespace
             JOIN pg_ts_parser p ON p.oid = c.cfgparser

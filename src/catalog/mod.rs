@@ -5,6 +5,7 @@
 //! facts ───────── one document per shard: what there is
 //! circumstances ─ another: what the database does around a query (settings, policies, rights)
 //! load ────────── reads them, from all shards at once
+//! cache ───────── keeps facts in files, each with a fingerprint that tells whether they still hold
 //! identity ────── refuses two shards that are one database
 //! compare ─────── makes one catalog of the facts, and tells how shards differ
 //! conditions ──── does so with the circumstances
@@ -13,6 +14,8 @@
 //! the shards differ on it. Whoever uses the thing refuses the query with it. The inspection, which
 //! shows all differences, takes them from the same comparison.
 
+#[cfg(feature = "datafusion")]
+mod cache;
 #[cfg(feature = "datafusion")]
 mod circumstances;
 mod compare;
@@ -31,6 +34,8 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+#[cfg(feature = "datafusion")]
+pub(crate) use self::cache::Cache;
 #[cfg(feature = "datafusion")]
 pub(crate) use self::circumstances::Policy;
 pub(crate) use self::compare::{

@@ -161,6 +161,12 @@ fn canonical(name: &str, value: String) -> String {
     }
 }
 
+/// The names in the list of what is harmless.
+fn harmless() -> impl Iterator<Item = &'static str> {
+    let lines = HARMLESS.lines().filter(|line| !line.starts_with('#'));
+    lines.flat_map(str::split_whitespace)
+}
+
 struct Classes<'a> {
     pinned: BTreeSet<String>,
     harmless: BTreeSet<&'a str>,
@@ -170,11 +176,9 @@ struct Classes<'a> {
 
 impl<'a> Classes<'a> {
     fn of(all: &'a [Circumstances]) -> Self {
-        let words = |line: &'static str| line.split_whitespace();
-        let lines = HARMLESS.lines().filter(|line| !line.starts_with('#'));
         Self {
             pinned: PINNED.iter().map(|(name, _)| name.to_lowercase()).collect(),
-            harmless: lines.flat_map(words).chain(ELSEWHERE).collect(),
+            harmless: harmless().chain(ELSEWHERE).collect(),
             of_session: all
                 .iter()
                 .flat_map(|it| it.session_settings.iter().map(String::as_str))
@@ -220,6 +224,17 @@ pub(super) fn unknown(shard: &Circumstances) -> Vec<&str> {
         .collect()
 }
 
+/// The settings by which a catalog's expressions may be written in another way: all but those that are
+/// harmless anywhere, of which some change from run to run, as the name of the application.
+pub(super) fn of_documents(shard: &Circumstances) -> BTreeMap<&str, Option<&str>> {
+    let harmless: BTreeSet<&str> = harmless().collect();
+    let settings = shard.settings.iter();
+    settings
+        .map(|(name, value)| (name.as_str(), value.as_deref()))
+        .filter(|(name, _)| !harmless.contains(name))
+        .collect()
+}
+
 /// What a session elsewhere has to set to give the same answers.
 pub(super) fn common(shard: &Circumstances) -> Vec<(String, String)> {
     let value = |name: &str| shard.settings.get(name).cloned().flatten();
@@ -254,12 +269,7 @@ mod tests {
     #[test]
     fn no_setting_is_in_two_lists() {
         let classes = Classes::of(&[]);
-        let listed: Vec<&str> = HARMLESS
-            .lines()
-            .filter(|line| !line.starts_with('#'))
-            .flat_map(str::split_whitespace)
-            .chain(ELSEWHERE)
-            .collect();
+        let listed: Vec<&str> = harmless().chain(ELSEWHERE).collect();
         let distinct: BTreeSet<&str> = listed.iter().copied().collect();
         assert_eq!(listed.len(), distinct.len());
         for name in distinct {

@@ -29,8 +29,10 @@ impl Request {
             let permit = pools.permits([0]).await?.pop();
             let permit = permit.ok_or_else(|| Error::fault("the finish has no pool"))?;
             let mut session = alike(pools, permit, opening, common).await?;
+            let cache = cluster.catalog_cache();
+            let pools = cluster.pools();
             let both =
-                catalog::load_finish(cluster.pools(), settings, shards, &mut session).await?;
+                catalog::load_finish(pools, opening, settings, shards, cache, &mut session).await?;
             session.finish().await;
             Ok(both)
         };

@@ -311,6 +311,7 @@ async fn ask(given: &Given, folder: &Path, outputs: &mut Outputs) {
     outputs.text("environment", format!("{:?}", given.environment));
     let cluster = Cluster::builder(given.topology.clone())
         .with_environment(given.environment.clone())
+        .with_catalog_cache(folder.join("cache"))
         .build();
     let Some(cluster) = outputs.result("cluster", cluster) else {
         return;
@@ -418,8 +419,10 @@ async fn a_password_is_nowhere_however_it_is_given() {
             let lets_in = port == server.port()
                 && user == "right"
                 && given.name != "with a mistake behind it";
-            let has_file = written.path().join("parts/_manifest.json").exists();
-            assert_eq!(has_file, lets_in, "{} as {user}", given.name);
+            for file in ["parts/_manifest.json", "cache"] {
+                let has_file = written.path().join(file).exists();
+                assert_eq!(has_file, lets_in, "{file}: {} as {user}", given.name);
+            }
             outputs += seen.check(given.name);
             inputs += 1;
         }

@@ -116,6 +116,19 @@ pub(crate) struct Planning {
     pub(crate) finish_bytes: Option<usize>,
 }
 
+/// What is kept from one run to the next.
+#[derive(Debug, clap::Args)]
+#[cfg_attr(not(feature = "datafusion"), allow(dead_code))]
+pub(crate) struct Cache {
+    /// Read the catalogs of all shards anew, and keep nothing of them
+    ///
+    /// Otherwise what they say, no rows and no passwords, is kept in ~/.cache/merganser, and the next run
+    /// only asks each shard for a fingerprint of its catalogs. $XDG_CACHE_HOME is honoured,
+    /// MERGANSER_CACHE_DIR names another folder. Nobody but you may be able to write there.
+    #[arg(long, help_heading = "Planning")]
+    pub(crate) no_cache: bool,
+}
+
 /// The flags of `merganser explain`.
 #[derive(Debug, clap::Args)]
 #[cfg_attr(not(feature = "datafusion"), allow(dead_code))]
@@ -126,6 +139,8 @@ pub(crate) struct Explain {
     pub(crate) shards: Shards,
     #[command(flatten)]
     pub(crate) planning: Planning,
+    #[command(flatten)]
+    pub(crate) cache: Cache,
     /// Run the query too, drop its rows, and show what each step moved and how long it took
     #[arg(long)]
     pub(crate) analyze: bool,
@@ -156,13 +171,15 @@ pub(crate) struct Query {
     ///
     /// This is UNION ALL: each shard counts, sorts and limits only its own rows. Combine partial
     /// results with --merge-sql.
-    #[arg(long, conflicts_with_all = ["merge", "system_catalogs", "finish_relations", "finish_rows", "finish_bytes", "analyze", "verify"])]
+    #[arg(long, conflicts_with_all = ["merge", "system_catalogs", "finish_relations", "finish_rows", "finish_bytes", "no_cache", "analyze", "verify"])]
     pub(crate) fan_out: bool,
     /// Run this SQL, of Apache DataFusion, over the rows of all shards: a table named shards
     #[arg(long, value_name = "SQL", requires = "fan_out")]
     pub(crate) merge_sql: Option<String>,
     #[command(flatten)]
     pub(crate) planning: Planning,
+    #[command(flatten)]
+    pub(crate) cache: Cache,
     /// Show the plan on standard error behind the answer: what each step moved, and in which time
     #[arg(long, help_heading = "Planning")]
     pub(crate) analyze: bool,
@@ -290,6 +307,8 @@ pub(crate) struct Partitions {
     pub(crate) statement: Statement,
     #[command(flatten)]
     pub(crate) shards: Shards,
+    #[command(flatten)]
+    pub(crate) cache: Cache,
     /// Cut the text as it is on every shard, and not as if one database held all rows
     #[arg(long)]
     pub(crate) fan_out: bool,
@@ -558,6 +577,8 @@ Environment variables:
   PGHOST, PGPORT, PGUSER, PGPASSWORD, PGDATABASE, PGSSLMODE, ...
                        What a URL leaves out, as with psql; ~/.pgpass and the service file too
   ${NAME} in a URL     Any variable, for instance a password in merganser.toml
+  MERGANSER_CACHE_DIR  Where catalogs of shards are kept from run to run [default: merganser in
+                       $XDG_CACHE_HOME, or in ~/.cache]; empty keeps nothing, as --no-cache
   MERGANSER_PG_BINDIR  The folder of initdb and postgres, for merganser demo
 
 Exit codes:

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use merganser::{Cluster, Error, ErrorKind};
 
 use crate::args::{self, PlanFormat};
+use crate::cache::keep_catalogs;
 use crate::failure::{Outcome, exit_code, printable};
 use crate::interrupt::{Signals, clean_up};
 use crate::stdout;
@@ -13,7 +14,7 @@ use crate::{statement, topology};
 pub(crate) async fn run(args: args::Explain, signals: Signals) -> Outcome<ExitCode> {
     let topology = topology::load(&args.shards)?;
     statement::check_tables(&topology)?;
-    let builder = Cluster::builder(topology);
+    let builder = keep_catalogs(Cluster::builder(topology), &args.cache);
     let cluster = match args.connections_per_shard {
         Some(connections) => builder.with_connections_per_shard(connections),
         None => builder,

@@ -6,6 +6,7 @@
 //!                                  partitions, read-partition
 //!                                  inspect
 //!                                  demo
+//! cache ── from run to run
 //! interrupt ── signals             progress ── display on a terminal     failure ── exit codes
 //! stdout ── if there is one         scheduling ── how the system runs it
 //! warnings ── what the library warns of
@@ -14,6 +15,7 @@
 //! Data goes to standard output or to the file, everything else to standard error.
 
 mod args;
+mod cache;
 mod demo;
 mod explain;
 mod failure;

@@ -9,6 +9,8 @@ use merganser::export::{self, Destination, ExportOptions, Format, Progress};
 use merganser::{Cluster, Partition, PartitionOptions, Partitions};
 
 use crate::args;
+#[cfg(feature = "datafusion")]
+use crate::cache::keep_catalogs;
 use crate::failure::Outcome;
 #[cfg(feature = "datafusion")]
 use crate::failure::complain;
@@ -42,7 +44,7 @@ pub(crate) async fn cut(args: args::Partitions, signals: Signals) -> Outcome<Exi
     if !args.fan_out {
         statement::check_tables(&topology)?;
     }
-    let cluster = Cluster::new(topology)?;
+    let cluster = keep_catalogs(Cluster::builder(topology), &args.cache).build()?;
     let outcome = signals
         .guard(async {
             let Partitions {

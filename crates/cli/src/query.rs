@@ -16,6 +16,7 @@ use merganser::{Cluster, Error, ErrorKind, FanOut, MissingShards, QueryStream, S
 use merganser::{Query, Verifier};
 
 use crate::args;
+use crate::cache::keep_catalogs;
 use crate::failure::{Outcome, complain, printable};
 use crate::interrupt::{Signals, clean_up};
 use crate::progress::Display;
@@ -119,7 +120,7 @@ impl Job {
         if !self.args.fan_out {
             statement::check_tables(&topology)?;
         }
-        let builder = Cluster::builder(topology);
+        let builder = keep_catalogs(Cluster::builder(topology), &self.args.cache);
         match self.args.connections_per_shard {
             Some(connections) => builder.with_connections_per_shard(connections),
             None => builder,

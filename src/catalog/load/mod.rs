@@ -8,6 +8,7 @@ use crate::error::{Error, ErrorKind, Phase, Result};
 
 #[cfg(feature = "datafusion")]
 use {
+    super::cache::{Cache, Kept},
     super::circumstances::{self, Circumstances},
     super::{Catalog, compare::Comparison, conditions::Conditions, settings},
     crate::config::SessionSettings,
@@ -27,8 +28,8 @@ pub(super) struct Sample {
 
 /// The catalogs of all shards as one, as sessions that begin like this see them; `session` has the
 /// settings of the topology. With `is_apart`, another server finishes, and [`load_finish`] will be asked
-/// for. Takes a connection of each shard, so nobody who waits for it may hold
-/// one.
+/// for. Facts that are in the cache and hold are taken from there, others are put there. Takes a
+/// connection of each shard, so nobody who waits for it may hold one.
 ///
 /// # Errors
 /// What connecting to a shard or reading its catalog fails with, unless `go_without` is content to leave
@@ -42,6 +43,7 @@ pub(crate) async fn load(
     opening: &Opening,
     session: &SessionSettings,
     is_apart: bool,
+    cache: Option<&Arc<Cache>>,
     go_without: &(dyn Fn(Error) -> Result<()> + Sync),
 ) -> Result<Catalog> {
     let query = circumstances_query(pools, session)?;
@@ -51,19 +53,22 @@ pub(crate) async fn load(
         .into_iter()
         .enumerate()
         .map(|(shard, permit)| async move {
-            match read_with(pools, permit, opening, query).await {
-                Ok((facts, circumstances)) => {
-                    let name = pools.name(shard).to_string();
-                    Ok(Some((name, (facts, circumstances))))
-                }
+            match read_with(pools, permit, opening, query, cache).await {
+                Ok(read) => Ok(Some((pools.name(shard).to_string(), read))),
                 Err(error) => go_without(error).map(|()| None),
             }
         });
     let read = try_join_all(read_all).await?.into_iter().flatten();
     let (names, read): (Vec<String>, Vec<_>) = read.unzip();
-    let (facts, circumstances): (Vec<Facts>, Vec<Circumstances>) = read.into_iter().unzip();
+    let (documents, circumstances): (Vec<Document>, Vec<Circumstances>) = read.into_iter().unzip();
     let conditions = Conditions::new(&names, &circumstances);
-    let mut catalog = Comparison::new(&names, &facts).catalog();
+    // Databases that were made alike say the same, word for word: what holds of one of them holds of all.
+    let are_alike = documents.iter().all(|it| Some(it) == documents.first());
+    let compared = if are_alike { 1 } else { documents.len() };
+    let facts = documents.iter().zip(&names).take(compared);
+    let facts = facts.map(|(document, shard)| document.facts(shard));
+    let facts = facts.collect::<Result<Vec<Facts>>>()?;
+    let mut catalog = Comparison::new(&names[..facts.len()], &facts).catalog();
     let mut first = names.into_iter().zip(facts).zip(circumstances);
     let ((shard, facts), circumstances) = first
         .next()
@@ -79,22 +84,25 @@ pub(crate) async fn load(
 }
 
 /// A shard and the server that finishes side by side, as one catalog: what has a difference in it is
-/// not the same on both. `finish` is a session of that server, set up as those of the shards are; it is
-/// left with the search path `pg_catalog`.
+/// not the same on both. `finish` is a session of that server that has begun so, set up as those of the
+/// shards are; it is left as something else.
 ///
 /// # Errors
 /// What reading the catalog fails with. Differences are no errors.
 #[cfg(feature = "datafusion")]
 pub(crate) async fn load_finish(
     shards: &Pools,
+    opening: &Opening,
     session: &SessionSettings,
     catalog: &Catalog,
+    cache: Option<&Arc<Cache>>,
     finish: &mut Session,
 ) -> Result<Catalog> {
     let sample = catalog.sample.as_deref();
     let sample = sample.ok_or_else(|| Error::fault("no shard was kept to compare with"))?;
     let query = circumstances_query(shards, session)?;
-    let (facts, circumstances) = read(finish, &query).await?;
+    let (document, circumstances) = read_by(finish, opening, &query, cache).await?;
+    let facts = document.facts(finish.shard())?;
     let names = [sample.shard.clone(), finish.shard().to_owned()];
     let servers = [sample.circumstances.clone(), circumstances];
     let conditions = Conditions::of_settings(&names, &servers);
@@ -119,11 +127,76 @@ async fn read_with(
     permit: Permit,
     opening: &Opening,
     query: &str,
-) -> Result<(Facts, Circumstances)> {
+    cache: Option<&Arc<Cache>>,
+) -> Result<(Document, Circumstances)> {
     let mut session = pools.session(permit, opening).await?;
-    let found = read(&mut session, query).await?;
+    let found = read_by(&mut session, opening, query, cache).await?;
     session.finish().await;
     Ok(found)
+}
+
+/// Reads what one shard says, as [`read`] does; its facts by way of the cache, if there is one.
+///
+/// The fingerprint comes first, and facts that have to be read are read behind it, in the same transaction.
+/// Its snapshot holds for both, but for functions such as `pg_get_viewdef`, which see what is committed by
+/// then. So what is read is kept only if the fingerprint is still the same in a transaction behind it: facts
+/// that are half of before a change and half of behind it would hold again as soon as that is undone.
+#[cfg(feature = "datafusion")]
+async fn read_by(
+    session: &mut Session,
+    opening: &Opening,
+    query: &str,
+    cache: Option<&Arc<Cache>>,
+) -> Result<(Document, Circumstances)> {
+    let Some(cache) = cache else {
+        return ask_all(session, query).await;
+    };
+    let asked = ask(session, &format!("{PATH}; {FINGERPRINT}; {query}")).await?;
+    let [search_path, fingerprint, more] = answers(session, asked)?;
+    let circumstances: Circumstances = parse(session.shard(), &more)?;
+    let kept = Kept {
+        key: key(&circumstances),
+        fingerprint,
+    };
+    let facts = match cache.get(kept.clone()).await {
+        Some(facts) => facts,
+        None => {
+            let asked = ask(session, facts::QUERY).await?;
+            let [facts] = answers(session, asked)?;
+            let again = format!("{PATH}; {FINGERPRINT}");
+            let again = session.begin_again_with(opening, &again).await?;
+            if again == [Some(kept.fingerprint.clone())] {
+                cache.put(kept, facts.clone()).await;
+            }
+            facts
+        }
+    };
+    Ok((Document { search_path, facts }, circumstances))
+}
+
+/// Tells whether facts that were read before still hold.
+#[cfg(feature = "datafusion")]
+const FINGERPRINT: &str = include_str!("../fingerprint.sql");
+
+/// What facts depend on besides the rows of the catalogs: what asks for them, the database, the role, and
+/// the settings by which expressions are written.
+///
+/// The server has to be the one that ran at that time, because files that are put back, as with a container
+/// that begins anew, have the same numbers of transactions for other rows. That it was not started since
+/// stands also for the versions of its libraries, which collations have theirs from.
+#[cfg(feature = "datafusion")]
+fn key(circumstances: &Circumstances) -> String {
+    let Circumstances {
+        identity,
+        role,
+        session_role,
+        ..
+    } = circumstances;
+    let settings = settings::of_documents(circumstances);
+    format!(
+        "{}\n{FINGERPRINT}\n{identity:?}\n{role:?}\n{session_role:?}\n{settings:?}",
+        facts::QUERY
+    )
 }
 
 /// Reads the catalog of one shard, and what another query has to say in one JSON document. Leaves
@@ -135,28 +208,53 @@ pub(crate) async fn read<T: DeserializeOwned>(
     session: &mut Session,
     query: &str,
 ) -> Result<(Facts, T)> {
-    let answers = ask(session, &format!("{PATH}; {}; {query}", facts::QUERY)).await?;
-    let mut facts: Facts = parse(session, answers.get(1))?;
-    facts.search_path = parse(session, answers.first())?;
-    Ok((facts, parse(session, answers.get(2))?))
+    let (document, more) = ask_all(session, query).await?;
+    Ok((document.facts(session.shard())?, more))
+}
+
+async fn ask_all<T: DeserializeOwned>(session: &mut Session, query: &str) -> Result<(Document, T)> {
+    let asked = ask(session, &format!("{PATH}; {}; {query}", facts::QUERY)).await?;
+    let [search_path, facts, more] = answers(session, asked)?;
+    let more = parse(session.shard(), &more)?;
+    Ok((Document { search_path, facts }, more))
+}
+
+/// Facts as the server writes them.
+#[derive(PartialEq)]
+struct Document {
+    search_path: String,
+    facts: String,
+}
+
+impl Document {
+    fn facts(&self, shard: &str) -> Result<Facts> {
+        let mut facts: Facts = parse(shard, &self.facts)?;
+        facts.search_path = parse(shard, &self.search_path)?;
+        Ok(facts)
+    }
 }
 
 /// Gives the search path with what PostgreSQL adds to it: `pg_catalog`, unless the path names it in
-/// another place. Names in what is read then come with their schema.
+/// another place. Names in what is read then come with their schema. And what is read of many tables costs so
+/// much that PostgreSQL would compile it, which takes longer than to run it.
 const PATH: &str = "SELECT pg_catalog.array_to_json(pg_catalog.current_schemas(true)); \
-                    SET LOCAL search_path = pg_catalog";
+                    SET LOCAL search_path = pg_catalog; SET LOCAL jit = off";
 
-fn parse<T: DeserializeOwned>(session: &Session, document: Option<&String>) -> Result<T> {
-    let document = document.map_or("", String::as_str);
-    serde_json::from_str(document).map_err(|error| {
-        Error::new(
-            ErrorKind::Decode,
-            "the catalog did not have the expected form",
-        )
-        .with_phase(Phase::Describe)
-        .with_shard(session.shard())
-        .with_source(error)
-    })
+fn parse<T: DeserializeOwned>(shard: &str, document: &str) -> Result<T> {
+    serde_json::from_str(document).map_err(|error| unexpected(shard).with_source(error))
+}
+
+fn unexpected(shard: &str) -> Error {
+    let error = Error::new(
+        ErrorKind::Decode,
+        "the catalog did not have the expected form",
+    );
+    error.with_phase(Phase::Describe).with_shard(shard)
+}
+
+/// The answers, of which there are as many as were asked for.
+fn answers<const N: usize>(session: &Session, asked: Vec<String>) -> Result<[String; N]> {
+    asked.try_into().map_err(|_| unexpected(session.shard()))
 }
 
 /// The first value of each row of the answers to several statements; empty where there is none.

@@ -1,16 +1,20 @@
 //! Against real servers.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use crate::catalog::cache::{Cache, Kept};
 use crate::catalog::circumstances::{self, Circumstances};
+use crate::catalog::facts::{self, Facts};
 use crate::catalog::identity::{self, Identity};
 use crate::catalog::settings;
 use crate::catalog::{
     Catalog, ColumnFacts, Function, FunctionKind, Origin, RelationKind, Volatility,
 };
 use crate::cluster::Cluster;
-use crate::config::{PINNED, Topology, UNLIMITED};
+use crate::config::{PINNED, SessionSettings, Topology, UNLIMITED};
+use crate::connect::Opening;
 use merganser_local::{Binaries, Server, Tpch};
 
 /// The server of these tests; without an installation they say so and pass, unless they must not.
@@ -385,7 +389,7 @@ async fn every_setting_of_the_server_is_in_a_list() {
     let mut session = cluster.session(0).await.unwrap();
     let query = circumstances::query(&[]).unwrap();
     let answers = super::ask(&mut session, &format!("{}; {query}", super::PATH)).await;
-    let found: Circumstances = super::parse(&session, answers.unwrap().get(1)).unwrap();
+    let found: Circumstances = super::parse(session.shard(), &answers.unwrap()[1]).unwrap();
     session.finish().await;
     assert!(found.settings.len() > 300, "{}", found.settings.len());
     assert_eq!(settings::unknown(&found), [""; 0]);
@@ -397,5 +401,230 @@ async fn every_setting_of_the_server_is_in_a_list() {
         let found = found.settings.get(name).cloned().flatten();
         assert!(found.is_none_or(|value| value == "0"), "{name}");
     }
+    cluster.close().await;
+}
+
+/// The fingerprint of a database and its facts, as the cache would have them.
+async fn fingerprint_and_facts(cluster: &Cluster) -> (String, String) {
+    let mut session = cluster.session(0).await.unwrap();
+    let both = format!("{}; {}; {}", super::PATH, super::FINGERPRINT, facts::QUERY);
+    let mut answers = super::ask(&mut session, &both).await.unwrap();
+    session.finish().await;
+    (answers.remove(1), answers.remove(1))
+}
+
+#[tokio::test]
+async fn the_fingerprint_is_over_all_catalogs_that_facts_are_read_from() {
+    let Some(server) = server() else { return };
+    let names = "select relname from pg_class where relnamespace = 'pg_catalog'::regnamespace";
+    let names = server.query("postgres", names).unwrap();
+    let names: Vec<String> = names.into_iter().flatten().flatten().collect();
+    let without_comments = |sql: &str| {
+        let lines = sql
+            .lines()
+            .map(|line| line.split("--").next().unwrap_or_default());
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    let words = |sql: &str| {
+        let words = without_comments(sql);
+        let words = words.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+        words.map(str::to_owned).collect::<HashSet<_>>()
+    };
+    let (facts, fingerprint) = (words(facts::QUERY), words(super::FINGERPRINT));
+    let mut read = 0;
+    for name in names.iter().filter(|name| facts.contains(*name)) {
+        assert!(
+            fingerprint.contains(name),
+            "{name} is not in fingerprint.sql"
+        );
+        read += 1;
+    }
+    assert!(read > 25, "{read}");
+}
+
+/// Each changes facts, by another catalog or in another way.
+const CHANGES: &[&str] = &[
+    "create table n (a int, b text collate \"C\")",
+    "alter table n add c text",
+    "alter table n rename c to d",
+    "alter table n alter d type varchar(3)",
+    "alter table n alter d set not null",
+    "alter table n drop column b",
+    "alter table n add constraint n_key primary key (a)",
+    "create view of_index as select 'n_key'::regclass as index",
+    "alter index n_key rename to n_other",
+    "create unique index i on n (d)",
+    "drop index i",
+    "alter table n rename to m",
+    "alter table m enable row level security",
+    "create table child_of_m () inherits (m)",
+    "alter table child_of_m no inherit m",
+    "alter table child rename to kid",
+    "alter table parted detach partition kid",
+    "alter table \"T \"\"1\"\"\" alter l drop expression",
+    "alter table \"T \"\"1\"\"\" rename e to renamed",
+    "create or replace view v as select t.id, lower(t.renamed) as u from \"T \"\"1\"\"\" t",
+    "alter view v rename u to w",
+    "alter type app.mood add value 'between' before 'high'",
+    "alter type app.mood rename value 'between' to 'middle'",
+    "alter domain app.price add constraint most check (value < 1000)",
+    "alter domain app.price drop constraint most",
+    "alter type app.pair add attribute c int",
+    "create type app.letters as range (subtype = text, collation = \"C\")",
+    "alter collation app.ci rename to nocase",
+    "create or replace function app.f(a int, b text default 'y') returns int language sql immutable as 'select a'",
+    "create or replace function app.f(a int, b text default 'y') returns int language sql immutable as 'select a + 1'",
+    "alter function app.f(int, text) stable",
+    "create or replace aggregate agg(int) (sfunc = int4pl, stype = int, initcond = '1')",
+    "create operator app.### (function = int4pl, leftarg = int, rightarg = int)",
+    "drop operator app.### (int, int)",
+    "create cast (app.pair as text) with inout as implicit",
+    "drop cast (app.pair as text)",
+    "create function app.same(app.pair, app.pair) returns bool immutable language sql as 'select true'; \
+     create operator app.=== (function = app.same, leftarg = app.pair, rightarg = app.pair)",
+    "create function app.hash(app.pair) returns int immutable language sql as 'select 1'; \
+     create operator class app.pairs default for type app.pair using hash as operator 1 app.===, function 1 app.hash(app.pair)",
+    "create text search parser app.words (start = prsd_start, gettoken = prsd_nexttoken, end = prsd_end, lextypes = prsd_lextype); \
+     create text search configuration app.c (parser = app.words)",
+    "alter text search parser app.words rename to tokens",
+    "create text search template app.plain (init = dsimple_init, lexize = dsimple_lexize); \
+     create text search dictionary app.d (template = app.plain)",
+    "alter text search template app.plain rename to bare",
+    "alter text search dictionary app.d (accept = false)",
+    "alter text search configuration app.c add mapping for word with app.d",
+    "create view searched as select to_tsvector('app.c', 'a b') as words",
+    "alter text search configuration app.c rename to found",
+    "create role tom; create view of_roles as select '{tom}'::regrole[] as roles",
+    "alter role tom rename to tim",
+    "create function in_plpgsql() returns int language plpgsql as 'begin return 1; end'",
+    "alter language plpgsql rename to procedural",
+    "alter extension plpgsql drop function plpgsql_validator(oid)",
+    "alter function pg_catalog.lower(text) volatile",
+    "alter schema app rename to elsewhere",
+    "drop function in_plpgsql(); drop extension plpgsql",
+    "drop table m cascade",
+];
+
+#[tokio::test]
+async fn whatever_changes_facts_changes_the_fingerprint() {
+    let Some(server) = server() else { return };
+    let cluster = cluster(server, "fingerprints", &[SCHEMA]);
+    let (mut fingerprint, mut facts) = fingerprint_and_facts(&cluster).await;
+    assert_eq!(fingerprint_and_facts(&cluster).await.0, fingerprint);
+    let mut seen = HashMap::from([(fingerprint.clone(), facts.clone())]);
+    for change in CHANGES {
+        server.execute("fingerprints0", change).unwrap();
+        let changed = fingerprint_and_facts(&cluster).await;
+        assert!(changed.1 != facts, "no fact has changed: {change}");
+        assert!(changed.0 != fingerprint, "{change}");
+        (fingerprint, facts) = changed;
+        // Where all that had come has gone again, it is what it was.
+        let before = seen.entry(fingerprint.clone()).or_insert(facts.clone());
+        assert!(*before == facts, "{change}");
+    }
+    assert!(seen.len() > CHANGES.len() * 3 / 4, "{}", seen.len());
+    cluster.close().await;
+}
+
+#[tokio::test]
+async fn rows_and_statistics_do_not_change_the_fingerprint() {
+    let Some(server) = server() else { return };
+    let cluster = cluster(
+        server,
+        "calm",
+        &["create table n (a int primary key); create role guest_of_calm"],
+    );
+    let (fingerprint, _) = fingerprint_and_facts(&cluster).await;
+    for change in [
+        "insert into n select generate_series(1, 5000)",
+        "update n set a = -a where a < 100",
+        "analyze n",
+        "vacuum (freeze) n",
+        "vacuum (freeze) pg_class",
+        "vacuum (freeze, analyze) pg_attribute",
+    ] {
+        server.execute("calm0", change).unwrap();
+        assert_eq!(
+            fingerprint_and_facts(&cluster).await.0,
+            fingerprint,
+            "{change}"
+        );
+    }
+    cluster.close().await;
+}
+
+/// The facts of shard 0, by way of this cache.
+async fn facts_by(cluster: &Cluster, cache: &Arc<Cache>) -> Facts {
+    let opening = cluster.pools().opening();
+    facts_in(cluster, opening, cache).await
+}
+
+async fn facts_in(cluster: &Cluster, opening: &Opening, cache: &Arc<Cache>) -> Facts {
+    let mut session = cluster.session_with(0, opening).await.unwrap();
+    let query = circumstances::query(&[]).unwrap();
+    let read = super::read_by(&mut session, opening, &query, Some(cache)).await;
+    let facts = read.unwrap().0.facts(session.shard()).unwrap();
+    session.finish().await;
+    facts
+}
+
+/// Keeps facts with one type more: who reads that has it from the cache.
+async fn mark(cluster: &Cluster, cache: &Arc<Cache>) {
+    let mut session = cluster.session(0).await.unwrap();
+    let query = circumstances::query(&[]).unwrap();
+    let all = format!(
+        "{}; {}; {query}; {}",
+        super::PATH,
+        super::FINGERPRINT,
+        facts::QUERY
+    );
+    let answers = super::ask(&mut session, &all).await.unwrap();
+    let circumstances = super::parse(session.shard(), &answers[2]).unwrap();
+    session.finish().await;
+    let kept = Kept {
+        key: super::key(&circumstances),
+        fingerprint: answers[1].clone(),
+    };
+    let (before, after) = answers[3].split_once("\"system_types\" : [").unwrap();
+    let marked = format!("{before}\"system_types\" : [\"mark\", {after}");
+    cache.put(kept, marked).await;
+}
+
+fn is_marked(facts: &Facts) -> bool {
+    facts.system_types.contains(&"mark".to_owned())
+}
+
+#[tokio::test]
+async fn facts_come_from_the_cache_while_they_hold_and_the_settings_are_the_same() {
+    let Some(server) = server() else { return };
+    let cluster = cluster(server, "cached", &[SCHEMA]);
+    let folder = tempfile::tempdir().unwrap();
+    let cache = Arc::new(Cache::new(folder.path().to_owned()));
+    let fresh = facts_by(&cluster, &cache).await;
+    let again = facts_by(&cluster, &cache).await;
+    assert_eq!(format!("{fresh:?}"), format!("{again:?}"));
+    mark(&cluster, &cache).await;
+    assert!(is_marked(&facts_by(&cluster, &cache).await));
+
+    // Other settings have other facts; the path is none of them, and is asked for each time.
+    let zone = cluster.opening(Some(
+        &SessionSettings::default().with_timezone("Asia/Tokyo"),
+    ));
+    assert!(!is_marked(
+        &facts_in(&cluster, &zone.unwrap(), &cache).await
+    ));
+    let path = cluster.opening(Some(&SessionSettings::default().with_search_path("app")));
+    let facts = facts_in(&cluster, &path.unwrap(), &cache).await;
+    assert!(is_marked(&facts));
+    assert_eq!(facts.search_path, ["pg_catalog", "app"]);
+    let named = SessionSettings::default().with_setting("application_name", "another run");
+    let named = cluster.opening(Some(&named)).unwrap();
+    assert!(is_marked(&facts_in(&cluster, &named, &cache).await));
+
+    server
+        .execute("cached0", "create table more (a int)")
+        .unwrap();
+    let facts = facts_by(&cluster, &cache).await;
+    assert!(!is_marked(&facts) && facts.relations.iter().any(|it| it.name == "more"));
     cluster.close().await;
 }

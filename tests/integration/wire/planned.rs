@@ -6,7 +6,9 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use merganser::{Arm, Cluster, Error, MergeMode, Query, ScanProgress, Topology, arrow};
+use merganser::{
+    Arm, Cluster, ClusterBuilder, Error, MergeMode, Query, ScanProgress, Topology, arrow,
+};
 
 use super::proxy::Proxy;
 use super::server::{Fault, Point};
@@ -305,4 +307,27 @@ async fn a_query_takes_few_round_trips() {
     }
     support::tell(&format!("round trips to a shard: {}", told.join(", ")));
     assert!(proxies.iter().all(|proxy| proxy.connections() == 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn catalogs_that_are_kept_take_no_round_trip_more() {
+    let Some(proxied) = Proxied::start().await else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let trips = || proxied.proxies.iter().map(Proxy::trips).max().unwrap();
+    let first = async |builder: ClusterBuilder| {
+        let cluster = builder.build().unwrap();
+        trips();
+        cluster.query("select n from t").collect().await.unwrap();
+        let trips = trips();
+        cluster.close().await;
+        trips
+    };
+    let builder = || Cluster::builder(proxied.cluster.topology().clone());
+    let cached = || builder().with_catalog_cache(folder.path());
+    let without = first(builder()).await;
+    // Nothing was kept: the facts, and whether they still hold.
+    assert_eq!(first(cached()).await, without + 2);
+    assert_eq!(first(cached()).await, without);
 }

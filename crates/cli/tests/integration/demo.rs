@@ -112,6 +112,7 @@ fn the_session_in_the_readme_can_be_repeated_word_for_word() {
             .args(["-c", &command])
             .current_dir(folder.path())
             .env("PATH", &search)
+            .env("MERGANSER_CACHE_DIR", super::CACHE)
             .output()
             .unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();

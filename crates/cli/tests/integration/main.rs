@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[cfg(feature = "datafusion")]
+mod cache;
 mod demo;
 mod faults;
 mod folder;
@@ -172,10 +174,11 @@ impl Run for Command {
     }
 }
 
-/// The program, in a folder, without what the environment could tell it.
+/// The program, in a folder, without what the environment could tell it. All runs share what they keep.
 fn merganser(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_merganser"));
     command.current_dir(folder).stdin(Stdio::null());
+    command.env("MERGANSER_CACHE_DIR", CACHE);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("PG") {
             command.env_remove(name);
@@ -183,6 +186,9 @@ fn merganser(folder: &Path) -> Command {
     }
     command
 }
+
+/// Where runs of these tests keep catalogs.
+const CACHE: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/cache");
 
 fn signal(child: &Child, name: &str) {
     let mut kill = Command::new("kill");

@@ -7,7 +7,7 @@ use crate::support;
 
 /// `t(id, kind, x)`, of which even numbers are on shard 0 and odd ones on shard 1; `kinds`, which
 /// both have; and a topology file that says so.
-fn scene() -> Option<Scene> {
+pub(super) fn scene() -> Option<Scene> {
     let scene = Scene::new(2)?;
     for shard in 0..2 {
         scene.execute(

@@ -200,6 +200,7 @@ fn a_password_is_in_no_output_of_the_program() {
                 let mut run = merganser(here.path());
                 run.args(&command[..1]).args(&arguments).args(&command[1..]);
                 run.env("HOME", given.path()).env("RUST_LOG", "trace");
+                run.env("MERGANSER_CACHE_DIR", here.path().join("cache"));
                 run.envs(variables.iter().map(|(name, value)| (*name, value)));
                 run
             };
