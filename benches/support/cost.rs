@@ -25,6 +25,7 @@ pub(crate) struct Work {
     pub(crate) bytes: u64,
     pub(crate) peak_memory_kib: u64,
     /// Open files and sockets when it was done.
+    #[allow(dead_code)] // Not every benchmark has a use for it.
     pub(crate) descriptors: u64,
 }
 

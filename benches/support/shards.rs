@@ -122,6 +122,7 @@ pub(crate) fn psql(url: &str, sql: &str) -> Result<Command> {
     Ok(psql)
 }
 
+#[allow(dead_code)] // Not every benchmark has a use for it.
 pub(crate) fn cluster(urls: &[String]) -> Result<Cluster> {
     Ok(Cluster::new(Topology::from_urls(urls)?)?)
 }

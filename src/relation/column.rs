@@ -75,6 +75,20 @@ impl RelationColumn {
             .with_phase(Phase::Merge)
             .with_hint("cast it to a type that has a name: a composite type, or text"));
         }
+        // Neither the text nor the binary form of a value has all that a cast to text gives: see
+        // `print_xml_decl` in `src/backend/utils/adt/xml.c`.
+        if ["xml", "xml[]"].contains(&&*sql_type.name) {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!(
+                    "column {:?} of relation {relation} has type {}, whose declarations (<?xml ..?>) cannot be \
+                     handed to another server",
+                    column.name, sql_type.name
+                ),
+            )
+            .with_phase(Phase::Merge)
+            .with_hint("cast it to text in a subquery, before rows of several shards are needed together"));
+        }
         let encoding = match sql_type.delimiter {
             _ if sql_type.name == "\"char\"" => Encoding::Byte,
             Some(delimiter) => Encoding::Own { delimiter },

@@ -4,6 +4,7 @@
 CREATE TABLE t (k int NOT NULL, v int NOT NULL, g int, PRIMARY KEY (k, v));
 CREATE TABLE u (k int NOT NULL, tv int NOT NULL);
 CREATE TABLE r (id int PRIMARY KEY, name text, born date);
+CREATE VIEW counted AS SELECT g, count(*) AS n FROM t GROUP BY g;
 CREATE VIEW named AS SELECT id, 'v' || name AS n FROM r;
 INSERT INTO t SELECT i % 5, i, nullif(i % 4, 3) FROM generate_series(1, 30) i;
 INSERT INTO u SELECT i % 7, i * 2 FROM generate_series(1, 12) i WHERE i % 7 <> 3;
@@ -257,3 +258,12 @@ SELECT (SELECT '1' || name FROM r WHERE born < 'now' AND id = t.g), count(*) FRO
 -- query
 -- answered
 SELECT t.v, (SELECT name FROM r WHERE r.id = t.g), t.g, count(u.tv) FROM t LEFT JOIN u ON u.tv = t.v GROUP BY t.v, t.k, (SELECT name FROM r WHERE r.id = t.g) ORDER BY t.v
+-- query
+-- answered
+WITH z AS (SELECT DISTINCT (SELECT max(n) FROM counted c WHERE c.g < a.g) AS c1 FROM (SELECT g FROM t ORDER BY k, v LIMIT 9) a ORDER BY (SELECT max(n) FROM counted c WHERE c.g < a.g)) SELECT x.c1 FROM z x, z y
+-- query
+-- answered
+WITH z AS (SELECT (SELECT max(n) FROM counted c WHERE c.g < a.g) AS c1, rank() OVER (ORDER BY (SELECT max(n) FROM counted c WHERE c.g < a.g)) AS r FROM counted a) SELECT x.* FROM z x JOIN z y ON x.r = y.r + 1
+-- query
+-- answered
+WITH z AS (SELECT (SELECT max(n) FROM counted c WHERE c.g < a.g) AS c1, count(*) FROM counted a GROUP BY (SELECT max(n) FROM counted c WHERE c.g < a.g)) SELECT x.* FROM z x, z y

@@ -59,7 +59,7 @@ impl Planner<'_> {
             cte_tables: Vec::new(),
         });
         let ctes = named.into_iter().enumerate();
-        with.cte_tables.extend(ctes.map(|(number, (_, query))| Cte {
+        let ctes = ctes.map(|(number, (_, query))| Cte {
             alias: TableAlias {
                 // That it has no AS before it.
                 explicit: false,
@@ -69,7 +69,9 @@ impl Planner<'_> {
             from: None,
             materialized: None,
             closing_paren_token: AttachedToken::empty(),
-        }));
+        });
+        // First of all, as those that were there may read them.
+        with.cte_tables.splice(..0, ctes);
     }
 
     fn repeated_name(&self, number: usize) -> String {

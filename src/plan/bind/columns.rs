@@ -167,16 +167,13 @@ impl Binder<'_> {
         let (first, second) = (unknown.next(), unknown.next());
         match (first, second) {
             (None, _) => Ok(None),
-            // `generate_series(1, 3) AS n`: the name is also that of the column.
-            (Some(relation), None) if relation.name == name => {
-                Ok(Some(column(&relation.alias, name)))
-            }
             _ => {
+                // The name is that of the column of a function that gives values, and else of its row.
                 if let Some(relation) = visible
                     .iter()
                     .find(|r| r.columns.is_none() && r.name == name)
                 {
-                    return Ok(Some(column(&relation.alias, name)));
+                    return Ok(Some(Expr::Identifier(ident(&relation.alias))));
                 }
                 let elsewhere = (0..self.scopes.len())
                     .filter(|other| *other < depth)

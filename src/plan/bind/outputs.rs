@@ -95,6 +95,11 @@ impl Binder<'_> {
     pub(super) fn outputs_of_unnest(&self, arrays: &[Expr]) -> Outputs {
         match arrays {
             [array] if self.has_values(array) => Outputs::values(),
+            [vector] if self.own_type(vector).as_deref() == Some("tsvector") => Outputs {
+                columns: ["lexeme", "positions", "weights"].map(str::to_owned).into(),
+                are_rows: true,
+                are_values: false,
+            },
             _ => Outputs::default(),
         }
     }

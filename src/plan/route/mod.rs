@@ -532,27 +532,10 @@ impl<'a> Router<'a> {
         let Some(numbers) = self.numbers(sharding, rule, &values)? else {
             return Ok(None);
         };
-        let mut found = BTreeSet::new();
-        for number in numbers {
-            match usize::try_from(number)
-                .ok()
-                .filter(|index| *index < self.shards)
-            {
-                Some(index) => found.insert(index),
-                None => {
-                    return Err(Error::new(
-                        ErrorKind::Config,
-                        format!(
-                            "shard_index {rule:?} gives {number} for a key of the query, but the shards are 0 to {}",
-                            self.shards - 1
-                        ),
-                    )
-                    .with_hint("correct the table's shard_index in the topology (a remainder of a negative number is negative)")
-                    .into());
-                }
-            };
-        }
-        Ok(Some(found))
+        // A key beyond the last range has no shard, and no table has it; but a remainder of a negative number
+        // is negative, too, and its rows are somewhere.
+        let index = |number: i64| usize::try_from(number).ok().filter(|at| *at < self.shards);
+        Ok(numbers.into_iter().map(index).collect())
     }
 
     /// The shards of a range of keys.

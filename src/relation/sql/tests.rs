@@ -209,15 +209,10 @@ async fn differences(
     original: &str,
 ) -> Vec<String> {
     let with = sql_of(relation);
-    let same = match sql_type.name.as_str() {
-        // The encoding that a document declares is kept, and never printed.
-        "xml" => "true",
-        _ => "record_image_eq(ROW(m.c), ROW(o.c))",
-    };
     let check = format!(
         "WITH {with} SELECT m.n, \
            pg_catalog.format('%s', m.c) IS NOT DISTINCT FROM pg_catalog.format('%s', o.c), \
-           {same}, pg_typeof(m.c) = pg_typeof(o.c), \
+           record_image_eq(ROW(m.c), ROW(o.c)), pg_typeof(m.c) = pg_typeof(o.c), \
            pg_catalog.format('%s', m.c), pg_catalog.format('%s', o.c), pg_typeof(m.c)::text \
          FROM (SELECT c, row_number() OVER () AS n FROM m1) m FULL JOIN ({original}) o \
            ON m.n = o.n"
@@ -277,10 +272,11 @@ async fn values_of_every_type_come_back_the_same() {
         for (index, expression) in part.iter().enumerate() {
             let relation = match relation(index, &types, &batches) {
                 Ok(relation) => relation,
-                // Of types without a name, or without values.
+                // Of types without a name, without values, or with values whose text does not tell all.
                 Err(error)
                     if error.kind() == ErrorKind::Unsupported
-                        && ["record", "void", "record[]"].contains(&types[index].name.as_str()) =>
+                        && ["record", "void", "record[]", "xml", "xml[]"]
+                            .contains(&types[index].name.as_str()) =>
                 {
                     continue;
                 }

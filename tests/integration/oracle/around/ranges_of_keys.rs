@@ -175,6 +175,18 @@ const SPLITS: &[Split] = &[
         keys: "select generate_series(date '2024-01-01', '2024-12-31', '1 day')::date",
         conditions: &[("k < '2024-02-01'", ALL), ("k = '2024-05-05'", &[1])],
     },
+    // A key beyond the last range may be anywhere, as that of a negative remainder is somewhere.
+    Split {
+        key: "date",
+        rule: "(k - date '2024-01-01') / 31",
+        keys: "select generate_series(date '2024-01-01', '2024-05-03', '1 day')::date",
+        conditions: &[
+            ("k = '2024-02-05'", &[1]),
+            ("k = '2030-01-01'", ALL),
+            ("k in ('2024-01-05', '2030-01-01')", ALL),
+            ("k >= '2030-01-01'", &[3]),
+        ],
+    },
     // Rules that mean other shards in another time zone, or that read their literals by it.
     Split {
         key: "date",
