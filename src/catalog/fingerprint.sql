@@ -34,7 +34,6 @@ SELECT md5(concat_ws(' ',
             UNION ALL SELECT tableoid, xmin FROM pg_namespace
             UNION ALL SELECT tableoid, xmin FROM pg_opclass
             UNION ALL SELECT tableoid, xmin FROM pg_operator
-            UNION ALL SELECT tableoid, xmin FROM pg_opfamily
             UNION ALL SELECT tableoid, xmin FROM pg_policy
             UNION ALL SELECT tableoid, xmin FROM pg_proc
             UNION ALL SELECT tableoid, xmin FROM pg_range
