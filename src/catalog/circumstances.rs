@@ -1,6 +1,6 @@
 //! What one database does around a query, as it is read: settings, policies, rights.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Deserialize;
 
@@ -8,8 +8,11 @@ use super::identity::{self, Identity};
 use crate::error::Result;
 use crate::quote;
 
-/// The query that gives it as one JSON document; see [`query`].
+/// The query that gives what is of the moment as one JSON document; see [`query`].
 const QUERY: &str = include_str!("circumstances.sql");
+
+/// The query that gives the [`Rights`] as another.
+pub(super) const RIGHTS: &str = include_str!("rights.sql");
 
 /// What PostgreSQL adds to a query that the connected role sends, and what it answers by.
 #[derive(Debug, Clone, Deserialize)]
@@ -27,9 +30,53 @@ pub(super) struct Circumstances {
     pub(super) stored: BTreeMap<String, String>,
     /// Settings without a definition that policies or we have asked about.
     pub(super) asked: BTreeMap<String, Option<String>>,
+    /// Schema and name of tables that had rows when they were analyzed, and how many: as ANALYZE has it, and
+    /// of plain tables as the counters of changes have it.
+    sizes: Vec<(String, String, f64, Option<f64>)>,
     /// The names of the extensions.
+    #[serde(default)]
     pub(super) extensions: Vec<String>,
+    #[serde(default)]
     pub(super) relations: Vec<RelationCircumstances>,
+}
+
+/// What of it changes with the catalogs alone.
+#[derive(Debug, Deserialize)]
+pub(super) struct Rights {
+    /// The settings without a definition that policies ask about.
+    asked: Vec<String>,
+    extensions: Vec<String>,
+    relations: Vec<RelationCircumstances>,
+}
+
+impl Circumstances {
+    /// The settings that were not asked for, though policies ask about them.
+    pub(super) fn unasked(&self, rights: &Rights) -> Vec<String> {
+        let names = rights.asked.iter();
+        let unasked = names.filter(|name| !self.asked.contains_key(*name));
+        unasked.cloned().collect()
+    }
+
+    /// The whole, with the values of such settings.
+    pub(super) fn with(mut self, rights: Rights, asked: BTreeMap<String, Option<String>>) -> Self {
+        self.asked.extend(asked);
+        self.extensions = rights.extensions;
+        self.relations = rights.relations;
+        let sizes = std::mem::take(&mut self.sizes);
+        let sizes: HashMap<_, _> = sizes
+            .into_iter()
+            .map(|(schema, name, analyzed, counted)| ((schema, name), (analyzed, counted)))
+            .collect();
+        for relation in &mut self.relations {
+            let name = (relation.schema.clone(), relation.name.clone());
+            let Some((analyzed, counted)) = sizes.get(&name) else {
+                continue;
+            };
+            relation.has_rows = true;
+            relation.estimates = counted.map(|counted| (*analyzed, counted));
+        }
+        self
+    }
 }
 
 /// A table or view, as the connected role meets it.
@@ -49,8 +96,10 @@ pub(super) struct RelationCircumstances {
     /// Schema and name of the tables of which each row names one.
     pub(super) references: Option<Vec<(String, String)>>,
     /// Whether it had rows when it was analyzed.
+    #[serde(default)]
     pub(super) has_rows: bool,
     /// The number of rows as ANALYZE has it, and as the counters of changes have it.
+    #[serde(default)]
     pub(super) estimates: Option<(f64, f64)>,
 }
 
@@ -82,11 +131,25 @@ pub(crate) struct Read {
 /// # Errors
 /// A name that no text in PostgreSQL can be.
 pub(super) fn query(names: &[String]) -> Result<String> {
+    let query = QUERY.replace("{identity}", identity::EXPRESSION);
+    Ok(query.replace("{names}", &array(names)?))
+}
+
+/// The query for the values of these settings alone.
+///
+/// # Errors
+/// As [`query`].
+pub(super) fn asked_query(names: &[String]) -> Result<String> {
+    let names = array(names)?;
+    Ok(format!(
+        "SELECT json_object_agg(a.name, current_setting(a.name, true)) FROM unnest({names}::text[]) AS a(name)"
+    ))
+}
+
+fn array(names: &[String]) -> Result<String> {
     let elements: Vec<String> = names
         .iter()
         .map(|name| format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\"")))
         .collect();
-    let array = quote::literal(&format!("{{{}}}", elements.join(",")))?;
-    let query = QUERY.replace("{identity}", identity::EXPRESSION);
-    Ok(query.replace("{names}", &array))
+    quote::literal(&format!("{{{}}}", elements.join(",")))
 }

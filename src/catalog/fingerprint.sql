@@ -1,7 +1,8 @@
--- Tells whether the facts of one database are what they were, as one short text; for PostgreSQL 13 to 18.
+-- Tells whether the facts of one database and the rights in it are what they were, as one short text; for
+-- PostgreSQL 13 to 18.
 --
--- Runs with search_path = pg_catalog, over every catalog that the facts are read from, by themselves or by
--- a function such as pg_get_viewdef.
+-- Runs with search_path = pg_catalog, over every catalog that facts.sql and rights.sql read, by themselves or
+-- by a function such as pg_get_viewdef.
 --
 -- What a transaction inserts or updates has its number as xmin, which stays, also when the row is frozen
 -- (src/include/access/htup_details.h) or moved by VACUUM FULL. So a row that was not there has a number that
@@ -18,12 +19,13 @@ SELECT md5(concat_ws(' ',
             UNION ALL SELECT tableoid, xmin FROM pg_amproc
             UNION ALL SELECT tableoid, xmin FROM pg_attrdef
             UNION ALL SELECT tableoid, xmin FROM pg_attribute
+            UNION ALL SELECT tableoid, xmin FROM pg_auth_members
             UNION ALL SELECT tableoid, xmin FROM pg_cast
             UNION ALL SELECT tableoid, xmin FROM pg_class
             UNION ALL SELECT tableoid, xmin FROM pg_collation
             UNION ALL SELECT tableoid, xmin FROM pg_constraint
             UNION ALL SELECT tableoid, xmin FROM pg_database WHERE datname = current_database()
-            UNION ALL SELECT tableoid, xmin FROM pg_depend WHERE refclassid = 'pg_extension'::regclass
+            UNION ALL SELECT tableoid, xmin FROM pg_depend
             UNION ALL SELECT tableoid, xmin FROM pg_enum
             UNION ALL SELECT tableoid, xmin FROM pg_extension
             UNION ALL SELECT tableoid, xmin FROM pg_index
@@ -32,7 +34,7 @@ SELECT md5(concat_ws(' ',
             UNION ALL SELECT tableoid, xmin FROM pg_namespace
             UNION ALL SELECT tableoid, xmin FROM pg_opclass
             UNION ALL SELECT tableoid, xmin FROM pg_operator
-            UNION ALL SELECT tableoid, xmin FROM pg_opfamily
+            UNION ALL SELECT tableoid, xmin FROM pg_policy
             UNION ALL SELECT tableoid, xmin FROM pg_proc
             UNION ALL SELECT tableoid, xmin FROM pg_range
             UNION ALL SELECT tableoid, xmin FROM pg_rewrite
@@ -47,8 +49,10 @@ SELECT md5(concat_ws(' ',
     -- (index_set_state_flags in src/backend/catalog/index.c).
     'invalid', (SELECT string_agg(i.indexrelid::text, ',' ORDER BY i.indexrelid)
                 FROM pg_index i WHERE NOT i.indisvalid),
-    -- Constants in views may name roles, of which this role cannot read the rows.
-    'roles', (SELECT string_agg(u.oid || ' ' || u.rolname, ',' ORDER BY u.oid) FROM pg_roles u),
+    -- Of roles, which constants in views may name, too, this one cannot read the rows.
+    'roles', (SELECT string_agg(concat_ws(' ', u.oid, u.rolsuper, u.rolinherit, u.rolbypassrls, u.rolname),
+                                ',' ORDER BY u.oid)
+              FROM pg_roles u),
     -- A crash may take back what was committed and not yet written (synchronous_commit), and give its
     -- numbers to others. All counters begin anew then.
     'recovered', extract(epoch FROM pg_stat_get_bgwriter_stat_reset_time())))

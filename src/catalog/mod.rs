@@ -3,9 +3,9 @@
 //!
 //! ```text
 //! facts ───────── one document per shard: what there is
-//! circumstances ─ another: what the database does around a query (settings, policies, rights)
+//! circumstances ─ two others: what the database does around a query (policies, rights; settings, sizes)
 //! load ────────── reads them, from all shards at once
-//! cache ───────── keeps facts in files, each with a fingerprint that tells whether they still hold
+//! cache ───────── keeps facts and rights in files, each with a fingerprint that tells whether they still hold
 //! identity ────── refuses two shards that are one database
 //! compare ─────── makes one catalog of the facts, and tells how shards differ
 //! conditions ──── does so with the circumstances

@@ -225,13 +225,14 @@ pub(super) fn unknown(shard: &Circumstances) -> Vec<&str> {
 }
 
 /// The settings by which a catalog's expressions may be written in another way: all but those that are
-/// harmless anywhere, of which some change from run to run, as the name of the application.
+/// harmless anywhere, of which some change from run to run, as the name of the application. And the one that
+/// takes policies away.
 pub(super) fn of_documents(shard: &Circumstances) -> BTreeMap<&str, Option<&str>> {
     let harmless: BTreeSet<&str> = harmless().collect();
     let settings = shard.settings.iter();
     settings
         .map(|(name, value)| (name.as_str(), value.as_deref()))
-        .filter(|(name, _)| !harmless.contains(name))
+        .filter(|(name, _)| *name == "row_security" || !harmless.contains(name))
         .collect()
 }
 

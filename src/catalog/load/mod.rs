@@ -9,11 +9,12 @@ use crate::error::{Error, ErrorKind, Phase, Result};
 #[cfg(feature = "datafusion")]
 use {
     super::cache::{Cache, Kept},
-    super::circumstances::{self, Circumstances},
+    super::circumstances::{self, Circumstances, Rights},
     super::{Catalog, compare::Comparison, conditions::Conditions, settings},
     crate::config::SessionSettings,
     crate::connect::{Opening, Permit, Pools},
     futures::future::try_join_all,
+    std::collections::BTreeMap,
     std::sync::Arc,
 };
 
@@ -135,7 +136,8 @@ async fn read_with(
     Ok(found)
 }
 
-/// Reads what one shard says, as [`read`] does; its facts by way of the cache, if there is one.
+/// Reads what one shard says: facts and rights by way of the cache, if there is one, and what is of the
+/// moment, for which the query asks.
 ///
 /// The fingerprint comes first, and facts that have to be read are read behind it, in the same transaction.
 /// Its snapshot holds for both, but for functions such as `pg_get_viewdef`, which see what is committed by
@@ -149,37 +151,75 @@ async fn read_by(
     cache: Option<&Arc<Cache>>,
 ) -> Result<(Document, Circumstances)> {
     let Some(cache) = cache else {
-        return ask_all(session, query).await;
+        let all = format!(
+            "{PATH}; {query}; {}; {}",
+            facts::QUERY,
+            circumstances::RIGHTS
+        );
+        let asked = ask(session, &all).await?;
+        let [search_path, moment, facts, rights] = answers(session, asked)?;
+        let circumstances = parse(session.shard(), &moment)?;
+        let circumstances = whole(session, circumstances, &rights).await?;
+        return Ok((Document { search_path, facts }, circumstances));
     };
     let asked = ask(session, &format!("{PATH}; {FINGERPRINT}; {query}")).await?;
-    let [search_path, fingerprint, more] = answers(session, asked)?;
-    let circumstances: Circumstances = parse(session.shard(), &more)?;
+    let [search_path, fingerprint, moment] = answers(session, asked)?;
+    let circumstances: Circumstances = parse(session.shard(), &moment)?;
     let kept = Kept {
         key: key(&circumstances),
         fingerprint,
     };
-    let facts = match cache.get(kept.clone()).await {
-        Some(facts) => facts,
+    let found = cache.get(kept.clone()).await;
+    let found = found.and_then(|both| {
+        let (facts, rights) = both.split_once(BETWEEN)?;
+        Some([facts.to_owned(), rights.to_owned()])
+    });
+    let [facts, rights] = match found {
+        Some(both) => both,
         None => {
-            let asked = ask(session, facts::QUERY).await?;
-            let [facts] = answers(session, asked)?;
+            let both = format!("{}; {}", facts::QUERY, circumstances::RIGHTS);
+            let asked = ask(session, &both).await?;
+            let both: [String; 2] = answers(session, asked)?;
             let again = format!("{PATH}; {FINGERPRINT}");
             let again = session.begin_again_with(opening, &again).await?;
             if again == [Some(kept.fingerprint.clone())] {
-                cache.put(kept, facts.clone()).await;
+                cache.put(kept, both.join(BETWEEN)).await;
             }
-            facts
+            both
         }
     };
+    let circumstances = whole(session, circumstances, &rights).await?;
     Ok((Document { search_path, facts }, circumstances))
 }
 
-/// Tells whether facts that were read before still hold.
+/// What stands between two documents; no text of a server has it.
+#[cfg(feature = "datafusion")]
+const BETWEEN: &str = "\0";
+
+/// What is of the moment, and the rights; asks for what policies ask about.
+#[cfg(feature = "datafusion")]
+async fn whole(
+    session: &mut Session,
+    circumstances: Circumstances,
+    rights: &str,
+) -> Result<Circumstances> {
+    let rights: Rights = parse(session.shard(), rights)?;
+    let unasked = circumstances.unasked(&rights);
+    let mut asked = BTreeMap::new();
+    if !unasked.is_empty() {
+        let values = ask(session, &circumstances::asked_query(&unasked)?).await?;
+        let [values] = answers(session, values)?;
+        asked = parse(session.shard(), &values)?;
+    }
+    Ok(circumstances.with(rights, asked))
+}
+
+/// Tells whether facts and rights that were read before still hold.
 #[cfg(feature = "datafusion")]
 const FINGERPRINT: &str = include_str!("../fingerprint.sql");
 
-/// What facts depend on besides the rows of the catalogs: what asks for them, the database, the role, and
-/// the settings by which expressions are written.
+/// What facts and rights depend on besides the rows of the catalogs: what asks for them, the database, the
+/// role, and the settings by which expressions are written and policies apply.
 ///
 /// The server has to be the one that ran at that time, because files that are put back, as with a container
 /// that begins anew, have the same numbers of transactions for other rows. That it was not started since
@@ -193,10 +233,8 @@ fn key(circumstances: &Circumstances) -> String {
         ..
     } = circumstances;
     let settings = settings::of_documents(circumstances);
-    format!(
-        "{}\n{FINGERPRINT}\n{identity:?}\n{role:?}\n{session_role:?}\n{settings:?}",
-        facts::QUERY
-    )
+    let queries = [facts::QUERY, circumstances::RIGHTS, FINGERPRINT];
+    format!("{queries:?}\n{identity:?}\n{role:?}\n{session_role:?}\n{settings:?}")
 }
 
 /// Reads the catalog of one shard, and what another query has to say in one JSON document. Leaves
@@ -208,15 +246,10 @@ pub(crate) async fn read<T: DeserializeOwned>(
     session: &mut Session,
     query: &str,
 ) -> Result<(Facts, T)> {
-    let (document, more) = ask_all(session, query).await?;
-    Ok((document.facts(session.shard())?, more))
-}
-
-async fn ask_all<T: DeserializeOwned>(session: &mut Session, query: &str) -> Result<(Document, T)> {
     let asked = ask(session, &format!("{PATH}; {}; {query}", facts::QUERY)).await?;
     let [search_path, facts, more] = answers(session, asked)?;
-    let more = parse(session.shard(), &more)?;
-    Ok((Document { search_path, facts }, more))
+    let facts = Document { search_path, facts }.facts(session.shard())?;
+    Ok((facts, parse(session.shard(), &more)?))
 }
 
 /// Facts as the server writes them.

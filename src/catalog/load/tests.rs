@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use crate::catalog::cache::{Cache, Kept};
-use crate::catalog::circumstances::{self, Circumstances};
+use crate::catalog::circumstances::{self, Circumstances, RIGHTS};
 use crate::catalog::facts::{self, Facts};
 use crate::catalog::identity::{self, Identity};
 use crate::catalog::settings;
@@ -20,7 +20,17 @@ use merganser_local::{Binaries, Server, Tpch};
 /// The server of these tests; without an installation they say so and pass, unless they must not.
 fn server() -> Option<&'static Server> {
     static SERVER: OnceLock<Option<Server>> = OnceLock::new();
-    let server = SERVER.get_or_init(|| match Binaries::find() {
+    SERVER.get_or_init(start).as_ref()
+}
+
+/// One on which nobody makes roles, of which all databases of a server know.
+fn calm_server() -> Option<&'static Server> {
+    static SERVER: OnceLock<Option<Server>> = OnceLock::new();
+    SERVER.get_or_init(start).as_ref()
+}
+
+fn start() -> Option<Server> {
+    match Binaries::find() {
         Ok(binaries) => Some(
             Server::builder()
                 .with_binaries(binaries)
@@ -35,8 +45,7 @@ fn server() -> Option<&'static Server> {
             eprintln!("SKIPPED: no PostgreSQL");
             None
         }
-    });
-    server.as_ref()
+    }
 }
 
 /// A cluster of new databases, in each of which one of these texts has run.
@@ -404,17 +413,18 @@ async fn every_setting_of_the_server_is_in_a_list() {
     cluster.close().await;
 }
 
-/// The fingerprint of a database and its facts, as the cache would have them.
-async fn fingerprint_and_facts(cluster: &Cluster) -> (String, String) {
+/// The fingerprint of a database, and its facts and rights as the cache would have them.
+async fn fingerprint_and_documents(cluster: &Cluster) -> (String, String) {
     let mut session = cluster.session(0).await.unwrap();
-    let both = format!("{}; {}; {}", super::PATH, super::FINGERPRINT, facts::QUERY);
-    let mut answers = super::ask(&mut session, &both).await.unwrap();
+    let all = [super::PATH, super::FINGERPRINT, facts::QUERY, RIGHTS].join("; ");
+    let asked = super::ask(&mut session, &all).await.unwrap();
+    let [_, fingerprint, facts, rights] = super::answers(&session, asked).unwrap();
     session.finish().await;
-    (answers.remove(1), answers.remove(1))
+    (fingerprint, [facts, rights].join(super::BETWEEN))
 }
 
 #[tokio::test]
-async fn the_fingerprint_is_over_all_catalogs_that_facts_are_read_from() {
+async fn the_fingerprint_is_over_all_catalogs_that_facts_and_rights_are_read_from() {
     let Some(server) = server() else { return };
     let names = "select relname from pg_class where relnamespace = 'pg_catalog'::regnamespace";
     let names = server.query("postgres", names).unwrap();
@@ -430,7 +440,8 @@ async fn the_fingerprint_is_over_all_catalogs_that_facts_are_read_from() {
         let words = words.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
         words.map(str::to_owned).collect::<HashSet<_>>()
     };
-    let (facts, fingerprint) = (words(facts::QUERY), words(super::FINGERPRINT));
+    let (mut facts, fingerprint) = (words(facts::QUERY), words(super::FINGERPRINT));
+    facts.extend(words(RIGHTS));
     let mut read = 0;
     for name in names.iter().filter(|name| facts.contains(*name)) {
         assert!(
@@ -442,7 +453,7 @@ async fn the_fingerprint_is_over_all_catalogs_that_facts_are_read_from() {
     assert!(read > 25, "{read}");
 }
 
-/// Each changes facts, by another catalog or in another way.
+/// Each changes facts or rights, by another catalog or in another way.
 const CHANGES: &[&str] = &[
     "create table n (a int, b text collate \"C\")",
     "alter table n add c text",
@@ -457,6 +468,17 @@ const CHANGES: &[&str] = &[
     "drop index i",
     "alter table n rename to m",
     "alter table m enable row level security",
+    "create role reader; grant select on m to reader; create view as_reader as select a from m; \
+     alter view as_reader owner to reader",
+    "revoke select on m from reader",
+    "grant pg_read_all_data to reader",
+    "revoke pg_read_all_data from reader",
+    "alter role reader superuser",
+    "alter role reader nosuperuser",
+    "alter role reader bypassrls",
+    "create table of_m (m int not null references m (a))",
+    "drop table of_m",
+    "drop view as_reader; drop role reader",
     "create table child_of_m () inherits (m)",
     "alter table child_of_m no inherit m",
     "alter table child rename to kid",
@@ -505,36 +527,75 @@ const CHANGES: &[&str] = &[
     "drop table m cascade",
 ];
 
+/// Each changes the rights of the role `limited`, or policies that it falls under.
+const CHANGES_OF_RIGHTS: &[&str] = &[
+    "grant select on m to limited",
+    "create policy own on m using (a > 0)",
+    "alter policy own on m using (a > 1)",
+    "alter policy own on m rename to other",
+    "create policy strict on m as restrictive using (a < current_setting('app.most')::int)",
+    "alter policy strict on m to postgres",
+    "drop policy other on m",
+    "alter role limited bypassrls",
+    "alter role limited nobypassrls",
+    "revoke select on m from limited",
+    "grant pg_read_all_data to limited",
+    "alter role limited noinherit",
+    "alter role limited superuser",
+    "alter role limited nosuperuser inherit",
+    "alter table m disable row level security",
+    "revoke pg_read_all_data from limited",
+    "alter table m owner to limited",
+    "revoke usage on schema public from public",
+];
+
+/// Holds the fingerprint of a database against its documents, while these run there.
+async fn assert_each_changes_the_fingerprint(
+    server: &Server,
+    cluster: &Cluster,
+    database: &str,
+    changes: &[&str],
+) {
+    let (mut fingerprint, mut documents) = fingerprint_and_documents(cluster).await;
+    let mut seen = HashMap::from([(fingerprint.clone(), documents.clone())]);
+    for change in changes {
+        server.execute(database, change).unwrap();
+        let changed = fingerprint_and_documents(cluster).await;
+        assert!(changed.1 != documents, "nothing has changed: {change}");
+        assert!(changed.0 != fingerprint, "{change}");
+        (fingerprint, documents) = changed;
+        // Where all that had come has gone again, it is what it was.
+        let before = seen.entry(fingerprint.clone()).or_insert(documents.clone());
+        assert!(*before == documents, "{change}");
+    }
+    assert!(seen.len() > changes.len() * 3 / 4, "{}", seen.len());
+}
+
 #[tokio::test]
-async fn whatever_changes_facts_changes_the_fingerprint() {
+async fn whatever_changes_facts_or_rights_changes_the_fingerprint() {
     let Some(server) = server() else { return };
     let cluster = cluster(server, "fingerprints", &[SCHEMA]);
-    let (mut fingerprint, mut facts) = fingerprint_and_facts(&cluster).await;
-    assert_eq!(fingerprint_and_facts(&cluster).await.0, fingerprint);
-    let mut seen = HashMap::from([(fingerprint.clone(), facts.clone())]);
-    for change in CHANGES {
-        server.execute("fingerprints0", change).unwrap();
-        let changed = fingerprint_and_facts(&cluster).await;
-        assert!(changed.1 != facts, "no fact has changed: {change}");
-        assert!(changed.0 != fingerprint, "{change}");
-        (fingerprint, facts) = changed;
-        // Where all that had come has gone again, it is what it was.
-        let before = seen.entry(fingerprint.clone()).or_insert(facts.clone());
-        assert!(*before == facts, "{change}");
-    }
-    assert!(seen.len() > CHANGES.len() * 3 / 4, "{}", seen.len());
+    assert_each_changes_the_fingerprint(server, &cluster, "fingerprints0", CHANGES).await;
+    cluster.close().await;
+
+    let url = server.create_database("limited").unwrap();
+    let table = "create role limited login; create table m (a int); alter table m enable row level security";
+    server.execute("limited", table).unwrap();
+    let urls = [url.replace("postgres@", "limited@")];
+    let cluster = Cluster::new(Topology::from_urls(urls).expect("a topology")).expect("a cluster");
+    assert_each_changes_the_fingerprint(server, &cluster, "limited", CHANGES_OF_RIGHTS).await;
     cluster.close().await;
 }
 
 #[tokio::test]
 async fn rows_and_statistics_do_not_change_the_fingerprint() {
-    let Some(server) = server() else { return };
+    let Some(server) = calm_server() else { return };
     let cluster = cluster(
         server,
         "calm",
         &["create table n (a int primary key); create role guest_of_calm"],
     );
-    let (fingerprint, _) = fingerprint_and_facts(&cluster).await;
+    let (fingerprint, _) = fingerprint_and_documents(&cluster).await;
     for change in [
         "insert into n select generate_series(1, 5000)",
         "update n set a = -a where a < 100",
@@ -545,7 +606,7 @@ async fn rows_and_statistics_do_not_change_the_fingerprint() {
     ] {
         server.execute("calm0", change).unwrap();
         assert_eq!(
-            fingerprint_and_facts(&cluster).await.0,
+            fingerprint_and_documents(&cluster).await.0,
             fingerprint,
             "{change}"
         );
@@ -570,22 +631,17 @@ async fn facts_in(cluster: &Cluster, opening: &Opening, cache: &Arc<Cache>) -> F
 
 /// Keeps facts with one type more: who reads that has it from the cache.
 async fn mark(cluster: &Cluster, cache: &Arc<Cache>) {
+    let (fingerprint, documents) = fingerprint_and_documents(cluster).await;
     let mut session = cluster.session(0).await.unwrap();
-    let query = circumstances::query(&[]).unwrap();
-    let all = format!(
-        "{}; {}; {query}; {}",
-        super::PATH,
-        super::FINGERPRINT,
-        facts::QUERY
-    );
-    let answers = super::ask(&mut session, &all).await.unwrap();
-    let circumstances = super::parse(session.shard(), &answers[2]).unwrap();
+    let moment = format!("{}; {}", super::PATH, circumstances::query(&[]).unwrap());
+    let asked = super::ask(&mut session, &moment).await.unwrap();
+    let circumstances = super::parse(session.shard(), &asked[1]).unwrap();
     session.finish().await;
     let kept = Kept {
         key: super::key(&circumstances),
-        fingerprint: answers[1].clone(),
+        fingerprint,
     };
-    let (before, after) = answers[3].split_once("\"system_types\" : [").unwrap();
+    let (before, after) = documents.split_once("\"system_types\" : [").unwrap();
     let marked = format!("{before}\"system_types\" : [\"mark\", {after}");
     cache.put(kept, marked).await;
 }
@@ -596,7 +652,7 @@ fn is_marked(facts: &Facts) -> bool {
 
 #[tokio::test]
 async fn facts_come_from_the_cache_while_they_hold_and_the_settings_are_the_same() {
-    let Some(server) = server() else { return };
+    let Some(server) = calm_server() else { return };
     let cluster = cluster(server, "cached", &[SCHEMA]);
     let folder = tempfile::tempdir().unwrap();
     let cache = Arc::new(Cache::new(folder.path().to_owned()));
