@@ -80,6 +80,7 @@ fn relation(name: &str, kind: RelationKind, columns: &[(&str, &str)]) -> Facts {
         not_null: false,
         is_generated: false,
         collation: None,
+        difference: None,
     });
     Facts {
         schema: "public".to_owned(),
@@ -91,6 +92,7 @@ fn relation(name: &str, kind: RelationKind, columns: &[(&str, &str)]) -> Facts {
         row_security: false,
         parent: None,
         has_children: false,
+        list_difference: None,
         difference: None,
     }
 }
