@@ -31,12 +31,15 @@ impl TableInfo {
         self.kind.as_ref()
     }
 
-    /// The columns in their order, without system columns.
+    /// The columns in their order, without system columns; also those that some shards lack, which
+    /// have a [difference](TableColumn::difference).
     pub fn columns(&self) -> &[TableColumn] {
         &self.columns
     }
 
-    /// How the shards differ on it, as a sentence; a query that names it is refused with this.
+    /// How the shards differ on it, as a sentence. A query that takes all of its columns is refused
+    /// with this; one that names it at all, unless that is a difference of
+    /// [columns](TableColumn::difference) or of their order.
     pub fn difference(&self) -> Option<&str> {
         self.difference.as_deref()
     }
@@ -46,13 +49,14 @@ impl TableInfo {
             name: column.name.clone(),
             type_name: column.type_name.clone(),
             is_nullable: !column.not_null,
+            difference: column.difference.clone(),
         });
         Self {
             schema: relation.schema.clone(),
             name: relation.name.clone(),
             kind,
             columns: columns.collect(),
-            difference: relation.difference.clone(),
+            difference: relation.any_difference().map(str::to_owned),
         }
     }
 }
@@ -65,6 +69,7 @@ pub struct TableColumn {
     name: String,
     type_name: String,
     is_nullable: bool,
+    difference: Option<String>,
 }
 
 impl TableColumn {
@@ -82,6 +87,12 @@ impl TableColumn {
     /// Whether any shard allows NULL in it.
     pub fn is_nullable(&self) -> bool {
         self.is_nullable
+    }
+
+    /// How the shards differ on it, as a sentence; a query that names it, or may mean it by a name, is
+    /// refused with this. Name and type are those of the first shard that has it.
+    pub fn difference(&self) -> Option<&str> {
+        self.difference.as_deref()
     }
 }
 

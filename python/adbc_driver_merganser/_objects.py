@@ -70,6 +70,7 @@ def _table(table: Table, level: int, column: str | None) -> dict[str, Any]:
             {
                 "column_name": found.name,
                 "ordinal_position": position,
+                "remarks": found.difference,
                 "xdbc_type_name": found.type,
                 "xdbc_nullable": int(found.is_nullable),
                 "xdbc_is_nullable": "YES" if found.is_nullable else "NO",

@@ -33,6 +33,8 @@ class Column:
     name: str
     type: str
     is_nullable: bool
+    #: How the shards differ on it; a query that names it is refused with this.
+    difference: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,8 @@ class Table:
     colocation: str | None
     shard_index: str | None
     columns: tuple[Column, ...]
-    #: How the shards differ on it; a query that names it is refused with this.
+    #: How the shards differ on it. A query that takes all columns is refused with this; any query,
+    #: unless it is a difference of the columns or of their order.
     difference: str | None
 
 

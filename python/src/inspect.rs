@@ -12,7 +12,12 @@ use crate::error::raised;
 pub(crate) fn table<'py>(py: Python<'py>, table: &TableInfo) -> PyResult<Bound<'py, PyDict>> {
     let columns = PyList::empty(py);
     for column in table.columns() {
-        columns.append((column.name(), column.type_name(), column.is_nullable()))?;
+        columns.append((
+            column.name(),
+            column.type_name(),
+            column.is_nullable(),
+            column.difference(),
+        ))?;
     }
     let entry = PyDict::new(py);
     entry.set_item("schema", table.schema())?;

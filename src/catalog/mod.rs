@@ -56,6 +56,9 @@ pub(crate) struct Catalog {
     default_collation: Collation,
     difference: Option<String>,
     relations: Objects<Relation>,
+    /// How the shards differ on the rows of relations, by the [key](type_key) of their types.
+    row_differences: HashMap<String, String>,
+    has_columns_that_differ: bool,
     functions: Objects<Function>,
     types: Objects<DataType>,
     collations: Objects<Collation>,
@@ -89,6 +92,8 @@ impl Catalog {
             difference: default_collation.difference.clone(),
             default_collation,
             relations: Objects::default(),
+            row_differences: HashMap::new(),
+            has_columns_that_differ: false,
             functions: Objects::default(),
             types: Objects::default(),
             collations: Objects::default(),
@@ -114,7 +119,7 @@ impl Catalog {
 
     #[cfg(any(test, fuzzing))]
     pub(crate) fn with_relation(mut self, relation: Relation) -> Self {
-        self.relations.add(relation);
+        self.add_relation(relation);
         self
     }
 
@@ -192,12 +197,30 @@ impl Catalog {
         self.types.first(&self.search_path, schema, name)
     }
 
-    /// How the shards differ on a type of users, by its [key](type_key).
+    /// How the shards differ on a type of users, or on the rows of a relation, by its
+    /// [key](type_key).
     #[cfg(feature = "datafusion")]
     pub(crate) fn type_difference(&self, key: &str) -> Option<&str> {
         let mut types = self.types.by_name.values().flatten();
-        let found = types.find(|it| type_key(&it.sql) == key)?;
-        found.difference.as_deref()
+        if let Some(found) = types.find(|it| type_key(&it.sql) == key) {
+            return found.difference.as_deref();
+        }
+        self.row_differences.get(key).map(String::as_str)
+    }
+
+    /// Whether there are relations whose columns differ.
+    #[cfg(feature = "datafusion")]
+    pub(crate) fn has_columns_that_differ(&self) -> bool {
+        self.has_columns_that_differ
+    }
+
+    fn add_relation(&mut self, relation: Relation) {
+        self.has_columns_that_differ |= relation.row_difference().is_some();
+        if let Some(difference) = relation.any_difference() {
+            let row_type = format!("{}.{}", relation.schema, relation.name);
+            self.row_differences.insert(row_type, difference.to_owned());
+        }
+        self.relations.add(relation);
     }
 
     /// The types of users of a name, in any schema.
@@ -244,8 +267,9 @@ pub(crate) struct Relation {
     pub(crate) schema: String,
     pub(crate) name: String,
     pub(crate) kind: RelationKind,
-    /// In their order, without system columns. Empty for the relations of `pg_catalog` and
-    /// `information_schema`, of which only the names are known.
+    /// In their order, without system columns; also those that some shards lack, which have a
+    /// difference. Empty for the relations of `pg_catalog` and `information_schema`, of which only
+    /// the names are known.
     pub(crate) columns: Vec<ColumnFacts>,
     /// The columns of unique keys, none of which is ever NULL; the primary key first. They hold on
     /// each shard, not over all of them.
@@ -259,15 +283,29 @@ pub(crate) struct Relation {
     pub(crate) parent: Option<(String, String)>,
     /// Whether on any shard other tables inherit from it, partitions among them.
     pub(crate) has_children: bool,
-    /// How the shards differ on it.
+    /// How the shards differ on which columns it has, or on their order.
+    pub(crate) list_difference: Option<String>,
+    /// How the shards differ on it as a whole; differences of the columns of a view are its own.
     pub(crate) difference: Option<String>,
 }
 
 impl Relation {
     /// The column of this name.
-    #[cfg(test)]
     pub(crate) fn column(&self, name: &str) -> Option<&ColumnFacts> {
         self.columns.iter().find(|column| column.name == name)
+    }
+
+    /// How the shards differ on its rows: on the list of its columns, or on one of them.
+    pub(crate) fn row_difference(&self) -> Option<&str> {
+        let mut columns = self.columns.iter();
+        let list = self.list_difference.as_deref();
+        list.or_else(|| columns.find_map(|column| column.difference.as_deref()))
+    }
+
+    /// How the shards differ on it, or on any of its columns.
+    pub(crate) fn any_difference(&self) -> Option<&str> {
+        let whole = self.difference.as_deref();
+        whole.or_else(|| self.row_difference())
     }
 }
 
@@ -310,6 +348,8 @@ pub(crate) struct ColumnFacts {
     pub(crate) is_generated: bool,
     /// `None`: the type has no collation.
     pub(crate) collation: Option<Collation>,
+    /// How the shards differ on it.
+    pub(crate) difference: Option<String>,
 }
 
 /// A type by its name in the catalog.
@@ -561,6 +601,7 @@ mod tests {
             row_security: false,
             parent: None,
             has_children: false,
+            list_difference: None,
             difference: None,
         }
     }

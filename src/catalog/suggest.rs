@@ -19,7 +19,10 @@ impl Catalog {
             }
             Some("42703") => match capitals(advice) {
                 Some(name) => Some(format!("{advice} ({CAPITALS}: \"{name}\")")),
-                None => missing_name(error.message()).and_then(|name| self.column_like(name)),
+                None => missing_name(error.message()).and_then(|name| {
+                    self.column_elsewhere(name)
+                        .or_else(|| self.column_like(name))
+                }),
             },
             _ => None,
         };
@@ -69,6 +72,14 @@ impl Catalog {
             .filter(|column| *column != name && column.to_lowercase() == name.to_lowercase())
             .min()?;
         Some(format!("did you mean {}? {CAPITALS}", readable(column)))
+    }
+
+    /// How the shards differ on a column of this name, which the one that was asked lacks.
+    fn column_elsewhere(&self, name: &str) -> Option<String> {
+        let name = name.rsplit('.').next()?;
+        let relations = self.relations.by_name.values().flatten();
+        let differences = relations.filter_map(|it| it.column(name)?.difference.clone());
+        differences.min()
     }
 
     /// A relation as a query has to name it.

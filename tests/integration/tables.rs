@@ -78,6 +78,8 @@ async fn tables_and_views_are_told_as_the_shards_have_them() {
             .difference()
             .is_some_and(|text| text.contains("name"))
     );
+    let differing = nation.columns().iter().filter(|c| c.difference().is_some());
+    assert_eq!(differing.map(|c| c.name()).collect::<Vec<_>>(), ["name"]);
     assert_eq!(order.difference(), None);
     shards.close().await;
 }

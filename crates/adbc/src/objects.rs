@@ -145,6 +145,10 @@ fn columns_array(columns: &[&(i32, &TableColumn)]) -> Result<StructArray> {
                 let positions = columns.iter().map(|(position, _)| *position);
                 Some(Arc::new(Int32Array::from_iter_values(positions)))
             }
+            "remarks" => {
+                let differences = columns.iter().map(|(_, column)| column.difference());
+                Some(Arc::new(differences.collect::<StringArray>()))
+            }
             "xdbc_type_name" => Some(texts(columns.iter().map(|(_, column)| column.type_name()))),
             "xdbc_nullable" => {
                 let values = nullable().map(i16::from);

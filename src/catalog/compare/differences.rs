@@ -1,4 +1,4 @@
-//! How the shards differ on a relation: everything, and what of it a query is refused with.
+//! How the shards differ on a relation: everything, and which queries are refused with it.
 
 use super::{Comparison, PerShard, each, places};
 use crate::catalog::facts;
@@ -9,8 +9,19 @@ pub(crate) struct Difference {
     pub(crate) aspect: Aspect,
     /// Which shards differ how, without the name of the relation.
     pub(crate) message: String,
-    /// What a query that names the relation is refused with; `None` where no answer depends on it.
-    pub(super) refusal: Option<String>,
+    /// Which queries are refused with what; none where no answer depends on it.
+    pub(super) refusals: Vec<(Seen, String)>,
+}
+
+/// Where a query sees a difference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// Where it names the relation.
+    Relation,
+    /// Where it depends on which columns there are, or on their order, as `*` does.
+    List,
+    /// Where it names this column, or takes all of them.
+    Column(String),
 }
 
 /// In what relations of one name differ.
@@ -30,16 +41,14 @@ impl Difference {
         Self {
             aspect,
             message,
-            refusal: None,
+            refusals: Vec::new(),
         }
     }
 
-    fn refused(aspect: Aspect, message: String) -> Self {
-        let refusal = Some(message.clone());
+    fn refused(aspect: Aspect, seen: Seen, message: String) -> Self {
         Self {
-            aspect,
-            message,
-            refusal,
+            refusals: vec![(seen, message.clone())],
+            ..Self::shown(aspect, message)
         }
     }
 }
@@ -55,20 +64,23 @@ impl Comparison<'_> {
         }
         let missing = self
             .missing_on(&places(shards, Option::is_none))
-            .map(|it| Difference::refused(Aspect::Missing, it));
+            .map(|it| Difference::refused(Aspect::Missing, Seen::Relation, it));
         // Whether a table has partitions is nothing to a query.
         let is_table = |it: &&facts::ShardRelation| matches!(it.kind, 'r' | 'p');
         let kind = self
             .differ("kind of relation", &each(shards, |it| kind_name(it.kind)))
             .map(|it| match shards.iter().flatten().all(is_table) {
                 true => Difference::shown(Aspect::Definition, it),
-                false => Difference::refused(Aspect::Definition, it),
+                false => Difference::refused(Aspect::Definition, Seen::Relation, it),
             });
         let query = self
             .differ("query of the view", &each(shards, query))
-            .map(|it| Difference {
-                refusal: self.line_difference(shards).or(Some(it.clone())),
-                ..Difference::shown(Aspect::Definition, it)
+            .map(|it| {
+                let line = self.line_difference(shards);
+                Difference {
+                    refusals: vec![(Seen::Relation, line.unwrap_or_else(|| it.clone()))],
+                    ..Difference::shown(Aspect::Definition, it)
+                }
             });
         let on_or_off = |it: &facts::ShardRelation| if it.row_security { "on" } else { "off" };
         let row_security = self
@@ -95,9 +107,13 @@ impl Comparison<'_> {
         let missing = names.iter().filter_map(|name| {
             let lacks = |it: &facts::ShardRelation| it.column(name).is_none();
             let missing = self.missing_on(&places(shards, |it| it.is_some_and(lacks)))?;
+            let message = format!("column {name} is {missing}");
+            let list = self.differ("list of columns", &lists);
+            let list = list.map(|it| (Seen::List, it));
+            let column = (Seen::Column((*name).to_owned()), message.clone());
             Some(Difference {
-                refusal: self.differ("list of columns", &lists),
-                ..Difference::shown(Aspect::Column, format!("column {name} is {missing}"))
+                refusals: list.into_iter().chain([column]).collect(),
+                ..Difference::shown(Aspect::Column, message)
             })
         });
         let missing: Vec<Difference> = missing.collect();
@@ -105,14 +121,13 @@ impl Comparison<'_> {
             return missing;
         }
         let order = self.differ("order of columns", &lists);
-        let order = order.map(|it| Difference {
-            refusal: self.differ("list of columns", &lists),
-            ..Difference::shown(Aspect::Column, it)
-        });
+        let order = order.map(|it| Difference::refused(Aspect::Column, Seen::List, it));
         order.into_iter().collect()
     }
 
     fn column_differences(&self, name: &str, shards: &Relations<'_>) -> Vec<Difference> {
+        let refused =
+            |aspect, message| Difference::refused(aspect, Seen::Column(name.to_owned()), message);
         let columns = shards.iter().map(|it| (*it)?.column(name));
         let columns: PerShard<&facts::Column> = columns.collect();
         let differ = |what: &str, read: fn(&facts::Column) -> &str| {
@@ -122,7 +137,7 @@ impl Comparison<'_> {
         let data_type = differ("type", |it| &it.data_type)
             // Domains of one name may hide different base types.
             .or_else(|| differ("base type", |it| &it.base))
-            .map(|it| Difference::refused(Aspect::Column, it));
+            .map(|it| refused(Aspect::Column, it));
         let nullability = differ("nullability", |it| match it.not_null {
             true => "not null",
             false => "nullable",
@@ -132,7 +147,7 @@ impl Comparison<'_> {
         let expression = differ("expression", |it| or_none(&it.generated))
             .map(|it| Difference::shown(Aspect::Column, it));
         let collation = differ("collation", |it| or_none(&it.collation))
-            .map(|it| Difference::refused(Aspect::Collation, it));
+            .map(|it| refused(Aspect::Collation, it));
         [data_type, nullability, expression, collation]
             .into_iter()
             .flatten()
@@ -155,7 +170,7 @@ impl Comparison<'_> {
 }
 
 /// The names of the columns that any shard has.
-fn column_names<'a>(shards: &Relations<'a>) -> Vec<&'a str> {
+pub(super) fn column_names<'a>(shards: &Relations<'a>) -> Vec<&'a str> {
     let mut names = Vec::new();
     for column in shards.iter().flatten().flat_map(|it| &it.columns) {
         if !names.contains(&column.name.as_str()) {

@@ -59,7 +59,7 @@ impl<'a> Comparison<'a> {
         let collations = self.collations();
         let types = self.types();
         for relation in self.relations(&collations, &types, &catalog.default_collation) {
-            catalog.relations.add(relation);
+            catalog.add_relation(relation);
         }
         for function in self.functions() {
             catalog.functions.add(function);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::differences::{Aspect, Relations};
+use super::differences::{Aspect, Relations, Seen, column_names};
 use super::{Comparison, DEFAULT_COLLATION, by_key, element_name};
 use crate::catalog::{BaseType, Collation, ColumnFacts, DataType, Relation, RelationKind, facts};
 
@@ -27,17 +27,25 @@ impl Comparison<'_> {
             .filter_map(|shards| {
                 let mut relation = merge_relation(shards, collation)?;
                 let label = format!("{}.{}", relation.schema, relation.name);
-                let differences = self.relation_differences(shards).into_iter();
-                let mut refusals = differences.filter_map(|it| Some((it.aspect, it.refusal?)));
-                relation.difference = match refusals.next() {
-                    Some((Aspect::Missing, missing)) => Some(format!("{label} is {missing}")),
-                    Some((_, difference)) => Some(format!("{label}: {difference}")),
-                    None => within(shards, collations, types).map(|it| format!("{label}: {it}")),
-                };
+                for difference in self.relation_differences(shards) {
+                    let aspect = difference.aspect;
+                    for (seen, what) in difference.refusals {
+                        let told = match aspect {
+                            Aspect::Missing => format!("{label} is {what}"),
+                            _ => format!("{label}: {what}"),
+                        };
+                        refuse(&mut relation, &seen, told);
+                    }
+                }
+                for (name, difference) in within(shards, collations, types) {
+                    let told = format!("{label}: column {name}: {difference}");
+                    refuse(&mut relation, &Seen::Column(name), told);
+                }
                 Some(relation)
             })
             .collect();
         spread_over_row_types(&mut relations);
+        relations.iter_mut().for_each(refuse_views);
         let system: BTreeSet<(&str, &str)> = self
             .facts
             .iter()
@@ -54,20 +62,49 @@ impl Comparison<'_> {
             row_security: false,
             parent: None,
             has_children: false,
+            list_difference: None,
             difference: None,
         }));
         relations
     }
 }
 
-/// How the shards differ on a collation or type that a column has.
+/// Notes what a query is refused with that sees the difference there, unless it is refused with another
+/// already.
+fn refuse(relation: &mut Relation, seen: &Seen, told: String) {
+    let place = match seen {
+        Seen::Relation => Some(&mut relation.difference),
+        Seen::List => Some(&mut relation.list_difference),
+        Seen::Column(name) => {
+            let mut columns = relation.columns.iter_mut();
+            let column = columns.find(|column| column.name == *name);
+            column.map(|column| &mut column.difference)
+        }
+    };
+    if let Some(place) = place {
+        place.get_or_insert(told);
+    }
+}
+
+/// A view whose columns differ though its query does not is made of what differs.
+fn refuse_views(relation: &mut Relation) {
+    if matches!(
+        relation.kind,
+        RelationKind::View { .. } | RelationKind::MaterializedView
+    ) {
+        relation.difference = relation.any_difference().map(str::to_owned);
+    }
+}
+
+/// How the shards differ on collations and types that columns have, by the column.
 fn within(
     shards: &Relations<'_>,
     collations: &BTreeMap<&str, Collation>,
     types: &BTreeMap<&str, DataType>,
-) -> Option<String> {
-    let first = shards.iter().copied().flatten().next()?;
-    first.columns.iter().find_map(|column| {
+) -> Vec<(String, String)> {
+    let all = shards.iter().copied().flatten();
+    let columns = all.flat_map(|relation| &relation.columns);
+    let found = columns.filter_map(|column| {
         let collation = column.collation.as_deref();
         let collation = collation.and_then(|sql| collations.get(sql)?.difference.as_ref());
         let used = || {
@@ -76,8 +113,9 @@ fn within(
             names.find_map(|name| types.get(element_name(name))?.difference.as_ref())
         };
         let difference = collation.or_else(used)?;
-        Some(format!("column {}: {difference}", column.name))
-    })
+        Some((column.name.clone(), difference.clone()))
+    });
+    found.collect()
 }
 
 /// What all shards have of a relation.
@@ -87,9 +125,10 @@ fn merge_relation<'a>(
 ) -> Option<Relation> {
     let present: Vec<&facts::ShardRelation> = shards.iter().copied().flatten().collect();
     let first = *present.first()?;
-    let columns: Vec<ColumnFacts> = first
-        .columns
-        .iter()
+    // Names mean those too that some shards lack.
+    let columns: Vec<ColumnFacts> = column_names(shards)
+        .into_iter()
+        .filter_map(|name| present.iter().find_map(|it| it.column(name)))
         .map(|column| {
             let is_not_null = |it: &&facts::ShardRelation| {
                 it.column(&column.name).is_some_and(|other| other.not_null)
@@ -112,6 +151,7 @@ fn merge_relation<'a>(
                     .collation
                     .as_deref()
                     .map(|sql| collation(sql).cloned().unwrap_or_else(|| unknown(sql))),
+                difference: None,
             }
         })
         .collect();
@@ -141,6 +181,7 @@ fn merge_relation<'a>(
         row_security: present.iter().any(|it| it.row_security),
         parent: present.iter().find_map(|it| it.parent.clone()),
         has_children: present.iter().any(|it| it.has_children),
+        list_difference: None,
         difference: None,
     })
 }
@@ -150,35 +191,33 @@ fn primary_key(relation: &facts::ShardRelation) -> Option<Vec<String>> {
     Some(key.columns.clone())
 }
 
-/// A table that differs makes those differ that have a column of its row type.
+/// A table that differs makes columns of its row type differ.
 fn spread_over_row_types(relations: &mut [Relation]) {
     loop {
         let differences: HashMap<(&str, &str), &str> = relations
             .iter()
-            .filter_map(|it| Some(((&*it.schema, &*it.name), it.difference.as_deref()?)))
+            .filter_map(|it| Some(((&*it.schema, &*it.name), it.any_difference()?)))
             .collect();
-        let found: Vec<(usize, String)> = relations
-            .iter()
-            .enumerate()
-            .filter(|(_, it)| it.difference.is_none())
-            .filter_map(|(place, it)| {
-                let difference = it.columns.iter().find_map(|column| {
-                    let row = column.element.as_ref().unwrap_or(&column.base_type);
-                    let difference = match row.kind {
-                        'c' => differences.get(&(&*row.schema, &*row.name))?,
-                        _ => return None,
-                    };
-                    Some(format!("column {}: {difference}", column.name))
-                })?;
-                Some((place, format!("{}.{}: {difference}", it.schema, it.name)))
-            })
-            .collect();
+        let mut found: Vec<(usize, String, String)> = Vec::new();
+        for (place, relation) in relations.iter().enumerate() {
+            let same = relation.columns.iter().filter(|it| it.difference.is_none());
+            found.extend(same.filter_map(|column| {
+                let row = column.element.as_ref().unwrap_or(&column.base_type);
+                let difference = match row.kind {
+                    'c' => differences.get(&(&*row.schema, &*row.name))?,
+                    _ => return None,
+                };
+                let label = format!("{}.{}", relation.schema, relation.name);
+                let told = format!("{label}: column {}: {difference}", column.name);
+                Some((place, column.name.clone(), told))
+            }));
+        }
         if found.is_empty() {
             return;
         }
-        for (place, difference) in found {
+        for (place, column, told) in found {
             if let Some(relation) = relations.get_mut(place) {
-                relation.difference = Some(difference);
+                refuse(relation, &Seen::Column(column), told);
             }
         }
     }

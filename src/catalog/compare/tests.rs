@@ -35,7 +35,8 @@ fn difference(relations: &[&facts::ShardRelation]) -> Option<String> {
         .map(|relation| facts(&[(*relation).clone()]))
         .collect();
     let catalog = compared(&facts);
-    catalog.relation(None, "t").unwrap().difference.clone()
+    let t = catalog.relation(None, "t").unwrap();
+    t.any_difference().map(str::to_owned)
 }
 
 #[test]
@@ -109,6 +110,62 @@ fn differences_of_relations_name_shards_and_values() {
         catalog.relation(None, "t").unwrap().difference.as_deref(),
         Some("public.t is missing on s1 and s2")
     );
+}
+
+#[test]
+fn a_column_that_differs_is_a_difference_of_its_own() {
+    let text = || column("c", "text");
+    let here = relation(
+        "t",
+        &[column("a", "integer"), column("b", "integer"), text()],
+    );
+    let mut there = relation("t", &[column("a", "integer"), text(), column("d", "date")]);
+    there.columns[1].collation = Some("\"C\"".to_owned());
+    let catalog = compared(&[facts(std::slice::from_ref(&here)), facts(&[there])]);
+    let t = catalog.relation(None, "t").unwrap();
+    let columns: Vec<(&str, Option<&str>)> = t
+        .columns
+        .iter()
+        .map(|it| (&*it.name, it.difference.as_deref()))
+        .collect();
+    assert_eq!(
+        columns,
+        [
+            ("a", None),
+            ("b", Some("public.t: column b is missing on s1")),
+            (
+                "c",
+                Some("public.t: collation of column c differs: none on s0; \"C\" on s1")
+            ),
+            ("d", Some("public.t: column d is missing on s0")),
+        ]
+    );
+    assert_eq!(t.difference, None);
+    let list = "public.t: list of columns differs: a, b, c on s0; a, c, d on s1";
+    assert_eq!(t.row_difference(), Some(list));
+    assert!(catalog.has_columns_that_differ());
+    assert_eq!(catalog.type_difference("public.t"), Some(list));
+
+    // Where the order alone differs, each column is the same.
+    let mut other = here.clone();
+    other.columns.reverse();
+    let catalog = compared(&[facts(std::slice::from_ref(&here)), facts(&[other])]);
+    let t = catalog.relation(None, "t").unwrap();
+    assert!(t.columns.iter().all(|column| column.difference.is_none()));
+    assert!(t.difference.is_none() && t.list_difference.is_some());
+
+    // The columns of a view are made by its query.
+    let view = |mut relation: facts::ShardRelation| {
+        relation.kind = 'v';
+        relation.definition = Some("SELECT 1".to_owned());
+        relation
+    };
+    let mut other = here.clone();
+    other.columns[0].data_type = "bigint".to_owned();
+    let catalog = compared(&[facts(&[view(here)]), facts(&[view(other)])]);
+    let t = catalog.relation(None, "t").unwrap();
+    let told = "public.t: type of column a differs: integer on s0; bigint on s1";
+    assert_eq!(t.difference.as_deref(), Some(told));
 }
 
 #[test]
@@ -209,7 +266,10 @@ fn tables_differ_with_the_types_of_their_columns() {
         facts
     };
     let catalog = compared(&[make(&["a", "b"]), make(&["b", "a"])]);
-    let difference = |name: &str| catalog.relation(None, name).unwrap().difference.clone();
+    let difference = |name: &str| {
+        let relation = catalog.relation(None, name).unwrap();
+        relation.row_difference().map(str::to_owned)
+    };
     let mood = "type app.mood differs: enum a, b on s0; enum b, a on s1";
     assert_eq!(difference("t"), Some(format!("public.t: column p: {mood}")));
     assert_eq!(
@@ -261,7 +321,7 @@ fn collations_are_compared_with_their_versions() {
                     on s0; provider i, locale de, version 2, not deterministic on s1";
     let t = catalog.relation(None, "t").unwrap();
     assert_eq!(
-        t.difference,
+        t.columns[0].difference,
         Some(format!("public.t: column a: {expected}"))
     );
     let de = catalog.collation(Some("app"), "de").unwrap();
@@ -275,10 +335,7 @@ fn collations_are_compared_with_their_versions() {
         u.columns[0].collation.as_ref(),
         Some(catalog.default_collation())
     );
-    assert_eq!(
-        (u.difference.as_deref(), catalog.difference()),
-        (None, None)
-    );
+    assert_eq!((u.any_difference(), catalog.difference()), (None, None));
 
     let catalog = compared(&[make("1", "UTF8"), make("1", "EUC_JP")]);
     assert_eq!(

@@ -39,10 +39,7 @@ impl Binder<'_> {
                 return Ok(Walk::Done);
             }
             Expr::QualifiedWildcard(name, _) => {
-                if let Some(visible) = self.relation(&parts(name)) {
-                    self.rows.insert(visible.alias.clone());
-                    *name = ObjectName(vec![ObjectNamePart::Identifier(ident(&visible.alias))]);
-                }
+                self.row_name(name)?;
                 return Ok(Walk::Done);
             }
             Expr::Function(Function {
@@ -50,7 +47,7 @@ impl Binder<'_> {
                 ..
             }) => {
                 for arg in args {
-                    self.argument(arg);
+                    self.argument(arg)?;
                 }
             }
             Expr::CompoundFieldAccess { root, access_chain } => {
@@ -75,7 +72,7 @@ impl Binder<'_> {
                 return Ok(Walk::Done);
             }
             Expr::Exists { subquery, .. } => {
-                drop_select_list(subquery);
+                drop_select_list(subquery, self.catalog);
             }
             Expr::InSubquery {
                 expr: left,
@@ -98,7 +95,7 @@ impl Binder<'_> {
     }
 
     /// What in an argument is no expression.
-    fn argument(&mut self, arg: &mut FunctionArg) {
+    fn argument(&mut self, arg: &mut FunctionArg) -> Result<()> {
         // The name of an argument is no column.
         if let FunctionArg::ExprNamed {
             name: Expr::Identifier(name),
@@ -112,12 +109,20 @@ impl Binder<'_> {
                 operator: operator.clone(),
             };
         }
-        if let FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(name)) = arg
-            && let Some(visible) = self.relation(&parts(name))
-        {
-            self.rows.insert(visible.alias.clone());
-            *name = ObjectName(vec![ObjectNamePart::Identifier(ident(&visible.alias))]);
+        match arg {
+            FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(name)) => self.row_name(name),
+            _ => Ok(()),
         }
+    }
+
+    /// The name before `.*` that stands for a whole row.
+    fn row_name(&mut self, name: &mut ObjectName) -> Result<()> {
+        if let Some(visible) = self.relation(&parts(name)) {
+            visible.check_row()?;
+            *name = ObjectName(vec![ObjectNamePart::Identifier(ident(&visible.alias))]);
+            self.rows.insert(visible.alias);
+        }
+        Ok(())
     }
 
     /// A name without a table before it: a column of the nearest scope that has one, or else a
@@ -132,15 +137,17 @@ impl Binder<'_> {
             return Err(system_column(name));
         }
         // A row as a whole, or what is no column at all (`current_user`).
-        Ok(self.relation(&[name.to_owned()]).map(|visible| {
-            // Its row is its value.
-            if let Some(value) = self.values.get(&visible.alias) {
-                return column(&visible.alias, value);
-            }
-            let row = Expr::Identifier(ident(&visible.alias));
-            self.rows.insert(visible.alias);
-            row
-        }))
+        let Some(visible) = self.relation(&[name.to_owned()]) else {
+            return Ok(None);
+        };
+        // Its row is its value.
+        if let Some(value) = self.values.get(&visible.alias) {
+            return Ok(Some(column(&visible.alias, value)));
+        }
+        visible.check_row()?;
+        let row = Expr::Identifier(ident(&visible.alias));
+        self.rows.insert(visible.alias);
+        Ok(Some(row))
     }
 
     pub(super) fn in_scope(&self, depth: usize, name: &str) -> Result<Option<Expr>> {
@@ -148,6 +155,8 @@ impl Binder<'_> {
             return Ok(None);
         };
         // ON sees its own join only.
+        let visible = &scope.relations[scope.from.min(scope.relations.len())..];
+        visible.iter().try_for_each(|it| it.check_column(name))?;
         let merged = scope
             .merged
             .iter()
@@ -155,7 +164,6 @@ impl Binder<'_> {
         if let Some(merged) = merged {
             return Ok(Some(merged.expr.clone()));
         }
-        let visible = &scope.relations[scope.from.min(scope.relations.len())..];
         let known = visible.iter().find(|relation| {
             let columns = relation.columns.as_ref();
             columns.is_some_and(|columns| columns.iter().any(|c| c == name))
@@ -203,6 +211,7 @@ impl Binder<'_> {
         let Some(visible) = self.relation(table) else {
             return Ok(None);
         };
+        visible.check_column(name)?;
         let relation = self.relations.get(&visible.alias);
         let is_function = relation.is_some_and(|it| matches!(it.source, Source::Function));
         if let Some(columns) = &visible.columns

@@ -81,6 +81,7 @@ fn relation(name: &str, kind: RelationKind, columns: &[(&str, &str)]) -> Facts {
         not_null: false,
         is_generated: false,
         collation: None,
+        difference: None,
     });
     Facts {
         schema: "public".to_owned(),
@@ -92,6 +93,7 @@ fn relation(name: &str, kind: RelationKind, columns: &[(&str, &str)]) -> Facts {
         row_security: false,
         parent: None,
         has_children: false,
+        list_difference: None,
         difference: None,
     }
 }

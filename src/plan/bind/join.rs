@@ -139,6 +139,9 @@ impl Binder<'_> {
     /// Where the columns of a function are not known, one of the relations that are known has to have
     /// it: PostgreSQL has accepted the name, so no other has it too.
     fn take(&mut self, side: &mut Columns, relations: Range<usize>, name: &str) -> Result<Expr> {
+        let of_side = self.scope().relations.get(relations.clone());
+        let mut of_side = of_side.into_iter().flatten();
+        of_side.try_for_each(|relation| relation.check_column(name))?;
         if let Some(columns) = side {
             let index = columns.iter().position(|(known, _)| known == name);
             return match index {

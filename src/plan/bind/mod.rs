@@ -18,6 +18,7 @@
 
 mod columns;
 mod declared;
+mod drift;
 mod exists;
 #[cfg(any(test, fuzzing))]
 pub(super) mod fixture;

@@ -75,6 +75,15 @@ impl Binder<'_> {
                 "make the policies of the table the same on all shards",
             ));
         }
+        // What a policy names is not bound.
+        if access.row_security
+            && let Some(difference) = found.any_difference()
+        {
+            return Err(refused(
+                format!("row security filters {whole}, which differs: {difference}"),
+                "make the table the same on all shards; `merganser inspect` lists all differences",
+            ));
+        }
         if access.row_security
             && let Some(difference) = conditions.roles()
         {
@@ -269,7 +278,7 @@ impl Binder<'_> {
         let Some(found) = found else {
             return Err(format!("which reads {name}"));
         };
-        if let Some(difference) = &found.difference {
+        if let Some(difference) = found.any_difference() {
             return Err(format!("which reads {name}: {difference}"));
         }
         match self

@@ -1,9 +1,11 @@
 //! What is visible: the relations and columns that the names of one query level may mean.
 
 use std::collections::HashSet;
+use std::rc::Rc;
 
 use datafusion::sql::sqlparser::ast::{Expr, Query, TableAliasColumnDef, TableFactor};
 
+use super::drift::Drift;
 use super::{Binder, Output};
 use crate::error::Result;
 use crate::plan::from_item::{FromItem, Source};
@@ -59,6 +61,8 @@ pub(super) struct Visible {
     /// What it is called here.
     pub(super) alias: String,
     pub(super) columns: Option<Vec<String>>,
+    /// Of a table whose columns are not the same on all shards.
+    pub(super) drift: Option<Rc<Drift>>,
 }
 
 impl Visible {
@@ -197,6 +201,7 @@ impl Binder<'_> {
             schema,
             alias: alias.clone(),
             columns: names,
+            drift: None,
         });
         alias
     }

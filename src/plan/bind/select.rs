@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::columns::of_function;
 use super::join::unknown_columns;
-use super::scope::{Scope, chain};
+use super::scope::{Scope, Visible, chain};
 use super::{Binder, Output};
 use crate::catalog::Catalog;
 use crate::error::Result;
@@ -204,16 +204,20 @@ impl Binder<'_> {
             None if self.scope().star.is_none() && !self.scope().merged.is_empty() => {
                 return Err(unknown_columns());
             }
-            None => self.scope().star.clone(),
-            Some(alias) => self
-                .scopes
-                .iter()
-                .rev()
-                .find_map(|scope| {
-                    let found = scope.relations.iter().find(|r| r.alias == alias)?;
-                    Some(found.all())
-                })
-                .flatten(),
+            None => {
+                let scope = self.scope();
+                scope.relations.iter().try_for_each(Visible::check_row)?;
+                scope.star.clone()
+            }
+            Some(alias) => {
+                let mut scopes = self.scopes.iter().rev();
+                let found =
+                    scopes.find_map(|scope| scope.relations.iter().find(|r| r.alias == alias));
+                if let Some(visible) = found {
+                    visible.check_row()?;
+                }
+                found.and_then(Visible::all)
+            }
         };
         for (_, expr) in columns.iter().flatten() {
             if let Some((alias, _)) = as_column(expr) {

@@ -3,6 +3,7 @@
 use datafusion::sql::sqlparser::ast::{Ident, Query, TableAliasColumnDef, TableFactor};
 
 use super::Binder;
+use super::drift::{self, Drift};
 use super::qualify::qualify;
 use crate::catalog::{self, ColumnFacts, RelationKind};
 use crate::config::{Table, TableKind};
@@ -34,10 +35,7 @@ impl Binder<'_> {
             ));
         };
         if let Some(difference) = &found.difference {
-            return Err(refused(
-                format!("{name:?}: {difference}"),
-                "make the table the same on all shards; `merganser inspect` lists all differences",
-            ));
+            return Err(drift::differs(name, difference));
         }
         let renamed: Vec<Ident> = alias
             .iter()
@@ -68,6 +66,8 @@ impl Binder<'_> {
         }
         if let Some(table) = declared {
             self.check_declared(found, table)?;
+            drift::check_shard_key(found, table)?;
+            self.check_rows_of_view(found)?;
             self.check_row_security(found)?;
         }
         let base = declared.map(|table| self.base(found, table, &renamed));
@@ -90,8 +90,12 @@ impl Binder<'_> {
             })
             .collect();
         let Some(base) = base else { return Ok(()) };
+        let drift = Drift::of(found, &renamed)?;
         let schema = found.schema.clone();
         let unique = self.add(called, Some(schema), Some(columns), Source::Table(base));
+        if let Some(visible) = self.scope().relations.last_mut() {
+            visible.drift = drift;
+        }
         if !renamed.is_empty() {
             self.renamed.insert(unique.clone());
         }

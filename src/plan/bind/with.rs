@@ -55,6 +55,10 @@ impl Binder<'_> {
                     && self.through_views(&cte.query, &|query| {
                         locality::depends_on_ties(query, self.catalog)
                     });
+            if runs.get(index) == Some(&0) && self.catalog.has_columns_that_differ() {
+                // Nobody names it, but a server reads it.
+                self.aside(&mut cte.query.clone())?;
+            }
             if !names_itself && !once {
                 self.ctes.push(Rc::new(CteEntry {
                     name,
@@ -82,13 +86,7 @@ impl Binder<'_> {
                     first.body = left;
                     first.order_by = None;
                     first.limit_clause = None;
-                    let (relations, kept) = (self.relations.clone(), self.kept.clone());
-                    let (named, rows) = (self.named.clone(), self.rows.clone());
-                    let numbers = self.numbers.clone();
-                    output = self.query(&mut first)?;
-                    (self.relations, self.kept) = (relations, kept);
-                    (self.named, self.rows) = (named, rows);
-                    self.numbers = numbers;
+                    output = self.aside(&mut first)?;
                 }
             }
             let entry = |output: Output, ctes: &[Rc<CteEntry>], scopes| {
@@ -116,6 +114,18 @@ impl Binder<'_> {
             kept.push(cte);
         }
         Ok(kept)
+    }
+
+    /// Binds a query that is no part of the statement.
+    fn aside(&mut self, query: &mut Query) -> Result<Output> {
+        let (relations, kept) = (self.relations.clone(), self.kept.clone());
+        let (named, rows) = (self.named.clone(), self.rows.clone());
+        let numbers = self.numbers.clone();
+        let output = self.query(query)?;
+        (self.relations, self.kept) = (relations, kept);
+        (self.named, self.rows) = (named, rows);
+        self.numbers = numbers;
+        Ok(output)
     }
 
     /// Whether something is true of a query, or of a view that it reads.

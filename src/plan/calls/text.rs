@@ -217,6 +217,11 @@ impl Text<'_> {
                 .data_type(&it.sql)
                 .and_then(|()| self.judge.cast_to(&it.sql))
         })?;
+        // Rows of a relation are a type of its name.
+        catalog.relations_anywhere(word).try_for_each(|it| {
+            let row_type = format!("{}.{}", it.schema, it.name);
+            self.judge.data_type(&row_type)
+        })?;
         match catalog.casts.is_empty() {
             true => Ok(()),
             false => self.judge.cast_to(word),
@@ -345,6 +350,7 @@ mod tests {
                 row_security: false,
                 parent: None,
                 has_children: false,
+                list_difference: None,
                 difference: None,
             })
             .with_function(function("lower", Origin::System, Immutable, None))

@@ -1,6 +1,7 @@
 //! What the database does around a query: policies, rights, settings; which database it is; and what
 //! the topology says of it.
 
+mod drift;
 mod finish;
 mod keys;
 mod policies;
