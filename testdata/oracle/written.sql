@@ -152,7 +152,6 @@ select d, status, count(*) from generate_series(1, 2) as d cross join sale left 
 
 select sale_id, count(*) from generate_series(1, 2) d cross join item full join (select id as sale_id from sale) s using (sale_id) group by sale_id order by 1 limit 9;
 
--- refused: a join by the names of columns of a function
 select * from generate_series(1, 2) as d cross join item join (select id as sale_id from sale) s using (sale_id) order by 1, 2, 3 limit 3;
 
 -- Joins whose condition comes behind another join.

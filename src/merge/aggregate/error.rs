@@ -33,7 +33,10 @@ pub(super) fn planning(error: DataFusionError, columns: &Schema) -> Error {
         .iter()
         .map(|field| quoted(field.name()))
         .collect();
-    named.with_hint(format!("the columns of shards are {}", names.join(", ")))
+    let names = names.join(", ");
+    named.with_hint(format!(
+        "the only table is shards, and its columns are {names}"
+    ))
 }
 
 /// An error of running the plan.

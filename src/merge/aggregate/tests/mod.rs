@@ -254,7 +254,7 @@ async fn wrong_sql_names_the_columns_that_there_are() {
             assert!(!error.message().contains(noise), "{error}");
         }
         if sql.starts_with("SELECT") {
-            let hint = "the columns of shards are \"?column?\", \"Mixed\", low";
+            let hint = "the only table is shards, and its columns are \"?column?\", \"Mixed\", low";
             assert_eq!(error.hint(), Some(hint), "{sql}");
         }
     }
