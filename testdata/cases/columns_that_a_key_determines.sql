@@ -20,7 +20,10 @@ INSERT INTO u SELECT i, i % 5 FROM generate_series(1, 8) i;
 SELECT t.id, t.j, count(u.uid) FROM t LEFT JOIN u ON u.tid = t.k GROUP BY t.id
 -- query
 -- answered
-SELECT t.id, t.k, t.e, t.j, t.p, t.x, count(u.uid) FROM t LEFT JOIN u ON u.tid = t.k GROUP BY t.id
+SELECT t.id, t.k, t.e, t.j, t.p, count(u.uid) FROM t LEFT JOIN u ON u.tid = t.k GROUP BY t.id
+-- query
+-- refused: declarations
+SELECT t.id, t.x, count(u.uid) FROM t LEFT JOIN u ON u.tid = t.k GROUP BY t.id
 -- query
 -- answered
 SELECT t.id, t.j ->> 'a' AS a, count(*) FROM t JOIN u ON u.tid = t.k GROUP BY t.id ORDER BY t.id

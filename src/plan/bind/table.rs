@@ -117,16 +117,20 @@ impl Binder<'_> {
             } => {
                 let index = found.columns.iter().position(|column| column.name == *key);
                 let column = index.and_then(|index| found.columns.get(index));
+                let key_type = column.map_or_else(String::new, |c| c.type_name.clone());
+                // A name that no group can have: tables of no group are their own.
+                let group = colocation
+                    .clone()
+                    .unwrap_or_else(|| format!("\0{}.{}", found.schema, found.name));
                 Some(Sharding {
-                    // A name that no group can have: tables of no group are their own.
-                    group: colocation
-                        .clone()
-                        .unwrap_or_else(|| format!("\0{}.{}", found.schema, found.name)),
+                    // That equal keys are together is said of keys that one `=` compares: a date and the
+                    // timestamp of its midnight are spread by texts, or hashes, of their own.
+                    group: format!("{group}\0{}", types::equality(&key_type)),
                     key: index
                         .and_then(|index| renamed.get(index))
                         .map_or_else(|| key.clone(), folded),
                     key_column: key.clone(),
-                    key_type: column.map_or_else(String::new, |c| c.type_name.clone()),
+                    key_type,
                     key_not_null: column.is_some_and(|c| c.not_null),
                     key_is_exact: column.is_some_and(is_exact),
                     shard_index: shard_index.clone(),

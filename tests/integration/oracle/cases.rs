@@ -7,6 +7,7 @@
 //! | line | meaning |
 //! |---|---|
 //! | `-- shard: a=id b=user_name` | the sharded tables and their keys; all other tables are copies |
+//! | `-- colocation: name` | the group that all of them are in; each by itself without it |
 //! | `-- user: reader` | the role that asks, which the setup makes |
 //! | `-- session: search_path = app, public` | a setting of `[session]`; as many lines as there are |
 //! | `-- setup` | SQL that builds all rows |
@@ -117,6 +118,7 @@ impl Databases {
 pub(super) struct File {
     /// Sharded tables and their keys.
     pub(super) sharded: Vec<(String, String)>,
+    pub(super) colocation: Option<String>,
     pub(super) user: Option<String>,
     pub(super) session: Vec<(String, String)>,
     pub(super) setup: String,
@@ -174,6 +176,7 @@ impl File {
             (name.trim().to_owned(), value.trim().to_owned())
         };
         match word {
+            "colocation" => self.colocation = Some(value.to_owned()),
             "shard" => self.sharded = value.split_whitespace().map(pair).collect(),
             "user" => self.user = Some(value.to_owned()),
             "session" => self.session.push(pair(value)),
@@ -231,7 +234,11 @@ impl File {
         for table in tables {
             let key = self.sharded.iter().find(|(name, _)| name == table);
             let kind = match key {
-                Some((_, key)) => TableKind::sharded(key),
+                Some((_, key)) => TableKind::Sharded {
+                    key: key.clone(),
+                    colocation: self.colocation.clone(),
+                    shard_index: None,
+                },
                 None => TableKind::Replicated,
             };
             builder = builder.with_table(table, kind);
