@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use super::sql::without_marks;
 use super::{Stop, thread};
 use crate::error::{Error, Result};
 use crate::types::Column;
@@ -71,6 +72,7 @@ impl Answers {
 
     /// The columns of a statement.
     pub(super) fn described(&self, sql: String) -> std::result::Result<Vec<Column>, Stop> {
+        let sql = without_marks(sql);
         if let Some(columns) = self.known.get(&sql) {
             return Ok(columns.clone());
         }
@@ -82,7 +84,7 @@ impl Answers {
 
     /// The rows of a statement that reads no table.
     pub(super) fn evaluated(&self, sql: String) -> std::result::Result<Rows, Stop> {
-        match self.to(Need::Evaluate(sql))? {
+        match self.to(Need::Evaluate(without_marks(sql)))? {
             Answer::Rows(rows) => Ok(rows),
             Answer::Columns(_) => Err(Error::fault("columns instead of rows").into()),
         }

@@ -360,9 +360,9 @@ impl Sql {
             with: with
                 .into_iter()
                 .flat_map(|with| with.cte_tables)
-                .map(|cte| cte.to_string())
+                .map(|cte| sql::written(&cte))
                 .collect(),
-            body: query.to_string(),
+            body: sql::written(&query),
         }
     }
 }

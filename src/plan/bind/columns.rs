@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::Binder;
 use super::exists::drop_select_list;
-use super::scope::Visible;
+use super::scope::{MergedAlias, Visible};
 use crate::error::{Error, Result};
 use crate::plan::from_item::Source;
 use crate::plan::naming::{as_column, column, folded, ident, parts};
@@ -117,6 +117,9 @@ impl Binder<'_> {
 
     /// The name before `.*` that stands for a whole row.
     fn row_name(&mut self, name: &mut ObjectName) -> Result<()> {
+        if let Some(alias) = self.merged_alias(&parts(name)) {
+            return Err(row_of_merged(&alias.name));
+        }
         if let Some(visible) = self.relation(&parts(name)) {
             visible.check_row()?;
             *name = ObjectName(vec![ObjectNamePart::Identifier(ident(&visible.alias))]);
@@ -137,7 +140,11 @@ impl Binder<'_> {
             return Err(system_column(name));
         }
         // A row as a whole, or what is no column at all (`current_user`).
-        let Some(visible) = self.relation(&[name.to_owned()]) else {
+        let name = &[name.to_owned()];
+        if let Some(alias) = self.merged_alias(name) {
+            return Err(row_of_merged(&alias.name));
+        }
+        let Some(visible) = self.relation(name) else {
             return Ok(None);
         };
         // Its row is its value.
@@ -208,6 +215,14 @@ impl Binder<'_> {
         let Some((name, table)) = names.split_last() else {
             return Ok(None);
         };
+        if let Some(alias) = self.merged_alias(table) {
+            let mut columns = alias.columns.iter();
+            let found = columns.find(|(column, _)| column == name);
+            return match found {
+                Some((_, expr)) => Ok(Some(expr.clone())),
+                None => Err(row_of_merged(&alias.name)),
+            };
+        }
         let Some(visible) = self.relation(table) else {
             return Ok(None);
         };
@@ -231,19 +246,50 @@ impl Binder<'_> {
     }
 
     pub(super) fn relation(&self, names: &[String]) -> Option<Visible> {
+        match self.named_in_scope(names)? {
+            Named::Relation(visible) => Some(visible.clone()),
+            Named::Merged(_) => None,
+        }
+    }
+
+    /// The columns that USING has merged under an alias.
+    pub(super) fn merged_alias(&self, names: &[String]) -> Option<&MergedAlias> {
+        match self.named_in_scope(names)? {
+            Named::Relation(_) => None,
+            Named::Merged(alias) => Some(alias),
+        }
+    }
+
+    /// What is called so in the nearest scope that has such a thing.
+    fn named_in_scope(&self, names: &[String]) -> Option<Named<'_>> {
         let (name, schema) = names.split_last()?;
         let schema = schema.last();
         self.scopes.iter().rev().find_map(|scope| {
             // ON sees its own join only.
             let mut visible = scope.relations.iter().skip(scope.from);
-            visible
-                .find(|relation| {
-                    relation.name == *name
-                        && (schema.is_none() || relation.schema.as_ref() == schema)
-                })
-                .cloned()
+            let relation = visible.find(|relation| {
+                relation.name == *name && (schema.is_none() || relation.schema.as_ref() == schema)
+            });
+            let mut aliases = scope.aliases.iter();
+            let alias = aliases
+                .find(|alias| schema.is_none() && alias.name == *name && alias.start >= scope.from);
+            let relation = relation.map(Named::Relation);
+            relation.or_else(|| alias.map(Named::Merged))
         })
     }
+}
+
+/// What a name before a column may be.
+enum Named<'a> {
+    Relation(&'a Visible),
+    Merged(&'a MergedAlias),
+}
+
+fn row_of_merged(name: &str) -> Error {
+    refused(
+        format!("the row of {name}, an alias of the columns that USING merges"),
+        "name its columns one by one, as in row(x.a, x.b)",
+    )
 }
 
 /// The name of a field.

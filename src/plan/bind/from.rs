@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::plan::build::FAN_OUT_HINT;
 use crate::plan::from_item::{FromColumn, Source};
 use crate::plan::naming::{folded, ident, parts, table_alias};
-use crate::plan::{build, refused};
+use crate::plan::{build, refused, sql};
 
 impl Binder<'_> {
     /// An item of FROM; its columns.
@@ -73,6 +73,15 @@ impl Binder<'_> {
                     self.factor(factor)
                 }
             },
+            TableFactor::Table { name, alias, .. } | TableFactor::Function { name, alias, .. }
+                if sql::is_rows_from(name)
+                    && alias.as_ref().is_none_or(|it| it.columns.is_empty()) =>
+            {
+                Err(refused(
+                    "ROWS FROM, of whose columns only the server knows the names".to_owned(),
+                    "list the columns: ROWS FROM (..) AS f(a, b)",
+                ))
+            }
             TableFactor::Table {
                 alias,
                 args: Some(args),

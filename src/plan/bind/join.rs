@@ -7,12 +7,12 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::Binder;
-use super::scope::{Columns, Merged, chain};
+use super::scope::{Columns, Merged, MergedAlias, chain};
 use crate::error::{Error, Result};
 use crate::plan::build::FAN_OUT_HINT;
 use crate::plan::from_item::{FromColumn, Outer, outer_kind};
 use crate::plan::naming::{as_column, column, parts};
-use crate::plan::{build, refused, rewrite};
+use crate::plan::{build, refused, rewrite, sql};
 
 impl Binder<'_> {
     pub(super) fn join_tree(&mut self, tree: &mut TableWithJoins) -> Result<Columns> {
@@ -43,10 +43,18 @@ impl Binder<'_> {
                     chain(columns, right)
                 }
                 JoinConstraint::Using(names) => {
-                    let names = names.iter().filter_map(|n| parts(n).pop()).collect();
+                    let mut names: Vec<_> = names.iter().filter_map(|n| parts(n).pop()).collect();
+                    let alias = names.last().and_then(|name| sql::alias_of_using(name));
+                    let alias = alias.map(str::to_owned);
+                    if alias.is_some() {
+                        names.pop();
+                    }
                     let sides = (columns, right);
-                    let (on, columns) = self.using((start, middle), sides, names, outer)?;
+                    let (on, columns) = self.using((start, middle), sides, names.clone(), outer)?;
                     *constraint = on;
+                    if let Some(name) = alias {
+                        self.add_merged(name, &names, start);
+                    }
                     columns
                 }
                 JoinConstraint::Natural => {
@@ -112,6 +120,22 @@ impl Binder<'_> {
             None => JoinConstraint::None,
         };
         Ok((on, chain(Some(merged), others)))
+    }
+
+    /// Enters the alias of the columns that USING has merged.
+    fn add_merged(&mut self, name: String, columns: &[String], start: usize) {
+        let scope = self.scope();
+        let merged = columns.iter().filter_map(|column| {
+            let mut all = scope.merged.iter().rev();
+            let found = all.find(|merged| merged.name == *column && merged.start == start)?;
+            Some((column.clone(), found.expr.clone()))
+        });
+        let columns = merged.collect();
+        scope.aliases.push(MergedAlias {
+            name,
+            columns,
+            start,
+        });
     }
 
     /// The merged column of two, by the rules of `buildMergedJoinVar` in `src/backend/parser/parse_clause.c`:

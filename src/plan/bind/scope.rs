@@ -18,6 +18,8 @@ pub(super) struct Scope {
     pub(super) relations: Vec<Visible>,
     /// Columns that USING or NATURAL have merged.
     pub(super) merged: Vec<Merged>,
+    /// The aliases of such.
+    pub(super) aliases: Vec<MergedAlias>,
     /// What `*` stands for; `None` where a relation's columns are not known.
     pub(super) star: Option<Vec<(String, Expr)>>,
     /// The relations before this one are of other items of FROM.
@@ -29,6 +31,7 @@ impl Default for Scope {
         Self {
             relations: Vec::new(),
             merged: Vec::new(),
+            aliases: Vec::new(),
             star: Some(Vec::new()),
             from: 0,
         }
@@ -49,6 +52,15 @@ impl Scope {
 pub(super) struct Merged {
     pub(super) name: String,
     pub(super) expr: Expr,
+    /// The first relation of its join.
+    pub(super) start: usize,
+}
+
+/// The alias of the columns that one USING has merged: no relation, whose columns are named with it only.
+#[derive(Debug, Clone)]
+pub(super) struct MergedAlias {
+    pub(super) name: String,
+    pub(super) columns: Vec<(String, Expr)>,
     /// The first relation of its join.
     pub(super) start: usize,
 }

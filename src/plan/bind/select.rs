@@ -124,6 +124,11 @@ impl Binder<'_> {
             SelectItem::QualifiedWildcard(kind, options) => match kind {
                 SelectItemQualifiedWildcardKind::ObjectName(name) => {
                     let parts = parts(&name);
+                    if let Some(alias) = self.merged_alias(&parts) {
+                        let columns = alias.columns.iter();
+                        into.extend(columns.map(|(name, expr)| named_item(expr.clone(), name)));
+                        return Ok(());
+                    }
                     let visible = self.relation(&parts);
                     let alias = visible.map_or_else(|| name.to_string(), |v| v.alias);
                     match self.all_columns(Some(&alias))? {

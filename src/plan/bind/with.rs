@@ -43,6 +43,13 @@ impl Binder<'_> {
         let names: Vec<_> = ctes.iter().map(|cte| folded(&cte.alias.name)).collect();
         for (index, mut cte) in ctes.into_iter().enumerate() {
             let name = folded(&cte.alias.name);
+            if cte.from.is_some() {
+                return Err(refused(
+                    format!("SEARCH or CYCLE of the common table expression {name:?}"),
+                    "keep the path in a column of your own: array[(a, b)] in the first part, and in the \
+                     second path || (a, b), WHERE (a, b) <> ALL (path); and order by it",
+                ));
+            }
             let later = match recursive {
                 true => &names[index..],
                 false => &[],

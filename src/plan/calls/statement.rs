@@ -18,7 +18,7 @@ use crate::plan::facts::functions as system;
 use crate::plan::from_item::{Base, FromColumn, FromItem, Source};
 use crate::plan::naming::{as_column, folded, parts};
 use crate::plan::rewrite::bare;
-use crate::plan::{functions, locality, refused, rewrite, settings};
+use crate::plan::{functions, locality, refused, rewrite, settings, sql};
 
 /// Refuses a bound query that calls what may not be called, in any way; `view` is the name of the
 /// view whose query it is.
@@ -188,7 +188,11 @@ impl Calls<'_> {
             _ => return Ok(()),
         };
         self.column_types(alias)?;
-        self.called(name, args, Some(args.len()))
+        match sql::is_rows_from(name) {
+            // The calls in it are looked at one by one.
+            true => Ok(()),
+            false => self.called(name, args, Some(args.len())),
+        }
     }
 
     /// The types that `AS f(a int, b text)` lists.

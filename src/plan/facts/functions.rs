@@ -410,7 +410,7 @@ fn is_comparison_of_times(name: &str) -> bool {
 /// What stands before parentheses, or alone, and is no function of `pg_proc` but of the grammar
 /// (`src/backend/parser/gram.y`). Aggregates are not among them.
 pub(in crate::plan) fn is_keyword(name: &str) -> bool {
-    const KEYWORDS: [&str; 30] = [
+    const KEYWORDS: [&str; 32] = [
         "array",
         "cast",
         "coalesce",
@@ -435,10 +435,12 @@ pub(in crate::plan) fn is_keyword(name: &str) -> bool {
         "nullif",
         "row",
         "treat",
+        "xmlattributes",
         "xmlconcat",
         "xmlelement",
         "xmlforest",
         "xmlparse",
+        "xmlpi",
         "xmlroot",
         "xmlserialize",
     ];

@@ -31,10 +31,18 @@ pub(super) fn changes(lexed: &[Lexed<'_>], user: &str) -> Vec<Change> {
         let found = match text.word(at) {
             Some("as") => text.columns_without_alias(at),
             Some("preceding" | "following") => text.frame_bound(at),
-            Some("exclude") => text.no_others(at),
+            Some("exclude") => text.no_others(at).or_else(|| text.excluding_frame(at)),
             Some("grouping") => text.grouping_sets(at),
             Some("values") => text.values(at),
-            Some("any" | "some" | "all") => text.set_in_brackets(at),
+            Some("any" | "some") => text.set_in_brackets(at),
+            Some("all") => text.set_in_brackets(at).or_else(|| text.all_of_groups(at)),
+            Some("escape") => text.like_escape(at),
+            Some("select") => text.empty_select(at),
+            Some("using") => text.alias_of_using(at),
+            Some("search" | "cycle") => text.paths(at),
+            Some("rows") => text.rows_from(at),
+            Some(word) if word == "lateral" || word.starts_with("xml") => text.xml(at, word),
+            None => text.set_as_operand(at),
             Some("trim") => text.trim(at),
             Some("substring") => text.substring(at),
             Some("fetch") => text.fetch(at),
@@ -47,13 +55,13 @@ pub(super) fn changes(lexed: &[Lexed<'_>], user: &str) -> Vec<Change> {
 }
 
 /// The tokens of a text, with their brackets.
-struct Text<'a> {
-    lexed: &'a [Lexed<'a>],
+pub(super) struct Text<'a> {
+    pub(super) lexed: &'a [Lexed<'a>],
     user: &'a str,
     /// Of each bracket, the one that it belongs to.
-    partner: Vec<usize>,
+    pub(super) partner: Vec<usize>,
     /// Of each token, the bracket that is open around it.
-    around: Vec<Option<usize>>,
+    pub(super) around: Vec<Option<usize>>,
 }
 
 impl<'a> Text<'a> {
@@ -81,44 +89,44 @@ impl<'a> Text<'a> {
         })
     }
 
-    fn token(&self, at: usize) -> Option<&Token<'a>> {
+    pub(super) fn token(&self, at: usize) -> Option<&Token<'a>> {
         self.lexed.get(at).map(|lexed| &lexed.token)
     }
 
-    fn word(&self, at: usize) -> Option<&str> {
+    pub(super) fn word(&self, at: usize) -> Option<&str> {
         match self.token(at)? {
             Token::Word(word) => Some(word),
             _ => None,
         }
     }
 
-    fn is(&self, at: usize, symbol: &str) -> bool {
+    pub(super) fn is(&self, at: usize, symbol: &str) -> bool {
         self.token(at).is_some_and(|token| token.is_symbol(symbol))
     }
 
     /// Whether the token before is one of these words.
-    fn behind(&self, at: usize, words: &[&str]) -> bool {
+    pub(super) fn behind(&self, at: usize, words: &[&str]) -> bool {
         let before = at.checked_sub(1).and_then(|at| self.word(at));
         before.is_some_and(|word| words.contains(&word))
     }
 
-    fn is_name(&self, at: usize) -> bool {
+    pub(super) fn is_name(&self, at: usize) -> bool {
         matches!(self.token(at), Some(Token::Word(_) | Token::Quoted(_)))
     }
 
-    fn start(&self, at: usize) -> usize {
+    pub(super) fn start(&self, at: usize) -> usize {
         self.lexed.get(at).map_or(self.user.len(), |lexed| lexed.at)
     }
 
     /// What the user wrote from one token up to another, which is left out.
-    fn written(&self, from: usize, to: usize) -> &'a str {
+    pub(super) fn written(&self, from: usize, to: usize) -> &'a str {
         let end = to.checked_sub(1).and_then(|last| self.lexed.get(last));
         end.and_then(|last| self.user.get(self.start(from)..last.end))
             .unwrap_or_default()
     }
 
     /// Where a word is between two tokens, outside of brackets there.
-    fn find(&self, word: &str, from: usize, to: usize) -> Option<usize> {
+    pub(super) fn find(&self, word: &str, from: usize, to: usize) -> Option<usize> {
         let mut at = from;
         while at < to {
             match self.token(at)? {
@@ -132,7 +140,7 @@ impl<'a> Text<'a> {
     }
 
     /// The items between two tokens, which commas part: the first token of each, and the one behind.
-    fn items(&self, from: usize, to: usize) -> Vec<(usize, usize)> {
+    pub(super) fn items(&self, from: usize, to: usize) -> Vec<(usize, usize)> {
         let mut items = Vec::new();
         let (mut start, mut at) = (from, from);
         while at < to {
@@ -150,7 +158,7 @@ impl<'a> Text<'a> {
         items
     }
 
-    fn begins_query(&self, at: usize) -> bool {
+    pub(super) fn begins_query(&self, at: usize) -> bool {
         let mut at = at;
         while self.is(at, "(") {
             at += 1;
@@ -516,13 +524,15 @@ impl<'a> Text<'a> {
         let operator = self.word(self.partner.get(first)? + 1)?;
         ["union", "intersect", "except"]
             .contains(&operator)
-            .then(|| {
-                let end = self.partner[open];
-                vec![
-                    Change::inserted(self.start(first), "SELECT * FROM ("),
-                    Change::inserted(self.start(end), ") AS \"*SET*\""),
-                ]
-            })
+            .then(|| self.as_derived(open))
+    }
+
+    /// A set operation in brackets as a table.
+    pub(super) fn as_derived(&self, open: usize) -> Vec<Change> {
+        vec![
+            Change::inserted(self.start(open + 1), "SELECT * FROM ("),
+            Change::inserted(self.start(self.partner[open]), ") AS \"*SET*\""),
+        ]
     }
 
     /// `VALUES ..` as a table.

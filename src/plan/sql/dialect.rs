@@ -3,13 +3,14 @@
 use std::any::TypeId;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, DataType, Expr, Ident, TypedString, UnaryOperator,
+    BinaryOperator, DataType, Expr, Ident, TypedString, UnaryOperator, Value,
 };
 use datafusion::sql::sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
+use super::marks;
 use crate::plan::thread;
 
 /// PostgreSQL's dialect, in which the name of an argument is an identifier.
@@ -62,6 +63,11 @@ impl Dialect for Dialected {
         ) || POSTGRES.is_reserved_for_identifier(kw)
     }
 
+    /// A FROM behind a common table expression is a [mark](marks) for clauses that are refused.
+    fn supports_from_first_insert(&self) -> bool {
+        true
+    }
+
     fn is_custom_operator_part(&self, ch: char) -> bool {
         POSTGRES.is_custom_operator_part(ch)
     }
@@ -71,15 +77,18 @@ impl Dialect for Dialected {
             // Of all errors the one that the parser does not answer by trying something else.
             return Some(Err(ParserError::RecursionLimitExceeded));
         }
-        match is_collate(parser) {
-            true => Some(Ok(self.prec_value(Precedence::DoubleColon))),
-            false => POSTGRES.get_next_precedence(parser),
+        match () {
+            () if is_collate(parser) => Some(Ok(self.prec_value(Precedence::DoubleColon))),
+            // Looser than any operator.
+            () if marks::is_as(parser) => Some(Ok(1)),
+            () => POSTGRES.get_next_precedence(parser),
         }
     }
 
     fn parse_prefix(&self, parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
         self.parse_nots(parser)
             .or_else(|| self.parse_marked(parser))
+            .or_else(|| marks::parse_prefix(parser))
             .or_else(|| parse_typed_string(parser))
     }
 
@@ -102,6 +111,17 @@ impl Dialect for Dialected {
                         collation,
                     }),
             );
+        }
+        if marks::is_as(parser) {
+            return Some(marks::parse_as(parser, expr));
+        }
+        if let Some(test) = is_document(parser) {
+            test.split(' ').for_each(|_| parser.advance_token());
+            return Some(Ok(Expr::BinaryOp {
+                left: Box::new(expr.clone()),
+                op: BinaryOperator::Custom("IS".to_owned()),
+                right: Box::new(Expr::value(Value::Placeholder(test[3..].to_owned()))),
+            }));
         }
         if is_word(parser, 0, "operator") && parser.peek_nth_token_ref(1).token == Token::LParen {
             return Some(parse_operator(parser, expr, precedence));
@@ -320,10 +340,19 @@ const TYPES: [&str; 14] = [
     "polygon", "record", "xid",
 ];
 
-/// Whether a token is this word, in lower case and without quotes.
-fn is_word(parser: &Parser<'_>, ahead: usize, expected: &str) -> bool {
+/// Whether a token is this word, without quotes.
+pub(super) fn is_word(parser: &Parser<'_>, ahead: usize, expected: &str) -> bool {
     matches!(&parser.peek_nth_token_ref(ahead).token, Token::Word(word)
         if word.quote_style.is_none() && word.value.eq_ignore_ascii_case(expected))
+}
+
+/// `IS DOCUMENT`, `IS NOT DOCUMENT`.
+fn is_document(parser: &Parser<'_>) -> Option<&'static str> {
+    let tests = ["IS DOCUMENT", "IS NOT DOCUMENT"];
+    tests.into_iter().find(|test| {
+        let mut words = test.split(' ').enumerate();
+        words.all(|(ahead, word)| is_word(parser, ahead, word))
+    })
 }
 
 fn is_not(parser: &Parser<'_>, ahead: usize) -> bool {

@@ -13,7 +13,8 @@ use std::iter;
 
 use datafusion::sql::sqlparser::ast::Query;
 
-use super::plain::{ALL_FIELDS, Plain};
+use super::marks;
+use super::plain::Plain;
 use super::tokens::{Lexed, Token, tokens};
 
 /// Compares the statement that `query` prints with the text that it was parsed from, so before the
@@ -32,11 +33,7 @@ pub(super) fn compare(text: &str, printed: &str) -> Result<(), String> {
         user.pop();
     }
     let printed = tokens(printed).map_err(|reason| format!("it prints as no SQL: {reason}"))?;
-    for lexed in &mut user {
-        if lexed.token == Token::Quoted(ALL_FIELDS.to_owned()) {
-            lexed.token = Token::Operator("*");
-        }
-    }
+    let user = user.into_iter().flat_map(spelled).collect();
     let user = unwrap_items(parenthesize_grouping_sets(user));
     let mut comparison = Comparison {
         user: &user,
@@ -52,6 +49,22 @@ pub(super) fn compare(text: &str, printed: &str) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// A token, or what the user has written in place of a mark.
+fn spelled(lexed: Lexed<'_>) -> Vec<Lexed<'_>> {
+    let (at, end) = (lexed.at, lexed.end);
+    let tokens = match &lexed.token {
+        Token::Quoted(name) => marks::spelled(name),
+        _ => None,
+    };
+    match tokens {
+        Some(tokens) => {
+            let tokens = tokens.into_iter();
+            tokens.map(|token| Lexed { token, at, end }).collect()
+        }
+        None => vec![lexed],
+    }
 }
 
 /// Two statements that are equal up to here.

@@ -14,16 +14,20 @@ mod clauses;
 mod depth;
 mod dialect;
 mod faithful;
+mod marks;
 mod names;
 mod parentheses;
 mod plain;
+mod rare;
 mod shape;
 #[cfg(test)]
 pub(crate) mod tests;
 pub(in crate::plan) mod tokens;
+mod xml;
 
 use datafusion::sql::sqlparser::ast::{
-    self, AccessExpr, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Value, ValueWithSpan,
+    self, AccessExpr, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableFactor, Value,
+    ValueWithSpan,
 };
 use datafusion::sql::sqlparser::ast::{VisitMut, VisitorMut};
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
@@ -34,9 +38,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::statement::Statement;
 use depth::depth_bound;
 pub(crate) use faithful::prints_faithfully;
+use marks::ALL_FIELDS;
+pub(in crate::plan) use marks::{alias_of_using, is_rows_from, without_marks, written};
 pub(crate) use names::{identifier_name, output_name};
 pub(in crate::plan) use parentheses::unwrap_parentheses;
-use plain::{ALL_FIELDS, Plain};
+use plain::Plain;
 use tokens::tokens;
 
 /// How deep the parser nests. A subquery takes about four levels of it, parentheses one.
@@ -165,6 +171,13 @@ impl VisitorMut for Checks {
             );
         }
         select.projection.iter_mut().for_each(all_fields);
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Box<Error>> {
+        if let TableFactor::Table { name, .. } | TableFactor::Function { name, .. } = factor {
+            marks::name_rows_from(name);
+        }
         ControlFlow::Continue(())
     }
 

@@ -19,7 +19,7 @@
 //! | `pg_catalog.substring(x, 2)` | `pg_catalog."substring"(x, 2)` |
 //! | `(x).*` | `(x)."\0*"`, which becomes `(x).*` again in the tree: [`ALL_FIELDS`] |
 //!
-//! The module `clauses` lists more, which take brackets to find.
+//! The modules `clauses`, `rare` and `xml` list more, which take brackets to find.
 //!
 //! Places in the text that is read are known as places in the user's.
 
@@ -27,10 +27,8 @@ use std::borrow::Cow;
 
 use super::change::Change;
 use super::clauses;
+use super::marks::ALL_FIELDS;
 use super::tokens::{Lexed, Token, quoted, tokens};
-
-/// The field that stands for all fields of a row: a name that no text can hold.
-pub(super) const ALL_FIELDS: &str = "\0*";
 
 /// A text that the parser reads, and where it differs from the user's.
 #[derive(Debug)]

@@ -115,6 +115,8 @@ fn precedence(expr: &Expr) -> Option<u8> {
             BinaryOperator::Plus | BinaryOperator::Minus => 8,
             BinaryOperator::Multiply | BinaryOperator::Divide | BinaryOperator::Modulo => 9,
             BinaryOperator::PGExp => 10,
+            // IS DOCUMENT.
+            BinaryOperator::Custom(symbol) if symbol == "IS" => IS,
             _ => OTHER,
         },
         // NOT EXISTS is one node.

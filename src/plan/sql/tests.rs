@@ -269,7 +269,7 @@ fn round_trip(sql: &str) -> std::result::Result<String, String> {
     let result = with_deep_stack(|| {
         Ok(match parse(sql) {
             Ok(query) => prints_faithfully(sql, &query)
-                .map(|()| query.to_string())
+                .map(|()| written(&query))
                 .map_err(|reason| format!("differs: {reason}")),
             Err(error) => Err(format!("unread: {}", error.message())),
         })
@@ -296,7 +296,7 @@ fn printed_statements_give_the_same_rows() {
         if found != expected {
             faults.push(format!("{sql}\n{printed}\n{expected:?}\n{found:?}"));
         }
-        let shape = with_deep_stack(|| Ok(in_parentheses(parse(sql)?).to_string())).expect(sql);
+        let shape = with_deep_stack(|| Ok(written(&in_parentheses(parse(sql)?)))).expect(sql);
         let found = client.rows(&shape);
         if found != expected {
             faults.push(format!("SHAPE {sql}\n{shape}\n{expected:?}\n{found:?}"));

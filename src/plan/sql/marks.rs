@@ -1,0 +1,248 @@
+//! Marks: names that no text can hold, for what the parser has no syntax for.
+//!
+//! ```text
+//! user's text ──Plain──> text with marks ──parse──> tree ──Display──> written ──> text for PostgreSQL
+//! ```
+//! A mark is written as a quoted name that begins with the character 0. Most become nodes that print what
+//! the user wrote ([`Dialected`](super::dialect::Dialected) reads them); those of frames stay marks in the
+//! tree, and [`written`] puts the frames back. A mark that were forgotten there would be an error of every
+//! server: none takes a text with the character 0.
+
+use std::fmt::Display;
+
+use datafusion::sql::sqlparser::ast::{DataType, Expr, Ident, ObjectName, ObjectNamePart, Value};
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+use datafusion::sql::sqlparser::tokenizer::Token as ParserToken;
+
+use super::tokens::Token;
+
+/// With which every mark begins.
+const MARK: char = '\0';
+
+/// The field that stands for all fields of a row.
+pub(super) const ALL_FIELDS: &str = "\0*";
+
+/// `AS` before the name of an XML element or attribute.
+pub(super) const AS: &str = "\0AS";
+
+/// `AS` before the type of a text made of XML.
+pub(super) const AS_TYPE: &str = "\0AS TYPE";
+
+/// `NAME` before the name of an XML element.
+pub(super) const NAME: &str = "\0NAME";
+
+/// `VERSION` and `STANDALONE` of an XML document.
+pub(super) const VERSION: &str = "\0VERSION";
+pub(super) const STANDALONE: &str = "\0STANDALONE";
+
+/// `DOCUMENT` and `CONTENT` before what becomes XML, or text.
+pub(super) const DOCUMENT: &str = "\0DOCUMENT";
+pub(super) const CONTENT: &str = "\0CONTENT";
+
+/// The call that stands for `ROWS FROM (f(x), g(y))`.
+pub(super) const ROWS_FROM: &str = "\0ROWS FROM";
+
+/// A frame of a window as a bound: ROWS, RANGE or GROUPS stand before it, and PRECEDING behind it.
+const FRAME: &str = "\0 ";
+
+/// The clauses SEARCH and CYCLE of a recursive query, as where it is FROM.
+const PATHS: &str = "\0PATHS ";
+
+/// The alias of the columns that USING merges, as one more of them.
+const USING_ALIAS: &str = "\0AS ";
+
+/// The name that `ROWS FROM` has in the tree.
+const ROWS_FROM_NAME: &str = "ROWS FROM";
+
+/// A mark as the parser reads it.
+pub(super) fn quoted(mark: &str) -> String {
+    format!("\"{mark}\"")
+}
+
+/// The bound that stands for all of a frame behind ROWS, RANGE or GROUPS.
+pub(super) fn frame(frame: &str) -> String {
+    format!("\"{FRAME}{frame}\" PRECEDING")
+}
+
+/// What stands for SEARCH and CYCLE behind a common table expression.
+pub(super) fn paths(clauses: &str) -> String {
+    format!("FROM \"{PATHS}{}\"", clauses.replace('"', "\"\""))
+}
+
+/// The last column of USING, for the alias behind it.
+pub(super) fn using_alias(name: &str) -> String {
+    format!("\"{USING_ALIAS}{}\"", name.replace('"', "\"\""))
+}
+
+/// The alias that a column of USING stands for.
+pub(in crate::plan) fn alias_of_using(column: &str) -> Option<&str> {
+    column.strip_prefix(USING_ALIAS)
+}
+
+/// Gives a call that stands for `ROWS FROM` the name with which it prints so.
+pub(super) fn name_rows_from(name: &mut ObjectName) {
+    if let [ObjectNamePart::Identifier(name)] = name.0.as_mut_slice()
+        && name.value == ROWS_FROM
+    {
+        *name = Ident::new(ROWS_FROM_NAME);
+    }
+}
+
+/// Whether a call in FROM stands for those in its parentheses, side by side.
+pub(in crate::plan) fn is_rows_from(name: &ObjectName) -> bool {
+    matches!(&name.0[..], [ObjectNamePart::Identifier(name)]
+        if name.quote_style.is_none() && name.value == ROWS_FROM_NAME)
+}
+
+/// What a user has written where a mark stands; `None` for other names, and for marks that are in the
+/// tree as well.
+pub(super) fn spelled(name: &str) -> Option<Vec<Token<'static>>> {
+    let words = match name {
+        ALL_FIELDS => return Some(vec![Token::Operator("*")]),
+        AS | AS_TYPE => "as",
+        NAME | VERSION | STANDALONE | DOCUMENT | CONTENT => name.get(1..)?,
+        ROWS_FROM => "rows from",
+        _ => return None,
+    };
+    let words = words.to_ascii_lowercase();
+    let words = words
+        .split(' ')
+        .map(|word| Token::Word(word.to_owned().into()));
+    Some(words.collect())
+}
+
+/// A tree as PostgreSQL reads it.
+pub(in crate::plan) fn written(tree: &impl Display) -> String {
+    without_marks(tree.to_string())
+}
+
+/// A printed text, with what marks stand for in their places.
+pub(in crate::plan) fn without_marks(printed: String) -> String {
+    if !printed.contains(MARK) {
+        return printed;
+    }
+    let frame = (format!("\"{FRAME}"), "\" PRECEDING", ("", ""));
+    let alias = (format!(", \"{USING_ALIAS}"), "\")", (") AS \"", "\""));
+    let mut text = printed;
+    for (begin, end, (before, behind)) in [frame, alias] {
+        while let Some(from) = text.find(&begin)
+            && let Some(len) = text[from..].find(end)
+        {
+            let inside = &text[from + begin.len()..from + len];
+            let inside = format!("{before}{inside}{behind}");
+            text.replace_range(from..from + len + end.len(), &inside);
+        }
+    }
+    text
+}
+
+/// The mark that comes next.
+fn next<'a>(parser: &'a Parser<'_>) -> Option<&'a str> {
+    match &parser.peek_token_ref().token {
+        ParserToken::Word(word) if word.quote_style.is_some() => {
+            Some(word.value.as_str()).filter(|name| name.starts_with(MARK))
+        }
+        _ => None,
+    }
+}
+
+/// Whether `AS` comes next.
+pub(super) fn is_as(parser: &Parser<'_>) -> bool {
+    matches!(next(parser), Some(AS | AS_TYPE))
+}
+
+/// What begins with a mark.
+pub(super) fn parse_prefix(parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
+    let mark = next(parser)?.to_owned();
+    let word = &mark[1..];
+    match mark.as_str() {
+        NAME => {
+            parser.advance_token();
+            let name = parser.parse_identifier();
+            Some(name.map(|name| verbatim(format!("{word} {name}"))))
+        }
+        VERSION | STANDALONE => {
+            parser.advance_token();
+            let fixed: &[&[&str]] = match mark.as_str() {
+                VERSION => &[&["no", "value"]],
+                _ => &[&["no", "value"], &["no"], &["yes"]],
+            };
+            let is = |words: &&&[&str]| {
+                let mut words = words.iter().enumerate();
+                words.all(|(ahead, word)| super::dialect::is_word(parser, ahead, word))
+            };
+            Some(match fixed.iter().find(is) {
+                Some(words) => {
+                    words.iter().for_each(|_| parser.advance_token());
+                    Ok(verbatim(format!(
+                        "{word} {}",
+                        words.join(" ").to_uppercase()
+                    )))
+                }
+                None => prefixed(parser, word),
+            })
+        }
+        DOCUMENT | CONTENT => {
+            parser.advance_token();
+            Some(prefixed(parser, word))
+        }
+        mark if mark.starts_with(FRAME) => {
+            parser.advance_token();
+            Some(Ok(verbatim(quoted(mark))))
+        }
+        _ => None,
+    }
+}
+
+/// `x AS name`, `x AS text`.
+pub(super) fn parse_as(parser: &mut Parser<'_>, expr: &Expr) -> Result<Expr, ParserError> {
+    let is_type = next(parser) == Some(AS_TYPE);
+    parser.advance_token();
+    let name = match is_type {
+        false => parser.parse_identifier()?,
+        // No type of users, which would have to be judged.
+        true => match parser.parse_data_type()? {
+            text @ (DataType::Text
+            | DataType::Varchar(_)
+            | DataType::Char(_)
+            | DataType::Character(_)
+            | DataType::CharacterVarying(_)) => Ident::new(text.to_string()),
+            _ => return parser.expected_ref("text, varchar or char", parser.peek_token_ref()),
+        },
+    };
+    Ok(Expr::Named {
+        expr: Box::new(expr.clone()),
+        name,
+    })
+}
+
+fn prefixed(parser: &mut Parser<'_>, word: &str) -> Result<Expr, ParserError> {
+    let value = Box::new(parser.parse_expr()?);
+    let prefix = Ident::new(word);
+    Ok(Expr::Prefixed { prefix, value })
+}
+
+/// What is no expression, and prints as it is.
+fn verbatim(text: String) -> Expr {
+    Expr::value(Value::Placeholder(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_put_back_wherever_they_are() {
+        let one = frame("BETWEEN 1 PRECEDING AND 2 FOLLOWING EXCLUDE TIES");
+        let other = frame("UNBOUNDED PRECEDING EXCLUDE GROUP");
+        let printed = format!("sum(a) OVER (ROWS {one}), b, '\" PRECEDING' OVER (w RANGE {other})");
+        assert_eq!(
+            written(&printed),
+            "sum(a) OVER (ROWS BETWEEN 1 PRECEDING AND 2 FOLLOWING EXCLUDE TIES), b, '\" PRECEDING' \
+             OVER (w RANGE UNBOUNDED PRECEDING EXCLUDE GROUP)"
+        );
+        assert_eq!(written(&"\"a\" PRECEDING"), "\"a\" PRECEDING");
+        let printed = format!("JOIN a USING(b, {}) WHERE c", using_alias("D\"e"));
+        assert_eq!(written(&printed), "JOIN a USING(b) AS \"D\"\"e\" WHERE c");
+    }
+}

@@ -1,0 +1,185 @@
+//! What SQL/XML writes between the arguments of its functions (`func_expr_common_subexpr` and `xmltable` in
+//! `src/backend/parser/gram.y`): words that the parser does not know become [marks](super::marks).
+//!
+//! | written | read as |
+//! |---|---|
+//! | `xmlelement(NAME a, xmlattributes(b AS c), d)`, `xmlpi(NAME a, b)` | the same, with marks |
+//! | `xmlforest(a, b.c, d AS e)` | `xmlforest(a AS a, b.c AS c, d AS e)`: the names that columns have (`transformXmlExpr` in `src/backend/parser/parse_expr.c`), which those that stand for them may not |
+//! | `xmlroot(a, VERSION NO VALUE, STANDALONE YES)` | the same, with marks |
+//! | `xmlparse(DOCUMENT a)`, `xmlserialize(CONTENT a AS text)` | the same, with marks |
+//! | `xmlexists(a PASSING BY REF b)` | `pg_catalog.xmlexists(a, b)` |
+//! | `LATERAL xmltable(..)` | `xmltable(..)`, which sees what is before it anyway (`transformRangeTableFunc`) |
+//! | `xmltable(a PASSING BY REF b BY REF ..)` | `xmltable(a PASSING b ..)` (`xml_passing_mech`: means nothing) |
+
+use super::change::Change;
+use super::clauses::Text;
+use super::marks::{self, quoted};
+use super::tokens::Token;
+
+impl Text<'_> {
+    /// What has to be changed of the function of XML that is called there.
+    pub(super) fn xml(&self, at: usize, word: &str) -> Option<Vec<Change>> {
+        if word == "lateral" {
+            let is_table = self.word(at + 1) == Some("xmltable") && self.is(at + 2, "(");
+            return is_table.then(|| vec![self.replaced(at, "")]);
+        }
+        let open = at + 1;
+        let is_attribute = at.checked_sub(1).is_some_and(|dot| self.is(dot, "."));
+        if !self.is(open, "(") || is_attribute {
+            return None;
+        }
+        let end = *self.partner.get(open)?;
+        let first = open + 1;
+        match word {
+            "xmlelement" | "xmlpi" => {
+                let is_name = self.word(first) == Some("name") && self.is_name(first + 1);
+                is_name.then(|| vec![self.replaced(first, &quoted(marks::NAME))])
+            }
+            "xmlforest" | "xmlattributes" => Some(self.names_of_items(first, end)),
+            "xmlroot" => {
+                let items = self.items(first, end).into_iter().skip(1);
+                let changes = items.filter_map(|(from, _)| {
+                    let mark = match self.word(from)? {
+                        "version" => marks::VERSION,
+                        "standalone" => marks::STANDALONE,
+                        _ => return None,
+                    };
+                    Some(self.replaced(from, &quoted(mark)))
+                });
+                Some(changes.collect())
+            }
+            "xmlparse" => Some(vec![self.document_or_content(first)?]),
+            "xmlserialize" => {
+                let name = self.find("as", first, end)?;
+                Some(vec![
+                    self.document_or_content(first)?,
+                    self.replaced(name, &quoted(marks::AS_TYPE)),
+                ])
+            }
+            "xmlexists" => {
+                let passing = self.find("passing", first, end)?;
+                let mut changes = vec![
+                    self.replaced(at, "pg_catalog.xmlexists"),
+                    self.replaced(passing, ","),
+                ];
+                changes.extend(self.mechanisms([passing + 1, end.checked_sub(2)?]));
+                Some(changes)
+            }
+            "xmltable" => {
+                let passing = self.find("passing", first, end)?;
+                let columns = self.find("columns", passing, end)?;
+                Some(self.mechanisms([passing + 1, columns.checked_sub(2)?]))
+            }
+            _ => None,
+        }
+    }
+
+    /// Leaves out `BY REF` and `BY VALUE` where they are.
+    fn mechanisms(&self, places: [usize; 2]) -> Vec<Change> {
+        let found = places.into_iter().filter(|by| {
+            let mechanism = self.word(by + 1);
+            self.word(*by) == Some("by") && ["ref", "value"].map(Some).contains(&mechanism)
+        });
+        let words = found.flat_map(|by| [self.replaced(by, ""), self.replaced(by + 1, "")]);
+        words.collect()
+    }
+
+    fn document_or_content(&self, at: usize) -> Option<Change> {
+        let mark = match self.word(at)? {
+            "document" => marks::DOCUMENT,
+            "content" => marks::CONTENT,
+            _ => return None,
+        };
+        Some(self.replaced(at, &quoted(mark)))
+    }
+
+    /// The names of elements or attributes.
+    fn names_of_items(&self, first: usize, end: usize) -> Vec<Change> {
+        let items = self.items(first, end).into_iter();
+        let changes = items.filter_map(|(from, to)| match self.find("as", from, to) {
+            Some(name) => Some(self.replaced(name, &quoted(marks::AS))),
+            None => {
+                let name = self.name_of_column(from, to)?;
+                let name = format!(" {} \"{}\"", quoted(marks::AS), name.replace('"', "\"\""));
+                Some(Change::inserted(self.lexed.get(to - 1)?.end, &name))
+            }
+        });
+        changes.collect()
+    }
+
+    /// The name of the column that stands there, with or without its table.
+    fn name_of_column(&self, from: usize, to: usize) -> Option<String> {
+        let places = from..to;
+        let is_column = places.clone().all(|at| match (at - from) % 2 {
+            0 => self.is_name(at),
+            _ => self.is(at, "."),
+        });
+        match self.token(to.checked_sub(1)?)? {
+            _ if !is_column || places.len() % 2 == 0 => None,
+            Token::Word(word) => Some(word.to_string()),
+            Token::Quoted(name) => Some(name.clone()),
+            _ => None,
+        }
+    }
+
+    fn replaced(&self, at: usize, text: &str) -> Change {
+        Change::replaced(&self.lexed[at], text.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::plan::sql::plain::Plain;
+
+    #[test]
+    fn words_of_xml_become_marks() {
+        for (sql, expected) in [
+            (
+                "select xmlelement(name a, xmlattributes(b, c.\"D\" as e, f || g as \"H\"), i)",
+                "select xmlelement(^NAME a, xmlattributes(b ^AS \"b\", c.\"D\" ^AS e, f || g ^AS \"H\"), i)",
+            ),
+            (
+                "select xmlforest(a, b.c, cast(d as text) as e), xmlpi(name f)",
+                "select xmlforest(a ^AS \"a\", b.c ^AS \"c\", cast(d as text) ^AS e), xmlpi(^NAME f)",
+            ),
+            (
+                "select xmlroot(a, version no value, standalone yes), xmlroot(b, version '1')",
+                "select xmlroot(a, ^VERSION no value, ^STANDALONE yes), xmlroot(b, ^VERSION '1')",
+            ),
+            (
+                "select xmlparse(document '<a/>'), xmlserialize(content a as char(10))",
+                "select xmlparse(^DOCUMENT '<a/>'), xmlserialize(^CONTENT a ^AS TYPE char(10))",
+            ),
+            (
+                "select xmlexists('//a' passing by ref b by ref), xmlexists(c passing d)",
+                "select pg_catalog.xmlexists('//a' ,   b  ), pg_catalog.xmlexists(c , d)",
+            ),
+            (
+                "select 1 from a, lateral xmltable('/b' passing by ref c by value columns d int)",
+                "select 1 from a,  xmltable('/b' passing   c   columns d int)",
+            ),
+        ] {
+            let plain = Plain::of(sql).unwrap().text.replace("\"\0", "^");
+            // The quote behind a mark.
+            let marks = [
+                "NAME",
+                "AS",
+                "AS TYPE",
+                "VERSION",
+                "STANDALONE",
+                "DOCUMENT",
+                "CONTENT",
+            ];
+            let plain = marks.iter().fold(plain, |text, mark| {
+                text.replace(&format!("^{mark}\""), &format!("^{mark}"))
+            });
+            assert_eq!(plain, expected, "{sql}");
+        }
+        for sql in [
+            "select name, version from xmltable",
+            "select xml.xmlpi(name, 1) from name",
+        ] {
+            assert_eq!(Plain::of(sql).unwrap().text, sql);
+        }
+    }
+}
