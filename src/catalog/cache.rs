@@ -118,7 +118,7 @@ impl Cache {
             let Ok(found) = entry.metadata() else {
                 continue;
             };
-            if found.is_file() && (name.ends_with(EXTENSION) || name.starts_with(UNFINISHED)) {
+            if found.is_file() && is_ours(&name) {
                 files.push((age(&found), found.len(), entry.path()));
             }
         }
@@ -155,9 +155,16 @@ impl Cache {
     }
 }
 
+/// Whether a file of this name is one of these, and not of somebody who has named a folder of others.
+fn is_ours(name: &str) -> bool {
+    let hash = name.strip_suffix(EXTENSION).unwrap_or_default();
+    let is_hash = hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_hash || name.starts_with(UNFINISHED)
+}
+
 const EXTENSION: &str = ".catalog";
 /// How names of files begin that are being written.
-const UNFINISHED: &str = ".unfinished-";
+const UNFINISHED: &str = ".merganser-unfinished-";
 /// As much is kept in all: some hundred databases, or fewer with many functions.
 const MOST_BYTES: u64 = 256 << 20;
 /// The longest file.
@@ -342,8 +349,15 @@ mod tests {
             let used = SystemTime::now() - Duration::from_hours(days * 24);
             file.unwrap().set_modified(used).unwrap();
         }
-        let other = cache.folder.join("notes.txt");
-        fs::write(&other, "x".repeat(1000)).unwrap();
+        // Files of somebody who has named a folder of his own.
+        let others = ["notes.txt", "xml.catalog", ".unfinished-novel"].map(|name| {
+            let other = cache.folder.join(name);
+            fs::write(&other, "x".repeat(1000)).unwrap();
+            let long_ago = SystemTime::now() - 2 * UNUSED_FOR;
+            let file = File::options().write(true).open(&other).unwrap();
+            file.set_modified(long_ago).unwrap();
+            other
+        });
         let left = async || {
             let mut left = String::new();
             for key in ["a", "b", "c", "d"] {
@@ -360,6 +374,6 @@ mod tests {
         cache.get(kept("b", "1")).await.unwrap();
         cache.make_room(400).unwrap();
         assert_eq!(left().await, "ab");
-        assert!(other.exists());
+        assert!(others.iter().all(|other| other.exists()));
     }
 }

@@ -50,8 +50,8 @@ SELECT md5(concat_ws(' ',
     'invalid', (SELECT string_agg(i.indexrelid::text, ',' ORDER BY i.indexrelid)
                 FROM pg_index i WHERE NOT i.indisvalid),
     -- Of roles, which constants in views may name, too, this one cannot read the rows.
-    'roles', (SELECT string_agg(concat_ws(' ', u.oid, u.rolsuper, u.rolinherit, u.rolbypassrls, u.rolname),
-                                ',' ORDER BY u.oid)
+    'roles', (SELECT json_agg(json_build_array(u.oid, u.rolsuper, u.rolinherit, u.rolbypassrls, u.rolname)
+                              ORDER BY u.oid)
               FROM pg_roles u),
     -- A crash may take back what was committed and not yet written (synchronous_commit), and give its
     -- numbers to others. All counters begin anew then.

@@ -56,7 +56,8 @@ WITH me AS (
     SELECT v.oid, json_agg(json_build_object(
         'schema', r.nspname,
         'name', r.relname,
-        'readable', has_table_privilege(v.role, r.oid, 'SELECT'),
+        -- NULL of a table that has just been dropped.
+        'readable', coalesce(has_table_privilege(v.role, r.oid, 'SELECT'), false),
         -- As check_enable_rls has it for a role that is not the connected one
         -- (src/backend/utils/misc/rls.c).
         'row_security', r.relrowsecurity AND NOT v.bypasses
@@ -92,8 +93,8 @@ SELECT json_build_object(
         SELECT coalesce(json_agg(json_build_object(
             'schema', r.nspname,
             'name', r.relname,
-            'readable', has_schema_privilege(r.relnamespace, 'USAGE')
-                AND has_table_privilege(r.oid, 'SELECT'),
+            'readable', coalesce(has_schema_privilege(r.relnamespace, 'USAGE')
+                AND has_table_privilege(r.oid, 'SELECT'), false),
             'row_security', r.relrowsecurity AND row_security_active(r.oid),
             'policies', CASE WHEN r.relrowsecurity THEN (
                 SELECT json_agg(json_build_object(

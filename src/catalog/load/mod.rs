@@ -151,18 +151,16 @@ async fn read_by(
     cache: Option<&Arc<Cache>>,
 ) -> Result<(Document, Circumstances)> {
     let Some(cache) = cache else {
-        let all = format!(
-            "{PATH}; {query}; {}; {}",
-            facts::QUERY,
-            circumstances::RIGHTS
-        );
-        let asked = ask(session, &all).await?;
-        let [search_path, moment, facts, rights] = answers(session, asked)?;
-        let circumstances = parse(session.shard(), &moment)?;
-        let circumstances = whole(session, circumstances, &rights).await?;
-        return Ok((Document { search_path, facts }, circumstances));
+        return read_anew(session, query).await;
     };
-    let asked = ask(session, &format!("{PATH}; {FINGERPRINT}; {query}")).await?;
+    let asked = match ask(session, &format!("{PATH}; {FINGERPRINT}; {query}")).await {
+        // Somebody has taken the right to a catalog away. Whether it is needed anyway is seen then.
+        Err(error) if error.sql_state() == Some("42501") => {
+            session.begin_again(opening).await?;
+            return read_anew(session, query).await;
+        }
+        asked => asked?,
+    };
     let [search_path, fingerprint, moment] = answers(session, asked)?;
     let circumstances: Circumstances = parse(session.shard(), &moment)?;
     let kept = Kept {
@@ -212,6 +210,21 @@ async fn whole(
         asked = parse(session.shard(), &values)?;
     }
     Ok(circumstances.with(rights, asked))
+}
+
+/// Reads what one shard says, all of it.
+#[cfg(feature = "datafusion")]
+async fn read_anew(session: &mut Session, query: &str) -> Result<(Document, Circumstances)> {
+    let all = format!(
+        "{PATH}; {query}; {}; {}",
+        facts::QUERY,
+        circumstances::RIGHTS
+    );
+    let asked = ask(session, &all).await?;
+    let [search_path, moment, facts, rights] = answers(session, asked)?;
+    let circumstances = parse(session.shard(), &moment)?;
+    let circumstances = whole(session, circumstances, &rights).await?;
+    Ok((Document { search_path, facts }, circumstances))
 }
 
 /// Tells whether facts and rights that were read before still hold.

@@ -141,3 +141,23 @@ fn nothing_is_kept_where_that_is_not_wanted() {
     assert_eq!(done.code, 0, "{}", done.stderr);
     assert_eq!(names_in(&home.join(".cache/merganser")).len(), 2);
 }
+
+#[test]
+fn a_catalog_that_the_role_may_not_read_is_no_error() {
+    let Some(scene) = scene() else { return };
+    scene.execute(0, "CREATE ROLE cache_reader LOGIN");
+    scene.execute_all(
+        "GRANT SELECT ON ALL TABLES IN SCHEMA public TO cache_reader;
+         REVOKE SELECT ON pg_auth_members FROM PUBLIC",
+    );
+    let file = scene.path("merganser.toml");
+    let topology = fs::read_to_string(&file).unwrap();
+    assert_contains(&topology, "//postgres@");
+    fs::write(&file, topology.replace("//postgres@", "//cache_reader@")).unwrap();
+    let folder = scene.path("cache");
+    for arguments in [&["query", COLUMNS][..], &["query", "--no-cache", COLUMNS]] {
+        let answer = output_of(&scene, &folder, arguments);
+        assert_eq!(answer, "id,kind,x\n1,k1,0.1\n");
+    }
+    assert!(!folder.exists());
+}
