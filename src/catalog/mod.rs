@@ -58,7 +58,6 @@ pub(crate) struct Catalog {
     relations: Objects<Relation>,
     /// How the shards differ on the rows of relations, by the [key](type_key) of their types.
     row_differences: HashMap<String, String>,
-    has_columns_that_differ: bool,
     functions: Objects<Function>,
     types: Objects<DataType>,
     collations: Objects<Collation>,
@@ -93,7 +92,6 @@ impl Catalog {
             default_collation,
             relations: Objects::default(),
             row_differences: HashMap::new(),
-            has_columns_that_differ: false,
             functions: Objects::default(),
             types: Objects::default(),
             collations: Objects::default(),
@@ -211,12 +209,11 @@ impl Catalog {
     /// Whether there are relations whose columns differ.
     #[cfg(feature = "datafusion")]
     pub(crate) fn has_columns_that_differ(&self) -> bool {
-        self.has_columns_that_differ
+        !self.row_differences.is_empty()
     }
 
     fn add_relation(&mut self, relation: Relation) {
-        self.has_columns_that_differ |= relation.row_difference().is_some();
-        if let Some(difference) = relation.any_difference() {
+        if let Some(difference) = relation.row_difference() {
             let row_type = format!("{}.{}", relation.schema, relation.name);
             self.row_differences.insert(row_type, difference.to_owned());
         }

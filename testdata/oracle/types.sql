@@ -117,7 +117,6 @@ select en::text || '!', max(dom) + 1, (array_agg(comp order by k))[1] from zoo g
 
 select 'ok'::mood = en, en > 'sad', count(*) from zoo group by 1, 2;
 
--- refused: cannot read
 select xmlelement(name z, k)::text, format('%s-%s', g, en) from zoo where k < 9;
 
 -- trap 23: types without a binary form

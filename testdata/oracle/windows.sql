@@ -28,7 +28,6 @@ select id, sum(qty) over (order by day, id rows between unbounded preceding and 
 
 select id, day, count(*) over (order by day range between interval '3 days' preceding and current row) from sale where id < 120;
 
--- refused: cannot read
 select id, sum(qty) over (order by qty groups between 1 preceding and 1 following exclude current row) from sale where id < 60;
 
 select id, lag(id) over w, lead(id, 2, -1) over w, first_value(id) over w, last_value(id) over w, nth_value(id, 3) over w from sale where id < 50 window w as (partition by paid order by id);
