@@ -135,7 +135,10 @@ impl Cache {
 
     /// Whether nobody else can have written to the folder; says so once if somebody can.
     fn is_own_folder(&self) -> io::Result<bool> {
-        let Some(why) = foreign(&fs::metadata(&self.folder)?) else {
+        // A link of somebody else's may lead to any folder of this user.
+        let link = owned_by_another(&fs::symlink_metadata(&self.folder)?);
+        let folder = foreign(&fs::metadata(&self.folder)?);
+        let Some(why) = link.or(folder) else {
             return Ok(true);
         };
         self.warned.call_once(|| {
@@ -228,14 +231,24 @@ fn private_folders() -> DirBuilder {
 #[cfg(unix)]
 fn foreign(found: &Metadata) -> Option<&'static str> {
     use std::os::unix::fs::MetadataExt;
-    if found.uid() != rustix::process::geteuid().as_raw() {
-        return Some("it belongs to another user");
-    }
-    (found.mode() & 0o022 != 0).then_some("other users can write to it")
+    let is_open = found.mode() & 0o022 != 0;
+    owned_by_another(found).or_else(|| is_open.then_some("other users can write to it"))
+}
+
+#[cfg(unix)]
+fn owned_by_another(found: &Metadata) -> Option<&'static str> {
+    use std::os::unix::fs::MetadataExt;
+    let is_another = found.uid() != rustix::process::geteuid().as_raw();
+    is_another.then_some("it belongs to another user")
 }
 
 #[cfg(not(unix))]
 fn foreign(_: &Metadata) -> Option<&'static str> {
+    None
+}
+
+#[cfg(not(unix))]
+fn owned_by_another(_: &Metadata) -> Option<&'static str> {
     None
 }
 

@@ -232,7 +232,10 @@ pub(super) fn of_documents(shard: &Circumstances) -> BTreeMap<&str, Option<&str>
     let settings = shard.settings.iter();
     settings
         .map(|(name, value)| (name.as_str(), value.as_deref()))
-        .filter(|(name, _)| *name == "row_security" || !harmless.contains(name))
+        // What `pg_describe_object` says is translated.
+        .filter(|(name, _)| {
+            ["row_security", "lc_messages"].contains(name) || !harmless.contains(name)
+        })
         .collect()
 }
 
