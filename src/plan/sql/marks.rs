@@ -133,6 +133,26 @@ pub(in crate::plan) fn without_marks(printed: String) -> String {
             text.replace_range(from..from + len + end.len(), &inside);
         }
     }
+    with_paths(text)
+}
+
+/// A printed text with SEARCH and CYCLE where they are FROM, whose own quotes are doubled in the mark.
+fn with_paths(mut text: String) -> String {
+    let begin = format!("FROM \"{PATHS}");
+    while let Some(from) = text.find(&begin) {
+        let clauses = &text[from + begin.len()..];
+        let mut rest = clauses;
+        while let Some(quote) = rest.find('"') {
+            rest = &rest[quote + 1..];
+            match rest.strip_prefix('"') {
+                Some(behind) => rest = behind,
+                None => break,
+            }
+        }
+        let len = clauses.len() - rest.len();
+        let inside = clauses[..len.saturating_sub(1)].replace("\"\"", "\"");
+        text.replace_range(from..from + begin.len() + len, &inside);
+    }
     text
 }
 
@@ -244,5 +264,9 @@ mod tests {
         assert_eq!(written(&"\"a\" PRECEDING"), "\"a\" PRECEDING");
         let printed = format!("JOIN a USING(b, {}) WHERE c", using_alias("D\"e"));
         assert_eq!(written(&printed), "JOIN a USING(b) AS \"D\"\"e\" WHERE c");
+        let clauses = "SEARCH DEPTH FIRST BY \"a\"\"b\", c SET o CYCLE c SET d USING \"e\"";
+        let printed = format!("(SELECT 1) {} SELECT \"n\" FROM x", paths(clauses));
+        let expected = format!("(SELECT 1) {clauses} SELECT \"n\" FROM x");
+        assert_eq!(written(&printed), expected);
     }
 }
