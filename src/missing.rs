@@ -75,6 +75,7 @@ impl MissingShards {
     }
 
     /// Whether the shard of this name is known to be missing.
+    #[cfg(feature = "datafusion")]
     pub(crate) fn has(&self, shard: &str) -> bool {
         self.seen().has(shard)
     }

@@ -1,5 +1,5 @@
 //! What SQL/XML writes between the arguments of its functions (`func_expr_common_subexpr` and `xmltable` in
-//! `src/backend/parser/gram.y`): words that the parser does not know become [marks](super::marks).
+//! `src/backend/parser/gram.y`): words that the parser does not know become [marks].
 //!
 //! | written | read as |
 //! |---|---|
