@@ -13,8 +13,9 @@ use super::{Case, Result, cases, report};
 
 /// In place of the name of a case: the counting itself.
 pub(crate) const COUNTED: &str = "counted";
-/// So much more than recorded is taken for the work of another C library.
-const TOLERANCE: f64 = 1.03;
+/// So much more than recorded is taken for the work of another C library, or of a compiler that has cut the
+/// crate in other places: builds of one state in two folders were up to 3 % apart.
+const TOLERANCE: f64 = 1.06;
 const BYTES: usize = 1 << 20;
 /// What a process does besides is in both counts.
 const PASSES: [u32; 2] = [1, 5];
