@@ -5,9 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use merganser::config::{Shard, TableKind};
 use merganser::{Cluster, Topology};
-use merganser_local::{Binaries, Server, TABLES, Tpch};
+use merganser_local::{Binaries, Server, Tpch, tpch_topology};
 
 use super::cost::{Result, runtime};
 use super::report;
@@ -130,20 +129,5 @@ pub(crate) fn cluster(urls: &[String]) -> Result<Cluster> {
 /// The servers' topology, as a user would write it.
 #[allow(dead_code)] // Not every benchmark has a use for it.
 pub(crate) fn topology(urls: &[String]) -> Result<Topology> {
-    let mut builder = Topology::builder();
-    for (number, url) in urls.iter().enumerate() {
-        builder = builder.with_shard(Shard::new(&format!("s{number}"), url));
-    }
-    for table in &TABLES {
-        let kind = match table.shard_key {
-            Some(key) => TableKind::Sharded {
-                key: key.to_owned(),
-                colocation: Some("order".to_owned()),
-                shard_index: Some(format!("{key} % {}", urls.len())),
-            },
-            None => TableKind::Replicated,
-        };
-        builder = builder.with_table(table.name, kind);
-    }
-    Ok(builder.build()?)
+    Ok(Topology::from_toml(&tpch_topology(urls))?)
 }

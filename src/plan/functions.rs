@@ -114,21 +114,23 @@ pub(super) fn arguments(function: &Function) -> &[FunctionArg] {
 
 /// Those of them that are expressions, with or without names.
 pub(super) fn expressions(function: &Function) -> Vec<&Expr> {
-    let arguments = arguments(function).iter();
-    arguments
-        .filter_map(|argument| match argument {
-            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr))
-            | FunctionArg::Named {
-                arg: FunctionArgExpr::Expr(expr),
-                ..
-            }
-            | FunctionArg::ExprNamed {
-                arg: FunctionArgExpr::Expr(expr),
-                ..
-            } => Some(expr),
-            _ => None,
-        })
-        .collect()
+    arguments(function).iter().filter_map(expression).collect()
+}
+
+/// The expression of an argument, with or without a name; `None` for `*` and the like.
+pub(super) fn expression(argument: &FunctionArg) -> Option<&Expr> {
+    match argument {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr))
+        | FunctionArg::Named {
+            arg: FunctionArgExpr::Expr(expr),
+            ..
+        }
+        | FunctionArg::ExprNamed {
+            arg: FunctionArgExpr::Expr(expr),
+            ..
+        } => Some(expr),
+        _ => None,
+    }
 }
 
 /// How many arguments PostgreSQL sees in a call; `None` where that is not certain.

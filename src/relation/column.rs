@@ -77,17 +77,17 @@ impl RelationColumn {
         }
         // Neither the text nor the binary form of a value has all that a cast to text gives: see
         // `print_xml_decl` in `src/backend/utils/adt/xml.c`.
-        if ["xml", "xml[]"].contains(&&*sql_type.name) {
+        if sql_type.holds_xml {
             return Err(Error::new(
                 ErrorKind::Unsupported,
                 format!(
-                    "column {:?} of relation {relation} has type {}, whose declarations (<?xml ..?>) cannot be \
-                     handed to another server",
+                    "column {:?} of relation {relation} has type {}: the declarations (<?xml ..?>) of xml \
+                     cannot be handed to another server",
                     column.name, sql_type.name
                 ),
             )
             .with_phase(Phase::Merge)
-            .with_hint("cast it to text in a subquery, before rows of several shards are needed together"));
+            .with_hint("cast the xml to text in a subquery, before rows of several shards are needed together"));
         }
         let encoding = match sql_type.delimiter {
             _ if sql_type.name == "\"char\"" => Encoding::Byte,

@@ -20,6 +20,8 @@ pub(crate) struct SqlType {
     pub(crate) delimiter: Option<char>,
     /// A type such as `record`, of which no literals can be written.
     pub(crate) pseudo: bool,
+    /// Whether values are, or hold, `xml`.
+    pub(crate) holds_xml: bool,
 }
 
 impl SqlType {
@@ -30,6 +32,7 @@ impl SqlType {
             domain: None,
             delimiter: Some(','),
             pseudo: false,
+            holds_xml: false,
         }
     }
 }
@@ -101,6 +104,18 @@ fn query(references: &[Reference]) -> String {
             reference.type_oid, reference.modifier
         );
     }
+    // Through elements, what is below domains, and fields.
+    let holds_xml = "t.oid = 'pg_catalog.xml'::pg_catalog.regtype \
+        OR (t.typtype <> 'b' OR t.typelem <> 0) AND EXISTS ( \
+            WITH RECURSIVE parts(oid) AS ( \
+                SELECT t.oid \
+                UNION SELECT u.part FROM parts p \
+                JOIN pg_catalog.pg_type pt ON pt.oid = p.oid \
+                CROSS JOIN LATERAL ( \
+                    SELECT pt.typelem UNION ALL SELECT pt.typbasetype \
+                    UNION ALL SELECT f.atttypid FROM pg_catalog.pg_attribute f \
+                    WHERE f.attrelid = pt.typrelid AND f.attnum > 0 AND NOT f.attisdropped) AS u(part)) \
+            SELECT FROM parts WHERE parts.oid = 'pg_catalog.xml'::pg_catalog.regtype)";
     format!(
         "SELECT CASE WHEN n.nspname = 'pg_catalog' \
                 THEN pg_catalog.format_type(t.oid, v.modifier) \
@@ -111,7 +126,7 @@ fn query(references: &[Reference]) -> String {
                 END, \
                 pg_catalog.quote_ident(dn.nspname) || '.' || pg_catalog.quote_ident(d.typname), \
                 CASE WHEN t.typarray <> 0 THEN t.typdelim END, \
-                t.typtype \
+                t.typtype, {holds_xml} \
          FROM (VALUES {values}) AS v(number, type, modifier, relation, attribute) \
          JOIN pg_catalog.pg_type t ON t.oid = v.type \
          LEFT JOIN pg_catalog.pg_type x ON x.oid = t.typelem AND x.typarray = t.oid \
@@ -126,7 +141,7 @@ fn query(references: &[Reference]) -> String {
 }
 
 fn sql_type(row: &[Option<String>]) -> Result<SqlType> {
-    let [Some(name), domain, delimiter, Some(kind)] = row else {
+    let [Some(name), domain, delimiter, Some(kind), Some(holds_xml)] = row else {
         return Err(unexpected());
     };
     Ok(SqlType {
@@ -134,6 +149,7 @@ fn sql_type(row: &[Option<String>]) -> Result<SqlType> {
         domain: domain.clone(),
         delimiter: delimiter.as_ref().and_then(|text| text.chars().next()),
         pseudo: kind == "p",
+        holds_xml: holds_xml == "t",
     })
 }
 

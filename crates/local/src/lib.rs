@@ -34,6 +34,6 @@ mod tpch;
 
 pub use binaries::Binaries;
 pub use error::{Error, ErrorKind, Result};
-pub use schema::{TABLES, Table};
+pub use schema::{TABLES, Table, tpch_topology};
 pub use server::{Server, ServerBuilder};
 pub use tpch::{Loaded, Progress, Tpch};

@@ -1,5 +1,7 @@
 //! The eight tables of TPC-H as PostgreSQL declares them.
 
+use std::fmt::Write as _;
+
 /// A table of TPC-H and how [`Tpch`](super::Tpch) spreads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -108,6 +110,30 @@ pub const TABLES: [Table; 8] = [
         primary_key: "l_orderkey, l_linenumber",
     },
 ];
+
+/// A topology file, in TOML, of databases that [`Tpch`](super::Tpch) has filled in this order.
+pub fn tpch_topology(urls: &[String]) -> String {
+    let mut toml = String::new();
+    // Writing to a String does not fail. Of what a URL may hold, Rust and TOML quote the same.
+    for (number, url) in urls.iter().enumerate() {
+        let _ = writeln!(toml, "[[shard]]\nname = \"s{number}\"\nurl = {url:?}\n");
+    }
+    for Table {
+        name, shard_key, ..
+    } in &TABLES
+    {
+        let _ = match shard_key {
+            Some(key) => writeln!(
+                toml,
+                "[[table]]\nname = \"{name}\"\nshard_key = \"{key}\"\ncolocation = \"order\"\n\
+                 shard_index = \"{key} % {}\"\n",
+                urls.len()
+            ),
+            None => writeln!(toml, "[[table]]\nname = \"{name}\"\nreplicated = true\n"),
+        };
+    }
+    toml
+}
 
 #[cfg(test)]
 mod tests {

@@ -179,25 +179,17 @@ impl Binder<'_> {
             return Ok(Some(column(&relation.alias, name)));
         }
         let mut unknown = visible.iter().filter(|relation| relation.columns.is_none());
-        let (first, second) = (unknown.next(), unknown.next());
-        match (first, second) {
-            (None, _) => Ok(None),
-            _ => {
-                // The name is that of the column of a function that gives values, and else of its row.
-                if let Some(relation) = visible
-                    .iter()
-                    .find(|r| r.columns.is_none() && r.name == name)
-                {
-                    return Ok(Some(Expr::Identifier(ident(&relation.alias))));
-                }
-                let elsewhere = (0..self.scopes.len())
-                    .filter(|other| *other < depth)
-                    .any(|other| self.scopes.get(other).is_some_and(|scope| scope.has(name)));
-                match (second, elsewhere) {
-                    (None, false) => Ok(first.map(|relation| column(&relation.alias, name))),
-                    _ => Err(of_function(name)),
-                }
-            }
+        // The name is that of the column of a function that gives values, and else of its row.
+        if let Some(relation) = unknown.clone().find(|relation| relation.name == name) {
+            return Ok(Some(Expr::Identifier(ident(&relation.alias))));
+        }
+        let Some(only) = unknown.next() else {
+            return Ok(None);
+        };
+        let mut outer = self.scopes.iter().take(depth);
+        match unknown.next().is_some() || outer.any(|scope| scope.has(name)) {
+            true => Err(of_function(name)),
+            false => Ok(Some(column(&only.alias, name))),
         }
     }
 

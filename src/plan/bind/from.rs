@@ -104,7 +104,7 @@ impl Binder<'_> {
                 ..
             } => {
                 self.expression(array_exprs)?;
-                let mut outputs = self.outputs_of_unnest(array_exprs);
+                let mut outputs = self.outputs_of_unnest(&array_exprs.iter().collect::<Vec<_>>());
                 if *with_ordinality {
                     outputs.add("ordinality");
                 }
@@ -255,18 +255,13 @@ impl Binder<'_> {
             }
         };
         let unique = self.add(&name, None, columns, Source::Function);
-        if let ([value], false, false, true) = (
-            &outputs.columns[..],
-            outputs.are_rows,
-            outputs.are_values,
-            alias.columns.is_empty(),
-        ) {
-            self.values.insert(unique.clone(), value.clone());
-        }
         if alias.columns.is_empty() {
+            if let Some(value) = outputs.value() {
+                self.values.insert(unique.clone(), value.to_owned());
+            }
             // The alias may be the name of a column, too, which must not change with it.
             match outputs.called(&name) {
-                Some(columns) if outputs.are_values => {
+                Some(columns) if outputs.follow_alias() => {
                     alias.columns = columns.iter().map(|name| column_alias(name)).collect();
                 }
                 None if unique != name => {

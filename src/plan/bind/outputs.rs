@@ -1,8 +1,6 @@
 //! What functions give in FROM.
 
-use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, FunctionArg, FunctionArgExpr, ObjectName, Value,
-};
+use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, FunctionArg, ObjectName, Value};
 
 use super::Binder;
 use crate::catalog::{Function, Origin};
@@ -14,34 +12,55 @@ use crate::plan::rewrite::bare;
 /// What a function gives in FROM, as far as PostgreSQL's catalog tells.
 #[derive(Default)]
 pub(super) struct Outputs {
-    /// The columns that have names of their own, whatever its alias.
-    pub(super) columns: Vec<String>,
+    /// The names of its columns; `None` is that of its alias. Empty where they are not known.
+    columns: Vec<Option<String>>,
     /// Whether it is rows, even of one column.
-    pub(super) are_rows: bool,
-    /// Whether it is values without a name, whose column is called like its alias.
-    pub(super) are_values: bool,
+    are_rows: bool,
 }
 
 impl Outputs {
+    /// Values without a name, whose column is called like the alias.
     fn values() -> Self {
         Self {
-            are_values: true,
-            ..Self::default()
+            columns: vec![None],
+            are_rows: false,
+        }
+    }
+
+    /// Columns that have names of their own, whatever the alias.
+    fn named<'n>(names: impl IntoIterator<Item = &'n str>, are_rows: bool) -> Self {
+        let names = names.into_iter();
+        Self {
+            columns: names.map(|name| Some(name.to_owned())).collect(),
+            are_rows,
         }
     }
 
     /// One column more, if the others are known.
     pub(super) fn add(&mut self, name: &str) {
-        if self.are_values || !self.columns.is_empty() {
-            self.columns.push(name.to_owned());
+        if !self.columns.is_empty() {
+            self.columns.push(Some(name.to_owned()));
         }
     }
 
     /// All columns by the names that they have beside this alias; `None` where they are not known.
     pub(super) fn called(&self, alias: &str) -> Option<Vec<String>> {
-        let value = self.are_values.then(|| alias.to_owned());
-        let all: Vec<_> = value.into_iter().chain(self.columns.clone()).collect();
-        (!all.is_empty()).then_some(all)
+        let names = self.columns.iter();
+        let names = names.map(|name| name.clone().unwrap_or_else(|| alias.to_owned()));
+        (!self.columns.is_empty()).then(|| names.collect())
+    }
+
+    /// Whether a column is called like the alias.
+    pub(super) fn follow_alias(&self) -> bool {
+        self.columns.iter().any(Option::is_none)
+    }
+
+    /// The name of the column that an alias stands for, where it has another one.
+    pub(super) fn value(&self) -> Option<&str> {
+        match &self.columns[..] {
+            [Some(value)] if !self.are_rows => Some(value),
+            _ => None,
+        }
     }
 }
 
@@ -67,39 +86,28 @@ impl Binder<'_> {
                     let other = other.code.as_ref();
                     other.is_some_and(|other| other.outputs == code.outputs)
                 };
+                let names = code.outputs.iter().map(String::as_str);
                 match own.all(is_same) {
-                    true => Outputs {
-                        columns: code.outputs.clone(),
-                        are_rows: code.gives_rows,
-                        are_values: false,
-                    },
+                    true => Outputs::named(names, code.gives_rows),
                     false => Outputs::default(),
                 }
             }
             None if schema.is_some_and(|schema| schema != "pg_catalog") => Outputs::default(),
             None if name == "unnest" => {
-                let arrays = args.iter().filter_map(|array| match array {
-                    FunctionArg::Unnamed(FunctionArgExpr::Expr(array)) => Some(array.clone()),
-                    _ => None,
-                });
+                let arrays = args.iter().filter_map(functions::expression);
                 self.outputs_of_unnest(&arrays.collect::<Vec<_>>())
             }
-            None => Outputs {
-                columns: of_system(name).iter().map(|it| (*it).to_owned()).collect(),
-                ..Outputs::default()
-            },
+            None => Outputs::named(of_system(name).iter().copied(), false),
         }
     }
 
     /// PostgreSQL's own `unnest`. Several arrays have columns that are all called `unnest`.
-    pub(super) fn outputs_of_unnest(&self, arrays: &[Expr]) -> Outputs {
+    pub(super) fn outputs_of_unnest(&self, arrays: &[&Expr]) -> Outputs {
         match arrays {
             [array] if self.has_values(array) => Outputs::values(),
-            [vector] if self.own_type(vector).as_deref() == Some("tsvector") => Outputs {
-                columns: ["lexeme", "positions", "weights"].map(str::to_owned).into(),
-                are_rows: true,
-                are_values: false,
-            },
+            [vector] if self.own_type(vector).as_deref() == Some("tsvector") => {
+                Outputs::named(["lexeme", "positions", "weights"], true)
+            }
             _ => Outputs::default(),
         }
     }

@@ -6,7 +6,7 @@ use datafusion::sql::sqlparser::ast::{
     ArrayElemTypeDef, CastKind, DataType, Expr, ObjectName, ObjectNamePart, UnaryOperator, Value,
 };
 
-use super::time::{KeyKind, Moment, is_zoned};
+use super::time::{KeyKind, KeySql, Moment, is_zoned};
 use crate::catalog::Catalog;
 use crate::plan::naming::{ident, parts};
 use crate::plan::rewrite::bare;
@@ -14,8 +14,8 @@ use crate::plan::rewrite::bare;
 /// What a shard key is compared with.
 #[derive(Debug, PartialEq)]
 pub(super) enum Constant {
-    /// A literal that may be cast to the key's type without becoming another value.
-    Value(String),
+    /// What may be cast to the key's type without becoming another value.
+    Value(KeySql),
     /// NULL, or a number beyond the key's type: no key is equal to it.
     NoKey,
 }
@@ -36,7 +36,7 @@ pub(super) fn typed(constant: &Expr, key_type: &str, catalog: &Catalog) -> Optio
     }
     if let Some((number, range)) = whole(constant, key_type) {
         return Some(match range.contains(&number) {
-            true => Constant::Value(format!("({number})")),
+            true => Constant::Value(KeySql::fixed(format!("({number})"))),
             false => Constant::NoKey,
         });
     }
@@ -60,7 +60,7 @@ pub(super) fn typed(constant: &Expr, key_type: &str, catalog: &Catalog) -> Optio
         other => other,
     };
     quoted(literal)?;
-    Some(Constant::Value(bare(literal).to_string()))
+    Some(Constant::Value(KeySql::fixed(bare(literal).to_string())))
 }
 
 /// The elements of an array of one dimension that is a constant, each a constant itself: of `ARRAY[1, 2]`,
@@ -280,7 +280,11 @@ mod tests {
 
     #[test]
     fn constants_are_keys_only_if_their_value_is_sure() {
-        let is = |value: &str| Some(Constant::Value(value.to_owned()));
+        let is = |value: &str| Some(Constant::Value(KeySql::fixed(value.to_owned())));
+        let is_local = |sql: &str| {
+            let (sql, is_local) = (sql.to_owned(), true);
+            Some(Constant::Value(KeySql { sql, is_local }))
+        };
         for (constant, key_type, expected) in [
             ("5", "bigint", is("(5)")),
             ("-5", "bigint", is("(-5)")),
@@ -327,6 +331,11 @@ mod tests {
                 is("('2024-03-01')::pg_catalog.date"),
             ),
             ("date '2024-03-01'", "date", is("(DATE '2024-03-01')")),
+            (
+                "'2024-03-01 00:30+00'::timestamptz::date - 1",
+                "date",
+                is_local("('2024-03-01 00:30+00'::TIMESTAMPTZ::DATE - 1)"),
+            ),
             // What day it is there depends on the time zone.
             ("timestamptz '2024-03-01'", "date", None),
             (

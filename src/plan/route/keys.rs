@@ -3,7 +3,7 @@
 use datafusion::sql::sqlparser::ast::{BinaryOperator, DataType, Expr};
 
 use super::constant::{self, elements, number_of};
-use super::time::{KeyKind, Kind, Moment, Unit, is_zoned, truncation};
+use super::time::{KeyKind, KeySql, Kind, Moment, Unit, is_zoned, truncation};
 use crate::catalog::Catalog;
 use crate::plan::functions;
 use crate::plan::locality::ColumnName;
@@ -32,8 +32,8 @@ pub(super) enum Keys {
 /// Keys from one to another, both included, in SQL; `None`: there is no such bound.
 #[derive(Debug, Default)]
 pub(super) struct Range {
-    pub(super) lower: Option<String>,
-    pub(super) upper: Option<String>,
+    pub(super) lower: Option<KeySql>,
+    pub(super) upper: Option<KeySql>,
 }
 
 impl Keys {
@@ -189,8 +189,8 @@ impl Key<'_> {
             return Some(Keys::EqualTo(Vec::new()));
         }
         let range = Range {
-            lower: (lower && least > *all.start()).then(|| format!("({least})")),
-            upper: (upper && greatest < *all.end()).then(|| format!("({greatest})")),
+            lower: (lower && least > *all.start()).then(|| KeySql::fixed(format!("({least})"))),
+            upper: (upper && greatest < *all.end()).then(|| KeySql::fixed(format!("({greatest})"))),
         };
         (range.lower.is_some() || range.upper.is_some()).then_some(Keys::Between(range))
     }

@@ -21,7 +21,7 @@ use datafusion::sql::sqlparser::ast::{
 use ascending::Rule;
 use constant::{Constant, typed};
 use keys::{Key, Keys, MOST_KEYS, Range};
-use time::{KeyKind, is_zoned};
+use time::{KeySql, is_zoned};
 
 use super::Stop;
 use super::argument::beginning;
@@ -504,13 +504,10 @@ impl<'a> Router<'a> {
         let [name] = &naming::parts(&function.name)[..] else {
             return false;
         };
-        let mut schemas: Vec<&str> = self
-            .catalog
-            .functions_anywhere(name)
-            .map(|function| &*function.schema)
-            .collect();
-        schemas.sort_unstable();
-        schemas.dedup();
+        let count = functions::argument_count(function);
+        let found = self.catalog.functions_anywhere(name);
+        let meant = found.filter(|function| function.takes(count));
+        let schemas: HashSet<&str> = meant.map(|function| &*function.schema).collect();
         schemas.len() > 1
     }
 
@@ -545,25 +542,15 @@ impl<'a> Router<'a> {
         rule: &str,
         range: &Range,
     ) -> Result<Option<BTreeSet<usize>>, Stop> {
-        let bounds: Vec<String> = [&range.lower, &range.upper]
-            .into_iter()
-            .flatten()
-            .cloned()
-            .collect();
-        let bounds = match KeyKind::of(&sharding.key_type) {
-            Some(_) => self.as_literals(sharding, rule, &bounds)?,
-            None => Some(bounds),
-        };
-        let Some(bounds) = bounds else {
-            return Ok(None);
-        };
+        let bounds = [&range.lower, &range.upper].into_iter().flatten().cloned();
+        let bounds: Vec<KeySql> = bounds.collect();
         let Some(numbers) = self.numbers(sharding, rule, &bounds)? else {
             return Ok(None);
         };
         // Keys at the ends may have no shard: no table has them.
         let most = self.shards.saturating_sub(1);
         let mut numbers = numbers.into_iter();
-        let mut shard = |bound: &Option<String>, end: usize| {
+        let mut shard = |bound: &Option<KeySql>, end: usize| {
             let number = bound.as_ref().and_then(|_| numbers.next());
             let index = number.map(|number| usize::try_from(number.max(0)).unwrap_or(usize::MAX));
             index.map_or(end, |index| index.min(most))
@@ -573,17 +560,17 @@ impl<'a> Router<'a> {
         Ok(Some((first..=last).collect()))
     }
 
-    /// Dates and times by the session's time zone, as literals that none reads otherwise; `None` where one
-    /// of them is NULL.
+    /// Keys by the session's time zone, as literals that none reads otherwise; `None` where one of them is
+    /// NULL.
     fn as_literals(
         &self,
         sharding: &Sharding,
         rule: &str,
-        moments: &[String],
+        keys: &[KeySql],
     ) -> Result<Option<Vec<String>>, Stop> {
-        let items: Vec<_> = moments
+        let items: Vec<_> = keys
             .iter()
-            .map(|moment| format!("({moment}::{})::pg_catalog.text", sharding.key_type))
+            .map(|key| format!("({}::{})::pg_catalog.text", key.sql, sharding.key_type))
             .collect();
         let rows = self
             .answers
@@ -605,7 +592,7 @@ impl<'a> Router<'a> {
         &self,
         sharding: &Sharding,
         rule: &str,
-        keys: &[String],
+        keys: &[KeySql],
     ) -> Result<Option<Vec<i64>>, Stop> {
         if keys.is_empty() {
             return Ok(Some(Vec::new()));
@@ -613,6 +600,13 @@ impl<'a> Router<'a> {
         if keys.len() > MOST_KEYS || is_zoned(&rule.to_lowercase()) {
             return Ok(None);
         }
+        let literals = match keys.iter().any(|key| key.is_local) {
+            true => self.as_literals(sharding, rule, keys)?,
+            false => Some(keys.iter().map(|key| key.sql.clone()).collect()),
+        };
+        let Some(keys) = literals else {
+            return Ok(None);
+        };
         let explained = |keys: &[&str]| {
             let column = naming::ident(&sharding.key_column);
             let rows: Vec<_> = keys

@@ -84,11 +84,31 @@ impl Kind {
     }
 }
 
+/// A key, in SQL.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct KeySql {
+    pub(super) sql: String,
+    /// Whether the session's time zone decides which key that is.
+    pub(super) is_local: bool,
+}
+
+impl KeySql {
+    /// One that is the same in every session.
+    pub(super) fn fixed(sql: String) -> Self {
+        Self {
+            sql,
+            is_local: false,
+        }
+    }
+}
+
 /// A date or time that depends on no row.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Moment {
     sql: String,
     kind: Kind,
+    /// Whether the session's time zone decides which it is as a local time.
+    is_local: bool,
 }
 
 impl Moment {
@@ -100,12 +120,16 @@ impl Moment {
             return is_iso(&text).then(|| Self {
                 sql: format!("({expr})::{}", untyped.sql()),
                 kind: untyped,
+                is_local: untyped == Kind::TimestampTz,
             });
         }
-        let kind = match bare(expr) {
+        let (kind, is_made_of_local) = match bare(expr) {
             Expr::TypedString(typed) => {
                 let text = typed.value.value.clone().into_string()?;
-                is_iso(&text).then_some(Kind::of_cast(&typed.data_type)?)?
+                (
+                    is_iso(&text).then_some(Kind::of_cast(&typed.data_type)?)?,
+                    false,
+                )
             }
             Expr::Cast {
                 kind: CastKind::DoubleColon | CastKind::Cast,
@@ -114,8 +138,7 @@ impl Moment {
                 ..
             } => {
                 let kind = Kind::of_cast(data_type)?;
-                Self::of(expr, kind, catalog)?;
-                kind
+                (kind, Self::of(expr, kind, catalog)?.is_local)
             }
             Expr::BinaryOp {
                 left,
@@ -127,7 +150,7 @@ impl Moment {
                     Some(_) => return None,
                     None => Self::of(left, untyped, catalog)?,
                 };
-                match (left.kind, bare(right)) {
+                let kind = match (left.kind, bare(right)) {
                     (kind, right) if is_interval(right) => match kind {
                         Kind::Date => Kind::Timestamp,
                         kind => kind,
@@ -138,20 +161,24 @@ impl Moment {
                         Kind::Date
                     }
                     _ => return None,
-                }
+                };
+                (kind, left.is_local)
             }
             Expr::Function(function) => {
                 let (_, moment) = truncation(function, catalog)?;
-                match Self::of(moment, Kind::TimestampTz, catalog)?.kind {
+                let moment = Self::of(moment, Kind::TimestampTz, catalog)?;
+                let kind = match moment.kind {
                     Kind::Date => Kind::TimestampTz,
                     kind => kind,
-                }
+                };
+                (kind, moment.is_local)
             }
             _ => return None,
         };
         Some(Self {
             sql: format!("({expr})"),
             kind,
+            is_local: is_made_of_local || kind == Kind::TimestampTz,
         })
     }
 
@@ -160,25 +187,33 @@ impl Moment {
         Self {
             sql: format!("'{year:04}-01-01'::{}", Kind::Date.sql()),
             kind: Kind::Date,
+            is_local: false,
+        }
+    }
+
+    fn as_key(&self, sql: String) -> KeySql {
+        KeySql {
+            sql,
+            is_local: self.is_local,
         }
     }
 
     /// The same moment as a key, where keys can be equal to it.
-    pub(super) fn key(&self) -> Option<String> {
+    pub(super) fn key(&self) -> Option<KeySql> {
         // What local time it is depends on the time zone's own changes, on which day and night it has.
-        (self.kind != Kind::TimestampTz).then(|| self.sql.clone())
+        (self.kind != Kind::TimestampTz).then(|| self.as_key(self.sql.clone()))
     }
 
     /// A key than which no key is less that is not less than this.
-    pub(super) fn lower(&self) -> String {
-        match self.kind {
+    pub(super) fn lower(&self) -> KeySql {
+        self.as_key(match self.kind {
             Kind::TimestampTz => format!("{}::{}", around(&self.sql, "-"), Kind::Timestamp.sql()),
             _ => self.sql.clone(),
-        }
+        })
     }
 
     /// A key than which no key is greater that is not greater than this, or `strict`: that is less.
-    pub(super) fn upper(&self, key: KeyKind, strict: bool) -> String {
+    pub(super) fn upper(&self, key: KeyKind, strict: bool) -> KeySql {
         let kind = match (self.kind, key) {
             (Kind::Date, KeyKind::Date) => Kind::Date,
             _ => Kind::Timestamp,
@@ -187,17 +222,20 @@ impl Moment {
             Kind::TimestampTz => around(&self.sql, "+"),
             _ => self.sql.clone(),
         };
-        before(&format!("{sql}::{}", kind.sql()), kind, strict)
+        self.as_key(before(&format!("{sql}::{}", kind.sql()), kind, strict))
     }
 
     /// The least key of those whose truncation, which is of their type, is not less than this.
-    pub(super) fn lower_truncated(&self, key: KeyKind) -> Option<String> {
+    pub(super) fn lower_truncated(&self, key: KeyKind) -> Option<KeySql> {
         self.local(key)
     }
 
     /// The greatest key of those whose truncation is not greater than this, or `strict`: is less.
-    pub(super) fn upper_truncated(&self, key: KeyKind, unit: Unit, strict: bool) -> Option<String> {
-        let local = self.local(key)?;
+    pub(super) fn upper_truncated(&self, key: KeyKind, unit: Unit, strict: bool) -> Option<KeySql> {
+        let KeySql {
+            sql: local,
+            is_local,
+        } = self.local(key)?;
         let (name, length) = (unit.name(), unit.length());
         let trunc = |sql: String| format!("pg_catalog.date_trunc('{name}', {sql})");
         let end = match strict {
@@ -206,17 +244,23 @@ impl Moment {
             )),
             false => format!("({} + interval '{length}')", trunc(local)),
         };
-        Some(before(&end, Kind::Timestamp, true))
+        Some(KeySql {
+            sql: before(&end, Kind::Timestamp, true),
+            is_local,
+        })
     }
 
     /// The moment as what truncated keys are: of a key that is a date, as the local time of what
     /// `date_trunc` gives, which is a `timestamptz`.
-    fn local(&self, key: KeyKind) -> Option<String> {
+    fn local(&self, key: KeyKind) -> Option<KeySql> {
         let (sql, zoned, local) = (&self.sql, Kind::TimestampTz.sql(), Kind::Timestamp.sql());
         match (key, self.kind) {
-            (KeyKind::Date, _) => Some(format!("{sql}::{zoned}::{local}")),
+            (KeyKind::Date, _) => Some(KeySql {
+                sql: format!("{sql}::{zoned}::{local}"),
+                is_local: true,
+            }),
             (KeyKind::Timestamp, Kind::TimestampTz) => None,
-            (KeyKind::Timestamp, _) => Some(format!("{sql}::{local}")),
+            (KeyKind::Timestamp, _) => Some(self.as_key(format!("{sql}::{local}"))),
         }
     }
 }

@@ -14,7 +14,8 @@ use datafusion::sql::sqlparser::ast::{DataType, Expr, Ident, ObjectName, ObjectN
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token as ParserToken;
 
-use super::tokens::Token;
+use super::tokens::{self, Token};
+use crate::quote;
 
 /// With which every mark begins.
 const MARK: char = '\0';
@@ -56,22 +57,22 @@ const ROWS_FROM_NAME: &str = "ROWS FROM";
 
 /// A mark as the parser reads it.
 pub(super) fn quoted(mark: &str) -> String {
-    format!("\"{mark}\"")
+    quote::identifier(mark)
 }
 
 /// The bound that stands for all of a frame behind ROWS, RANGE or GROUPS.
 pub(super) fn frame(frame: &str) -> String {
-    format!("\"{FRAME}{frame}\" PRECEDING")
+    format!("{} PRECEDING", quoted(&format!("{FRAME}{frame}")))
 }
 
 /// What stands for SEARCH and CYCLE behind a common table expression.
 pub(super) fn paths(clauses: &str) -> String {
-    format!("FROM \"{PATHS}{}\"", clauses.replace('"', "\"\""))
+    format!("FROM {}", quoted(&format!("{PATHS}{clauses}")))
 }
 
 /// The last column of USING, for the alias behind it.
 pub(super) fn using_alias(name: &str) -> String {
-    format!("\"{USING_ALIAS}{}\"", name.replace('"', "\"\""))
+    quoted(&format!("{USING_ALIAS}{name}"))
 }
 
 /// The alias that a column of USING stands for.
@@ -121,37 +122,29 @@ pub(in crate::plan) fn without_marks(printed: String) -> String {
     if !printed.contains(MARK) {
         return printed;
     }
-    let frame = (format!("\"{FRAME}"), "\" PRECEDING", ("", ""));
-    let alias = (format!(", \"{USING_ALIAS}"), "\")", (") AS \"", "\""));
     let mut text = printed;
-    for (begin, end, (before, behind)) in [frame, alias] {
-        while let Some(from) = text.find(&begin)
-            && let Some(len) = text[from..].find(end)
-        {
-            let inside = &text[from + begin.len()..from + len];
-            let inside = format!("{before}{inside}{behind}");
-            text.replace_range(from..from + len + end.len(), &inside);
+    // With what stands before and behind them.
+    let marks = [
+        ("", FRAME, " PRECEDING"),
+        (", ", USING_ALIAS, ")"),
+        ("FROM ", PATHS, ""),
+    ];
+    for (before, mark, behind) in marks {
+        let begin = format!("{before}\"{mark}");
+        while let Some(from) = text.find(&begin) {
+            let at = from + before.len();
+            let Ok((name, length)) = tokens::quoted(&text[at..], '"') else {
+                break;
+            };
+            let inside = name.strip_prefix(mark).unwrap_or(&name);
+            let rest = &text[at + length..];
+            let rest = rest.strip_prefix(behind).unwrap_or(rest);
+            let written = match mark {
+                USING_ALIAS => format!(") AS {}", quote::identifier(inside)),
+                _ => inside.to_owned(),
+            };
+            text = format!("{}{written}{rest}", &text[..from]);
         }
-    }
-    with_paths(text)
-}
-
-/// A printed text with SEARCH and CYCLE where they are FROM, whose own quotes are doubled in the mark.
-fn with_paths(mut text: String) -> String {
-    let begin = format!("FROM \"{PATHS}");
-    while let Some(from) = text.find(&begin) {
-        let clauses = &text[from + begin.len()..];
-        let mut rest = clauses;
-        while let Some(quote) = rest.find('"') {
-            rest = &rest[quote + 1..];
-            match rest.strip_prefix('"') {
-                Some(behind) => rest = behind,
-                None => break,
-            }
-        }
-        let len = clauses.len() - rest.len();
-        let inside = clauses[..len.saturating_sub(1)].replace("\"\"", "\"");
-        text.replace_range(from..from + begin.len() + len, &inside);
     }
     text
 }
@@ -264,6 +257,8 @@ mod tests {
         assert_eq!(written(&"\"a\" PRECEDING"), "\"a\" PRECEDING");
         let printed = format!("JOIN a USING(b, {}) WHERE c", using_alias("D\"e"));
         assert_eq!(written(&printed), "JOIN a USING(b) AS \"D\"\"e\" WHERE c");
+        let printed = format!("USING(b, {})", using_alias("a\")"));
+        assert_eq!(written(&printed), "USING(b) AS \"a\"\")\"");
         let clauses = "SEARCH DEPTH FIRST BY \"a\"\"b\", c SET o CYCLE c SET d USING \"e\"";
         let printed = format!("(SELECT 1) {} SELECT \"n\" FROM x", paths(clauses));
         let expected = format!("(SELECT 1) {clauses} SELECT \"n\" FROM x");

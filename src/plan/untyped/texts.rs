@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, Query, SetExpr, TableFactor,
+    BinaryOperator, Expr, Function, FunctionArg, Query, SetExpr, TableFactor,
 };
 
 use super::types::{Kind, of_name};
@@ -79,18 +79,8 @@ impl Writer<'_> {
 }
 
 fn expressions(arguments: &[FunctionArg]) -> Vec<Expr> {
-    arguments.iter().filter_map(expression).cloned().collect()
-}
-
-fn expression(argument: &FunctionArg) -> Option<&Expr> {
-    match argument {
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr))
-        | FunctionArg::Named {
-            arg: FunctionArgExpr::Expr(expr),
-            ..
-        } => Some(expr),
-        _ => None,
-    }
+    let expressions = arguments.iter().filter_map(functions::expression);
+    expressions.cloned().collect()
 }
 
 /// What a column of a query is in each of its parts.
@@ -161,7 +151,7 @@ fn sources(expr: &Expr) -> Vec<&Expr> {
 }
 
 fn sources_of_call(call: &Function) -> Vec<&Expr> {
-    let arguments = functions::arguments(call).iter().filter_map(expression);
+    let arguments = functions::expressions(call).into_iter();
     match &*functions::name(call) {
         "nullif"
         | "split_part"

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use merganser::config::{Shard, TableKind};
 use merganser::{Cluster, MergeMode, Topology};
+use merganser_local::tpch_topology;
 
 use super::case::{Case, Expect};
 use super::compare::{self, Answer};
@@ -13,11 +13,6 @@ use crate::support;
 
 /// The scale factor in thousandths.
 const THOUSANDTHS: u32 = 10;
-
-/// Tables of which every shard has all rows.
-const REPLICATED: [&str; 6] = [
-    "region", "nation", "supplier", "customer", "part", "partsupp",
-];
 
 /// How many of the queries may be answered by collecting rows.
 const MOST_GATHERED: usize = 3;
@@ -28,7 +23,7 @@ async fn tpch_equals_the_oracle_and_is_hardly_gathered() {
         return;
     };
     let oracle = Cluster::new(Topology::from_urls([&data.oracle]).unwrap()).unwrap();
-    let cluster = Cluster::new(topology(&data.shards)).unwrap();
+    let cluster = Cluster::new(Topology::from_toml(&tpch_topology(&data.shards)).unwrap()).unwrap();
     let mut failures = Vec::new();
     let mut gathered = Vec::new();
     for case in queries() {
@@ -52,25 +47,6 @@ async fn tpch_equals_the_oracle_and_is_hardly_gathered() {
     cluster.close().await;
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
     assert!(gathered.len() <= MOST_GATHERED, "gathered: {gathered:?}");
-}
-
-fn topology(urls: &[String]) -> Topology {
-    let mut builder = Topology::builder();
-    for (number, url) in urls.iter().enumerate() {
-        builder = builder.with_shard(Shard::new(&format!("s{number}"), url));
-    }
-    for (table, key) in [("orders", "o_orderkey"), ("lineitem", "l_orderkey")] {
-        let kind = TableKind::Sharded {
-            key: key.into(),
-            colocation: Some("order".into()),
-            shard_index: Some(format!("{key} % {}", urls.len())),
-        };
-        builder = builder.with_table(table, kind);
-    }
-    for table in REPLICATED {
-        builder = builder.with_table(table, TableKind::Replicated);
-    }
-    builder.build().unwrap()
 }
 
 fn queries() -> Vec<Case> {

@@ -11,9 +11,8 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use merganser::config::{Shard, TableKind};
 use merganser::{Cluster, ErrorKind, Topology};
-use merganser_local::TABLES;
+use merganser_local::tpch_topology;
 
 use crate::support;
 
@@ -24,7 +23,7 @@ async fn plans_are_as_they_were() {
     let Some(data) = support::tpch(SHARDS) else {
         return;
     };
-    let cluster = Cluster::new(topology(&data.shards)).unwrap();
+    let cluster = Cluster::new(Topology::from_toml(&tpch_topology(&data.shards)).unwrap()).unwrap();
     let bless = blesses();
     let mut changed = Vec::new();
     for (path, statements) in files() {
@@ -122,23 +121,4 @@ fn sql_files(folder: &Path) -> Vec<PathBuf> {
     paths.sort();
     assert!(!paths.is_empty(), "no SQL in {}", folder.display());
     paths
-}
-
-fn topology(urls: &[String]) -> Topology {
-    let mut builder = Topology::builder();
-    for (number, url) in urls.iter().enumerate() {
-        builder = builder.with_shard(Shard::new(&format!("s{number}"), url));
-    }
-    for table in &TABLES {
-        let kind = match table.shard_key {
-            Some(key) => TableKind::Sharded {
-                key: key.to_owned(),
-                colocation: Some("order".to_owned()),
-                shard_index: Some(format!("{key} % {SHARDS}")),
-            },
-            None => TableKind::Replicated,
-        };
-        builder = builder.with_table(table.name, kind);
-    }
-    builder.build().unwrap()
 }

@@ -11,11 +11,10 @@ use std::time::{Duration, Instant};
 use indicatif::{DecimalBytes, HumanCount, ProgressBar, ProgressStyle};
 use merganser::arrow::array::RecordBatch;
 use merganser::arrow::record_batch::RecordBatchWriter;
-use merganser::config::{Shard, TableKind};
 use merganser::export::{self, Destination, ExportOptions, Format, Progress, TableWriter};
 use merganser::types::TypeOptions;
 use merganser::{Cluster, Error, ErrorKind, Phase, Topology};
-use merganser_local::{TABLES, Tpch};
+use merganser_local::{Tpch, tpch_topology};
 use tempfile::TempDir;
 
 use self::servers::Servers;
@@ -65,7 +64,7 @@ async fn demonstrate(args: &args::Demo) -> Result<(), Error> {
     let urls = servers.create_databases(DATABASE).await?;
     load(&urls, args.scale).await?;
 
-    let topology = topology(&urls)?;
+    let topology = Topology::from_toml(&tpch_topology(&urls))?;
     say(&format!(
         "\n{}: each knows its own rows of orders and lineitem, and all rows of the other tables.\n",
         match args.shards {
@@ -126,25 +125,6 @@ async fn load(urls: &[String], scale: f64) -> Result<(), Error> {
         seconds(started.elapsed()),
     ));
     Ok(())
-}
-
-fn topology(urls: &[String]) -> Result<Topology, Error> {
-    let mut builder = Topology::builder();
-    for (number, url) in urls.iter().enumerate() {
-        builder = builder.with_shard(Shard::new(&format!("s{number}"), url));
-    }
-    for table in &TABLES {
-        let kind = match table.shard_key {
-            Some(key) => TableKind::Sharded {
-                key: key.to_owned(),
-                colocation: Some("order".to_owned()),
-                shard_index: Some(format!("{key} % {}", urls.len())),
-            },
-            None => TableKind::Replicated,
-        };
-        builder = builder.with_table(table.name, kind);
-    }
-    builder.build()
 }
 
 /// Asks the cluster a few questions and prints the answers.

@@ -75,6 +75,8 @@ const SPLITS: &[Split] = &[
             ("k >= 'infinity'", ALL),
             ("k < '2024-02-01'::text::date", ALL),
             ("k >= current_date - 10", &[3]),
+            ("k = current_date", &[3]),
+            ("k in (current_date, '2024-01-05')", &[0, 3]),
             ("k > now() - interval '1 day'", &[3]),
             ("date_trunc('month', k) >= date_trunc('month', now())", &[3]),
             ("k < now()", ALL),
