@@ -93,6 +93,8 @@ fn with_tip(mut error: clap::Error) -> clap::Error {
         Some(ContextValue::String(value)) => Some(value.as_str()),
         _ => None,
     };
+    let usage = error.get(ContextKind::Usage).map(ToString::to_string);
+    let takes_sql = usage.is_some_and(|usage| usage.contains("[SQL]"));
     let is_sql = |text: &str| {
         let mut words = text.split_whitespace();
         let first = words.next().unwrap_or_default().to_ascii_lowercase();
@@ -105,7 +107,8 @@ fn with_tip(mut error: clap::Error) -> clap::Error {
             "SQL goes to a subcommand, in quotes: merganser query 'SELECT ..'"
         }
         clap::error::ErrorKind::UnknownArgument
-            if string(ContextKind::InvalidArg).is_some_and(|word| !word.starts_with('-')) =>
+            if takes_sql
+                && string(ContextKind::InvalidArg).is_some_and(|word| !word.starts_with('-')) =>
         {
             "SQL is one argument, in quotes: merganser query 'SELECT ..'"
         }
@@ -145,10 +148,11 @@ fn is_wrong_sql(error: &Error) -> bool {
         && code != "42501"
 }
 
-/// Whether a server took its leave (SQLSTATE class 57P, 08), or takes nobody any more (53300).
+/// Whether a server took its leave, or takes nobody any more: what may pass, and is no conflict between
+/// transactions (SQLSTATE class 40).
 fn is_loss(error: &Error) -> bool {
     let code = error.sql_state().unwrap_or_default();
-    code.starts_with("57P") || code.starts_with("08") || code == "53300"
+    error.is_retryable() && !code.starts_with("40")
 }
 
 /// Whether the reader of our output has gone. A connection to a server that broke is no such thing.

@@ -74,6 +74,23 @@ fn flags_that_are_wrong() {
     }
 }
 
+/// What to do with SQL is said where there may be some.
+#[test]
+fn a_word_too_many_is_no_sql_everywhere() {
+    let folder = tempfile::tempdir().unwrap();
+    for (arguments, is_sql) in [
+        (&["SELECT 1"][..], true),
+        (&["explain", "SELECT", "1"], true),
+        (&["frobnicate"], false),
+        (&["inspect", "merganser.toml"], false),
+        (&["demo", "1"], false),
+    ] {
+        let done = merganser(folder.path()).args(arguments).run();
+        assert_eq!(done.code, 2, "{arguments:?}");
+        assert_eq!(done.stderr.contains("in quotes"), is_sql, "{}", done.stderr);
+    }
+}
+
 #[test]
 fn shards_that_are_not_described_well() {
     let folder = tempfile::tempdir().unwrap();
