@@ -106,8 +106,8 @@ impl fmt::Display for Phase {
 
 /// Why an operation failed. One pointer wide.
 ///
-/// `Display` gives the shard, the phase, the message and the SQLSTATE, but not the source or the
-/// hint: a program that prints errors walks [`source`](StdError::source) and adds
+/// `Display` gives the shard, the phase, the message and the SQLSTATE, and of a server that was lost or
+/// is at fault itself host and port, but not the source or the hint: a program that prints errors walks [`source`](StdError::source) and adds
 /// [`hint`](Self::hint).
 pub struct Error(Box<Inner>);
 
@@ -120,6 +120,8 @@ struct Inner {
     kind: ErrorKind,
     message: String,
     shard: Option<String>,
+    /// Host and port.
+    server: Option<Arc<str>>,
     phase: Option<Phase>,
     sql_state: Option<String>,
     hint: Option<String>,
@@ -136,6 +138,7 @@ impl Error {
             kind,
             message: message.into(),
             shard: None,
+            server: None,
             phase: None,
             sql_state: None,
             hint: None,
@@ -155,6 +158,14 @@ impl Error {
     #[must_use]
     pub fn with_shard(mut self, shard: impl Into<String>) -> Self {
         self.0.shard.get_or_insert_with(|| shard.into());
+        self
+    }
+
+    /// Names the server, by host and port, unless a stage nearer to it already did. `Display` tells it
+    /// where the error is about the server, and not about what that was asked.
+    #[must_use]
+    pub(crate) fn with_server(mut self, server: &Arc<str>) -> Self {
+        self.0.server.get_or_insert_with(|| server.clone());
         self
     }
 
@@ -230,6 +241,7 @@ impl Error {
             kind: self.0.kind,
             message: self.0.message.clone(),
             shard: self.0.shard.clone(),
+            server: self.0.server.clone(),
             phase: self.0.phase,
             sql_state: self.0.sql_state.clone(),
             hint: self.0.hint.clone(),
@@ -247,7 +259,6 @@ impl Error {
     }
 
     /// Whether another Arrow type might hold what this error is about. Damaged data is no such thing.
-    #[cfg_attr(not(feature = "datafusion"), allow(dead_code))]
     pub(crate) fn is_unrepresentable(&self) -> bool {
         self.0.unrepresentable
     }
@@ -300,6 +311,15 @@ impl Error {
         self.0.hint.as_deref()
     }
 
+    /// The server, where the error is about it. What it says of a query's text or data it would say on any
+    /// other host of the shard, too.
+    fn server_at_fault(&self) -> Option<&str> {
+        let server = self.0.server.as_deref()?;
+        let is_about_it = self.sql_state().is_none_or(is_about_server);
+        // That it could not be reached names it already, with database and user.
+        (is_about_it && !self.message().starts_with(server)).then_some(server)
+    }
+
     /// Whether the same call may succeed if it is simply made again.
     ///
     /// True for failures to connect other than a refused login, and for the SQLSTATEs of a lost
@@ -333,6 +353,14 @@ impl Error {
     }
 }
 
+/// Whether a SQLSTATE tells the state of the server that gave it, by its class: connections, conflicts with
+/// others, resources, objects in use, operators, the system, the configuration, faults of its own. Source:
+/// PostgreSQL's `src/backend/utils/errcodes.txt`.
+fn is_about_server(sql_state: &str) -> bool {
+    let classes = ["08", "40", "53", "55", "57", "58", "F0", "XX"];
+    classes.iter().any(|class| sql_state.starts_with(class))
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(shard) = self.shard() {
@@ -340,6 +368,9 @@ impl fmt::Display for Error {
         }
         if let Some(phase) = self.phase() {
             write!(f, "{phase}: ")?;
+        }
+        if let Some(server) = self.server_at_fault() {
+            write!(f, "{server}: ")?;
         }
         f.write_str(self.message())?;
         match self.sql_state() {
@@ -355,6 +386,7 @@ impl fmt::Debug for Error {
             .field("kind", &self.0.kind)
             .field("message", &self.0.message)
             .field("shard", &self.0.shard)
+            .field("server", &self.0.server)
             .field("phase", &self.0.phase)
             .field("sql_state", &self.0.sql_state)
             .field("hint", &self.0.hint)
@@ -388,6 +420,33 @@ mod tests {
         assert_eq!(
             error.source().map(ToString::to_string).as_deref(),
             Some("below")
+        );
+    }
+
+    #[test]
+    fn a_server_is_named_where_it_is_at_fault() {
+        let server = "db1:5432".into();
+        let error = |message: &str| {
+            Error::new(ErrorKind::Server, message)
+                .with_phase(Phase::Stream)
+                .with_server(&server)
+                .with_server(&"db2:5432".into())
+        };
+        let full = error("disk full").with_sql_state("53100");
+        assert_eq!(
+            full.copy().to_string(),
+            "stream: db1:5432: disk full (SQLSTATE 53100)"
+        );
+        assert_eq!(error("lost").to_string(), "stream: db1:5432: lost");
+        let of_data = error("division by zero").with_sql_state("22012");
+        assert_eq!(
+            of_data.to_string(),
+            "stream: division by zero (SQLSTATE 22012)"
+        );
+        let named = error("db1:5432, database \"d\": no answer");
+        assert_eq!(
+            named.to_string(),
+            "stream: db1:5432, database \"d\": no answer"
         );
     }
 

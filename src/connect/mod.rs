@@ -56,6 +56,8 @@ pub(crate) struct Connection {
     client: Client,
     tap: TapHandle,
     canceller: Canceller,
+    /// The host and port that its connection string names.
+    server: Arc<str>,
     /// Drives the connection; ends with it.
     driver: JoinHandle<()>,
     /// Why the connection ended, for the first who asks.
@@ -407,6 +409,7 @@ async fn log_in(
         },
         client,
         tap: handle,
+        server: endpoint.to_string().into(),
         driver,
         ended,
         max_replay_lag: None,
@@ -433,8 +436,13 @@ impl Connection {
                 .take(),
             false => None,
         };
-        let error = driver_error(reason.unwrap_or(error), phase);
+        let error = driver_error(reason.unwrap_or(error), phase).with_server(&self.server);
         hinted(error, &self.canceller.route.params.user)
+    }
+
+    /// Host and port of its server.
+    pub(crate) fn server(&self) -> &Arc<str> {
+        &self.server
     }
 
     /// Where it leads.

@@ -411,6 +411,7 @@ impl Pools {
             })?;
             let used_before = Object::metrics(&object).recycle_count > 0;
             let params = object.params().clone();
+            let server = object.server().clone();
             let mut session = Session {
                 connection: Some(Lease(Some(object))),
                 pools: self.clone(),
@@ -438,7 +439,7 @@ impl Pools {
             *slot = session.take_permit();
             // Nothing was asked of it yet, so one that died in the pool is replaced, silently.
             if !used_before || !(error.kind() == ErrorKind::Connect || error.is_retryable()) {
-                return Err(name(error));
+                return Err(name(error).with_server(&server));
             }
         }
     }
@@ -555,6 +556,18 @@ impl Session {
         let asked = self.asked.take();
         let asked = asked.filter(|(of, _)| **of == *statement);
         Ok((self.begin_query()?, asked.map(|(_, asked)| asked)))
+    }
+
+    /// An error about what came over the connection, with the server that sent it.
+    pub(crate) fn blame(&self, error: Error) -> Error {
+        match self.connection.as_ref().and_then(Lease::get) {
+            Some(connection)
+                if error.kind() == ErrorKind::Decode && !error.is_unrepresentable() =>
+            {
+                error.with_server(connection.server())
+            }
+            _ => error,
+        }
     }
 
     /// What the server said of itself, if it was asked and has answered.

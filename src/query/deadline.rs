@@ -102,7 +102,11 @@ impl Deadline {
         tokio::select! {
             biased;
             error = self.cancel.cancelled() => error,
-            limit = late => self.passed(limit),
+            limit = late => match self.failure.get() {
+                // Whoever is slow to ask for it would be told that time was short, and of other shards.
+                Some(error) => error.copy(),
+                None => self.passed(limit),
+            },
         }
     }
 
@@ -194,6 +198,8 @@ fn overdue(limit: Duration, waiting: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use arrow::datatypes::Schema;
+
     use super::*;
 
     fn deadline() -> Deadline {
@@ -212,6 +218,18 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::Timeout);
         assert_eq!(error.phase(), Some(Phase::Plan));
         assert!(error.message().ends_with("; its planning did not end"));
+    }
+
+    #[tokio::test]
+    async fn what_failed_before_is_why_a_query_did_not_end() {
+        let failed = Error::new(ErrorKind::Server, "m").with_shard("s1");
+        let deadline = deadline();
+        deadline.failed(&failed);
+        let rows = QueryStream::new(Arc::new(Schema::empty()), stream::pending());
+        let mut rows = deadline.bound(rows);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let error = rows.next().await.unwrap().unwrap_err();
+        assert_eq!(error.shard(), Some("s1"), "{error}");
     }
 
     #[tokio::test]

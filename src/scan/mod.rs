@@ -165,12 +165,14 @@ pub(crate) async fn describe(
         .map_err(|error| statement_error(connection, error, statement, origin).with_shard(&shard));
     session.done();
     let described = described?.ok_or_else(|| {
-        Error::new(
+        let error = Error::new(
             ErrorKind::Decode,
             "the server's answer is not in PostgreSQL's protocol: it does not describe the query",
-        )
-        .with_phase(Phase::Describe)
-        .with_shard(&shard)
+        );
+        session
+            .blame(error)
+            .with_phase(Phase::Describe)
+            .with_shard(&shard)
     })?;
     let column_types = described.columns.iter().map(|column| column.type_oid);
     let parameter_types = described.parameters.iter().copied();

@@ -215,11 +215,15 @@ impl Step {
             Self::Start(mut scan, mut command) => loop {
                 match scan.begin(&mut command).await {
                     Ok((copy, batch)) => break (scan, copy, batch),
-                    Err(error) => scan = scan.again(error).await?,
+                    Err(error) => {
+                        let error = scan.session.blame(error);
+                        scan = scan.again(error).await?;
+                    }
                 }
             },
             Self::Running(mut scan, mut copy) => {
-                let batch = scan.next_batch(&mut copy).await?;
+                let batch = scan.next_batch(&mut copy).await;
+                let batch = batch.map_err(|error| scan.session.blame(error))?;
                 (scan, copy, batch)
             }
             Self::End => return Ok(None),
@@ -237,7 +241,7 @@ impl Step {
                     counters,
                     ..
                 } = *scan;
-                let last = decoder.finish()?;
+                let last = decoder.finish().map_err(|error| session.blame(error))?;
                 match back {
                     // Dropped where nobody waits for it any more, it goes back to the pool as well.
                     Some(back) => drop(back.send(session)),

@@ -1,6 +1,8 @@
 //! Servers that fail, lie or hang, at every point of a query: an error in time, or the right rows.
 
 mod matrix;
+#[cfg(target_os = "linux")]
+mod memory;
 #[cfg(feature = "datafusion")]
 mod planned;
 #[cfg(feature = "datafusion")]
@@ -8,7 +10,7 @@ mod proxy;
 mod server;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int32Type;
@@ -19,7 +21,8 @@ use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use self::server::{
-    ENDLESS, Fault, HEALTHY, POINTS, Point, Script, Scripted, error, message, notice,
+    ENDLESS, Fault, HEALTHY, LIES, Lie, PASSWORD, POINTS, Point, Script, Scripted, error, message,
+    notice,
 };
 
 /// The longest that anything may take that a deadline of 10 s or a connect timeout of 2 s ends.
@@ -28,6 +31,7 @@ const BOUND: Duration = Duration::from_secs(20);
 fn cluster(url: String) -> Cluster {
     Cluster::builder(Topology::from_urls([url]).unwrap())
         .with_connections_per_shard(1)
+        .with_environment(merganser::config::Environment::default())
         .build()
         .unwrap()
 }
@@ -41,13 +45,16 @@ fn values(batches: &[RecordBatch]) -> Vec<i32> {
 
 /// Waits, up to 2 s, until all of these are zero.
 async fn all_zero(counts: &[&AtomicUsize]) -> bool {
-    for _ in 0..1000 {
+    let started = Instant::now();
+    loop {
         if counts.iter().all(|count| count.load(Ordering::SeqCst) == 0) {
             return true;
         }
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        if started.elapsed() > Duration::from_secs(2) {
+            return false;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    false
 }
 
 /// One query over one scripted server; the cluster is closed then, and nothing may be left open.
@@ -101,8 +108,7 @@ async fn notices_and_settings_may_come_between() {
     let expected: Vec<_> = (0..10).collect();
     let both = [notice(), message(b'S', b"TimeZone\0UTC\0"), notice()].concat();
     for point in POINTS {
-        // Before the login there are none, and within a message nothing can stand.
-        if matches!(point, Point::Startup | Point::WithinRow) {
+        if !point.takes_notices() {
             continue;
         }
         for step in [None, Some(2)] {
@@ -230,6 +236,38 @@ async fn rows_that_the_server_does_not_confirm_are_no_answer() {
     };
     let error = ask(script).await.unwrap_err();
     assert!(error.message().contains("1000000 rows"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_shows_that_it_knows_the_password() {
+    // Not at fault, but with what is asked for there: TLS, and SCRAM.
+    for point in [Point::Handshake, Point::ScramFirst] {
+        for step in [None, Some(3)] {
+            let script = Script {
+                fault: Some((point, Fault::Pause(Duration::ZERO))),
+                step,
+                ..HEALTHY
+            };
+            assert_eq!(ask(script).await.unwrap().len(), 10, "{point:?}");
+        }
+    }
+    for lie in LIES {
+        let started = Instant::now();
+        let error = fail(lie.point(), Fault::Lie(lie)).await;
+        // The rounds that are asked for would take a minute.
+        assert!(started.elapsed() < BOUND, "{lie:?}");
+        let told = format!("{error:?}");
+        assert!(!told.contains(PASSWORD), "{told}");
+        let (kind, phase, said) = match lie {
+            Lie::Iterations => (ErrorKind::Connect, Phase::Auth, "iteration count"),
+            Lie::Nonce => (ErrorKind::Connect, Phase::Auth, "invalid nonce"),
+            Lie::Signature => (ErrorKind::Connect, Phase::Auth, "verification error"),
+            Lie::NoSignature => (ErrorKind::Decode, Phase::Connect, "UnexpectedMessage"),
+        };
+        assert_eq!((error.kind(), error.phase()), (kind, Some(phase)), "{told}");
+        assert!(told.contains(said), "{lie:?}: {told}");
+        assert!(!error.is_retryable(), "{told}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

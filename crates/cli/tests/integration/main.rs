@@ -7,6 +7,7 @@ mod cache;
 mod demo;
 mod faults;
 mod folder;
+mod hostile;
 mod inspect;
 mod messages;
 mod output;

@@ -1,5 +1,7 @@
 //! A scripted server: as much of the protocol as a query needs, and faults where they are wanted.
 
+mod login;
+
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,12 +10,27 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
+
+use self::login::Scram;
+pub(crate) use self::login::{LIES, Lie, PASSWORD};
 
 /// Where in a connection's life a fault happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Point {
+    /// Instead of an answer to the request for TLS.
+    Tls,
+    /// Behind the answer that there is TLS, in place of a handshake.
+    Handshake,
     /// Instead of an answer to the startup message.
     Startup,
+    /// Instead of an answer to the first message of SCRAM.
+    ScramFirst,
+    /// Instead of an answer to the last message of SCRAM.
+    ScramFinal,
+    /// Behind that answer, before AuthenticationOk.
+    ScramDone,
     /// Behind AuthenticationOk.
     Login,
     /// Instead of an answer to BEGIN.
@@ -38,8 +55,13 @@ pub(crate) enum Point {
     Complete,
 }
 
-pub(crate) const POINTS: [Point; 12] = [
+pub(crate) const POINTS: [Point; 17] = [
+    Point::Tls,
+    Point::Handshake,
     Point::Startup,
+    Point::ScramFirst,
+    Point::ScramFinal,
+    Point::ScramDone,
     Point::Login,
     Point::Begin,
     Point::Describe,
@@ -52,6 +74,24 @@ pub(crate) const POINTS: [Point; 12] = [
     Point::Done,
     Point::Complete,
 ];
+
+impl Point {
+    /// Whether the connection is asked to have TLS there.
+    pub(crate) fn is_of_tls(self) -> bool {
+        matches!(self, Self::Tls | Self::Handshake)
+    }
+
+    /// Whether a password is asked for there.
+    fn is_of_scram(self) -> bool {
+        matches!(self, Self::ScramFirst | Self::ScramFinal | Self::ScramDone)
+    }
+
+    /// Whether notices and settings may come there: not before the login, nor within a message.
+    pub(crate) fn takes_notices(self) -> bool {
+        let is_before = self.is_of_tls() || self.is_of_scram() || self == Self::Startup;
+        !is_before && self != Self::WithinRow
+    }
+}
 
 /// What happens there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +110,12 @@ pub(crate) enum Fault {
     BytesAndHang(Vec<u8>),
     /// The same bytes again and again.
     Endless(Vec<u8>),
+    /// The same, as fast as they are read.
+    Flood(Vec<u8>),
+    /// These bytes, so many zeros behind them, and then what a healthy server sends.
+    Long(Vec<u8>, usize),
+    /// Not what SCRAM asks for.
+    Lie(Lie),
     /// An error of this SQLSTATE in place of the rest, and ReadyForQuery.
     Error(&'static str),
     /// An error of this SQLSTATE, and FIN.
@@ -120,7 +166,8 @@ pub(crate) struct Counts {
 
 /// A running server; it ends when it is dropped.
 pub(crate) struct Scripted {
-    port: u16,
+    pub(crate) port: u16,
+    has_tls: bool,
     pub(crate) counts: Arc<Counts>,
     _tasks: JoinSet<()>,
 }
@@ -131,6 +178,7 @@ impl Scripted {
         let port = listener.local_addr().unwrap().port();
         let counts = Arc::new(Counts::default());
         let shared = counts.clone();
+        let has_tls = script.point().is_some_and(Point::is_of_tls);
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
@@ -143,8 +191,8 @@ impl Scripted {
                 let counts = shared.clone();
                 connections.spawn(async move {
                     let _open = Counted::new(counts.clone(), |counts| &counts.open);
-                    let mut connection = Connection {
-                        stream,
+                    let connection = Connection {
+                        stream: Either::Left(stream),
                         script,
                         counts,
                         begun: 0,
@@ -156,16 +204,34 @@ impl Scripted {
         });
         Self {
             port,
+            has_tls,
             counts,
             _tasks: tasks,
         }
     }
 
     pub(crate) fn url(&self) -> String {
+        let mode = match self.has_tls {
+            true => "require",
+            false => "disable",
+        };
         format!(
-            "postgresql://u@127.0.0.1:{}/d?sslmode=disable&connect_timeout=20",
+            "postgresql://u:{PASSWORD}@127.0.0.1:{}/d?sslmode={mode}&connect_timeout=20",
             self.port
         )
+    }
+}
+
+impl Script {
+    fn point(&self) -> Option<Point> {
+        self.fault.as_ref().map(|(point, _)| *point)
+    }
+
+    fn lie(&self) -> Option<Lie> {
+        match &self.fault {
+            Some((_, Fault::Lie(lie))) => Some(*lie),
+            _ => None,
+        }
     }
 }
 
@@ -186,12 +252,16 @@ impl Drop for Counted {
 }
 
 struct Connection {
-    stream: TcpStream,
+    stream: Either<TcpStream, TlsStream<TcpStream>>,
     script: Script,
     counts: Arc<Counts>,
     /// Transactions until now.
     begun: usize,
 }
+
+// What stands in place of a startup message. Source: PostgreSQL documentation, "Message Formats".
+const SSL_REQUEST: [u8; 4] = 80_877_103_i32.to_be_bytes();
+const CANCEL_REQUEST: [u8; 4] = 80_877_102_i32.to_be_bytes();
 
 pub(crate) fn message(tag: u8, body: &[u8]) -> Vec<u8> {
     let mut bytes = vec![tag];
@@ -218,15 +288,26 @@ fn copy_row(row: usize) -> Vec<u8> {
 }
 
 impl Connection {
-    async fn serve(&mut self) -> io::Result<()> {
-        let length = self.stream.read_i32().await?;
-        let mut startup = vec![0; length as usize - 4];
-        self.stream.read_exact(&mut startup).await?;
-        if startup.starts_with(&80_877_102_i32.to_be_bytes()) {
+    async fn serve(mut self) -> io::Result<()> {
+        let mut startup = self.receive().await?;
+        if startup == SSL_REQUEST {
+            self.at(Point::Tls).await?;
+            self.send(b"S").await?;
+            self.at(Point::Handshake).await?;
+            self.stream = match self.stream {
+                Either::Left(plain) => Either::Right(login::acceptor().accept(plain).await?),
+                encrypted => encrypted,
+            };
+            startup = self.receive().await?;
+        }
+        if startup.starts_with(&CANCEL_REQUEST) {
             self.counts.cancels.fetch_add(1, Ordering::SeqCst);
             return Ok(());
         }
         self.at(Point::Startup).await?;
+        if self.script.point().is_some_and(Point::is_of_scram) {
+            self.scram().await?;
+        }
         self.send(&message(b'R', &[0; 4])).await?;
         self.at(Point::Login).await?;
         let login = [
@@ -239,9 +320,7 @@ impl Connection {
         let mut skipping = false;
         loop {
             let tag = self.stream.read_u8().await?;
-            let length = self.stream.read_i32().await?;
-            let mut body = vec![0; length as usize - 4];
-            self.stream.read_exact(&mut body).await?;
+            let body = self.receive().await?;
             let answered = match tag {
                 b'S' => {
                     skipping = false;
@@ -270,6 +349,42 @@ impl Connection {
                 other => other?,
             }
         }
+    }
+
+    /// The rest of a message: its length and what that counts.
+    async fn receive(&mut self) -> io::Result<Vec<u8>> {
+        let length = self.stream.read_i32().await?;
+        let mut body = vec![0; length as usize - 4];
+        self.stream.read_exact(&mut body).await?;
+        Ok(body)
+    }
+
+    async fn scram(&mut self) -> io::Result<()> {
+        let lie = self.script.lie();
+        let ask =
+            |code: u8, text: &str| message(b'R', &[&[0, 0, 0, code][..], text.as_bytes()].concat());
+        self.send(&ask(10, "SCRAM-SHA-256\0\0")).await?;
+        self.stream.read_u8().await?;
+        let first = self.receive().await?;
+        // Behind the mechanism's name and a length.
+        let first = first
+            .splitn(2, |byte| *byte == 0)
+            .last()
+            .unwrap_or_default();
+        let scram = Scram::new(first.get(4..).unwrap_or_default(), lie)?;
+        self.at(Point::ScramFirst).await?;
+        self.send(&ask(11, scram.server_first())).await?;
+        self.stream.read_u8().await?;
+        let last = self.receive().await?;
+        let Some(answer) = scram.server_final(&last, lie) else {
+            self.send(&error("28P01")).await?;
+            return self.end().await;
+        };
+        self.at(Point::ScramFinal).await?;
+        if lie != Some(Lie::NoSignature) {
+            self.send(&ask(12, &answer)).await?;
+        }
+        self.at(Point::ScramDone).await
     }
 
     async fn simple(&mut self, sql: &[u8]) -> io::Result<()> {
@@ -346,7 +461,7 @@ impl Connection {
         let Some(step) = self.script.step else {
             return self.stream.write_all(bytes).await;
         };
-        self.stream.set_nodelay(true)?;
+        self.tcp().set_nodelay(true)?;
         for piece in bytes.chunks(step) {
             self.stream.write_all(piece).await?;
             // Long enough for the client to read the piece on its own.
@@ -363,7 +478,7 @@ impl Connection {
         match fault {
             Fault::Close => self.end().await,
             Fault::Reset => {
-                self.stream.set_zero_linger()?;
+                self.tcp().set_zero_linger()?;
                 Err(ErrorKind::ConnectionAborted.into())
             }
             Fault::Hang => self.hang().await,
@@ -384,6 +499,24 @@ impl Connection {
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
             }
+            Fault::Flood(bytes) => {
+                let bytes = bytes.repeat(1 + (64 << 10) / bytes.len());
+                loop {
+                    self.stream.write_all(&bytes).await?;
+                }
+            }
+            Fault::Long(bytes, zeros) => {
+                self.stream.write_all(&bytes).await?;
+                let piece = vec![0; 64 << 10];
+                let mut left = zeros;
+                while left > 0 {
+                    let length = left.min(piece.len());
+                    self.stream.write_all(&piece[..length]).await?;
+                    left -= length;
+                }
+                Ok(())
+            }
+            Fault::Lie(_) => Ok(()),
             Fault::Error(code) => {
                 self.send(&error(code)).await?;
                 Err(ErrorKind::Interrupted.into())
@@ -392,6 +525,13 @@ impl Connection {
                 self.send(&error(code)).await?;
                 self.end().await
             }
+        }
+    }
+
+    fn tcp(&self) -> &TcpStream {
+        match &self.stream {
+            Either::Left(plain) => plain,
+            Either::Right(encrypted) => encrypted.get_ref().0,
         }
     }
 
