@@ -1,6 +1,7 @@
 //! Where the bytes of an export go: standard output, a file that appears only when it is complete,
 //! or a device that is written in place.
 
+use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -151,7 +152,7 @@ impl OutputWriter {
             Ok(counted.bytes)
         });
         drop(sink);
-        result.map_err(|error| self.io_error(error))
+        result.map_err(|error| write_error(&self.name, error))
     }
 
     /// Bytes that were written so far.
@@ -177,21 +178,9 @@ impl OutputWriter {
     ) -> Error {
         let kept = lock(&self.sink).error.take();
         match kept {
-            Some(kept) => self.io_error(kept),
-            None => self.new_error().with_source(source),
+            Some(kept) => write_error(&self.name, kept),
+            None => new_write_error(&self.name).with_source(source),
         }
-    }
-
-    fn io_error(&self, source: io::Error) -> Error {
-        match hint(&source) {
-            Some(hint) => self.new_error().with_source(source).with_hint(hint),
-            None => self.new_error().with_source(source),
-        }
-    }
-
-    fn new_error(&self) -> Error {
-        Error::new(ErrorKind::Export, format!("cannot write to {}", self.name))
-            .with_phase(Phase::Write)
     }
 }
 
@@ -267,8 +256,8 @@ impl Counted {
     }
 }
 
-impl std::fmt::Debug for Counted {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Counted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Counted")
             .field("target", &self.target)
             .field("bytes", &self.bytes)
@@ -312,8 +301,8 @@ enum Target {
     InPlace(Box<dyn Write + Send>),
 }
 
-impl std::fmt::Debug for Target {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File { path, .. } => f.debug_tuple("File").field(path).finish(),
             Self::InPlace(_) => f.write_str("InPlace"),
@@ -578,8 +567,22 @@ fn is_unsupported(error: &io::Error) -> bool {
     )
 }
 
+/// The error of an output that could not be written, which messages call `name`: with what can be done about
+/// it, where that is known.
+pub fn write_error(name: impl fmt::Display, source: io::Error) -> Error {
+    let error = new_write_error(name);
+    match hint(&source) {
+        Some(hint) => error.with_source(source).with_hint(hint),
+        None => error.with_source(source),
+    }
+}
+
+fn new_write_error(name: impl fmt::Display) -> Error {
+    Error::new(ErrorKind::Export, format!("cannot write to {name}")).with_phase(Phase::Write)
+}
+
 /// What to do about a failed write.
-pub(super) fn hint(error: &io::Error) -> Option<&'static str> {
+fn hint(error: &io::Error) -> Option<&'static str> {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             Some("free some space on the disk, or write to another one")

@@ -239,6 +239,69 @@ fn an_output_that_cannot_be_written() {
     );
 }
 
+/// The program, which may write files of so many blocks of 512 bytes.
+fn limited(blocks: u32, command: &Command) -> Command {
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "ulimit -f \"$0\" && exec \"$@\"", &blocks.to_string()]);
+    limited.arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => limited.env(name, value),
+            None => limited.env_remove(name),
+        };
+    }
+    limited.current_dir(command.get_current_dir().unwrap());
+    limited
+}
+
+const TOO_LARGE: [&str; 2] = [
+    "caused by: File too large",
+    "hint: raise the limit of the file size (ulimit -f)",
+];
+
+/// By itself SIGXFSZ would end the program without a word.
+#[test]
+fn a_file_that_may_grow_no_further_is_an_error() {
+    let Some(scene) = Scene::new(2) else { return };
+    let sql = "SELECT n, md5(n::text) AS t FROM generate_series(1, 20000) n";
+    for output in ["a.csv", "a.ndjson", "a.arrow", "a.parquet"] {
+        fs::write(scene.path(output), "old").unwrap();
+        let done = limited(16, &scene.query(&["-o", output, sql])).run();
+        assert_eq!(done.code, 1, "{output}: {}", done.stderr);
+        assert_contains(&done.stderr, &format!("write: cannot write to {output:?}"));
+        TOO_LARGE
+            .iter()
+            .for_each(|part| assert_contains(&done.stderr, part));
+        assert_eq!(fs::read(scene.path(output)).unwrap(), b"old");
+        assert_eq!(scene.files(), [output]);
+        fs::remove_file(scene.path(output)).unwrap();
+        scene.wait_until_active(0);
+    }
+    let done = limited(16, &scene.query(&["-o", "many/", sql])).run();
+    assert_eq!(done.code, 1, "{}", done.stderr);
+    assert_contains(&done.stderr, "cannot write to \"many/s");
+    TOO_LARGE
+        .iter()
+        .for_each(|part| assert_contains(&done.stderr, part));
+    assert_eq!(scene.files(), [""; 0]);
+    scene.wait_until_active(0);
+
+    let folder = scene.folder.path();
+    let mut completions = merganser(folder);
+    completions.args(["completions", "bash"]);
+    let mut help = merganser(folder);
+    help.args(["query", "--help"]);
+    for command in [&scene.query(&["--format", "csv", sql]), &completions, &help] {
+        let output = fs::File::create(scene.path("output")).unwrap();
+        let done = limited(1, command).stdout(output).run();
+        assert_eq!(done.code, 1, "{command:?}: {}", done.stderr);
+        assert_contains(&done.stderr, "cannot write to standard output");
+        TOO_LARGE
+            .iter()
+            .for_each(|part| assert_contains(&done.stderr, part));
+    }
+}
+
 #[test]
 fn a_value_that_does_not_fit() {
     let Some(scene) = Scene::new(1) else { return };
