@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::Read;
-use std::net::TcpListener;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
@@ -131,17 +130,13 @@ fn a_server_that_is_not_there() {
     let Some(mut scene) = Scene::new(1) else {
         return;
     };
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = closed.local_addr().unwrap().port();
-    drop(closed);
-    scene
-        .urls
-        .push(format!("postgresql://postgres:canary@127.0.0.1:{port}/d"));
+    let away = "postgresql://postgres:canary@127.0.0.1:1/d";
+    scene.urls.push(away.to_owned());
     let started = Instant::now();
     let error = scene.failure_of(4, &["-o", "a.csv", "SELECT 1"]);
     assert!(started.elapsed() < Duration::from_secs(3));
     assert_contains(&error, "shard \"s1\"");
-    assert_contains(&error, &format!("{port}"));
+    assert_contains(&error, "127.0.0.1:1,");
     assert!(!error.contains("canary"), "{error}");
 }
 
@@ -521,6 +516,96 @@ fn a_signal_cancels_the_shards_and_leaves_nothing() {
     }
 }
 
+/// A server that does not answer makes the program wait for the end of its queries, but not for long; nor at all
+/// when it is told again.
+#[test]
+fn a_second_signal_ends_the_program_at_once() {
+    let (Some(mut scene), Some(binaries)) = (Scene::new(1), support::binaries()) else {
+        return;
+    };
+    let server = Server::builder()
+        .with_binaries(binaries.clone())
+        .start()
+        .unwrap();
+    scene.urls[0] = server.url("postgres");
+    let asleep = |name: &str| {
+        let sql = format!("SELECT pg_sleep(60) AS {name}");
+        let child = scene.query(&["-o", "a.csv", &sql]).start();
+        let active = format!(
+            "SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%AS {name}%' \
+             AND pid <> pg_backend_pid()"
+        );
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while server.query("postgres", &active).unwrap().is_empty() {
+            assert!(Instant::now() < deadline);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        // It takes cancel requests.
+        (child, support::Stopped::new(server.pid().unwrap()))
+    };
+    let (child, stopped) = asleep("once");
+    let began = Instant::now();
+    signal(&child, "INT");
+    let done = end_of(child);
+    assert_eq!(
+        (done.code, &*done.stderr),
+        (130, "merganser: interrupted\n")
+    );
+    assert!(began.elapsed() < Duration::from_secs(10));
+    drop(stopped);
+
+    for (name, code) in [("INT", 130), ("TERM", 143)] {
+        let (mut child, stopped) = asleep("again");
+        // Those that come before the first was taken are one with it.
+        while child.try_wait().unwrap().is_none() {
+            signal(&child, name);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        // It has not come to say that it was interrupted.
+        let done = Done::from(child.wait_with_output().unwrap());
+        assert_eq!((done.code, &*done.stderr), (code, ""), "{name}");
+        drop(stopped);
+    }
+    assert_eq!(scene.files(), [""; 0]);
+}
+
+#[test]
+fn a_query_that_ran_again_is_told() {
+    let Some(mut scene) = Scene::new(1) else {
+        return;
+    };
+    let name = scene.database(0).to_owned();
+    // Of one server alone, who ended its session may have meant the query.
+    let port = scene.server.port();
+    scene.urls[0] = format!("postgresql://postgres@127.0.0.1:{port},127.0.0.1:{port}/{name}");
+    let sql = "SELECT pg_sleep(2)::text AS a";
+    for quiet in [&["--quiet"][..], &[]] {
+        let arguments = [&["--retries", "3", "--format", "csv", sql], quiet].concat();
+        let child = scene.query(&arguments).start();
+        let kill = format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+             WHERE datname = '{name}' AND state = 'active' AND query LIKE '%pg_sleep(2)%'"
+        );
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while scene.server.query("postgres", &kill).unwrap().is_empty() {
+            assert!(Instant::now() < deadline);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let done = end_of(child);
+        assert_eq!(
+            (done.code, &*done.stdout),
+            (0, "a\n\"\"\n"),
+            "{}",
+            done.stderr
+        );
+        assert_contains(
+            &done.stderr,
+            "merganser: warning: ran again: shard \"s0\": ",
+        );
+        assert_contains(&done.stderr, "(SQLSTATE 57P01)\n");
+    }
+}
+
 /// Data that comes for a query interrupts no other program; the query is no less nice than it was told to be.
 #[cfg(target_os = "linux")]
 #[test]
@@ -716,11 +801,8 @@ fn a_shard_that_is_away_is_named_where_it_may_be_missing() {
     let Some(mut scene) = Scene::new(2) else {
         return;
     };
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = closed.local_addr().unwrap().port();
-    drop(closed);
-    let away = format!("postgresql://postgres:canary@127.0.0.1:{port}/d");
-    scene.urls.insert(1, away);
+    let away = "postgresql://postgres:canary@127.0.0.1:1/d";
+    scene.urls.insert(1, away.to_owned());
     let sql = "SELECT 1 AS a";
     scene.failure_of(4, &[sql]);
     for quiet in [&["--quiet"][..], &[]] {
