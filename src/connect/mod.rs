@@ -721,6 +721,12 @@ fn driver_error(error: tokio_postgres::Error, phase: Phase) -> Error {
     if let Some(answer) = error.as_db_error() {
         return server_error(answer, phase);
     }
+    let inner = io_error(&error).and_then(io::Error::get_ref);
+    if let Some(too_long) = inner.and_then(|it| it.downcast_ref::<tap::TooLong>()) {
+        return Error::new(ErrorKind::Decode, format!("the server sent {too_long}"))
+            .with_phase(phase)
+            .with_hint(too_long.hint());
+    }
     // The library has no way but its text to tell one kind from another.
     let unreadable = matches!(
         error.to_string().as_str(),

@@ -485,6 +485,44 @@ async fn a_server_that_is_killed_fails_the_query_and_serves_again() {
     cluster.close().await;
 }
 
+/// What a server quotes or notes may be as long as the values of a query, which are not held whole elsewhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_server_says_at_length_is_an_error_or_passed_over() {
+    let Some(url) = support::database() else {
+        return;
+    };
+    support::execute(
+        &url,
+        "create function note(size int) returns int language plpgsql as
+         $$ begin raise notice '%', repeat('x', size); return 1; end $$",
+    );
+    let cluster = cluster(&[url], Environment::default());
+    for size in [10, 1_000_000, 5_000_000] {
+        let answer = cluster
+            .fan_out(format!("select note({size})"))
+            .collect()
+            .await;
+        assert_eq!(rows(&answer.unwrap()), 1, "{size}");
+    }
+    let quoted = |size: usize| cluster.fan_out(format!("select repeat('x', {size})::int4"));
+    let error = quoted(1_000_000).collect().await.unwrap_err();
+    assert_eq!(error.sql_state(), Some("22P02"));
+    let error = quoted(5_000_000).collect().await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.shard()),
+        (ErrorKind::Decode, Some("s0"))
+    );
+    assert!(
+        error
+            .message()
+            .contains("an error of more than 1048576 bytes"),
+        "{error}"
+    );
+    assert!(error.hint().unwrap().contains("log"), "{error:?}");
+    let answer = cluster.fan_out("select 1").collect().await;
+    assert_eq!(rows(&answer.unwrap()), 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lock_that_somebody_holds_is_told_with_what_helps() {
     let Some(url) = support::database() else {
