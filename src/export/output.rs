@@ -140,6 +140,10 @@ impl OutputWriter {
         let result = sink.writer.flush().and_then(|()| {
             let counted = sink.writer.get_mut();
             if let Target::File { file, path } = &mut counted.target {
+                #[cfg(test)]
+                if counted.is_forgetful {
+                    return Err(rustix::io::Errno::IO.into());
+                }
                 file.sync_all()?;
                 // Under the lock, so that whoever cancels sees the old file or the new one.
                 let mut temp = lock(&self.temp);
@@ -241,6 +245,9 @@ struct Counted {
     /// Lets tests run out of disk after this many bytes.
     #[cfg(test)]
     capacity: Option<u64>,
+    /// Lets tests fail to force it to disk.
+    #[cfg(test)]
+    is_forgetful: bool,
 }
 
 impl Counted {
@@ -252,6 +259,8 @@ impl Counted {
             digest: None,
             #[cfg(test)]
             capacity: None,
+            #[cfg(test)]
+            is_forgetful: false,
         }
     }
 }
@@ -614,6 +623,12 @@ impl Output {
     /// Lets writing fail as a full disk does, at the first write that goes beyond `bytes`.
     pub(super) fn with_capacity(self, bytes: u64) -> Self {
         lock(&self.sink).writer.get_mut().capacity = Some(bytes);
+        self
+    }
+
+    /// Lets forcing it to disk fail as on a broken one.
+    pub(super) fn forgetful(self) -> Self {
+        lock(&self.sink).writer.get_mut().is_forgetful = true;
         self
     }
 }
