@@ -378,7 +378,7 @@ def test_a_limit_on_the_size_of_files_is_an_error(urls, tmp_path, no_backend_lef
         "    try:\n"
         "        q.write(name)\n"
         "    except merganser.Error as error:\n"
-        "        print(error)\n"
+        "        print(error.hint)\n"
     )
     ended = subprocess.run(
         [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60

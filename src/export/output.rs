@@ -142,7 +142,7 @@ impl OutputWriter {
             if let Target::File { file, path } = &mut counted.target {
                 #[cfg(test)]
                 if counted.is_forgetful {
-                    return Err(rustix::io::Errno::IO.into());
+                    return Err(io::Error::other("the disk is broken"));
                 }
                 file.sync_all()?;
                 // Under the lock, so that whoever cancels sees the old file or the new one.
