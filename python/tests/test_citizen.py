@@ -367,6 +367,28 @@ def test_the_interpreter_ends_with_a_query_running(urls, end, no_backend_left):
     no_backend_left()
 
 
+def test_a_limit_on_the_size_of_files_is_an_error(urls, tmp_path, no_backend_left):
+    """Others die of SIGXFSZ, which Python does not."""
+    script = (
+        "import merganser, resource\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))\n"
+        f"con = merganser.connect(shards={urls!r})\n"
+        "q = con.fan_out('SELECT n, md5(n::text) AS t FROM generate_series(1, 10000) n')\n"
+        "for name in ['a.csv', 'a.parquet']:\n"
+        "    try:\n"
+        "        q.write(name)\n"
+        "    except merganser.Error as error:\n"
+        "        print(error.hint)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.count("raise the limit of the file size (ulimit -f)") == 2, ended.stdout
+    assert os.listdir(tmp_path) == []
+    no_backend_left()
+
+
 def test_a_progress_function_that_fails_ends_the_query(con, no_backend_left):
     def progress(snapshot):
         raise ValueError("enough")

@@ -16,7 +16,8 @@ pub(super) fn hint(code: &str, message: &str, user: &str) -> Option<String> {
         "53100" => DISK_FULL,
         "53400" if message.contains("temp_file_limit") => TEMPORARY_FILES,
         "55P03" => LOCKED,
-        "40001" if message.contains("recovery") => STANDBY,
+        // Transactions of ours only read: nothing else of a server ends them so.
+        "40001" => STANDBY,
         _ => return None,
     };
     Some(hint.to_owned())
@@ -42,8 +43,8 @@ const TEMPORARY_FILES: &str = "sorts and joins of the query take more disk than 
 const LOCKED: &str = "another session holds a lock on what the query reads, such as ALTER TABLE \
      takes: wait for its end; lock_timeout, in [session] or on the server, sets how long the query \
      waits";
-const STANDBY: &str = "the standby needed to remove rows that the query reads: ask again, or ask \
-     its primary; max_standby_streaming_delay and hot_standby_feedback on the servers avoid it";
+const STANDBY: &str = "a standby ends queries on rows that it has to remove: ask again, or ask its \
+     primary; max_standby_streaming_delay and hot_standby_feedback on the servers avoid it";
 
 /// The right that is missing, as GRANT says it; the message is "permission denied for KIND NAME"
 /// (`aclcheck_error` in `src/backend/catalog/aclchk.c`).
@@ -116,6 +117,7 @@ mod tests {
             assert!(hint(code, "m", "u").unwrap().contains("pooler"), "{code}");
         }
         assert!(hint("55P03", "m", "u").unwrap().contains("lock_timeout"));
+        assert!(hint("40001", "m", "u").unwrap().contains("standby"));
         assert!(hint("53100", "m", "u").unwrap().contains("--finish-bytes"));
         assert_eq!(hint("42P01", "m", "u"), None);
     }

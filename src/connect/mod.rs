@@ -13,6 +13,7 @@ mod hint;
 mod name;
 mod pool;
 mod revocation;
+mod search;
 mod secured;
 mod socket;
 mod tap;
@@ -37,6 +38,7 @@ use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryStream};
 use self::auth::{AuthCheck, Shown};
 pub(crate) use self::describe::{Described, DescribedColumn};
 pub(crate) use self::pool::{Opening, Permit, Pools, Servers, Session};
+use self::search::{all_of, connect_first};
 use self::secured::Secured;
 use self::socket::{Address, CancelSocket, Socket};
 pub(crate) use self::tap::{CopyEvent, Flow};
@@ -175,23 +177,11 @@ async fn connect(params: &Arc<ConnectParams>, avoided: &[Address]) -> Result<Con
             }
         }
     }
-    Err(all_of(failures))
+    Err(all_of(failures).unwrap_or_else(no_host))
 }
 
-/// The first is the error; the others, each once, stand behind its message.
-fn all_of(failures: Vec<Error>) -> Error {
-    let mut told: Vec<String> = Vec::new();
-    for failure in &failures {
-        let text = failure.to_string();
-        if !told.contains(&text) {
-            told.push(text);
-        }
-    }
-    match failures.into_iter().next() {
-        Some(first) if told.len() > 1 => first.with_more(&told[1..].join("; ")),
-        Some(error) => error,
-        None => Error::new(ErrorKind::Config, "the connection string names no host"),
-    }
+fn no_host() -> Error {
+    Error::new(ErrorKind::Config, "the connection string names no host")
 }
 
 async fn connect_endpoint(
@@ -207,22 +197,8 @@ async fn connect_endpoint(
     if params.load_balance_hosts {
         fastrand::shuffle(&mut addresses);
     }
-    let mut last =
-        Error::new(ErrorKind::Connect, "the host has no address").with_phase(Phase::Resolve);
-    for address in addresses {
-        if avoided.contains(&address) {
-            last = Error::new(ErrorKind::Connect, "the server was lost a moment ago")
-                .with_phase(Phase::Connect);
-            continue;
-        }
-        let connecting = Box::pin(connect_address(params, endpoint, address, attrs));
-        match limited(params, Phase::Connect, connecting).await {
-            Ok(connection) => return Ok(connection),
-            Err(error) if error.phase() == Some(Phase::Auth) => return Err(name_it(error)),
-            Err(error) => last = error,
-        }
-    }
-    Err(name_it(last))
+    let connected = connect_first(params, endpoint, &addresses, attrs, avoided).await;
+    connected.map_err(name_it)
 }
 
 /// Applies the connect timeout, which is for each address and each step.
@@ -733,6 +709,12 @@ fn hinted(error: Error, user: &str) -> Error {
 fn driver_error(error: tokio_postgres::Error, phase: Phase) -> Error {
     if let Some(answer) = error.as_db_error() {
         return server_error(answer, phase);
+    }
+    let inner = io_error(&error).and_then(io::Error::get_ref);
+    if let Some(too_long) = inner.and_then(|it| it.downcast_ref::<tap::TooLong>()) {
+        return Error::new(ErrorKind::Decode, format!("the server sent {too_long}"))
+            .with_phase(phase)
+            .with_hint(too_long.hint());
     }
     // The library has no way but its text to tell one kind from another.
     let unreadable = matches!(

@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 #[cfg(feature = "datafusion")]
 use super::CopyInput;
 use super::socket::Address;
-use super::{Answer, Asked, Connection, Row, all_of, connect, limited, rows_of};
+use super::{Answer, Asked, Connection, Row, connect, limited, no_host, rows_of};
 use crate::config::{ConnectParams, PINNED, SessionSettings, UNLIMITED};
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::quote;
@@ -139,7 +139,7 @@ impl Servers {
                 Err(error) => failures.push(error),
             }
         }
-        Err(all_of(failures))
+        Err(all_of(failures).unwrap_or_else(no_host))
     }
 }
 

@@ -19,6 +19,7 @@
 //! Framing, for all messages from the server: `tag:u8 length:i32 body`, the length counting itself
 //! and the body. Source: PostgreSQL documentation, "Message Formats".
 
+use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -65,6 +66,12 @@ const SHORT: usize = 30_000;
 /// The most bytes of a login, up to the first ReadyForQuery: a few hundred are usual. The library
 /// keeps notices that come before it.
 const LOGIN: usize = 1 << 20;
+/// The most bytes of a message that is no row, and that the library therefore holds whole. An error may quote a
+/// value; descriptions are the longest of the others.
+const MESSAGE: usize = describe::LONGEST;
+/// The most bytes of the rows of an answer that is no COPY, which the library and we hold: they answer questions
+/// of ours. The longest is a catalog, of which a million columns of tables take as much.
+const ANSWER: usize = 256 << 20;
 
 /// Chunks of a COPY besides those that wait to be decoded: what comes from the socket, what is being
 /// filled, what is being decoded.
@@ -183,6 +190,8 @@ pub(super) struct Tap<S> {
     sent: Instant,
     /// What a login may still send; `None` after it.
     login_left: Option<usize>,
+    /// What the answer may still hold that is no COPY.
+    answer_left: usize,
     /// How the server may find out who we are; not looked at after the login.
     auth: Option<AuthCheck>,
     /// CopyDone was seen.
@@ -230,6 +239,7 @@ impl<S> Tap<S> {
             whole: 0,
             sent: Instant::now(),
             login_left: Some(LOGIN),
+            answer_left: ANSWER,
             auth: None,
             done: false,
             rows: None,
@@ -268,6 +278,7 @@ impl<S> Tap<S> {
                 char::from(tag)
             )));
         }
+        self.check_length(tag, length)?;
         // What is looked into has to be whole, before anything of it counts: it comes again when it is. It
         // is short, so that is soon.
         let body = unread.get(HEADER..length + 1);
@@ -292,7 +303,15 @@ impl<S> Tap<S> {
                 (_, None) => return Err(invalid("the login is too long".to_owned())),
             };
         }
-        self.target = Target::Library;
+        match tag {
+            b'D' => self.answer_left -= length,
+            b'Z' => self.answer_left = ANSWER,
+            _ => {}
+        }
+        self.target = match self.is_passed_over(tag, length) {
+            true => Target::Nowhere,
+            false => Target::Library,
+        };
         match tag {
             // CopyOutResponse
             b'H' => {
@@ -351,9 +370,6 @@ impl<S> Tap<S> {
                     self.describing.take().map_or(Ok(()), Describing::end)?;
                 }
                 tag if describing.part(tag).is_some() => {
-                    if length > describe::LONGEST {
-                        return Err(invalid("the description is too long".to_owned()));
-                    }
                     self.target = Target::Description(tag);
                 }
                 _ => {}
@@ -364,6 +380,27 @@ impl<S> Tap<S> {
             _ => (self.start + HEADER, length - 4),
         };
         Ok(true)
+    }
+
+    /// Whether nobody misses the message: ParameterStatus, which the library would keep, whatever its name, and
+    /// notices of which a log would be full. A login has bounds of its own.
+    fn is_passed_over(&self, tag: u8, length: usize) -> bool {
+        self.login_left.is_none() && (tag == b'S' || tag == b'N' && length > MESSAGE)
+    }
+
+    /// Holds what the library is to have to its bounds.
+    fn check_length(&self, tag: u8, length: usize) -> io::Result<()> {
+        let (most, too_long) = match tag {
+            b'd' if self.outlet.is_some() => return Ok(()),
+            b'D' | b'd' => (self.answer_left, TooLong::Rows),
+            b'E' => (MESSAGE, TooLong::Error),
+            _ if self.is_passed_over(tag, length) => return Ok(()),
+            _ => (MESSAGE, TooLong::Other(tag)),
+        };
+        match length <= most {
+            true => Ok(()),
+            false => Err(io::Error::new(io::ErrorKind::InvalidData, too_long)),
+        }
     }
 
     /// Gives the buffer, whose bytes are at its beginning, the room that is right for this COPY.
@@ -641,6 +678,48 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Tap<S> {
     }
 }
 
+/// What a server sent more of than is held, which is a fault of the stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TooLong {
+    Rows,
+    Error,
+    /// By its tag.
+    Other(u8),
+}
+
+impl TooLong {
+    pub(super) fn hint(self) -> &'static str {
+        match self {
+            Self::Rows => {
+                "if the database has so many tables, ask without its catalog: --fan-out (Cluster::fan_out)"
+            }
+            Self::Error => "it may quote a value that the query makes; the server's log has it",
+            Self::Other(_) => "check host and port of the shard's URL",
+        }
+    }
+}
+
+impl fmt::Display for TooLong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rows => write!(
+                f,
+                "more than {ANSWER} bytes of rows that are no data of the query"
+            ),
+            Self::Error => write!(f, "an error of more than {MESSAGE} bytes"),
+            Self::Other(tag) => {
+                write!(
+                    f,
+                    "a message {:?} of more than {MESSAGE} bytes",
+                    char::from(*tag)
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for TooLong {}
+
 fn invalid(message: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, message)
 }
@@ -722,7 +801,7 @@ pub(crate) fn fuzz(input: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncReadExt;
+    use tokio::io::{AsyncReadExt, DuplexStream};
 
     use super::*;
 
@@ -744,8 +823,26 @@ mod tests {
 
     /// Reads all through a tap, from a socket that delivers `step` bytes at a time.
     async fn run(bytes: Vec<u8>, step: usize) -> (io::Result<Vec<u8>>, Vec<u8>, Option<u64>) {
-        let (near, mut far) = tokio::io::duplex(step);
+        let (near, far) = tokio::io::duplex(step);
+        drive(Tap::new(near), far, bytes).await
+    }
+
+    /// The same behind the login.
+    async fn run_logged_in(
+        bytes: Vec<u8>,
+        step: usize,
+    ) -> (io::Result<Vec<u8>>, Vec<u8>, Option<u64>) {
+        let (near, far) = tokio::io::duplex(step);
         let (mut tap, handle) = Tap::new(near);
+        tap.login_left = None;
+        drive((tap, handle), far, bytes).await
+    }
+
+    async fn drive(
+        (mut tap, handle): (Tap<DuplexStream>, TapHandle),
+        mut far: DuplexStream,
+        bytes: Vec<u8>,
+    ) -> (io::Result<Vec<u8>>, Vec<u8>, Option<u64>) {
         let mut events = handle.copy(Flow::default());
         drop(handle);
         let writer = async move {
@@ -972,6 +1069,87 @@ mod tests {
         assert!(passed.unwrap_err().to_string().contains("login"));
         let (passed, _, _) = run([message(b'Z', b"I"), notices].concat(), 1 << 16).await;
         passed.unwrap();
+    }
+
+    /// The start of a message of this length, whose body never comes.
+    fn head(tag: u8, length: usize) -> Vec<u8> {
+        [vec![tag], (length as u32).to_be_bytes().to_vec()].concat()
+    }
+
+    #[tokio::test]
+    async fn what_the_library_would_hold_whole_is_bounded() {
+        let ready = message(b'Z', b"I");
+        for (tag, length, too_long) in [
+            (b'E', MESSAGE + 1, TooLong::Error),
+            (b'T', MESSAGE + 1, TooLong::Other(b'T')),
+            (b'A', LONG, TooLong::Other(b'A')),
+            (b'D', ANSWER + 1, TooLong::Rows),
+            (b'd', LONG, TooLong::Rows),
+        ] {
+            for before in [Vec::new(), ready.clone(), copy(3, &complete(3))] {
+                let sent = [before, head(tag, length)].concat();
+                let (passed, _, _) = run_logged_in(sent, 1 << 16).await;
+                let error = passed.unwrap_err();
+                let found = error.get_ref().and_then(|it| it.downcast_ref::<TooLong>());
+                assert_eq!(found, Some(&too_long), "{error}");
+            }
+        }
+        // Also while a COPY goes on, whose rows may be as long as they like.
+        let (passed, _, _) = run_logged_in(copy(3, &[head(b'E', LONG)]), 64).await;
+        assert!(passed.unwrap_err().to_string().contains("an error of more"));
+        let (passed, _, _) = run_logged_in(copy(3, &[head(b'd', LONG)]), 64).await;
+        assert!(passed.is_ok());
+    }
+
+    #[tokio::test]
+    async fn rows_of_an_answer_are_bounded_together() {
+        let row = message(b'D', &[7; 1000]);
+        let ready = message(b'Z', b"T");
+        for (rows, is_within) in [(3, true), (4, false)] {
+            let (near, mut far) = tokio::io::duplex(1 << 16);
+            let (mut tap, _handle) = Tap::new(near);
+            (tap.login_left, tap.answer_left) = (None, 3500);
+            let sent = [row.repeat(rows), ready.clone()].concat();
+            tokio::io::AsyncWriteExt::write_all(&mut far, &sent)
+                .await
+                .unwrap();
+            drop(far);
+            let mut passed = Vec::new();
+            let read = tap.read_to_end(&mut passed).await;
+            assert_eq!(read.is_ok(), is_within, "{rows}: {read:?}");
+            if is_within {
+                // The next answer has as much again.
+                assert_eq!((passed, tap.answer_left), (sent, ANSWER));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_nobody_asks_for_is_passed_over() {
+        let status = message(b'S', b"TimeZone\0UTC\0");
+        let notice = message(b'N', b"SNOTICE\0\0");
+        let others = [&*status, &notice, &message(b'N', &[b'x'; MESSAGE]), &status].concat();
+        let [done, command, ready] = complete(2);
+        let within = [
+            status.clone(),
+            done,
+            status.clone(),
+            command.clone(),
+            ready.clone(),
+        ];
+        let sent = [others, copy(2, &within)].concat();
+        for step in [1000, 1 << 16] {
+            let (passed, data, rows) = run_logged_in(sent.clone(), step).await;
+            assert_eq!(
+                passed.unwrap(),
+                [&*notice, &command, &ready].concat(),
+                "{step}"
+            );
+            assert_eq!((&*data, rows), (&b"01"[..], Some(2)));
+        }
+        // The library asks for it in a login.
+        let sent = [status, message(b'Z', b"I")].concat();
+        assert_eq!(run(sent.clone(), 1000).await.0.unwrap(), sent);
     }
 
     #[tokio::test]

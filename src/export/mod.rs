@@ -43,7 +43,7 @@ pub use self::folder::{
 pub(crate) use self::folder::{Part, Resumable, Source};
 pub use self::json::{JsonLayout, JsonWriter};
 use self::output::OutputWriter;
-pub use self::output::{Destination, Output};
+pub use self::output::{Destination, Output, write_error};
 pub use self::table::TableWriter;
 use self::workers::Workers;
 use crate::error::{Error, ErrorKind, Phase, Result};
@@ -402,7 +402,8 @@ pub fn check(schema: &Schema, format: Format, options: &ExportOptions) -> Result
 /// Those of the stream, unchanged; those of [`check`]; and [`ErrorKind::Export`] when the output
 /// cannot be written, with the [`std::io::Error`] as its source: of kind
 /// [`BrokenPipe`](std::io::ErrorKind::BrokenPipe) when the reader of a pipe has gone, which a
-/// command line takes for the end.
+/// command line takes for the end, and [`FileTooLarge`](std::io::ErrorKind::FileTooLarge) beyond what a file may
+/// have (`ulimit -f`): unless nothing takes SIGXFSZ, which ends the process then.
 ///
 /// # Cancel safety
 /// Dropping the future removes the temporary file and leaves a file that was there before as it

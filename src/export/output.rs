@@ -1,6 +1,7 @@
 //! Where the bytes of an export go: standard output, a file that appears only when it is complete,
 //! or a device that is written in place.
 
+use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -139,6 +140,10 @@ impl OutputWriter {
         let result = sink.writer.flush().and_then(|()| {
             let counted = sink.writer.get_mut();
             if let Target::File { file, path } = &mut counted.target {
+                #[cfg(test)]
+                if counted.is_forgetful {
+                    return Err(io::Error::other("the disk is broken"));
+                }
                 file.sync_all()?;
                 // Under the lock, so that whoever cancels sees the old file or the new one.
                 let mut temp = lock(&self.temp);
@@ -151,7 +156,7 @@ impl OutputWriter {
             Ok(counted.bytes)
         });
         drop(sink);
-        result.map_err(|error| self.io_error(error))
+        result.map_err(|error| write_error(&self.name, error))
     }
 
     /// Bytes that were written so far.
@@ -177,21 +182,9 @@ impl OutputWriter {
     ) -> Error {
         let kept = lock(&self.sink).error.take();
         match kept {
-            Some(kept) => self.io_error(kept),
-            None => self.new_error().with_source(source),
+            Some(kept) => write_error(&self.name, kept),
+            None => new_write_error(&self.name).with_source(source),
         }
-    }
-
-    fn io_error(&self, source: io::Error) -> Error {
-        match hint(&source) {
-            Some(hint) => self.new_error().with_source(source).with_hint(hint),
-            None => self.new_error().with_source(source),
-        }
-    }
-
-    fn new_error(&self) -> Error {
-        Error::new(ErrorKind::Export, format!("cannot write to {}", self.name))
-            .with_phase(Phase::Write)
     }
 }
 
@@ -252,6 +245,9 @@ struct Counted {
     /// Lets tests run out of disk after this many bytes.
     #[cfg(test)]
     capacity: Option<u64>,
+    /// Lets tests fail to force it to disk.
+    #[cfg(test)]
+    is_forgetful: bool,
 }
 
 impl Counted {
@@ -263,12 +259,14 @@ impl Counted {
             digest: None,
             #[cfg(test)]
             capacity: None,
+            #[cfg(test)]
+            is_forgetful: false,
         }
     }
 }
 
-impl std::fmt::Debug for Counted {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Counted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Counted")
             .field("target", &self.target)
             .field("bytes", &self.bytes)
@@ -312,8 +310,8 @@ enum Target {
     InPlace(Box<dyn Write + Send>),
 }
 
-impl std::fmt::Debug for Target {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File { path, .. } => f.debug_tuple("File").field(path).finish(),
             Self::InPlace(_) => f.write_str("InPlace"),
@@ -578,8 +576,22 @@ fn is_unsupported(error: &io::Error) -> bool {
     )
 }
 
+/// The error of an output that could not be written, which messages call `name`: with what can be done about
+/// it, where that is known.
+pub fn write_error(name: impl fmt::Display, source: io::Error) -> Error {
+    let error = new_write_error(name);
+    match hint(&source) {
+        Some(hint) => error.with_source(source).with_hint(hint),
+        None => error.with_source(source),
+    }
+}
+
+fn new_write_error(name: impl fmt::Display) -> Error {
+    Error::new(ErrorKind::Export, format!("cannot write to {name}")).with_phase(Phase::Write)
+}
+
 /// What to do about a failed write.
-pub(super) fn hint(error: &io::Error) -> Option<&'static str> {
+fn hint(error: &io::Error) -> Option<&'static str> {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             Some("free some space on the disk, or write to another one")
@@ -611,6 +623,12 @@ impl Output {
     /// Lets writing fail as a full disk does, at the first write that goes beyond `bytes`.
     pub(super) fn with_capacity(self, bytes: u64) -> Self {
         lock(&self.sink).writer.get_mut().capacity = Some(bytes);
+        self
+    }
+
+    /// Lets forcing it to disk fail as on a broken one.
+    pub(super) fn forgetful(self) -> Self {
+        lock(&self.sink).writer.get_mut().is_forgetful = true;
         self
     }
 }

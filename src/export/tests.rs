@@ -368,6 +368,56 @@ async fn a_full_disk_leaves_the_old_file() {
 }
 
 #[tokio::test]
+async fn what_the_disk_does_not_keep_leaves_the_old_file() {
+    for format in FORMATS {
+        let (directory, path) = old_file();
+        let output = open(path.clone()).forgetful();
+        let error = write_to(stream_of(vec![Ok(numbers(9))]), output, format)
+            .await
+            .unwrap_err();
+        assert_eq!(
+            (error.kind(), error.phase()),
+            (ErrorKind::Export, Some(Phase::Write))
+        );
+        assert_eq!(
+            error.message(),
+            format!("cannot write to {path:?}"),
+            "{format}"
+        );
+        assert_untouched(&directory, &path);
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_have_its_name_leaves_what_has_it() {
+    for format in FORMATS {
+        let (directory, path) = old_file();
+        let output = open(path.clone());
+        // Somebody makes a folder of it meanwhile.
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        let error = write_to(stream_of(vec![Ok(numbers(9))]), output, format)
+            .await
+            .unwrap_err();
+        assert_eq!(
+            (error.kind(), error.phase()),
+            (ErrorKind::Export, Some(Phase::Write))
+        );
+        assert_eq!(
+            io_kind(&error),
+            Some(io::ErrorKind::IsADirectory),
+            "{format}"
+        );
+        assert!(path.is_dir());
+        assert_eq!(
+            std::fs::read_dir(&directory).unwrap().count(),
+            1,
+            "{format}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn an_error_of_the_stream_leaves_the_old_file() {
     for format in FORMATS {
         let (directory, path) = old_file();

@@ -159,12 +159,9 @@ fn numbers(batches: &[RecordBatch]) -> Vec<i32> {
     numbers
 }
 
-/// The URL of a database that is not there to be reached.
-fn nowhere() -> String {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = closed.local_addr().unwrap().port();
-    format!("postgresql://u@127.0.0.1:{port}/d")
-}
+/// The URL of a database that is not there to be reached. A port that was free a moment ago may be taken by
+/// another test.
+const NOWHERE: &str = "postgresql://u@127.0.0.1:1/d";
 
 async fn refused(query: Query) -> Error {
     query.collect().await.unwrap_err()
@@ -173,7 +170,7 @@ async fn refused(query: Query) -> Error {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_reached_may_be_missing_where_rows_are_final() {
     let Some(mut urls) = shards() else { return };
-    urls[1] = nowhere();
+    urls[1] = NOWHERE.to_owned();
     let cluster = Cluster::new(topology(&urls)).unwrap();
     let alive = [1, 1_000_000_007];
     let missing = MissingShards::new();
@@ -189,6 +186,7 @@ async fn what_cannot_be_reached_may_be_missing_where_rows_are_final() {
         "select n from t",
         "select n from t order by n",
         "select n from t where n > 0",
+        "select n from t limit 5",
     ] {
         let query = cluster.query(sql).with_missing_shards(&missing);
         assert_eq!(numbers(&query.collect().await.unwrap()), alive, "{sql}");
@@ -202,12 +200,36 @@ async fn what_cannot_be_reached_may_be_missing_where_rows_are_final() {
         assert_eq!(numbers(&query.collect().await.unwrap()), [1]);
         assert!(missing.names().is_empty());
     }
-    for sql in [
-        "select count(*) from t",
-        "select n from t union select n from t",
+    // The shard that is away may have what is left out, counted, ordered before or joined.
+    for (sql, merge) in [
+        ("select count(*) from t", MergeMode::Auto),
+        ("select n from t union select n from t", MergeMode::Auto),
+        ("select n from t order by n limit 1", MergeMode::Auto),
+        ("select n from t order by n offset 1", MergeMode::Auto),
+        ("select n from t offset 1", MergeMode::Auto),
+        (
+            "select n, row_number() over (order by n) from t",
+            MergeMode::Auto,
+        ),
+        ("select n, sum(n) over () from t", MergeMode::Auto),
+        (
+            "select t.n from t join many on many.k = t.n",
+            MergeMode::Auto,
+        ),
+        (
+            "select percentile_disc(0.5) within group (order by n) from t",
+            MergeMode::Auto,
+        ),
+        ("select n from t", MergeMode::Gather),
+        ("select n from t where n > 0 order by n", MergeMode::Gather),
     ] {
-        let error = refused(cluster.query(sql).with_missing_shards(&missing)).await;
+        let query = cluster.query(sql).with_merge(merge);
+        let error = refused(query.with_missing_shards(&missing)).await;
         assert_eq!(error.kind(), ErrorKind::Unsupported, "{sql}: {error}");
+        assert!(
+            error.message().contains("shards may not be missing"),
+            "{sql}: {error}"
+        );
         assert!(error.hint().unwrap().contains("--allow-missing-shards"));
     }
     let error = refused(cluster.query("select n from t")).await;
@@ -303,7 +325,7 @@ async fn what_cannot_be_reached_may_be_missing_where_rows_are_final() {
     }
 
     // None may be missing in an answer of none.
-    let all = [nowhere(), nowhere()].map(|url| url.replace("/d", "/d?connect_timeout=2"));
+    let all = ["d", "e"].map(|name| NOWHERE.replace("/d", &format!("/{name}?connect_timeout=2")));
     let cluster = Cluster::new(Topology::from_urls(all).unwrap()).unwrap();
     let fan_out = cluster.fan_out("select 1").with_missing_shards(&missing);
     let error = fan_out.collect().await.unwrap_err();

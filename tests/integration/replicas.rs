@@ -346,6 +346,146 @@ async fn hosts_are_chosen_by_what_they_are_and_by_chance() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_are_spread_over_all_replicas() {
+    let Some(scene) = Scene::start() else { return };
+    let second = builder().unwrap().start_standby_of(&scene.primary).unwrap();
+    let servers = [&scene.primary, &scene.standby, &second];
+    let [primary, one, two] = servers.map(|server| server.url("postgres"));
+    let toml = format!(
+        "[session]\nread_from = \"replica\"\n[[shard]]\nname = \"s0\"\nurl = \"{primary}\"\n\
+         replicas = [\"{one}\", \"{two}\"]\n"
+    );
+    let mut found = std::collections::BTreeSet::new();
+    let began = Instant::now();
+    // Each cluster connects once; at first a replica may not know yet how far it is.
+    while found.len() < 2 {
+        assert!(began.elapsed() < BOUND, "{found:?}");
+        let cluster = Cluster::new(Topology::from_toml(&toml).unwrap()).unwrap();
+        let asked = cluster.fan_out("select current_setting('port')").collect();
+        if let Ok(batches) = timeout(BOUND, asked).await.expect("an end in time") {
+            found.insert(batches[0].column(0).as_string::<i32>().value(0).to_owned());
+        }
+        cluster.close().await;
+    }
+    let replicas = [&scene.standby, &second].map(|server| server.port().to_string());
+    assert_eq!(found, replicas.into());
+}
+
+/// Waits until a standby has this table.
+async fn replayed(standby: &Server, database: &str, table: &str) {
+    let began = Instant::now();
+    let sql = format!("select n from {table}");
+    while !standby
+        .query(database, &sql)
+        .is_ok_and(|rows| !rows.is_empty())
+    {
+        assert!(began.elapsed() < BOUND);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_is_in_the_way_of_a_standby_is_told_what_helps() {
+    let Some(builder) = builder() else { return };
+    let scene = Scene::start().unwrap();
+    let standby = builder.with_setting("max_standby_streaming_delay", "0");
+    let standby = standby.start_standby_of(&scene.primary).unwrap();
+    let topology = Topology::from_urls([standby.url("postgres")]).unwrap();
+    let cluster = Cluster::new(topology).unwrap();
+    // Rows that are still seen, and a table that is still read.
+    for (table, conflict) in [
+        ("a", &["delete from a", "vacuum a"][..]),
+        ("b", &["drop table b"]),
+    ] {
+        let create = format!("create table {table} as select n from generate_series(1, 1000) n");
+        scene.primary.execute("postgres", &create).unwrap();
+        replayed(&standby, "postgres", table).await;
+        let sql = format!("select n, pg_sleep(0.01)::text from {table}, generate_series(1, 100)");
+        let asked = cluster.fan_out(sql).with_batch_rows(10);
+        let mut rows = asked.stream().await.unwrap();
+        rows.next().await.unwrap().unwrap();
+        for sql in conflict {
+            scene.primary.execute("postgres", sql).unwrap();
+        }
+        let error = loop {
+            match timeout(BOUND, rows.next()).await.unwrap().unwrap() {
+                Ok(_) => {}
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(
+            (error.shard(), error.sql_state()),
+            (Some("s0"), Some("40001")),
+            "{error:?}"
+        );
+        assert!(error.is_retryable());
+        let hint = error.hint().unwrap();
+        assert!(
+            hint.contains("standby") && hint.contains("hot_standby_feedback"),
+            "{hint}"
+        );
+        let answer = cluster.fan_out("select n from t").collect().await.unwrap();
+        assert_eq!(numbers(&answer), [1]);
+    }
+}
+
+/// What a server without temporary tables can do, and what it says of the rest.
+#[cfg(feature = "datafusion")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_finishes_with_texts_and_says_that_it_makes_no_tables() {
+    use arrow::datatypes::Int64Type;
+    use merganser::config::FinishRelations;
+
+    let Some(scene) = Scene::start() else { return };
+    scene.primary.create_database("other").unwrap();
+    scene
+        .primary
+        .execute("other", "create table t as select 2 as n")
+        .unwrap();
+    replayed(&scene.standby, "other", "t").await;
+    let (primary, standby) = (&scene.primary, &scene.standby);
+    let finish = format!("url = \"{}\"\n", standby.url("postgres"));
+    for (shards, finish, named) in [
+        (primary, &*finish, "finish"),
+        // One of the shards.
+        (standby, "relations = \"temporary\"\n", "s"),
+    ] {
+        let shard = |name: &str, database: &str| {
+            format!(
+                "[[shard]]\nname = \"{name}\"\nurl = \"{}\"\n",
+                shards.url(database)
+            )
+        };
+        let toml = format!(
+            "[finish]\n{finish}{}{}[[table]]\nname = \"t\"\nshard_key = \"n\"\n",
+            shard("s0", "postgres"),
+            shard("s1", "other"),
+        );
+        let cluster = Cluster::new(Topology::from_toml(&toml).unwrap()).unwrap();
+        let median = "select percentile_disc(0.5) within group (order by n)::int8 from t";
+        let error = cluster.query(median).collect().await.unwrap_err();
+        assert!(error.shard().unwrap().starts_with(named), "{error:?}");
+        assert_eq!(
+            (error.kind(), error.sql_state()),
+            (ErrorKind::Server, Some("0A000"))
+        );
+        let message = error.message();
+        assert!(
+            message.starts_with("a standby makes no temporary tables: "),
+            "{error}"
+        );
+        let hint = error.hint().unwrap();
+        assert!(hint.contains("--finish-relations text"), "{hint}");
+        let text = cluster
+            .query(median)
+            .with_finish_relations(FinishRelations::Text);
+        let answer = text.collect().await.unwrap();
+        assert_eq!(answer[0].column(0).as_primitive::<Int64Type>().value(0), 1);
+        cluster.close().await;
+    }
+}
+
 #[test]
 fn what_cannot_be_read_from_is_refused() {
     let shard = "[[shard]]\nname = \"s0\"\nurl = \"postgresql://u@127.0.0.1:1/d\"\n";

@@ -79,8 +79,10 @@ pub(crate) fn report_usage(error: clap::Error) -> ExitCode {
         if let (false, Err(closed)) = (error.use_stderr(), stdout::check()) {
             return report(&closed.into());
         }
-        // clap knows the colours, and that help goes to standard output. A closed pipe is no fault.
-        let _ = error.print();
+        // clap knows the colours, and that help goes to standard output.
+        if let (false, Err(failed)) = (error.use_stderr(), error.print()) {
+            return report(&stdout::unwritable(failed).into());
+        }
     } else {
         complain(&redacted);
     }

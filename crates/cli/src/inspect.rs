@@ -7,8 +7,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use indicatif::ProgressBar;
+use merganser::export::write_error;
 use merganser::inspect::{Inspector, Report};
-use merganser::{Cluster, Error, ErrorKind, Phase, Topology};
+use merganser::{Cluster, Error, ErrorKind, Topology};
 
 use crate::args;
 use crate::failure::{Outcome, complain, is_watched};
@@ -93,12 +94,7 @@ fn write_text(path: &Path, topology: &Topology, text: &str, force: bool) -> Resu
     };
     written().map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => exists(path),
-        _ => Error::new(
-            ErrorKind::Export,
-            format!("cannot write {}", path.display()),
-        )
-        .with_phase(Phase::Write)
-        .with_source(error),
+        _ => write_error(path.display(), error),
     })
 }
 

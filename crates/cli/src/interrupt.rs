@@ -1,18 +1,30 @@
-//! Ctrl-C, SIGTERM and SIGHUP: the first one ends the work in good order, the second one at once.
+//! Ctrl-C, SIGTERM and SIGHUP: the first one ends the work in good order, the second one at once. SIGXFSZ ends
+//! nothing.
 
 use std::fs;
 use std::future::pending;
 use std::io;
 use std::pin::pin;
 use std::process;
+use std::sync::Arc;
 use std::time::Duration;
 
+use signal_hook::consts::SIGXFSZ;
+use signal_hook::flag;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::failure::{Failure, Interrupt, Outcome};
 
 /// How long the shards may take to hear that their query was cancelled.
 const CLEAN_UP: Duration = Duration::from_secs(2);
+
+/// From here on a write beyond what a file may have (`ulimit -f`) is an error, as on a full disk, and not the end
+/// of this process.
+pub(crate) fn outlive_full_files() {
+    // Nobody looks at the flag: that something takes the signal is enough. What this process starts is to be
+    // born with what everything is, so it is not ignored.
+    let _ = flag::register(SIGXFSZ, Arc::default());
+}
 
 /// The signals that this process takes instead of dying from them.
 pub(crate) struct Signals {

@@ -45,6 +45,7 @@ use crate::failure::{Failure, Outcome};
 use crate::interrupt::Signals;
 
 fn main() -> ExitCode {
+    interrupt::outlive_full_files();
     let arguments = args::with_comments(std::env::args_os());
     let command = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli.command,

@@ -121,13 +121,7 @@ async fn partitions(args: &args::Partitions, cluster: &Cluster) -> Result<Partit
 fn write_file(path: std::path::PathBuf, lines: &[u8]) -> Result<(), Error> {
     use std::io::Write;
 
-    let wrong = |error: std::io::Error| {
-        Error::new(
-            merganser::ErrorKind::Export,
-            format!("cannot write to {path:?}"),
-        )
-        .with_source(error)
-    };
+    let wrong = |error: std::io::Error| export::write_error(format_args!("{path:?}"), error);
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => std::path::Path::new("."),

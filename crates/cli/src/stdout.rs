@@ -7,13 +7,13 @@
 
 use std::io::{self, Write};
 
-use merganser::export::{Destination, Format, Output};
-use merganser::{Error, ErrorKind, Phase};
+use merganser::Error;
+use merganser::export::{Destination, Format, Output, write_error};
 
 /// Writes to standard output.
 ///
 /// # Errors
-/// [`ErrorKind::Export`], with the [`io::Error`] as its source as the library has it.
+/// As [`write_error`] makes it.
 pub(crate) fn write(bytes: &[u8]) -> Result<(), Error> {
     check()?;
     let mut stdout = io::stdout().lock();
@@ -35,7 +35,7 @@ pub(crate) fn open(destination: &Destination, format: Format) -> Result<Output, 
 /// Makes sure that there is a standard output.
 ///
 /// # Errors
-/// [`ErrorKind::Export`], as the first write would have it.
+/// As the first write would have it.
 pub(crate) fn check() -> Result<(), Error> {
     #[cfg(target_os = "linux")]
     if at_start::was_closed() {
@@ -46,10 +46,8 @@ pub(crate) fn check() -> Result<(), Error> {
     Ok(())
 }
 
-fn unwritable(error: io::Error) -> Error {
-    Error::new(ErrorKind::Export, "cannot write to standard output")
-        .with_phase(Phase::Write)
-        .with_source(error)
+pub(crate) fn unwritable(error: io::Error) -> Error {
+    write_error("standard output", error)
 }
 
 #[cfg(target_os = "linux")]

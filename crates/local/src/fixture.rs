@@ -12,6 +12,7 @@
 
 use std::collections::HashMap;
 use std::env;
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::thread;
@@ -171,6 +172,30 @@ pub fn active(urls: &[String]) -> usize {
     let rows = server.query("postgres", &sql).expect("a count");
     let count = rows[0][0].as_deref().expect("a count");
     count.parse().expect("a count")
+}
+
+/// A process that stands still while this lives.
+#[derive(Debug)]
+pub struct Stopped(u32);
+
+impl Stopped {
+    /// Stops the process of this number.
+    pub fn new(pid: u32) -> Self {
+        signal("STOP", pid);
+        Self(pid)
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        signal("CONT", self.0);
+    }
+}
+
+fn signal(name: &str, pid: u32) {
+    let mut kill = Command::new("kill");
+    let status = kill.args([format!("-{name}"), pid.to_string()]).status();
+    assert!(status.expect("a command").success(), "{name} {pid}");
 }
 
 /// Whether soon no backend of ours runs anything there.

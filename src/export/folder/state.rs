@@ -16,8 +16,8 @@ use ring::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
 
 use super::manifest::{Manifest, ManifestColumn, ManifestFile, ManifestShard};
-use crate::error::{Error, ErrorKind, Phase, Result};
-use crate::export::output::{hex, sync_directory};
+use crate::error::{Error, ErrorKind, Result};
+use crate::export::output::{hex, sync_directory, write_error};
 use crate::export::unfinished::TEMPORARY;
 
 pub(super) const MANIFEST: &str = "_manifest.json";
@@ -497,10 +497,5 @@ fn unreadable(folder: &Path, name: &str) -> Error {
 
 /// An error of the file system.
 pub(super) fn about(path: &Path, error: io::Error) -> Error {
-    let ours = Error::new(ErrorKind::Export, format!("cannot write to {path:?}"));
-    let ours = ours.with_phase(Phase::Write);
-    match crate::export::output::hint(&error) {
-        Some(hint) => ours.with_source(error).with_hint(hint),
-        None => ours.with_source(error),
-    }
+    write_error(format_args!("{path:?}"), error)
 }

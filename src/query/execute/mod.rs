@@ -623,7 +623,7 @@ async fn open(
     {
         if tables == Some(Server::Shard(held.shard)) {
             let begun = held.session.begin_again(writing).await;
-            begun.map_err(tables::cured)?;
+            begun.map_err(tables::without_transaction)?;
         }
         site.session = Some(held.session);
     }
@@ -641,7 +641,7 @@ async fn open(
                 Server::Finish => alike(&pools, permit, opening, common).await,
             };
             let opened = opened.map_err(|error| match has_tables {
-                true => tables::cured(error),
+                true => tables::without_transaction(error),
                 false => error,
             });
             match opened {

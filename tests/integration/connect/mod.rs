@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use arrow::array::{AsArray, RecordBatch};
 use futures::StreamExt;
-use merganser::config::Environment;
+use merganser::config::{Environment, SessionSettings, Shard};
 use merganser::{Cluster, Error, ErrorKind, Order, Phase, Topology, arrow};
 use merganser_local::Server;
 use tokio::time::timeout;
@@ -279,6 +279,38 @@ async fn a_server_that_never_answers_is_given_up() {
     }
 }
 
+/// Linux drops what knocks then, and answers nothing.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_whose_queue_of_connections_is_full_is_given_up() {
+    use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+
+    use socket2::{Domain, Socket, Type};
+
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    listener
+        .bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())
+        .unwrap();
+    listener.listen(0).unwrap();
+    let address = listener.local_addr().unwrap().as_socket().unwrap();
+    let mut queue = Vec::new();
+    while let Ok(waiting) = TcpStream::connect_timeout(&address, Duration::from_millis(500)) {
+        queue.push(waiting);
+        assert!(queue.len() < 10_000);
+    }
+    let started = Instant::now();
+    let error = refused(&format!("postgresql://u@{address}/d?connect_timeout=2")).await;
+    assert!(started.elapsed() < Duration::from_secs(8));
+    assert_eq!(
+        (error.kind(), error.phase(), error.shard()),
+        (ErrorKind::Connect, Some(Phase::Connect), Some("s0")),
+        "{error}"
+    );
+    assert!(error.message().contains("no answer within 2 s"), "{error}");
+    assert!(error.message().contains(&address.to_string()), "{error}");
+    assert!(error.is_retryable());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_are_as_target_session_attrs_asks() {
     let Some(server) = support::server() else {
@@ -450,6 +482,128 @@ async fn a_server_that_is_killed_fails_the_query_and_serves_again() {
         assert_eq!(rows(&answer), 2);
         server.restart().unwrap();
     }
+    cluster.close().await;
+}
+
+/// What a server quotes or notes may be as long as the values of a query, which are not held whole elsewhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_server_says_at_length_is_an_error_or_passed_over() {
+    let Some(url) = support::database() else {
+        return;
+    };
+    support::execute(
+        &url,
+        "create function note(size int) returns int language plpgsql as
+         $$ begin raise notice '%', repeat('x', size); return 1; end $$",
+    );
+    let cluster = cluster(&[url], Environment::default());
+    for size in [10, 1_000_000, 5_000_000] {
+        let answer = cluster
+            .fan_out(format!("select note({size})"))
+            .collect()
+            .await;
+        assert_eq!(rows(&answer.unwrap()), 1, "{size}");
+    }
+    let quoted = |size: usize| cluster.fan_out(format!("select repeat('x', {size})::int4"));
+    let error = quoted(1_000_000).collect().await.unwrap_err();
+    assert_eq!(error.sql_state(), Some("22P02"));
+    let error = quoted(5_000_000).collect().await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.shard()),
+        (ErrorKind::Decode, Some("s0"))
+    );
+    assert!(
+        error
+            .message()
+            .contains("an error of more than 1048576 bytes"),
+        "{error}"
+    );
+    assert!(error.hint().unwrap().contains("log"), "{error:?}");
+    let answer = cluster.fan_out("select 1").collect().await;
+    assert_eq!(rows(&answer.unwrap()), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_that_somebody_holds_is_told_with_what_helps() {
+    let Some(url) = support::database() else {
+        return;
+    };
+    support::execute(&url, "create table t as select 1 as n");
+    let (other, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls)
+        .await
+        .unwrap();
+    let connection = tokio::spawn(connection);
+    other.batch_execute("begin; lock table t").await.unwrap();
+    let session = SessionSettings::default().with_lock_timeout(Duration::from_millis(200));
+    let topology = Topology::builder()
+        .with_session(session)
+        .with_shard(Shard::new("s0", &url));
+    let cluster = Cluster::new(topology.build().unwrap()).unwrap();
+    let asked = timeout(
+        Duration::from_secs(20),
+        cluster.fan_out("select n from t").collect(),
+    );
+    let error = asked.await.unwrap().unwrap_err();
+    assert_eq!(
+        (error.kind(), error.shard(), error.sql_state()),
+        (ErrorKind::Server, Some("s0"), Some("55P03")),
+        "{error:?}"
+    );
+    assert!(!error.is_retryable());
+    let hint = error.hint().unwrap();
+    assert!(
+        hint.contains("ALTER TABLE") && hint.contains("lock_timeout"),
+        "{hint}"
+    );
+    other.batch_execute("commit").await.unwrap();
+    let answer = cluster.fan_out("select n from t").collect().await;
+    assert_eq!(rows(&answer.unwrap()), 1);
+    drop(other);
+    connection.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_that_stands_still_in_the_middle_of_its_rows_ends_at_the_deadline() {
+    let Some(binaries) = support::binaries() else {
+        return;
+    };
+    // Of its own: others would wait for the backend when they make databases.
+    let server = Server::builder()
+        .with_binaries(binaries.clone())
+        .start()
+        .unwrap();
+    let url = format!("{}?application_name=still", server.url("postgres"));
+    let cluster = cluster(&[url], Environment::default());
+    let query = cluster
+        .fan_out(SLOW)
+        .with_batch_rows(10)
+        .with_timeout(Duration::from_secs(3));
+    let mut stream = query.stream().await.unwrap();
+    stream.next().await.unwrap().unwrap();
+    let pid = "select pid from pg_stat_activity where application_name = 'still'";
+    let pid = server.query("postgres", pid).unwrap()[0][0]
+        .clone()
+        .unwrap();
+    let stopped = support::Stopped::new(pid.parse().unwrap());
+    let began = Instant::now();
+    let error = loop {
+        match timeout(Duration::from_secs(20), stream.next())
+            .await
+            .unwrap()
+        {
+            Some(Ok(_)) => {}
+            Some(Err(error)) => break error,
+            None => panic!("an end without an error"),
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::Timeout, "{error:?}");
+    assert!(
+        error.message().contains("did not end within 3 s"),
+        "{error}"
+    );
+    assert!(began.elapsed() < Duration::from_secs(10));
+    drop(stopped);
+    none_active(&server, "still").await;
     cluster.close().await;
 }
 

@@ -3,6 +3,7 @@
 use merganser::config::{Shard, TableKind};
 use merganser::{Cluster, Error, ErrorKind, MergeMode, Query, Topology};
 
+use super::compare::Answer;
 use super::layout::{Databases, REPLICATED};
 use crate::support;
 use crate::texts::texts_of;
@@ -346,6 +347,53 @@ async fn deep_nesting_is_an_error_or_an_answer_but_never_a_crash() {
     let sql = format!("select count(*) from sale where id in ({})", ids.join(", "));
     let batches = cluster.query(sql).collect().await.unwrap();
     assert_eq!(batches[0].num_rows(), 1);
+    cluster.close().await;
+}
+
+/// PostgreSQL answers these, deep as they are, and so does every layout.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn five_thousand_of_what_postgresql_nests_are_answered() {
+    const MANY: usize = 5_000;
+    let Some(databases) = Databases::get() else {
+        return;
+    };
+    let oracle = databases.oracle();
+    let cluster = databases.layout("two").cluster();
+    let ors: String = (0..MANY).map(|id| format!(" or id = {id}")).collect();
+    let mixed: String = (0..MANY)
+        .map(|id| format!(" or id = {id} and not qty > {}", id % 7))
+        .collect();
+    for sql in [
+        format!("select count(*), sum(qty) from sale where id = 1{ors}"),
+        format!("select id from sale where qty > 3 and (false{ors}) order by id"),
+        format!("select count(*) from sale where id = 1{mixed}"),
+        format!(
+            "select count(*) from sale where{} id > 10",
+            " not".repeat(MANY)
+        ),
+        format!(
+            "select count(*) from sale where{} id > 10",
+            " not".repeat(MANY + 1)
+        ),
+        format!("select{} true", " not".repeat(MANY)),
+        format!(
+            "select id, qty{} from sale order by id",
+            "::int4".repeat(MANY)
+        ),
+        format!("select sum(qty{}) from sale", "::int4".repeat(MANY)),
+        // As deep as its stack lets PostgreSQL go where a cast computes something.
+        format!("select sum(qty{}) from sale", "::int8::int4".repeat(500)),
+        format!("select '7'{}", "::int4::text".repeat(500)),
+    ] {
+        let start = &sql[..60];
+        let expected = Answer::of(oracle.fan_out(&sql)).await;
+        let expected = expected.unwrap_or_else(|error| panic!("{start}: {error}"));
+        let found = Answer::of(cluster.query(&sql)).await;
+        let found = found.unwrap_or_else(|error| panic!("{start}: {error}"));
+        assert_eq!(found.rows, expected.rows, "{start}");
+        assert!(!found.rows.is_empty(), "{start}");
+    }
+    oracle.close().await;
     cluster.close().await;
 }
 

@@ -32,7 +32,8 @@ impl Proxied {
             support::execute(
                 url,
                 &format!(
-                    "create table t as select n, n % 7 as v from generate_series({shard}, 1499, 3) n"
+                    "create table t as select n, n % 7 as v from generate_series({shard}, 1499, 3) n;
+                     create type mood as enum ('sad', 'happy')"
                 ),
             );
             let proxy = Proxy::start(server).await;
@@ -308,6 +309,51 @@ async fn a_query_takes_few_round_trips() {
     }
     support::tell(&format!("round trips to a shard: {}", told.join(", ")));
     assert!(proxies.iter().all(|proxy| proxy.connections() == 1));
+}
+
+/// All of a description are looked up at once: of the user's text, and of what each step runs; and so are the names
+/// of those of rows that are handed over.
+#[tokio::test(flavor = "multi_thread")]
+async fn types_of_users_take_few_round_trips_more() {
+    let Some(Proxied { cluster, proxies }) = Proxied::start().await else {
+        return;
+    };
+    let trips = || proxies.iter().map(Proxy::trips).max().unwrap();
+    let of = async |query: Query| {
+        query.clone().collect().await.unwrap();
+        trips();
+        query.collect().await.unwrap();
+        trips()
+    };
+    let (mut told, mut more) = (Vec::new(), Vec::new());
+    for (arm, sql) in [
+        (Arm::Union, "select n, # from t"),
+        (Arm::Ordered, "select n, # from t order by n"),
+        (Arm::Combine, "select #, count(*) from t group by v"),
+    ] {
+        let query = |expression: &str| cluster.query(sql.replace('#', expression));
+        let mood = "(array['sad', 'happy']::mood[])[1 + v % 2] as m";
+        assert_eq!(query(mood).plan().await.unwrap().arm(), arm);
+        let (without, with) = (of(query("v")).await, of(query(mood)).await);
+        told.push(format!("{arm:?} {without} and {with}"));
+        more.push(with - without);
+    }
+    let fan_out = |expression: &str| {
+        let fan_out = cluster.fan_out(format!("select n, {expression} from t"));
+        async move {
+            fan_out.collect().await.unwrap();
+            trips()
+        }
+    };
+    trips();
+    let (without, with) = (fan_out("v").await, fan_out("'sad'::mood").await);
+    told.push(format!("fan-out {without} and {with}"));
+    more.push(with - without);
+    support::tell(&format!(
+        "round trips without and with an enum: {}",
+        told.join(", ")
+    ));
+    assert_eq!(more, [2, 2, 4, 1]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,9 +11,11 @@ use std::time::{Duration, Instant};
 use indicatif::{DecimalBytes, HumanCount, ProgressBar, ProgressStyle};
 use merganser::arrow::array::RecordBatch;
 use merganser::arrow::record_batch::RecordBatchWriter;
-use merganser::export::{self, Destination, ExportOptions, Format, Progress, TableWriter};
+use merganser::export::{
+    self, Destination, ExportOptions, Format, Progress, TableWriter, write_error,
+};
 use merganser::types::TypeOptions;
-use merganser::{Cluster, Error, ErrorKind, Phase, Topology};
+use merganser::{Cluster, Error, ErrorKind, Topology};
 use merganser_local::{Tpch, tpch_topology};
 use tempfile::TempDir;
 
@@ -310,12 +312,7 @@ impl Folder {
 }
 
 fn cannot_write(path: &Path, error: std::io::Error) -> Error {
-    Error::new(
-        ErrorKind::Export,
-        format!("cannot write to {}", path.display()),
-    )
-    .with_phase(Phase::Write)
-    .with_source(error)
+    write_error(path.display(), error)
 }
 
 fn say(text: &str) -> Result<(), Error> {

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::Read;
-use std::net::TcpListener;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
@@ -131,17 +130,13 @@ fn a_server_that_is_not_there() {
     let Some(mut scene) = Scene::new(1) else {
         return;
     };
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = closed.local_addr().unwrap().port();
-    drop(closed);
-    scene
-        .urls
-        .push(format!("postgresql://postgres:canary@127.0.0.1:{port}/d"));
+    let away = "postgresql://postgres:canary@127.0.0.1:1/d";
+    scene.urls.push(away.to_owned());
     let started = Instant::now();
     let error = scene.failure_of(4, &["-o", "a.csv", "SELECT 1"]);
     assert!(started.elapsed() < Duration::from_secs(3));
     assert_contains(&error, "shard \"s1\"");
-    assert_contains(&error, &format!("{port}"));
+    assert_contains(&error, "127.0.0.1:1,");
     assert!(!error.contains("canary"), "{error}");
 }
 
@@ -237,6 +232,69 @@ fn an_output_that_cannot_be_written() {
         &scene.failure_of(1, &["--format", "csv", "-o", "/dev/full", sql]),
         "caused by: No space left on device",
     );
+}
+
+/// The program, which may write files of so many blocks of 512 bytes.
+fn limited(blocks: u32, command: &Command) -> Command {
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "ulimit -f \"$0\" && exec \"$@\"", &blocks.to_string()]);
+    limited.arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => limited.env(name, value),
+            None => limited.env_remove(name),
+        };
+    }
+    limited.current_dir(command.get_current_dir().unwrap());
+    limited
+}
+
+const TOO_LARGE: [&str; 2] = [
+    "caused by: File too large",
+    "hint: raise the limit of the file size (ulimit -f)",
+];
+
+/// By itself SIGXFSZ would end the program without a word.
+#[test]
+fn a_file_that_may_grow_no_further_is_an_error() {
+    let Some(scene) = Scene::new(2) else { return };
+    let sql = "SELECT n, md5(n::text) AS t FROM generate_series(1, 20000) n";
+    for output in ["a.csv", "a.ndjson", "a.arrow", "a.parquet"] {
+        fs::write(scene.path(output), "old").unwrap();
+        let done = limited(16, &scene.query(&["-o", output, sql])).run();
+        assert_eq!(done.code, 1, "{output}: {}", done.stderr);
+        assert_contains(&done.stderr, &format!("write: cannot write to {output:?}"));
+        TOO_LARGE
+            .iter()
+            .for_each(|part| assert_contains(&done.stderr, part));
+        assert_eq!(fs::read(scene.path(output)).unwrap(), b"old");
+        assert_eq!(scene.files(), [output]);
+        fs::remove_file(scene.path(output)).unwrap();
+        scene.wait_until_active(0);
+    }
+    let done = limited(16, &scene.query(&["-o", "many/", sql])).run();
+    assert_eq!(done.code, 1, "{}", done.stderr);
+    assert_contains(&done.stderr, "cannot write to \"many/s");
+    TOO_LARGE
+        .iter()
+        .for_each(|part| assert_contains(&done.stderr, part));
+    assert_eq!(scene.files(), [""; 0]);
+    scene.wait_until_active(0);
+
+    let folder = scene.folder.path();
+    let mut completions = merganser(folder);
+    completions.args(["completions", "bash"]);
+    let mut help = merganser(folder);
+    help.args(["query", "--help"]);
+    for command in [&scene.query(&["--format", "csv", sql]), &completions, &help] {
+        let output = fs::File::create(scene.path("output")).unwrap();
+        let done = limited(1, command).stdout(output).run();
+        assert_eq!(done.code, 1, "{command:?}: {}", done.stderr);
+        assert_contains(&done.stderr, "cannot write to standard output");
+        TOO_LARGE
+            .iter()
+            .for_each(|part| assert_contains(&done.stderr, part));
+    }
 }
 
 #[test]
@@ -458,6 +516,96 @@ fn a_signal_cancels_the_shards_and_leaves_nothing() {
     }
 }
 
+/// A server that does not answer makes the program wait for the end of its queries, but not for long; nor at all
+/// when it is told again.
+#[test]
+fn a_second_signal_ends_the_program_at_once() {
+    let (Some(mut scene), Some(binaries)) = (Scene::new(1), support::binaries()) else {
+        return;
+    };
+    let server = Server::builder()
+        .with_binaries(binaries.clone())
+        .start()
+        .unwrap();
+    scene.urls[0] = server.url("postgres");
+    let asleep = |name: &str| {
+        let sql = format!("SELECT pg_sleep(60) AS {name}");
+        let child = scene.query(&["-o", "a.csv", &sql]).start();
+        let active = format!(
+            "SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%AS {name}%' \
+             AND pid <> pg_backend_pid()"
+        );
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while server.query("postgres", &active).unwrap().is_empty() {
+            assert!(Instant::now() < deadline);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        // It takes cancel requests.
+        (child, support::Stopped::new(server.pid().unwrap()))
+    };
+    let (child, stopped) = asleep("once");
+    let began = Instant::now();
+    signal(&child, "INT");
+    let done = end_of(child);
+    assert_eq!(
+        (done.code, &*done.stderr),
+        (130, "merganser: interrupted\n")
+    );
+    assert!(began.elapsed() < Duration::from_secs(10));
+    drop(stopped);
+
+    for (name, code) in [("INT", 130), ("TERM", 143)] {
+        let (mut child, stopped) = asleep("again");
+        // Those that come before the first was taken are one with it.
+        while child.try_wait().unwrap().is_none() {
+            signal(&child, name);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        // It has not come to say that it was interrupted.
+        let done = Done::from(child.wait_with_output().unwrap());
+        assert_eq!((done.code, &*done.stderr), (code, ""), "{name}");
+        drop(stopped);
+    }
+    assert_eq!(scene.files(), [""; 0]);
+}
+
+#[test]
+fn a_query_that_ran_again_is_told() {
+    let Some(mut scene) = Scene::new(1) else {
+        return;
+    };
+    let name = scene.database(0).to_owned();
+    // Of one server alone, who ended its session may have meant the query.
+    let port = scene.server.port();
+    scene.urls[0] = format!("postgresql://postgres@127.0.0.1:{port},127.0.0.1:{port}/{name}");
+    let sql = "SELECT pg_sleep(2)::text AS a";
+    for quiet in [&["--quiet"][..], &[]] {
+        let arguments = [&["--retries", "3", "--format", "csv", sql], quiet].concat();
+        let child = scene.query(&arguments).start();
+        let kill = format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+             WHERE datname = '{name}' AND state = 'active' AND query LIKE '%pg_sleep(2)%'"
+        );
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while scene.server.query("postgres", &kill).unwrap().is_empty() {
+            assert!(Instant::now() < deadline);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let done = end_of(child);
+        assert_eq!(
+            (done.code, &*done.stdout),
+            (0, "a\n\"\"\n"),
+            "{}",
+            done.stderr
+        );
+        assert_contains(
+            &done.stderr,
+            "merganser: warning: ran again: shard \"s0\": ",
+        );
+        assert_contains(&done.stderr, "(SQLSTATE 57P01)\n");
+    }
+}
+
 /// Data that comes for a query interrupts no other program; the query is no less nice than it was told to be.
 #[cfg(target_os = "linux")]
 #[test]
@@ -653,11 +801,8 @@ fn a_shard_that_is_away_is_named_where_it_may_be_missing() {
     let Some(mut scene) = Scene::new(2) else {
         return;
     };
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = closed.local_addr().unwrap().port();
-    drop(closed);
-    let away = format!("postgresql://postgres:canary@127.0.0.1:{port}/d");
-    scene.urls.insert(1, away);
+    let away = "postgresql://postgres:canary@127.0.0.1:1/d";
+    scene.urls.insert(1, away.to_owned());
     let sql = "SELECT 1 AS a";
     scene.failure_of(4, &[sql]);
     for quiet in [&["--quiet"][..], &[]] {
