@@ -33,7 +33,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::record_batch::{RecordBatchReader, RecordBatchWriter};
 use futures::TryStreamExt;
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::runtime::{Handle, Runtime};
 use tokio::time::timeout;
 
 use crate::cluster::{self, ClusterBuilder};
@@ -45,6 +45,7 @@ use crate::plan::Plan;
 use crate::query::{self, CancelHandle};
 #[cfg(feature = "datafusion")]
 use crate::query::{Partition, PartitionOptions};
+use crate::runtime;
 use crate::stream::QueryStream;
 #[cfg(feature = "datafusion")]
 use crate::tables::TableInfo;
@@ -615,17 +616,11 @@ struct Engine {
 
 impl Engine {
     fn new(cluster: cluster::Cluster) -> Result<Self> {
-        let processors = thread::available_parallelism().map_or(1, usize::from);
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(processors.min(MOST_WORKERS))
-            .thread_name("merganser")
-            .enable_all()
-            .build()
-            .map_err(|error| {
-                Error::new(ErrorKind::Execute, "cannot start the threads of a cluster")
-                    .with_source(error)
-                    .with_hint("check the limits on threads and open files of this process")
-            })?;
+        let runtime = runtime::builder().build().map_err(|error| {
+            Error::new(ErrorKind::Execute, "cannot start the threads of a cluster")
+                .with_source(error)
+                .with_hint("check the limits on threads and open files of this process")
+        })?;
         Ok(Self {
             cluster,
             handle: runtime.handle().clone(),
@@ -708,7 +703,5 @@ impl Drop for OwnedRuntime {
     }
 }
 
-/// Decoding takes most of the time of a worker; beyond this many the servers are the limit.
-const MOST_WORKERS: usize = 8;
 /// As long as a single cancel request may take.
 const ENDING_TIMEOUT: Duration = Duration::from_secs(5);

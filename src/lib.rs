@@ -72,6 +72,7 @@ mod query;
 mod quote;
 #[cfg(feature = "datafusion")]
 mod relation;
+pub mod runtime;
 mod scan;
 mod statement;
 mod stream;

@@ -443,7 +443,12 @@ def run_rounds(
 def print_part(part: str, task: Task, rounds: int, rust: pathlib.Path | None) -> bool:
     """Whether none failed."""
     found, failed = run_rounds(part, task, rounds, rust)
-    base = next(runs for runs in found.values() if runs)
+    base = next((runs for runs in found.values() if runs), None)
+    if base is None:
+        print(f"\n{part}: nobody answered\n")
+        for name, reason in failed.items():
+            print(f"- {name}: {reason}")
+        return False
     rows = max(run["rows"] for runs in found.values() for run in runs)
     # To which all peaks are compared.
     arrow_bytes = next((run["bytes"] for runs in found.values() for run in runs if run["bytes"]), None)

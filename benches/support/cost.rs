@@ -98,7 +98,8 @@ pub(crate) fn report_work(rows: u64, bytes: u64) -> Result<()> {
 }
 
 pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
-    Ok(tokio::runtime::Runtime::new()?)
+    merganser::runtime::schedule_as_batch();
+    Ok(merganser::runtime::builder().build()?)
 }
 
 /// CPU time, user and system, of the children that have ended.

@@ -5,12 +5,11 @@
 
 use std::process;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::Duration;
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::runtime::{Handle, Runtime};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -24,9 +23,6 @@ static STARTED: Mutex<Option<Started>> = Mutex::new(None);
 
 /// Clean-up that nobody waits for: connections that are being closed.
 static ENDINGS: Mutex<Vec<JoinHandle<()>>> = Mutex::new(Vec::new());
-
-/// Decoding takes most of the time of a worker; beyond this many the servers are the limit.
-const MOST_WORKERS: usize = 8;
 
 /// As long as a cancel request may take. A server that does not answer must not keep a program from
 /// ending.
@@ -54,18 +50,12 @@ pub(crate) fn handle() -> PyResult<Handle> {
 }
 
 fn start() -> PyResult<Runtime> {
-    let processors = thread::available_parallelism().map_or(1, usize::from);
-    Builder::new_multi_thread()
-        .worker_threads(processors.min(MOST_WORKERS))
-        .thread_name("merganser")
-        .enable_all()
-        .build()
-        .map_err(|error| {
-            PyRuntimeError::new_err(format!(
-                "cannot start the threads that serve connections: {error}; check the limits on \
-                 threads and open files of this process"
-            ))
-        })
+    merganser::runtime::builder().build().map_err(|error| {
+        PyRuntimeError::new_err(format!(
+            "cannot start the threads that serve connections: {error}; check the limits on \
+             threads and open files of this process"
+        ))
+    })
 }
 
 /// The runtime of this process, if it has one.

@@ -239,10 +239,10 @@ SELECT json_build_object(
             'name', r.relname,
             'kind', r.relkind,
             'parent', CASE WHEN r.relispartition THEN (
-                SELECT json_build_array(pn.nspname, pc.relname)
+                SELECT json_build_array(prn.nspname, pc.relname)
                 FROM pg_inherits h
                 JOIN pg_class pc ON pc.oid = h.inhparent
-                JOIN pg_namespace pn ON pn.oid = pc.relnamespace
+                JOIN pg_namespace prn ON prn.oid = pc.relnamespace
                 WHERE h.inhrelid = r.oid) END,
             'has_children', EXISTS (SELECT FROM pg_inherits h WHERE h.inhparent = r.oid),
             'row_security', r.relrowsecurity,
@@ -384,7 +384,7 @@ SELECT json_build_object(
         SELECT coalesce(json_object_agg(c.name, md5(c.definition)), '{}')
         FROM (
             SELECT format('%I.%I', cn.nspname, c.cfgname) AS name,
-                format('%I.%I', pn.nspname, p.prsname) || coalesce(string_agg(
+                format('%I.%I', prn.nspname, p.prsname) || coalesce(string_agg(
                     format('; %s %s %I.%I %I.%I %s', m.maptokentype, m.mapseqno, dn.nspname, d.dictname,
                            tn.nspname, t.tmplname, d.dictinitoption),
                     '' ORDER BY m.maptokentype, m.mapseqno)
@@ -393,13 +393,13 @@ SELECT json_build_object(
             FROM pg_ts_config c
             JOIN namespaces cn ON cn.oid = c.cfgnamespace
             JOIN pg_ts_parser p ON p.oid = c.cfgparser
-            JOIN pg_namespace pn ON pn.oid = p.prsnamespace
+            JOIN pg_namespace prn ON prn.oid = p.prsnamespace
             LEFT JOIN pg_ts_config_map m ON m.mapcfg = c.oid
             LEFT JOIN pg_ts_dict d ON d.oid = m.mapdict
             LEFT JOIN pg_namespace dn ON dn.oid = d.dictnamespace
             LEFT JOIN pg_ts_template t ON t.oid = d.dicttemplate
             LEFT JOIN pg_namespace tn ON tn.oid = t.tmplnamespace
-            GROUP BY c.oid, cn.nspname, c.cfgname, pn.nspname, p.prsname
+            GROUP BY c.oid, cn.nspname, c.cfgname, prn.nspname, p.prsname
             UNION ALL
             SELECT 'dictionary ' || format('%I.%I', dn.nspname, d.dictname),
                 format('%I.%I %s', tn.nspname, t.tmplname, d.dictinitoption)

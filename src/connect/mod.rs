@@ -592,6 +592,11 @@ impl Connection {
         Ok(counts.last().unwrap_or_default())
     }
 
+    /// Asks for SQL of our own behind the query that runs, whatever becomes of that.
+    pub(crate) async fn query_behind(&self, sql: &str) -> Result<Answer, tokio_postgres::Error> {
+        Ok(Box::pin(self.client.simple_query_raw(sql).await?))
+    }
+
     /// Runs SQL of our own, without parameters; the values of its rows in PostgreSQL's text form.
     pub(crate) async fn query(&self, sql: &str, phase: Phase) -> Result<Vec<Row>> {
         let (rows, _) = self.query_and_ask(sql, phase, None).await?;
@@ -606,7 +611,7 @@ impl Connection {
         statement: Option<&str>,
     ) -> Result<(Vec<Row>, Option<Asked>)> {
         let run = async {
-            let mut answer = Box::pin(self.client.simple_query_raw(sql).await?);
+            let mut answer = self.query_behind(sql).await?;
             let asked = match statement {
                 Some(statement) => Some(self.ask_description(statement).await),
                 None => None,

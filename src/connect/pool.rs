@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 #[cfg(feature = "datafusion")]
 use super::CopyInput;
 use super::socket::Address;
-use super::{Asked, Connection, Row, all_of, connect, limited};
+use super::{Answer, Asked, Connection, Row, all_of, connect, limited, rows_of};
 use crate::config::{ConnectParams, PINNED, SessionSettings, UNLIMITED};
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::quote;
@@ -418,6 +418,7 @@ impl Pools {
                 shard: number,
                 state: State::Idle,
                 asked: None,
+                ending: None,
                 permit: slot.take().map(|it| it.permit),
                 runtime: Handle::current(),
             };
@@ -488,6 +489,8 @@ pub(crate) struct Session {
     state: State,
     /// The statement that is being described, and its description.
     asked: Option<(Arc<str>, Asked)>,
+    /// The answer to [`END`], where it was sent behind a query.
+    ending: Option<Answer>,
     permit: Option<OwnedSemaphorePermit>,
     /// Where the connection is brought to its end, also when the session is dropped elsewhere.
     runtime: Handle,
@@ -699,17 +702,29 @@ impl Session {
         answered.map_err(|error| error.with_shard(self.shard()))
     }
 
+    /// Has the query that runs be the last one: the server is asked for the end of the transaction behind it,
+    /// which then takes no round trip of its own.
+    pub(crate) async fn end_behind_query(&mut self) {
+        if let Some(connection) = self.connection.as_ref().and_then(Lease::get) {
+            // What keeps it from being sent, the query meets as well.
+            self.ending = connection.query_behind(END).await.ok();
+        }
+    }
+
     /// Ends the transaction and gives the connection back to the pool.
     ///
     /// # Errors
     /// None of its own: the rows were complete before, and a connection that cannot end its
     /// transaction is closed.
     pub(crate) async fn finish(mut self) {
-        let ended = timeout(ENDING_TIMEOUT, self.run(END, Phase::Session)).await;
-        match (ended, self.connection.take()) {
-            (Ok(Ok(())), Some(lease)) => lease.give_back(),
-            (_, lease) => drop(lease),
+        let ending = self.ending.take();
+        if let Ok(connection) = self.begin_query()
+            && is_ended(connection, ending).await
+            && let Some(lease) = self.connection.take()
+        {
+            lease.give_back();
         }
+        self.discard();
     }
 
     /// Whether the shard has servers besides this one.
@@ -751,15 +766,15 @@ impl Drop for Session {
             return;
         };
         let permit = self.permit.take();
+        let ending = self.ending.take();
         let endings = &self.pools.endings;
         match self.state {
             State::Idle => {
                 let end = async move {
-                    if let Some(connection) = lease.get() {
-                        let rollback = connection.query(END, Phase::Session);
-                        if let Ok(Ok(_)) = timeout(ENDING_TIMEOUT, rollback).await {
-                            lease.give_back();
-                        }
+                    if let Some(connection) = lease.get()
+                        && is_ended(connection, ending).await
+                    {
+                        lease.give_back();
                     }
                     drop(permit);
                 };
@@ -776,6 +791,18 @@ impl Drop for Session {
             }
         }
     }
+}
+
+/// Ends the transaction, if the server was not asked for that before; whether it has ended in time.
+async fn is_ended(connection: &Connection, asked: Option<Answer>) -> bool {
+    let end = async {
+        let mut answer = match asked {
+            Some(answer) => answer,
+            None => connection.query_behind(END).await?,
+        };
+        rows_of(&mut answer).await
+    };
+    matches!(timeout(ENDING_TIMEOUT, end).await, Ok(Ok(_)))
 }
 
 /// What every transaction begins with.

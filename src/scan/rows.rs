@@ -177,16 +177,24 @@ struct Copy {
 }
 
 impl Copy {
-    async fn begin(
+    async fn send(
         connection: &Connection,
-        command: &mut Command,
+        command: &Command,
         flow: Flow,
     ) -> std::result::Result<Self, tokio_postgres::Error> {
-        let (events, mut driver) = connection.copy_out(&command.sql(), flow).await?;
-        for prelude in &mut command.before {
-            prelude.answer(first_rows(&mut driver).await?);
-        }
+        let (events, driver) = connection.copy_out(&command.sql(), flow).await?;
         Ok(Self { events, driver })
+    }
+
+    /// Waits for what runs before it.
+    async fn begin(
+        &mut self,
+        command: &mut Command,
+    ) -> std::result::Result<(), tokio_postgres::Error> {
+        for prelude in &mut command.before {
+            prelude.answer(first_rows(&mut self.driver).await?);
+        }
+        Ok(())
     }
 }
 
@@ -285,8 +293,15 @@ impl Scan {
     async fn start(&mut self, command: &mut Command) -> Result<Copy> {
         self.counters.set(ShardState::Executing);
         let connection = self.session.begin_query()?;
-        match Copy::begin(connection, command, self.flow).await {
-            Ok(copy) => Ok(copy),
+        let mut copy = match Copy::send(connection, command, self.flow).await {
+            Ok(copy) => copy,
+            Err(error) => return self.server_error(error),
+        };
+        if self.back.is_none() {
+            self.session.end_behind_query().await;
+        }
+        match copy.begin(command).await {
+            Ok(()) => Ok(copy),
             Err(error) => self.server_error(error),
         }
     }

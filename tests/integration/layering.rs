@@ -18,6 +18,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("progress", &[]),
     ("quote", &[]),
     ("statement", &[]),
+    ("runtime", &[]),
     ("text", &["types"]),
     ("catalog", &["config", "connect", "types", "quote"]),
     (
@@ -63,7 +64,9 @@ const TABLE: &[(&str, &[&str])] = &[
     ),
     (
         "blocking",
-        &["config", "export", "plan", "query", "cluster", "tables"],
+        &[
+            "config", "export", "plan", "query", "cluster", "tables", "runtime",
+        ],
     ),
     ("cursor", &["text", "blocking", "query"]),
     // For fuzz targets only.
@@ -94,7 +97,6 @@ const PIPELINE: &[&str] = &[
     "statement",
     "quote",
     "text",
-    "catalog",
     "plan",
     "connect",
     "decode",

@@ -25,7 +25,6 @@ mod params;
 mod partitions;
 mod progress;
 mod query;
-mod scheduling;
 mod size;
 mod statement;
 mod stdout;
@@ -64,7 +63,7 @@ fn run(command: Command) -> Outcome<ExitCode> {
     }
     // Before there are threads. A demonstration starts servers, which would inherit it.
     if matches!(command, Command::Query(_) | Command::ReadPartition(_)) {
-        scheduling::compute();
+        merganser::runtime::schedule_as_batch();
     }
     let runtime = Runtime::new().map_err(|error| system("cannot start the runtime", error))?;
     let outcome = runtime.block_on(async {

@@ -10,8 +10,8 @@
 //! ```
 //!
 //! Each arm is judged, and then built (see [`obstacle`]); its file begins with its claim, *exact
-//! because ..; does not hold when ..*. The traps that claims name are those of the cases in
-//! `testdata/oracle` (`-- trap 8`).
+//! because ..; does not hold when ..*. The traps that claims name are listed in
+//! `testdata/traps.md`, and have cases in `testdata/oracle` (`-- trap 8`).
 
 mod blocks;
 mod broadcast;

@@ -14,7 +14,7 @@
 //! | `-- representative` | which of several equal values stands for a group (1.0 or 1.00) is open |
 //! | `-- subset of: SQL` | which rows is open (LIMIT without ORDER BY): as many, all from these |
 //! | `-- tolerance: 1e-9` | relative difference of doubles; 1e-12 unless given |
-//! | `-- trap 12`, `-- shipped 4` | the trap, or the wrong result of others, that this is about |
+//! | `-- trap 12`, `-- shipped 4` | the trap, or the wrong result of others, that this is about: see `testdata/traps.md` |
 //!
 //! All other comments are for people. Rows are compared in order if the query has an ORDER BY
 //! outside of parentheses.

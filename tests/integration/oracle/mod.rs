@@ -151,6 +151,11 @@ fn there_are_enough_cases_and_every_trap_has_one() {
             .collect();
         assert!(missing.is_empty(), "no case for {word} {missing:?}");
     }
+    let list =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/traps.md")).unwrap();
+    let rows = list.lines().filter(|line| line.starts_with("| "));
+    let listed = rows.filter_map(|row| row.split('|').nth(1)?.trim().parse::<usize>().ok());
+    assert!(listed.eq(1..=30), "traps.md lists other traps");
 }
 
 /// Runs the selected cases on a layout.
