@@ -19,11 +19,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use futures::future::join_all;
 use merganser::config::{SessionSettings, Shard, TableKind};
 use merganser::{Cluster, Topology};
 
 use super::case::{self, Case, Expect};
 use super::compare::{self, Answer};
+use super::planned::Running;
+use super::{READERS, many_are_seen};
 use crate::support;
 
 const SHARDS: usize = 3;
@@ -34,17 +37,27 @@ async fn every_case_is_equal_or_refused() {
         return;
     }
     let mut failures = Vec::new();
+    let mut seen = [0; Running::ALL.len()];
     for path in files() {
         let file = File::read(&path);
         let databases = file.load();
         for case in &file.queries {
-            if let Err(difference) = check(case, &databases).await {
-                failures.push(format!("{}: {}\n    {difference}", case.name(), case.sql));
+            let verdicts = Running::ALL.map(async |running| {
+                let is_seen = running.is_seen(databases.shards.query(&case.sql)).await;
+                (running, check(case, &databases, running).await, is_seen)
+            });
+            for (running, verdict, is_seen) in join_all(verdicts).await {
+                seen[running as usize] += usize::from(is_seen);
+                if let Err(difference) = verdict {
+                    let (name, sql) = (case.name(), &case.sql);
+                    failures.push(format!("{name}, {running:?}: {sql}\n    {difference}"));
+                }
             }
         }
         databases.close().await;
     }
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+    many_are_seen("small databases", seen, [200, 10]);
 }
 
 fn files() -> Vec<PathBuf> {
@@ -68,8 +81,12 @@ pub(super) enum Outcome {
 }
 
 /// A case on the one database and on its parts.
-pub(super) async fn check(case: &Case, databases: &Databases) -> Result<Outcome, String> {
-    let found = Answer::of(databases.shards.query(&case.sql)).await;
+pub(super) async fn check(
+    case: &Case,
+    databases: &Databases,
+    running: Running,
+) -> Result<Outcome, String> {
+    let found = Answer::of(running.of(databases.shards.query(&case.sql))).await;
     match (&case.expect, &found) {
         (Expect::Refused(fragment) | Expect::MayBeRefused(fragment), Err(error))
             if compare::is_refusal(error, fragment) && error.hint().is_some() =>
@@ -243,12 +260,15 @@ impl File {
             };
             builder = builder.with_table(table, kind);
         }
-        Cluster::new(builder.build().expect("a topology")).expect("a cluster")
+        Cluster::builder(builder.build().expect("a topology"))
+            .with_connections_per_shard(READERS + 2)
+            .build()
+            .expect("a cluster")
     }
 }
 
 /// Puts some rows of every table behind the others, on each shard other ones: an update writes a row
-/// anew.
+/// anew. Half of them come to lie some blocks behind the others, so that several can read the table.
 fn shuffled(shard: usize) -> String {
     format!(
         "set session_replication_role = replica;
@@ -266,6 +286,10 @@ fn shuffled(shard: usize) -> String {
                 if t.col is not null then
                     execute format('update %s set %s = %2$s where hashtext(ctid::text) & 3 = {shard}',
                                    t.name, t.col);
+                    for round in 1 .. 60 loop
+                        execute format('update %s set %s = %2$s where %3$s < 30 or hashtext(%2$s::text) & 1 = 0',
+                                       t.name, t.col, round);
+                    end loop;
                 end if;
             end loop;
         end $$"

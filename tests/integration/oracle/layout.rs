@@ -120,6 +120,18 @@ impl Layout {
         connected(self.topology())
     }
 
+    /// The same with connections for several readers of a shard, unless there are very many.
+    pub(super) fn cluster_of_readers(&self) -> Cluster {
+        let connections = match self.size {
+            ..10 => super::AT_ONCE * 2,
+            _ => super::AT_ONCE,
+        };
+        Cluster::builder(self.topology())
+            .with_connections_per_shard(connections)
+            .build()
+            .expect("a cluster")
+    }
+
     /// A cluster whose queries finish there.
     pub(super) fn cluster_finishing(&self, finishing: Finishing, databases: &Databases) -> Cluster {
         let declared = self.declared();

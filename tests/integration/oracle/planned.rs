@@ -1,6 +1,49 @@
 //! The API of planned queries, as the cases use it.
 
+use merganser::config::FinishRelations;
 use merganser::{Cluster, MergeMode, Query};
+
+use super::READERS;
+
+/// How shards are read, and how rows are handed to later steps: the answer is the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Running {
+    /// By one connection each, and as SQL text.
+    Usual,
+    /// In temporary tables.
+    Tables,
+    /// By several connections, a block at a time.
+    Readers,
+}
+
+impl Running {
+    pub(super) const ALL: [Self; 3] = [Self::Usual, Self::Tables, Self::Readers];
+
+    /// One of all, in turns.
+    pub(super) fn nth(n: usize) -> Self {
+        Self::ALL[n % Self::ALL.len()]
+    }
+
+    /// The query in this way.
+    pub(super) fn of(self, query: Query) -> Query {
+        match self {
+            Self::Usual => query,
+            Self::Tables => query.with_finish_relations(FinishRelations::Temporary),
+            Self::Readers => query.with_readers_per_shard(READERS).with_range_bytes(1),
+        }
+    }
+
+    /// Whether the plan of a query shows that something of it runs in this way and not as usual.
+    pub(super) async fn is_seen(self, query: Query) -> bool {
+        let said = match self {
+            Self::Usual => return false,
+            Self::Tables => "as a temporary table",
+            Self::Readers => "up to 3 connections",
+        };
+        let plan = self.of(query).explain().await;
+        plan.is_ok_and(|plan| plan.to_string().contains(said))
+    }
+}
 
 /// The query under this merge.
 pub(super) fn query(cluster: &Cluster, sql: &str, merge: MergeMode) -> Query {

@@ -1,14 +1,16 @@
-//! The 22 queries of TPC-H on four shards, equal to the same on one database.
+//! The 22 queries of TPC-H on four shards, equal to the same on one database however they run.
 
 use std::fs;
 use std::path::Path;
 
+use futures::future::join_all;
 use merganser::{Cluster, MergeMode, Topology};
 use merganser_local::tpch_topology;
 
 use super::case::{Case, Expect};
 use super::compare::{self, Answer};
-use super::planned;
+use super::planned::{self, Running};
+use super::{READERS, many_are_seen};
 use crate::support;
 
 /// The scale factor in thousandths.
@@ -23,19 +25,27 @@ async fn tpch_equals_the_oracle_and_is_hardly_gathered() {
         return;
     };
     let oracle = Cluster::new(Topology::from_urls([&data.oracle]).unwrap()).unwrap();
-    let cluster = Cluster::new(Topology::from_toml(&tpch_topology(&data.shards)).unwrap()).unwrap();
+    let topology = Topology::from_toml(&tpch_topology(&data.shards)).unwrap();
+    let cluster = Cluster::builder(topology)
+        .with_connections_per_shard(READERS + 2)
+        .build()
+        .unwrap();
+    let mut seen = [0; Running::ALL.len()];
     let mut failures = Vec::new();
     let mut gathered = Vec::new();
     for case in queries() {
         let expected = Answer::of(oracle.fan_out(&case.sql)).await;
         let expected = expected.unwrap_or_else(|error| panic!("{}: {error}", case.file));
         let query = planned::query(&cluster, &case.sql, MergeMode::Auto);
-        let found = Answer::of(query.clone()).await;
-        let verdict = found
-            .map_err(|error| error.to_string())
-            .and_then(|found| compare::compare(&case, &expected, &found));
-        if let Err(difference) = verdict {
-            failures.push(format!("{}: {difference}", case.file));
+        let found = Running::ALL.map(|running| Answer::of(running.of(query.clone())));
+        for (running, found) in Running::ALL.into_iter().zip(join_all(found).await) {
+            let verdict = found
+                .map_err(|error| error.to_string())
+                .and_then(|found| compare::compare(&case, &expected, &found));
+            if let Err(difference) = verdict {
+                failures.push(format!("{}, {running:?}: {difference}", case.file));
+            }
+            seen[running as usize] += usize::from(running.is_seen(query.clone()).await);
         }
         match planned::arm(query).await {
             Ok(arm) if arm == "gather" => gathered.push(case.file),
@@ -47,6 +57,7 @@ async fn tpch_equals_the_oracle_and_is_hardly_gathered() {
     cluster.close().await;
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
     assert!(gathered.len() <= MOST_GATHERED, "gathered: {gathered:?}");
+    many_are_seen("TPC-H", seen, [12, 2]);
 }
 
 fn queries() -> Vec<Case> {

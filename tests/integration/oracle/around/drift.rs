@@ -6,7 +6,7 @@ use merganser::config::{Shard, TableKind};
 use merganser::{Cluster, Error, ErrorKind, MergeMode, Topology};
 
 use super::super::compare::{Answer, is_refusal};
-use super::super::planned;
+use super::super::planned::{self, Running};
 use super::{as_role, roles};
 use crate::support;
 
@@ -323,19 +323,25 @@ impl Half {
     /// Whether a statement that sees the difference is an error, and any other is answered as before the
     /// migration and after it.
     async fn check(&self, sql: &str, merge: MergeMode, is_seen: bool) -> Result<(), String> {
-        let found = Answer::of(planned::query(&self.shards, sql, merge)).await;
+        let running = Running::nth(sql.len());
+        let found = Answer::of(running.of(planned::query(&self.shards, sql, merge))).await;
         if is_seen {
             return match found {
                 Err(error) if is_told(&error) => Ok(()),
-                Err(error) => Err(format!("refused for another reason: {error}")),
-                Ok(answer) => Err(format!("answered by {} rows", answer.rows.len())),
+                Err(error) => Err(format!("{running:?}: refused for another reason: {error}")),
+                Ok(answer) => Err(format!(
+                    "{running:?}: answered by {} rows",
+                    answer.rows.len()
+                )),
             };
         }
         let found = outcome(found);
         for (database, when) in [(&self.before, "before"), (&self.after, "after")] {
             let expected = outcome(Answer::of(database.fan_out(sql)).await);
             if found != expected {
-                return Err(format!("{when}: {expected:?}, found {found:?}"));
+                return Err(format!(
+                    "{running:?}, {when}: {expected:?}, found {found:?}"
+                ));
             }
         }
         Ok(())

@@ -12,6 +12,7 @@ use merganser::config::{Finish, SessionSettings, Shard, TableKind};
 use merganser::{Cluster, Error, ErrorKind, Topology};
 
 use super::compare::{Answer, is_refusal};
+use super::planned::Running;
 use crate::support;
 
 const SHARDS: usize = 3;
@@ -84,8 +85,11 @@ impl Databases {
         let oracle = Cluster::new(oracle.build().unwrap()).unwrap();
         let cluster = Cluster::new(self.topology(role)).unwrap();
         let mut wrong = Vec::new();
-        for (sql, refusal) in statements {
-            let found = rows(&cluster, sql, true).await;
+        let ways = statements
+            .iter()
+            .flat_map(|it| Running::ALL.map(|running| (it, running)));
+        for ((sql, refusal), running) in ways {
+            let found = sorted(Answer::of(running.of(cluster.query(*sql))).await);
             let verdict = match (refusal.is_empty(), found) {
                 (false, Err(error)) if is_refusal(&error, refusal) => continue,
                 (false, found) => format!("not refused by {refusal:?}: {found:?}"),
@@ -100,7 +104,7 @@ impl Databases {
                     (expected, found) => format!("expected {expected:?}, found {found:?}"),
                 },
             };
-            wrong.push(format!("{role}: {sql}: {verdict}"));
+            wrong.push(format!("{role}, {running:?}: {sql}: {verdict}"));
         }
         oracle.close().await;
         cluster.close().await;
@@ -115,10 +119,13 @@ fn as_role(url: &str, role: &str) -> String {
 type Rows = Vec<Vec<Option<String>>>;
 
 async fn rows(cluster: &Cluster, sql: &str, planned: bool) -> Result<Rows, Error> {
-    let answer = match planned {
+    sorted(match planned {
         true => Answer::of(cluster.query(sql)).await,
         false => Answer::of(cluster.fan_out(sql)).await,
-    };
+    })
+}
+
+fn sorted(answer: Result<Answer, Error>) -> Result<Rows, Error> {
     let mut rows = answer?.rows;
     rows.sort();
     Ok(rows)

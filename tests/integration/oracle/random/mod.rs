@@ -1,5 +1,5 @@
-//! Statements made at random: each runs on the oracle and on two of the layouts, and the answers
-//! must be equal.
+//! Statements made at random: each runs on the oracle and on two of the layouts, in one of the ways in which
+//! rows are read and handed over, and the answers must be equal.
 //!
 //! A seed makes one statement, always the same. Four of five seeds are of the `everyday` profile,
 //! what analysts write: of those hardly any may be refused or gathered. The others are `nasty`: they
@@ -25,6 +25,7 @@ use std::env;
 use std::fmt::Write;
 use std::ops::Range;
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::{FutureExt, StreamExt};
@@ -33,7 +34,8 @@ use merganser::{Cluster, ErrorKind, MergeMode};
 use super::case::{Case, Expect};
 use super::compare::{self, Answer};
 use super::layout::Databases;
-use super::planned;
+use super::many_are_seen;
+use super::planned::{self, Running};
 use crate::support;
 use choices::Choices;
 use generator::Generator;
@@ -79,8 +81,9 @@ async fn random_statements_equal_the_oracle() {
         clusters: databases
             .layouts()
             .iter()
-            .map(|layout| (layout.name, layout.cluster()))
+            .map(|layout| (layout.name, layout.cluster_of_readers()))
             .collect(),
+        seen: Default::default(),
     };
     let started = Instant::now();
     let mut tally = Tally::default();
@@ -111,7 +114,7 @@ async fn random_statements_equal_the_oracle() {
         let shown = shown.entry(class(reason)).or_default();
         *shown += 1;
         if *shown <= SHOWN {
-            support::tell(&field.smaller(statement, place, reason).await);
+            support::tell(&field.smaller(statement, *place, reason).await);
         }
     }
     for statement in tally.gathered.iter().take(SHOWN_GATHERED) {
@@ -121,10 +124,12 @@ async fn random_statements_equal_the_oracle() {
             statement.seed
         ));
     }
+    let seen = field.seen.each_ref().map(|it| it.load(Ordering::Relaxed));
     field.close().await;
     assert!(tally.failures.is_empty(), "{summary}");
     if count >= SEEDS {
         tally.check_shares(&summary);
+        many_are_seen("random", seen, [50, 8]);
     }
 }
 
@@ -132,6 +137,16 @@ async fn random_statements_equal_the_oracle() {
 struct Field {
     oracle: Cluster,
     clusters: Vec<(&'static str, Cluster)>,
+    /// Statements whose plan shows the way in which they run.
+    seen: [AtomicUsize; Running::ALL.len()],
+}
+
+/// Where a statement runs, and how.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    layout: usize,
+    merge: MergeMode,
+    running: Running,
 }
 
 /// A statement and how it was made.
@@ -153,7 +168,7 @@ enum Outcome {
     Invalid(String),
     Refused(String),
     /// The place and the difference.
-    Wrong(String, String),
+    Wrong(Place, String),
 }
 
 impl Statement {
@@ -214,13 +229,18 @@ impl Field {
         if seed % 5 == 1 {
             places.push((pick, MergeMode::Gather));
         }
+        let places = places.into_iter().enumerate();
+        let places = places.map(|(number, (layout, merge))| Place {
+            layout,
+            merge,
+            running: Running::nth(seed as usize + number),
+        });
         let mut refused = None;
-        for (place, merge) in places {
-            match self.verdict(&statement, &expected, place, merge).await {
+        for place in places {
+            match self.verdict(&statement, &expected, place).await {
                 Ok(()) => {}
                 Err(Verdict::Refused(reason)) => refused = Some(reason),
                 Err(Verdict::Wrong(difference)) => {
-                    let place = self.place(place, merge);
                     return (statement, Outcome::Wrong(place, difference));
                 }
             }
@@ -228,6 +248,10 @@ impl Field {
         if let Some(reason) = refused {
             return (statement, Outcome::Refused(reason));
         }
+        let running = Running::nth(seed as usize);
+        let query = planned::query(&self.clusters[pick].1, &statement.sql, MergeMode::Auto);
+        let is_seen = running.is_seen(query).await;
+        self.seen[running as usize].fetch_add(usize::from(is_seen), Ordering::Relaxed);
         let arm = self.arm(&statement).await;
         (statement, Outcome::Equal(arm))
     }
@@ -251,21 +275,16 @@ impl Field {
         }
     }
 
-    fn place(&self, place: usize, merge: MergeMode) -> String {
-        match merge {
-            MergeMode::Gather => format!("{}, gathered", self.clusters[place].0),
-            _ => self.clusters[place].0.to_owned(),
-        }
-    }
-
     async fn verdict(
         &self,
         statement: &Statement,
         expected: &Answer,
-        place: usize,
-        merge: MergeMode,
+        place: Place,
     ) -> Result<(), Verdict> {
-        let query = planned::query(&self.clusters[place].1, &statement.sql, merge);
+        let cluster = &self.clusters[place.layout].1;
+        let query = place
+            .running
+            .of(planned::query(cluster, &statement.sql, place.merge));
         let answer =
             AssertUnwindSafe(tokio::time::timeout(TIMEOUT, Answer::of(query))).catch_unwind();
         match answer.await {
@@ -290,22 +309,13 @@ impl Field {
     }
 
     /// A smaller statement that fails in the same way, for people to read and to keep.
-    async fn smaller(&self, statement: &Statement, place: &str, reason: &str) -> String {
-        let merge = match place.ends_with("gathered") {
-            true => MergeMode::Gather,
-            false => MergeMode::Auto,
-        };
-        let name = place.split(',').next().unwrap_or_default();
-        let at = self
-            .clusters
-            .iter()
-            .position(|(other, _)| *other == name)
-            .expect("a layout");
+    async fn smaller(&self, statement: &Statement, place: Place, reason: &str) -> String {
+        let (name, cluster) = &self.clusters[place.layout];
         let seed = statement.seed;
         let difference = async |choices: Vec<usize>| {
             let smaller = Statement::of(seed, Choices::given(choices));
             let expected = self.expected(&smaller).await.ok()?;
-            match self.verdict(&smaller, &expected, at, merge).await {
+            match self.verdict(&smaller, &expected, place).await {
                 Err(Verdict::Wrong(difference)) if class(&difference) == class(reason) => {
                     Some(difference)
                 }
@@ -326,7 +336,8 @@ impl Field {
             .await
             .unwrap_or_else(|| reason.to_owned());
         let small = Statement::of(seed, Choices::given(small));
-        let plan = planned::explain(planned::query(&self.clusters[at].1, &small.sql, merge)).await;
+        let query = planned::query(cluster, &small.sql, place.merge);
+        let plan = planned::explain(place.running.of(query)).await;
         let mut notes = String::new();
         if small.open {
             notes += "-- representative\n";
@@ -335,7 +346,9 @@ impl Field {
             notes += "-- unordered\n";
         }
         format!(
-            "## seed {seed} on {place} ({})\n{notes}{};\n\n{found}\n\nplan: {plan}\n\nas generated: {}\n",
+            "## seed {seed} on {name}, {:?}, {:?} ({})\n{notes}{};\n\n{found}\n\nplan: {plan}\n\nas generated: {}\n",
+            place.merge,
+            place.running,
             if statement.everyday {
                 "everyday"
             } else {
@@ -400,7 +413,7 @@ struct Tally {
     refused: BTreeMap<String, (usize, String)>,
     arms: BTreeMap<String, usize>,
     gathered: Vec<Statement>,
-    failures: Vec<(Statement, String, String)>,
+    failures: Vec<(Statement, Place, String)>,
     all: usize,
 }
 
