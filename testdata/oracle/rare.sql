@@ -93,6 +93,17 @@ select count(*) from rows from (generate_series(1, 3), generate_series(1, 2));
 -- refused: sale_count
 select * from rows from (sale_count(), generate_series(1, 2)) as f(a, b);
 
+-- Lists that begin with a subquery, and rows before a cast or an operator.
+select id from sale where qty in ((select max(quantity) from item), 2) and id < 300 order by id;
+
+select status, count(*) filter (where customer_id in ((select min(id) from customer), (select 7), 8)) from sale group by status order by 1, 2;
+
+select id, md5(r.*::text), r.*::text from region r order by r.*::text collate "C";
+
+select count(distinct i.*::text), md5(string_agg(i.*::text, '' order by sale_id, line)) from item i where sale_id < 50;
+
+select s.id, r.* is null as lone from sale s left join region r on r.id = s.qty where s.id < 60 order by s.id;
+
 -- XML: names of elements are those that the columns have, whoever computes.
 select id, xmlelement(name sale, xmlattributes(id, status as "St", qty + 1 as q), note, '<')::text as x from sale where id < 9 order by id;
 

@@ -40,6 +40,9 @@ pub(super) const STANDALONE: &str = "\0STANDALONE";
 pub(super) const DOCUMENT: &str = "\0DOCUMENT";
 pub(super) const CONTENT: &str = "\0CONTENT";
 
+/// Nothing: what is behind it is an expression, though it begins as a query or as `t.*` does.
+pub(super) const EXPRESSION: &str = "\0EXPRESSION";
+
 /// The call that stands for `ROWS FROM (f(x), g(y))`.
 pub(super) const ROWS_FROM: &str = "\0ROWS FROM";
 
@@ -100,6 +103,7 @@ pub(in crate::plan) fn is_rows_from(name: &ObjectName) -> bool {
 pub(super) fn spelled(name: &str) -> Option<Vec<Token<'static>>> {
     let words = match name {
         ALL_FIELDS => return Some(vec![Token::Operator("*")]),
+        EXPRESSION => return Some(Vec::new()),
         AS | AS_TYPE => "as",
         NAME | VERSION | STANDALONE | DOCUMENT | CONTENT => name.get(1..)?,
         ROWS_FROM => "rows from",
@@ -169,6 +173,10 @@ pub(super) fn parse_prefix(parser: &mut Parser<'_>) -> Option<Result<Expr, Parse
     let mark = next(parser)?.to_owned();
     let word = &mark[1..];
     match mark.as_str() {
+        EXPRESSION => {
+            parser.advance_token();
+            Some(parser.parse_prefix())
+        }
         NAME => {
             parser.advance_token();
             let name = parser.parse_identifier();

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `a LIKE b ESCAPE c \|\| d` | `a LIKE pg_catalog.like_escape(b, c \|\| d)` (`a_expr`) |
 //! | `1 + ((SELECT 2) UNION SELECT 3)` | `1 + (SELECT * FROM ((SELECT 2) UNION SELECT 3) AS "*SET*")` (`select_with_parens`) |
+//! | `x IN ((SELECT 1), 2)`, `SELECT t.*::text` | the same, with a [mark](super::marks) before what is an expression |
 //! | `GROUP BY ALL a, b` | `GROUP BY a, b` (`group_clause`: the default) |
 //! | `SELECT` and nothing behind it | `SELECT FROM (SELECT 1) AS "*ONE*"`: one row of no columns |
 //! | `JOIN a USING (b) AS c` | one more column of USING, which is a [mark](super::marks) |
@@ -92,6 +93,48 @@ impl Text<'_> {
         let operator = self.word(self.partner.get(first)? + 1)?;
         let is_set = ["union", "intersect", "except"].contains(&operator);
         (is_operand && is_set).then(|| self.as_derived(open))
+    }
+
+    /// A list that begins with a subquery, which the parser would take for a query as a whole.
+    pub(super) fn list_of_subqueries(&self, at: usize) -> Option<Vec<Change>> {
+        let (open, first) = (at + 1, at + 2);
+        if !self.is(open, "(") || !self.is(first, "(") || !self.begins_query(first) {
+            return None;
+        }
+        let behind = *self.partner.get(first)? + 1;
+        let is_query = behind == self.partner[open]
+            || self
+                .word(behind)
+                .is_some_and(|word| ON_WITH_QUERY.contains(&word));
+        (!is_query).then(|| vec![self.expression(first)])
+    }
+
+    /// `t.*` before an operator: a row, and not all its columns.
+    pub(super) fn row_as_operand(&self, at: usize) -> Option<Vec<Change>> {
+        if !matches!(self.token(at), Some(Token::Operator("*"))) {
+            return None;
+        }
+        let mut name = at;
+        while let Some(part) = name.checked_sub(2)
+            && self.is(part + 1, ".")
+            && self.is_name(part)
+        {
+            name = part;
+        }
+        let is_field = name.checked_sub(1).is_some_and(|dot| self.is(dot, "."));
+        let is_operand = match self.token(at + 1)? {
+            Token::Symbol(symbol) => *symbol == "::",
+            Token::Operator(_) => true,
+            Token::Word(word) => BEHIND_OPERAND.contains(&word.as_ref()),
+            _ => false,
+        };
+        (name < at && !is_field && is_operand).then(|| vec![self.expression(name)])
+    }
+
+    /// Says that what begins there is an expression.
+    fn expression(&self, at: usize) -> Change {
+        let mark = format!("{} ", marks::quoted(marks::EXPRESSION));
+        Change::inserted(self.start(at), &mark)
     }
 
     /// `GROUP BY ALL` with keys behind it.
@@ -269,6 +312,24 @@ const BEFORE_OPERAND: [&str; 9] = [
     "select", "and", "or", "not", "when", "then", "else", "where", "having",
 ];
 
+/// What may stand behind a query in brackets that goes on.
+const ON_WITH_QUERY: [&str; 8] = [
+    "union",
+    "intersect",
+    "except",
+    "order",
+    "limit",
+    "offset",
+    "fetch",
+    "for",
+];
+
+/// Operators that are words, and stand behind an operand.
+const BEHIND_OPERAND: [&str; 12] = [
+    "at", "between", "collate", "ilike", "in", "is", "isnull", "like", "not", "notnull",
+    "operator", "similar",
+];
+
 /// What may stand behind SELECT without columns and FROM.
 const BEHIND_NO_COLUMNS: [&str; 10] = [
     "where",
@@ -330,6 +391,14 @@ mod tests {
                 "select 1 + (SELECT * FROM ((select 2) union select 3) AS \"*SET*\"), (((select 4)) except (select 5))",
             ),
             (
+                "select a in ((select 1), 2), b not in (((select 1)), c), d in ((select 1) + 1)",
+                "select a in (\"\0EXPRESSION\" (select 1), 2), b not in (\"\0EXPRESSION\" ((select 1)), c), d in (\"\0EXPRESSION\" (select 1) + 1)",
+            ),
+            (
+                "select a.*::text, md5(b.c.*::text), d.* is null from e where \"F\".* = g.*",
+                "select \"\0EXPRESSION\" a.*::text, md5(\"\0EXPRESSION\" b.c.*::text), \"\0EXPRESSION\" d.* is null from e where \"\0EXPRESSION\" \"F\".* = g.*",
+            ),
+            (
                 "select a group by all rollup (a, b), c",
                 "select a group by  rollup (a, b), c",
             ),
@@ -366,6 +435,9 @@ mod tests {
             "select a like b escape '#', a like b escape 'c' || d, a similar to b escape c",
             "select 1 from ((select 2) union select 3) a, ((select 4) union select 5) b",
             "((select 1) union select 2) except (select 3)",
+            "select a in ((select 1)), b in ((select 1) union (select 2)), c in ((select 1) limit 1), d in ((e), 2), f in (select 1)",
+            "select a.*, b.c.*, count(*), d * e from f",
+            "select a.* from b union select c.* except select d.*",
             "select a.select, 1 as select, all from b group by all",
             "select 1 from a join b using (c) d",
             "select rows from (values (1)) as v(rows)",
