@@ -129,8 +129,6 @@ select xmlelement(name a, id) is document as d, xml 'a<b/>' is not document and 
 
 select count(*) from sale where (xmlelement(name a, note) is document) = paid;
 
--- refused: SEARCH or CYCLE
 with recursive r as (select id, parent from region where id = 1 union all select c.id, c.parent from region c join r on c.parent = r.id) search depth first by id set path select id from r order by path;
 
--- refused: SEARCH or CYCLE
 with recursive r(id) as (select 1 union all select c.id from region c join r on c.parent = r.id) cycle id set again using path select id from r;

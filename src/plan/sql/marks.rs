@@ -73,6 +73,45 @@ pub(super) fn paths(clauses: &str) -> String {
     format!("FROM {}", quoted(&format!("{PATHS}{clauses}")))
 }
 
+/// The columns that SEARCH and CYCLE add to a common table expression, in order; `None` where their mark is
+/// the literal of a type, which may mean an instant.
+pub(in crate::plan) fn added_columns(from: &Ident) -> Option<Vec<String>> {
+    let clauses = from.value.strip_prefix(PATHS)?;
+    let mut tokens = tokens::tokens(clauses).ok()?.into_iter().peekable();
+    let mut added = Vec::new();
+    while let Some(clause) = tokens.next() {
+        if clause.token.is_word("search") {
+            // `DEPTH FIRST BY`
+            tokens.nth(2)?;
+        }
+        // The names of columns, and commas between them.
+        tokens.next()?;
+        while tokens.next_if(|it| it.token.is_symbol(",")).is_some() {
+            tokens.next()?;
+        }
+        tokens.next_if(|it| it.token.is_word("set"))?;
+        added.push(name_of(&tokens.next()?.token)?);
+        if tokens.next_if(|it| it.token.is_word("to")).is_some() {
+            tokens.next()?;
+            tokens.next_if(|it| it.token.is_word("default"))?;
+            tokens.next()?;
+        }
+        if clause.token.is_word("cycle") {
+            tokens.next_if(|it| it.token.is_word("using"))?;
+            added.push(name_of(&tokens.next()?.token)?);
+        }
+    }
+    Some(added)
+}
+
+fn name_of(token: &Token<'_>) -> Option<String> {
+    match token {
+        Token::Word(name) => Some(name.to_string()),
+        Token::Quoted(name) => Some(name.clone()),
+        _ => None,
+    }
+}
+
 /// The last column of USING, for the alias behind it.
 pub(super) fn using_alias(name: &str) -> String {
     quoted(&format!("{USING_ALIAS}{name}"))
@@ -267,6 +306,22 @@ mod tests {
         assert_eq!(written(&printed), "JOIN a USING(b) AS \"D\"\"e\" WHERE c");
         let printed = format!("USING(b, {})", using_alias("a\")"));
         assert_eq!(written(&printed), "USING(b) AS \"a\"\")\"");
+        let ident = |clauses: &str| Ident::with_quote('"', format!("{PATHS}{clauses}"));
+        for (clauses, expected) in [
+            ("search depth first by a, b set O", Some(vec!["o"])),
+            ("cycle a set \"C d\" using p", Some(vec!["C d", "p"])),
+            (
+                "search breadth first by set, \"b\" set o cycle a, to set c to 'y' default null using p",
+                Some(vec!["o", "c", "p"]),
+            ),
+            (
+                "cycle a set c to date 'today' default date '2020-01-01' using p",
+                None,
+            ),
+        ] {
+            let expected = expected.map(|names| names.into_iter().map(str::to_owned).collect());
+            assert_eq!(added_columns(&ident(clauses)), expected, "{clauses}");
+        }
         let clauses = "SEARCH DEPTH FIRST BY \"a\"\"b\", c SET o CYCLE c SET d USING \"e\"";
         let printed = format!("(SELECT 1) {} SELECT \"n\" FROM x", paths(clauses));
         let expected = format!("(SELECT 1) {clauses} SELECT \"n\" FROM x");

@@ -8,8 +8,8 @@
 //! | `GROUP BY ALL a, b` | `GROUP BY a, b` (`group_clause`: the default) |
 //! | `SELECT` and nothing behind it | `SELECT FROM (SELECT 1) AS "*ONE*"`: one row of no columns |
 //! | `JOIN a USING (b) AS c` | one more column of USING, which is a [mark](super::marks) |
-//! | `WITH RECURSIVE a AS (..) CYCLE b SET c USING d` | `FROM` and a mark, which is refused with a reason |
-//! | `ROWS FROM (f(a), g(b))` | a call that is a mark |
+//! | `WITH RECURSIVE a AS (..) CYCLE b SET c USING d` | `FROM` and a mark |
+//! | `ROWS FROM (f(a), g(b) AS (c int))` | a call that is a mark, with marks for AS |
 //! | `ROWS BETWEEN 1 PRECEDING AND CURRENT ROW EXCLUDE TIES` | a frame with one bound that is a mark, where the bounds are literals |
 
 use super::change::Change;
