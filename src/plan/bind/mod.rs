@@ -9,7 +9,7 @@
 //!
 //! ```text
 //! query ─┬─ with ──── common table expressions, where they are made and where they are named
-//!        ├─ select ── FROM first, then what sees it
+//!        ├─ select ── FROM first, then what sees it (grouping: GROUP BY DISTINCT)
 //!        ├─ from ──── items of FROM: join and USING, table and view
 //!        │            (declared, policies, rights: what the database does around them)
 //!        └─ columns ─ the names in expressions, looked up in scope
@@ -23,6 +23,7 @@ mod exists;
 #[cfg(any(test, fuzzing))]
 pub(super) mod fixture;
 mod from;
+mod grouping;
 mod join;
 mod outputs;
 mod policies;

@@ -52,6 +52,9 @@ const FRAME: &str = "\0 ";
 /// The clauses SEARCH and CYCLE of a recursive query, as where it is FROM.
 const PATHS: &str = "\0PATHS ";
 
+/// `DISTINCT` of GROUP BY, as the first of its keys.
+const GROUPS: &str = "\0BY ";
+
 /// The alias of the columns that USING merges, as one more of them.
 const USING_ALIAS: &str = "\0AS ";
 
@@ -71,6 +74,21 @@ pub(super) fn frame(frame: &str) -> String {
 /// What stands for SEARCH and CYCLE behind a common table expression.
 pub(super) fn paths(clauses: &str) -> String {
     format!("FROM {}", quoted(&format!("{PATHS}{clauses}")))
+}
+
+/// What stands for the DISTINCT of GROUP BY, as a key before the others.
+pub(super) fn distinct_groups() -> String {
+    format!("{},", quoted(&format!("{GROUPS}DISTINCT ")))
+}
+
+/// Takes the DISTINCT of GROUP BY away; says whether it was there.
+pub(in crate::plan) fn take_distinct(keys: &mut Vec<Expr>) -> bool {
+    let is_there =
+        matches!(keys.first(), Some(Expr::Identifier(name)) if name.value.starts_with(GROUPS));
+    if is_there {
+        keys.remove(0);
+    }
+    is_there
 }
 
 /// The columns that SEARCH and CYCLE add to a common table expression, in order; `None` where their mark is
@@ -171,6 +189,7 @@ pub(in crate::plan) fn without_marks(printed: String) -> String {
         ("", FRAME, " PRECEDING"),
         (", ", USING_ALIAS, ")"),
         ("FROM ", PATHS, ""),
+        ("", GROUPS, ", "),
     ];
     for (before, mark, behind) in marks {
         let begin = format!("{before}\"{mark}");
@@ -306,6 +325,8 @@ mod tests {
         assert_eq!(written(&printed), "JOIN a USING(b) AS \"D\"\"e\" WHERE c");
         let printed = format!("USING(b, {})", using_alias("a\")"));
         assert_eq!(written(&printed), "USING(b) AS \"a\"\")\"");
+        let printed = format!("GROUP BY {} ROLLUP (a), b", distinct_groups());
+        assert_eq!(written(&printed), "GROUP BY DISTINCT ROLLUP (a), b");
         let ident = |clauses: &str| Ident::with_quote('"', format!("{PATHS}{clauses}"));
         for (clauses, expected) in [
             ("search depth first by a, b set O", Some(vec!["o"])),

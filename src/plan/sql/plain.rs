@@ -6,7 +6,10 @@
 //! | written | read as |
 //! |---|---|
 //! | `TABLE t` | `SELECT * FROM t` (`simple_select` in `src/backend/parser/gram.y`) |
-//! | `ORDER BY x USING <`, `USING >` | `ORDER BY x ASC`, `DESC` |
+//! | `ORDER BY x USING <`, `USING OPERATOR(pg_catalog.>)` | `ORDER BY x ASC`, `DESC` |
+//! | `ORDER BY x USING ~<~` | the same, with a [mark](super::marks) |
+//! | `GROUP BY DISTINCT a` | `GROUP BY "\0BY DISTINCT ", a`: a [mark](super::marks), which binding takes away |
+//! | `x::int ARRAY`, `x::int ARRAY[3]` | `x::int []`, `x::int [3]` (`Typename`) |
 //! | `x ISNULL` | `x IS NULL` |
 //! | `x LIKE ALL (a)`, with ILIKE, with NOT, with ANY or SOME | `x ~~ ALL (a)`, `~~*`, `!~~`, `!~~*` (`subquery_Op`) |
 //! | `'a'` and `'b'` on the next line, `U&'\0061'`, `U&'!0061' UESCAPE '!'`, `$x$a$b$x$` | `'ab'`, `'a'`, `'a'`, `'a$b'` |
@@ -27,7 +30,7 @@ use std::borrow::Cow;
 
 use super::change::Change;
 use super::clauses;
-use super::marks::ALL_FIELDS;
+use super::marks::{ALL_FIELDS, distinct_groups};
 use super::tokens::{Lexed, Token, quoted, tokens};
 
 /// A text that the parser reads, and where it differs from the user's.
@@ -155,6 +158,7 @@ fn exchange(lexed: &[Lexed<'_>], at: usize, user: &str) -> Option<(usize, String
                 Token::Operator(">") => Some((2, "DESC".to_owned())),
                 _ => None,
             },
+            "distinct" if is_group_by(lexed, at) => Some((1, distinct_groups())),
             "isnull" if ends_operand(before) && !opens(behind(1)) => {
                 Some((1, "IS NULL".to_owned()))
             }
@@ -230,6 +234,13 @@ fn exchange(lexed: &[Lexed<'_>], at: usize, user: &str) -> Option<(usize, String
         }
         _ => None,
     }
+}
+
+/// Whether `GROUP BY` is before a token.
+fn is_group_by(lexed: &[Lexed<'_>], at: usize) -> bool {
+    let token = |back: usize| at.checked_sub(back).and_then(|at| lexed.get(at));
+    let is = |back, word| token(back).is_some_and(|lexed| lexed.token.is_word(word));
+    is(1, "by") && is(2, "group")
 }
 
 /// Whether `*` is that of `(x).*` or `a[1].b.*`, and not of `a.b.*`.
@@ -408,6 +419,10 @@ pub(super) mod tests {
             (
                 "select a isnull, (b) ISNULL from t",
                 "select a IS NULL, (b) IS NULL from t",
+            ),
+            (
+                "select a from t group by distinct rollup (a), b",
+                "select a from t group by \"\0BY DISTINCT \", rollup (a), b",
             ),
             ("select 'a'\n  'b''c'", "select E'ab\\'c'"),
             ("select E'a'\n'\\n'", "select 'a\n'"),
