@@ -104,6 +104,11 @@ select count(distinct i.*::text), md5(string_agg(i.*::text, '' order by sale_id,
 
 select s.id, r.* is null as lone from sale s left join region r on r.id = s.qty where s.id < 60 order by s.id;
 
+-- Operators before their only operand.
+select id, @ qty + 1 as a, ~ qty * 2 as b, |/ (qty ^ 2) as c from sale where @ qty - 1 > ~ -3 order by id;
+
+select @ qty as a, count(*), sum(@ (qty - 5)) from sale group by @ qty order by a;
+
 -- XML: names of elements are those that the columns have, whoever computes.
 select id, xmlelement(name sale, xmlattributes(id, status as "St", qty + 1 as q), note, '<')::text as x from sale where id < 9 order by id;
 

@@ -14,6 +14,7 @@ use datafusion::sql::sqlparser::ast::{DataType, Expr, Ident, ObjectName, ObjectN
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token as ParserToken;
 
+use super::operators::is_word;
 use super::tokens::{self, Token};
 use crate::quote;
 
@@ -248,7 +249,7 @@ pub(super) fn parse_prefix(parser: &mut Parser<'_>) -> Option<Result<Expr, Parse
             };
             let is = |words: &&&[&str]| {
                 let mut words = words.iter().enumerate();
-                words.all(|(ahead, word)| super::dialect::is_word(parser, ahead, word))
+                words.all(|(ahead, word)| is_word(parser, ahead, word))
             };
             Some(match fixed.iter().find(is) {
                 Some(words) => {

@@ -16,6 +16,7 @@ mod dialect;
 mod faithful;
 mod marks;
 mod names;
+mod operators;
 mod parentheses;
 mod plain;
 mod rare;
@@ -43,6 +44,7 @@ pub(in crate::plan) use marks::{
     added_columns, alias_of_using, is_rows_from, take_distinct, without_marks, written,
 };
 pub(crate) use names::{identifier_name, output_name};
+pub(in crate::plan) use operators::prefixed;
 pub(in crate::plan) use parentheses::unwrap_parentheses;
 use plain::Plain;
 use tokens::tokens;

@@ -17,6 +17,7 @@
 //! | `RANGE '2 days' PRECEDING` | `RANGE ('2 days') PRECEDING` |
 //! | `interval(3) '1.5'` | `CAST('1.5' AS interval(3))` (`AexprConst`) |
 //! | `a *<> b` | `a OPERATOR(*<>) b` (`qual_Op`) |
+//! | `@ a`, `~ a` | `OPERATOR(@) a`, `OPERATOR(~) a` (`qual_Op`) |
 //! | `COLLATION FOR (x)` | `pg_catalog.pg_collation_for(x)` (`func_expr_common_subexpr`) |
 //! | `top`, `sort`, ... | `"top"`, `"sort"`: words that are none of PostgreSQL's keywords |
 //! | `pg_catalog.substring(x, 2)` | `pg_catalog."substring"(x, 2)` |
@@ -207,6 +208,9 @@ fn exchange(lexed: &[Lexed<'_>], at: usize, user: &str) -> Option<(usize, String
         {
             Some((1, format!("OPERATOR({symbol})")))
         }
+        Token::Operator(symbol) if is_prefix(lexed, at, symbol) => {
+            Some((1, format!("OPERATOR({symbol})")))
+        }
         Token::Quoted(name) if !written.starts_with('"') => {
             Some((1, format!("\"{}\"", name.replace('"', "\"\""))))
         }
@@ -235,6 +239,56 @@ fn exchange(lexed: &[Lexed<'_>], at: usize, user: &str) -> Option<(usize, String
         _ => None,
     }
 }
+
+/// Whether an operator stands before its only operand, and is none of those that have rules of their own
+/// (`qual_Op`).
+fn is_prefix(lexed: &[Lexed<'_>], at: usize, symbol: &str) -> bool {
+    const WITH_RULES: [&str; 14] = [
+        "+", "-", "*", "/", "%", "^", "=", "<", ">", "<=", ">=", "<>", "=>", "!=",
+    ];
+    let token = |back: usize| at.checked_sub(back).and_then(|at| lexed.get(at));
+    let token = |back| token(back).map(|lexed| &lexed.token);
+    let begins_operand = match token(1) {
+        // Of the row `a.*`.
+        Some(Token::Operator("*")) => !matches!(token(2), Some(Token::Symbol("."))),
+        Some(Token::Operator(_)) => true,
+        // Of OPERATOR(..) itself.
+        Some(Token::Symbol("(")) => !is_word(token(2), &["operator"]),
+        Some(Token::Symbol("[" | "," | ":" | ":=")) => true,
+        word => is_word(word, &BEFORE_OPERAND),
+    };
+    begins_operand && !WITH_RULES.contains(&symbol)
+}
+
+/// Words behind which an operand begins.
+const BEFORE_OPERAND: [&str; 26] = [
+    "all",
+    "and",
+    "asymmetric",
+    "between",
+    "by",
+    "case",
+    "distinct",
+    "else",
+    "escape",
+    "for",
+    "from",
+    "having",
+    "ilike",
+    "like",
+    "limit",
+    "not",
+    "offset",
+    "on",
+    "or",
+    "select",
+    "symmetric",
+    "then",
+    "to",
+    "variadic",
+    "when",
+    "where",
+];
 
 /// Whether `GROUP BY` is before a token.
 fn is_group_by(lexed: &[Lexed<'_>], at: usize) -> bool {
@@ -447,6 +501,10 @@ pub(super) mod tests {
                 "select a OPERATOR(*<>) b, c OPERATOR(===) d",
             ),
             (
+                "select @ a, |/ b from c where ~ d = 1 and f(@#@ e, [~ 1]) = a ~ @ -b",
+                "select OPERATOR(@) a, OPERATOR(|/) b from c where OPERATOR(~) d = 1 and f(OPERATOR(@#@) e, [OPERATOR(~) 1]) = a ~ OPERATOR(@) -b",
+            ),
+            (
                 "select collation for (a), top, T.Sort from top",
                 "select pg_catalog.pg_collation_for (a), \"top\", T.\"sort\" from \"top\"",
             ),
@@ -471,6 +529,7 @@ pub(super) mod tests {
             "select 'a''b', E'a\\'b', $$a$$, \"a\"\"b\", b'1'",
             "select 'a' 'b'",
             "select a like 'x', a not ilike any_of, \"like\"(a, b)",
+            "select - a, + b, a ~ b, operator(@) c, d operator(s.@@) e, * from f",
             "select a.b.*, count(*), 2 * (3), f(a => 1), format('x'), \"top\", a >= b",
             "range between interval '1 year' preceding and interval '1 day' following",
         ]);
