@@ -87,8 +87,14 @@ select f.n, count(*) from sale s join rows from (generate_series(1, 9), generate
 
 select count(*) from region r, lateral rows from (generate_series(1, r.id), generate_series(1, 2)) as f(a, b) where b is null;
 
+select count(*), count(f.f) from rows from (generate_series(1, 3)) f;
+
+select * from region r, rows from (jsonb_to_recordset(jsonb_build_array(jsonb_build_object('a', r.id, 'b', r.name))) as (a int, b text), generate_series(1, 2)) as x(a, b) where r.id < 4 order by r.id, x.a;
+
+select s.id, x.* from sale s, rows from (json_to_recordset('[{"q": 1}, {"q": 2}]') as (q int)) x where x.q = s.qty order by s.id;
+
 -- refused: ROWS FROM
-select count(*) from rows from (generate_series(1, 3), generate_series(1, 2));
+select count(*) from rows from (unnest(array[1], array['a']), generate_series(1, 2));
 
 -- refused: sale_count
 select * from rows from (sale_count(), generate_series(1, 2)) as f(a, b);
@@ -108,6 +114,11 @@ select s.id, r.* is null as lone from sale s left join region r on r.id = s.qty 
 select id, @ qty + 1 as a, ~ qty * 2 as b, |/ (qty ^ 2) as c from sale where @ qty - 1 > ~ -3 order by id;
 
 select @ qty as a, count(*), sum(@ (qty - 5)) from sale group by @ qty order by a;
+
+-- The order of an operator.
+select id, note from sale order by note using ~<~ nulls first, id using operator(pg_catalog.>) limit 40;
+
+select status, string_agg(note, ',' order by note using ~>~, id) from sale where id < 90 group by status order by status;
 
 -- XML: names of elements are those that the columns have, whoever computes.
 select id, xmlelement(name sale, xmlattributes(id, status as "St", qty + 1 as q), note, '<')::text as x from sale where id < 9 order by id;

@@ -73,15 +73,6 @@ impl Binder<'_> {
                     self.factor(factor)
                 }
             },
-            TableFactor::Table { name, alias, .. } | TableFactor::Function { name, alias, .. }
-                if sql::is_rows_from(name)
-                    && alias.as_ref().is_none_or(|it| it.columns.is_empty()) =>
-            {
-                Err(refused(
-                    "ROWS FROM, of whose columns only the server knows the names".to_owned(),
-                    "list the columns: ROWS FROM (..) AS f(a, b)",
-                ))
-            }
             TableFactor::Table {
                 alias,
                 args: Some(args),
@@ -216,7 +207,7 @@ impl Binder<'_> {
         Ok(())
     }
 
-    /// A function, whose alias is its own name if it has none.
+    /// A function, whose alias is its own name if it has none, or several side by side.
     fn call(
         &mut self,
         name: &ObjectName,
@@ -225,8 +216,19 @@ impl Binder<'_> {
         alias: &mut Option<TableAlias>,
     ) -> Result<()> {
         self.expression(args)?;
-        let mut outputs = self.outputs(name, args);
-        let alias = alias.get_or_insert_with(|| table_alias(&last(name)));
+        let is_rows_from = sql::is_rows_from(name);
+        let (own_name, mut outputs) = match is_rows_from {
+            true => self.outputs_of_rows(args),
+            false => (last(name), self.outputs(name, args)),
+        };
+        let lists_columns = alias.as_ref().is_some_and(|it| !it.columns.is_empty());
+        if is_rows_from && !lists_columns && outputs.called("").is_none() {
+            return Err(refused(
+                "ROWS FROM, of whose columns only the server knows the names".to_owned(),
+                "list the columns: ROWS FROM (..) AS f(a, b)",
+            ));
+        }
+        let alias = alias.get_or_insert_with(|| table_alias(&own_name));
         if with_ordinality {
             outputs.add("ordinality");
         }

@@ -288,7 +288,7 @@ fn named_item(expr: Expr, name: &str) -> SelectItem {
 
 /// Whether an expression of the output may stand where its name does: a constant has another meaning there, and
 /// a volatile query would run once more.
-fn may_be_written_out(output: &Expr, catalog: &Catalog) -> bool {
+pub(super) fn may_be_written_out(output: &Expr, catalog: &Catalog) -> bool {
     let is_constant = matches!(rewrite::bare(output), Expr::Value(_));
     let runs_again = rewrite::has_query(output) && functions::is_volatile(output, catalog);
     !is_constant && !runs_again

@@ -467,6 +467,9 @@ impl Calls<'_> {
     }
 
     fn operators(&self, expr: &Expr) -> Verdict {
+        if let Some((_, operator)) = sql::order_of_operator(expr) {
+            return self.binary(&BinaryOperator::PGCustomBinaryOperator(operator));
+        }
         let symbols: &[&str] = match expr {
             Expr::BinaryOp { left, op, right } => {
                 let compares = matches!(op, BinaryOperator::Eq | BinaryOperator::NotEq);

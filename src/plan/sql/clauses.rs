@@ -360,7 +360,11 @@ impl<'a> Text<'a> {
     /// `AS (a int)` behind the call of a function.
     fn columns_without_alias(&self, at: usize) -> Option<Vec<Change>> {
         let call_ends = at.checked_sub(1)?;
-        if !self.is(at + 1, "(") || !self.is(call_ends, ")") || self.begins_query(at + 2) {
+        if !self.is(at + 1, "(")
+            || !self.is(call_ends, ")")
+            || self.begins_query(at + 2)
+            || self.is_in_rows_from(at)
+        {
             return None;
         }
         // A column has a name and a type.
@@ -667,7 +671,7 @@ mod tests {
             "select * from a cross join b join c on x natural join d",
             "select extract(year from a) from b join c on f(a, (select 1 from d join e on g)) = 1",
             "select distinct on (a) a from b join lateral (select 1 from c join d on e) f on true",
-            "select * from a join (b join c on x) on y order by a using <<, b",
+            "select * from a join (b join c on x) on y order by a, b",
         ]);
     }
 

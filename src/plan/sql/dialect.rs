@@ -81,7 +81,7 @@ impl Dialect for Dialected {
         match () {
             () if is_collate(parser) => Some(Ok(self.prec_value(Precedence::DoubleColon))),
             // Looser than any operator.
-            () if marks::is_as(parser) => Some(Ok(1)),
+            () if marks::goes_on(parser) => Some(Ok(1)),
             () => POSTGRES.get_next_precedence(parser),
         }
     }
@@ -114,8 +114,8 @@ impl Dialect for Dialected {
                     }),
             );
         }
-        if marks::is_as(parser) {
-            return Some(marks::parse_as(parser, expr));
+        if marks::goes_on(parser) {
+            return Some(marks::parse_infix(parser, expr));
         }
         if let Some(test) = is_document(parser) {
             test.split(' ').for_each(|_| parser.advance_token());

@@ -10,12 +10,15 @@
 
 use std::fmt::Display;
 
-use datafusion::sql::sqlparser::ast::{DataType, Expr, Ident, ObjectName, ObjectNamePart, Value};
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, DataType, Expr, Ident, ObjectName, ObjectNamePart, Value,
+};
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token as ParserToken;
 
-use super::operators::is_word;
+use super::operators::{self, is_word};
 use super::tokens::{self, Token};
+use crate::plan::facts::types;
 use crate::quote;
 
 /// With which every mark begins.
@@ -44,6 +47,12 @@ pub(super) const CONTENT: &str = "\0CONTENT";
 /// Nothing: what is behind it is an expression, though it begins as a query or as `t.*` does.
 pub(super) const EXPRESSION: &str = "\0EXPRESSION";
 
+/// `AS` before the columns of a call in `ROWS FROM`.
+pub(super) const AS_COLUMNS: &str = "\0AS COLUMNS";
+
+/// `USING` before the operator that sorts.
+pub(super) const USING: &str = "\0USING";
+
 /// The call that stands for `ROWS FROM (f(x), g(y))`.
 pub(super) const ROWS_FROM: &str = "\0ROWS FROM";
 
@@ -58,6 +67,9 @@ const GROUPS: &str = "\0BY ";
 
 /// The alias of the columns that USING merges, as one more of them.
 const USING_ALIAS: &str = "\0AS ";
+
+/// The operator between what ORDER BY sorts and the operator that sorts it, in the tree.
+const USING_OPERATOR: &str = "USING";
 
 /// The name that `ROWS FROM` has in the tree.
 const ROWS_FROM_NAME: &str = "ROWS FROM";
@@ -162,7 +174,8 @@ pub(super) fn spelled(name: &str) -> Option<Vec<Token<'static>>> {
     let words = match name {
         ALL_FIELDS => return Some(vec![Token::Operator("*")]),
         EXPRESSION => return Some(Vec::new()),
-        AS | AS_TYPE => "as",
+        AS | AS_TYPE | AS_COLUMNS => "as",
+        USING => "using",
         NAME | VERSION | STANDALONE | DOCUMENT | CONTENT => name.get(1..)?,
         ROWS_FROM => "rows from",
         _ => return None,
@@ -222,9 +235,100 @@ fn next<'a>(parser: &'a Parser<'_>) -> Option<&'a str> {
     }
 }
 
-/// Whether `AS` comes next.
-pub(super) fn is_as(parser: &Parser<'_>) -> bool {
-    matches!(next(parser), Some(AS | AS_TYPE))
+/// Whether a word comes next that goes on with an expression: `AS` or `USING`.
+pub(super) fn goes_on(parser: &Parser<'_>) -> bool {
+    matches!(next(parser), Some(AS | AS_TYPE | AS_COLUMNS | USING))
+}
+
+/// Reads what goes on with an expression.
+pub(super) fn parse_infix(parser: &mut Parser<'_>, expr: &Expr) -> Result<Expr, ParserError> {
+    match next(parser) {
+        Some(USING) => parse_using(parser, expr),
+        Some(AS_COLUMNS) => parse_columns(parser, expr),
+        _ => parse_as(parser, expr),
+    }
+}
+
+/// `f(x) AS (a int, b text)`, which prints as it is.
+fn parse_columns(parser: &mut Parser<'_>, expr: &Expr) -> Result<Expr, ParserError> {
+    parser.advance_token();
+    parser.expect_token(&ParserToken::LParen)?;
+    let columns = parser.parse_comma_separated(|parser| {
+        let name = parser.parse_identifier()?;
+        let data_type = parser.parse_data_type()?;
+        // No type of users, which would have to be judged.
+        let sql = data_type.to_string().to_ascii_lowercase();
+        match types::is_known(sql.trim_end_matches("[]")) {
+            true => Ok(format!("{name} {data_type}")),
+            false => parser.expected_ref("a type of PostgreSQL's own", parser.peek_token_ref()),
+        }
+    })?;
+    parser.expect_token(&ParserToken::RParen)?;
+    Ok(Expr::Named {
+        expr: Box::new(expr.clone()),
+        name: Ident::new(format!("({})", columns.join(", "))),
+    })
+}
+
+/// The names of the columns that are listed behind a call in `ROWS FROM`.
+pub(in crate::plan) fn listed_columns(list: &Ident) -> Option<Vec<String>> {
+    let tokens = tokens::tokens(&list.value).ok()?;
+    let mut depth = 0_usize;
+    let mut names = Vec::new();
+    for lexed in &tokens {
+        let begins = depth == 1 && names.is_empty();
+        match &lexed.token {
+            Token::Symbol("(") => depth += 1,
+            Token::Symbol(")") => depth = depth.checked_sub(1)?,
+            Token::Symbol(",") if depth == 1 => names.push(None),
+            token if begins => names.push(Some(name_of(token)?)),
+            token => {
+                if let Some(last @ None) = names.last_mut() {
+                    *last = Some(name_of(token)?);
+                }
+            }
+        }
+    }
+    names.into_iter().collect()
+}
+
+/// `x USING OPERATOR(s.~<~)`: a key of ORDER BY, which prints as it is.
+fn parse_using(parser: &mut Parser<'_>, expr: &Expr) -> Result<Expr, ParserError> {
+    parser.advance_token();
+    let operator = operators::parse_name(parser)?;
+    Ok(Expr::BinaryOp {
+        left: Box::new(expr.clone()),
+        op: BinaryOperator::Custom(USING_OPERATOR.to_owned()),
+        right: Box::new(verbatim(operator.to_string())),
+    })
+}
+
+/// What is before USING in a key of ORDER BY.
+pub(in crate::plan) fn before_using(key: &mut Expr) -> Option<&mut Expr> {
+    match key {
+        Expr::BinaryOp {
+            left,
+            op: BinaryOperator::Custom(op),
+            ..
+        } if op == USING_OPERATOR => Some(left),
+        _ => None,
+    }
+}
+
+/// What a key of ORDER BY sorts, and the operator by which it does, with its schema.
+pub(in crate::plan) fn order_of_operator(key: &Expr) -> Option<(&Expr, Vec<String>)> {
+    match key {
+        Expr::BinaryOp {
+            left,
+            op: BinaryOperator::Custom(op),
+            right,
+        } if op == USING_OPERATOR => {
+            let written = right.to_string();
+            let name = written.strip_prefix("OPERATOR(")?.strip_suffix(')')?;
+            Some((left, name.split('.').map(str::to_owned).collect()))
+        }
+        _ => None,
+    }
 }
 
 /// What begins with a mark.
@@ -275,7 +379,7 @@ pub(super) fn parse_prefix(parser: &mut Parser<'_>) -> Option<Result<Expr, Parse
 }
 
 /// `x AS name`, `x AS text`.
-pub(super) fn parse_as(parser: &mut Parser<'_>, expr: &Expr) -> Result<Expr, ParserError> {
+fn parse_as(parser: &mut Parser<'_>, expr: &Expr) -> Result<Expr, ParserError> {
     let is_type = next(parser) == Some(AS_TYPE);
     parser.advance_token();
     let name = match is_type {
@@ -344,6 +448,9 @@ mod tests {
             let expected = expected.map(|names| names.into_iter().map(str::to_owned).collect());
             assert_eq!(added_columns(&ident(clauses)), expected, "{clauses}");
         }
+        let list = Ident::new("(a NUMERIC(5,2), \"B c\" TEXT[], D DOUBLE PRECISION)");
+        let names = ["a", "B c", "d"].map(str::to_owned);
+        assert_eq!(listed_columns(&list).unwrap(), names);
         let clauses = "SEARCH DEPTH FIRST BY \"a\"\"b\", c SET o CYCLE c SET d USING \"e\"";
         let printed = format!("(SELECT 1) {} SELECT \"n\" FROM x", paths(clauses));
         let expected = format!("(SELECT 1) {clauses} SELECT \"n\" FROM x");

@@ -41,7 +41,8 @@ use depth::depth_bound;
 pub(crate) use faithful::prints_faithfully;
 use marks::ALL_FIELDS;
 pub(in crate::plan) use marks::{
-    added_columns, alias_of_using, is_rows_from, take_distinct, without_marks, written,
+    added_columns, alias_of_using, before_using, is_rows_from, listed_columns, order_of_operator,
+    take_distinct, without_marks, written,
 };
 pub(crate) use names::{identifier_name, output_name};
 pub(in crate::plan) use operators::prefixed;

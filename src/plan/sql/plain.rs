@@ -31,7 +31,7 @@ use std::borrow::Cow;
 
 use super::change::Change;
 use super::clauses;
-use super::marks::{ALL_FIELDS, distinct_groups};
+use super::marks::{self, ALL_FIELDS, USING, distinct_groups};
 use super::tokens::{Lexed, Token, quoted, tokens};
 
 /// A text that the parser reads, and where it differs from the user's.
@@ -154,9 +154,21 @@ fn exchange(lexed: &[Lexed<'_>], at: usize, user: &str) -> Option<(usize, String
     match &this.token {
         Token::Word(word) => match word.as_ref() {
             "table" if begins_query(before, behind(1)) => Some((1, "SELECT * FROM".to_owned())),
-            "using" => match behind(1)? {
-                Token::Operator("<") => Some((2, "ASC".to_owned())),
-                Token::Operator(">") => Some((2, "DESC".to_owned())),
+            "using" => match (behind(1)?, behind(3), behind(5)) {
+                (Token::Operator("<"), ..) => Some((2, "ASC".to_owned())),
+                (Token::Operator(">"), ..) => Some((2, "DESC".to_owned())),
+                (Token::Operator(symbol), ..) => {
+                    Some((2, format!("{} OPERATOR({symbol})", marks::quoted(USING))))
+                }
+                (operator, Some(schema), Some(Token::Operator(symbol @ ("<" | ">"))))
+                    if operator.is_word("operator") && schema.is_word("pg_catalog") =>
+                {
+                    let order = if *symbol == "<" { "ASC" } else { "DESC" };
+                    Some((7, order.to_owned()))
+                }
+                (operator, ..) if operator.is_word("operator") && opens(behind(2)) => {
+                    Some((1, marks::quoted(USING)))
+                }
                 _ => None,
             },
             "distinct" if is_group_by(lexed, at) => Some((1, distinct_groups())),
@@ -469,6 +481,14 @@ pub(super) mod tests {
             (
                 "select a from t order by a using >, b using <",
                 "select a from t order by a DESC, b ASC",
+            ),
+            (
+                "select a from t order by a using operator ( pg_catalog . > ) nulls last, b using ~<~",
+                "select a from t order by a DESC nulls last, b \"\0USING\" OPERATOR(~<~)",
+            ),
+            (
+                "select f(a order by a using operator(s.<)) from t",
+                "select f(a order by a \"\0USING\" operator(s.<)) from t",
             ),
             (
                 "select a isnull, (b) ISNULL from t",

@@ -207,7 +207,7 @@ impl Text<'_> {
         }])
     }
 
-    /// `ROWS FROM (..)` of functions that know their columns.
+    /// `ROWS FROM (..)` of calls, with or without a list of their columns.
     pub(super) fn rows_from(&self, at: usize) -> Option<Vec<Change>> {
         let open = at + 2;
         if self.word(at + 1) != Some("from") || !self.is(open, "(") {
@@ -216,17 +216,44 @@ impl Text<'_> {
         let before = at.checked_sub(1)?;
         let begins = self.behind(at, &["from", "join", "lateral"]) || self.is(before, ",");
         let end = *self.partner.get(open)?;
-        let items = self.items(open + 1, end).into_iter();
-        let mut calls = items.map(|(from, to)| {
-            self.is_name(from) && self.name_end(from) == to && self.is(to - 1, ")")
-        });
-        let is_query = self.begins_query(open + 1);
-        (begins && !is_query && calls.all(|is_call| is_call)).then(|| {
-            vec![Change {
-                from: self.start(at),
-                to: self.start(open),
-                text: marks::quoted(marks::ROWS_FROM),
-            }]
+        if !begins || self.begins_query(open + 1) {
+            return None;
+        }
+        let mut changes = vec![Change {
+            from: self.start(at),
+            to: self.start(open),
+            text: marks::quoted(marks::ROWS_FROM),
+        }];
+        for (from, to) in self.items(open + 1, end) {
+            let call_ends = self.name_end(from);
+            if !self.is_name(from) || !self.is(call_ends - 1, ")") {
+                return None;
+            }
+            if call_ends == to {
+                continue;
+            }
+            let lists_columns = self.word(call_ends) == Some("as")
+                && self.is(call_ends + 1, "(")
+                && self
+                    .partner
+                    .get(call_ends + 1)
+                    .is_some_and(|last| last + 1 == to);
+            if !lists_columns {
+                return None;
+            }
+            changes.push(Change::replaced(
+                &self.lexed[call_ends],
+                marks::quoted(marks::AS_COLUMNS),
+            ));
+        }
+        Some(changes)
+    }
+
+    /// Whether a token is between the brackets of `ROWS FROM (..)`.
+    pub(super) fn is_in_rows_from(&self, at: usize) -> bool {
+        let open = self.around.get(at).copied().flatten();
+        open.is_some_and(|open| {
+            self.behind(open, &["from"]) && open > 1 && self.word(open - 2) == Some("rows")
         })
     }
 
@@ -419,6 +446,10 @@ mod tests {
                 "select 1 from a, \"\0ROWS FROM\"(f(a.b), s.g()) with ordinality as h(i, j, k)",
             ),
             (
+                "select 1 from rows from (f(1) as (a int, b text), g()) h, f(2) as (c int)",
+                "select 1 from \"\0ROWS FROM\"(f(1) \"\0AS COLUMNS\" (a int, b text), g()) h, f(2) as \"f\"(c int)",
+            ),
+            (
                 "select sum(a) over (order by b range between '1 day'::interval preceding and current row exclude ties)",
                 "select sum(a) over (order by b range \"\0 between '1 day'::interval preceding and current row exclude ties\" PRECEDING)",
             ),
@@ -444,7 +475,7 @@ mod tests {
             "select a, rows from (values (1)) as v(rows)",
             "with search as (select 1), cycle as (select 2) select search, cycle from f(a) search, (g) cycle",
             "select substring(rows from (f(1))), a like b, c similar to d escape e",
-            "select 1 from rows from (f(1) as b(a int, c text)) as d",
+            "select 1 from rows from (f(1) as b(a int)) as d, rows from (f(1) + 1), rows from (a)",
             "select sum(a) over (rows between a preceding and 1 following exclude ties) from exclude",
         ]);
     }
