@@ -2,7 +2,7 @@
 
 use datafusion::sql::sqlparser::ast::{
     Expr, FunctionArg, FunctionArgExpr, ObjectName, ObjectNamePart, Query, SelectItem, SetExpr,
-    TableAlias, TableAliasColumnDef, TableFactor,
+    TableAlias, TableAliasColumnDef, TableFactor, XmlTableColumnOption,
 };
 
 use super::Binder;
@@ -100,6 +100,33 @@ impl Binder<'_> {
                     outputs.add("ordinality");
                 }
                 let alias = alias.get_or_insert_with(|| table_alias("unnest"));
+                self.function(alias, &outputs)
+            }
+            TableFactor::XmlTable {
+                namespaces,
+                row_expression,
+                passing,
+                columns,
+                alias,
+            } => {
+                for namespace in namespaces {
+                    self.expression(&mut namespace.uri)?;
+                }
+                self.expression(row_expression)?;
+                for argument in &mut passing.arguments {
+                    self.expression(&mut argument.expr)?;
+                }
+                for column in columns.iter_mut() {
+                    if let XmlTableColumnOption::NamedInfo { path, default, .. } =
+                        &mut column.option
+                    {
+                        self.expression(path)?;
+                        self.expression(default)?;
+                    }
+                }
+                let names: Vec<_> = columns.iter().map(|it| folded(&it.name)).collect();
+                let outputs = Outputs::named(names.iter().map(String::as_str), true);
+                let alias = alias.get_or_insert_with(|| table_alias("xmltable"));
                 self.function(alias, &outputs)
             }
             TableFactor::TableFunction { alias, expr } => {

@@ -28,7 +28,7 @@ impl Outputs {
     }
 
     /// Columns that have names of their own, whatever the alias.
-    fn named<'n>(names: impl IntoIterator<Item = &'n str>, are_rows: bool) -> Self {
+    pub(super) fn named<'n>(names: impl IntoIterator<Item = &'n str>, are_rows: bool) -> Self {
         let names = names.into_iter();
         Self {
             columns: names.map(|name| Some(name.to_owned())).collect(),

@@ -80,6 +80,8 @@ impl Dialect for Dialected {
         }
         match () {
             () if is_collate(parser) => Some(Ok(self.prec_value(Precedence::DoubleColon))),
+            // It ends a column of XMLTABLE, and is no operator.
+            () if is_not(parser, 0) && is_word(parser, 1, "null") => Some(Ok(0)),
             // Looser than any operator.
             () if marks::goes_on(parser) => Some(Ok(1)),
             () => POSTGRES.get_next_precedence(parser),

@@ -65,6 +65,9 @@ const PATHS: &str = "\0PATHS ";
 /// `DISTINCT` of GROUP BY, as the first of its keys.
 const GROUPS: &str = "\0BY ";
 
+/// A namespace of XMLTABLE without a name.
+const NAMESPACE: &str = "\0NAMESPACE ";
+
 /// The alias of the columns that USING merges, as one more of them.
 const USING_ALIAS: &str = "\0AS ";
 
@@ -92,6 +95,15 @@ pub(super) fn paths(clauses: &str) -> String {
 /// What stands for the DISTINCT of GROUP BY, as a key before the others.
 pub(super) fn distinct_groups() -> String {
     format!("{},", quoted(&format!("{GROUPS}DISTINCT ")))
+}
+
+/// A namespace without a name, as one with a name.
+pub(super) fn default_namespace(item: &str) -> String {
+    format!(
+        "{} AS {}",
+        quoted(&format!("{NAMESPACE}{item}")),
+        quoted("\0")
+    )
 }
 
 /// Takes the DISTINCT of GROUP BY away; says whether it was there.
@@ -204,6 +216,7 @@ pub(in crate::plan) fn without_marks(printed: String) -> String {
         (", ", USING_ALIAS, ")"),
         ("FROM ", PATHS, ""),
         ("", GROUPS, ", "),
+        ("", NAMESPACE, " AS \"\0\""),
     ];
     for (before, mark, behind) in marks {
         let begin = format!("{before}\"{mark}");
@@ -370,7 +383,7 @@ pub(super) fn parse_prefix(parser: &mut Parser<'_>) -> Option<Result<Expr, Parse
             parser.advance_token();
             Some(prefixed(parser, word))
         }
-        mark if mark.starts_with(FRAME) => {
+        mark if mark.starts_with(FRAME) || mark.starts_with(NAMESPACE) => {
             parser.advance_token();
             Some(Ok(verbatim(quoted(mark))))
         }
@@ -432,6 +445,11 @@ mod tests {
         assert_eq!(written(&printed), "USING(b) AS \"a\"\")\"");
         let printed = format!("GROUP BY {} ROLLUP (a), b", distinct_groups());
         assert_eq!(written(&printed), "GROUP BY DISTINCT ROLLUP (a), b");
+        let printed = format!(
+            "XMLNAMESPACES({}, 'a' AS b)",
+            default_namespace("default 'c'")
+        );
+        assert_eq!(written(&printed), "XMLNAMESPACES(default 'c', 'a' AS b)");
         let ident = |clauses: &str| Ident::with_quote('"', format!("{PATHS}{clauses}"));
         for (clauses, expected) in [
             ("search depth first by a, b set O", Some(vec!["o"])),
