@@ -148,6 +148,7 @@ select count(*) from sale where (xmlelement(name a, note) is document) = paid;
 with recursive r as (select id, parent from region where id = 1 union all select c.id, c.parent from region c join r on c.parent = r.id) search depth first by id set path select id from r order by path;
 
 with recursive r(id) as (select 1 union all select c.id from region c join r on c.parent = r.id) cycle id set again using path select id from r;
+
 select s.id, x.a, x.n from sale s, xmltable('/r/a' passing xmlelement(name r, xmlelement(name a, coalesce(s.qty, 0)), xmlelement(name a, s.id)) columns n for ordinality, a int path '.' not null) x where s.id < 9 order by 1, 3;
 
 select x.b, count(*), max(s.id) from sale s cross join lateral xmltable('/a' passing xmlelement(name a, xmlattributes(s.qty % 3 as b)) columns b int path '@b' default 9) as x group by x.b order by 1;

@@ -11,6 +11,7 @@
 //! | `GROUP BY DISTINCT a` | `GROUP BY "\0BY DISTINCT ", a`: a [mark](super::marks), which binding takes away |
 //! | `x::int ARRAY`, `x::int ARRAY[3]` | `x::int []`, `x::int [3]` (`Typename`) |
 //! | `x ISNULL` | `x IS NULL` |
+//! | `FOR NO KEY UPDATE`, `FOR KEY SHARE` | `FOR UPDATE`, `FOR SHARE`, which are refused as all row locks are |
 //! | `x LIKE ALL (a)`, with ILIKE, with NOT, with ANY or SOME | `x ~~ ALL (a)`, `~~*`, `!~~`, `!~~*` (`subquery_Op`) |
 //! | `'a'` and `'b'` on the next line, `U&'\0061'`, `U&'!0061' UESCAPE '!'`, `$x$a$b$x$` | `'ab'`, `'a'`, `'a'`, `'a$b'` |
 //! | `U&"\0061"` | `"a"` |
@@ -172,6 +173,16 @@ fn exchange(lexed: &[Lexed<'_>], at: usize, user: &str) -> Option<(usize, String
                 _ => None,
             },
             "distinct" if is_group_by(lexed, at) => Some((1, distinct_groups())),
+            "for" if is_word(behind(1), &["no"]) && is_word(behind(3), &["update"]) => {
+                Some((4, "FOR UPDATE".to_owned()))
+            }
+            "for" if is_word(behind(1), &["key"]) && is_word(behind(2), &["share"]) => {
+                Some((3, "FOR SHARE".to_owned()))
+            }
+            "array" if is_type(lexed, at) => match behind(1) {
+                Some(Token::Symbol("[")) => Some((1, String::new())),
+                _ => Some((1, "[]".to_owned())),
+            },
             "isnull" if ends_operand(before) && !opens(behind(1)) => {
                 Some((1, "IS NULL".to_owned()))
             }
@@ -250,6 +261,13 @@ fn exchange(lexed: &[Lexed<'_>], at: usize, user: &str) -> Option<(usize, String
         }
         _ => None,
     }
+}
+
+/// Whether the word before a token is the type of a cast.
+fn is_type(lexed: &[Lexed<'_>], at: usize) -> bool {
+    let token = |back: usize| at.checked_sub(back).and_then(|at| lexed.get(at));
+    let is_name = token(1).is_some_and(|it| matches!(it.token, Token::Word(_) | Token::Quoted(_)));
+    is_name && token(2).is_some_and(|it| it.token.is_symbol("::"))
 }
 
 /// Whether an operator stands before its only operand, and is none of those that have rules of their own
@@ -497,6 +515,10 @@ pub(super) mod tests {
             (
                 "select a from t group by distinct rollup (a), b",
                 "select a from t group by \"\0BY DISTINCT \", rollup (a), b",
+            ),
+            (
+                "select '{1}'::int array, a::\"t\" ARRAY[3]",
+                "select '{1}'::int [], a::\"t\" [3]",
             ),
             ("select 'a'\n  'b''c'", "select E'ab\\'c'"),
             ("select E'a'\n'\\n'", "select 'a\n'"),

@@ -278,7 +278,7 @@ impl Text<'_> {
         let is_literal = (units + 1..end).all(|at| match self.token(at) {
             Some(Token::Number(_) | Token::String(_)) => true,
             Some(Token::Symbol(symbol)) => ["(", ")", "::"].contains(symbol),
-            Some(Token::Operator(symbol)) => ["+", "-"].contains(symbol),
+            Some(Token::Operator(symbol)) => ["+", "-", "*", "/"].contains(symbol),
             Some(Token::Word(word)) => OF_FRAMES.contains(&word.as_ref()),
             _ => false,
         });
