@@ -112,7 +112,8 @@ fn number_factor(factor: &mut TableFactor, numbers: &HashMap<String, usize>) {
     | TableFactor::Derived { alias, .. }
     | TableFactor::Function { alias, .. }
     | TableFactor::UNNEST { alias, .. }
-    | TableFactor::TableFunction { alias, .. } = factor
+    | TableFactor::TableFunction { alias, .. }
+    | TableFactor::XmlTable { alias, .. } = factor
         && let Some(alias) = alias
     {
         alias.name = numbered(*number);

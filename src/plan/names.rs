@@ -90,6 +90,11 @@ impl Names {
         !self.whole.is_disjoint(relations)
     }
 
+    /// The columns that are named, by the alias of their relation.
+    pub(super) fn columns(&self) -> &HashMap<String, BTreeSet<String>> {
+        &self.columns
+    }
+
     /// The aliases before columns.
     pub(super) fn of_columns(&self) -> HashSet<String> {
         self.columns.keys().cloned().collect()

@@ -55,8 +55,14 @@ select kind, stddev(qty), count(*) filter (where paid) from sale group by rollup
 
 select string_agg(code, '' order by id), kind from sale where id < 40 group by rollup (kind);
 
--- refused: cannot read
 select kind, count(*) from sale group by distinct rollup (kind), rollup (kind);
+
+select kind, paid, count(*), grouping(kind, paid) from sale group by distinct cube (kind, paid), rollup (paid, kind) having count(*) > 3 order by 1, 2, 3, 4;
+
+select c.vip, r.name, count(*) from sale s join customer c on c.id = s.customer_id left join region r on r.id = c.region_id group by distinct grouping sets ((c.vip, r.name), (r.name, c.vip), c.vip, ()), rollup (c.vip);
+
+-- refused: may be one key
+select count(*) from sale group by distinct rollup (qty + 1, 1 + qty);
 
 select count(*), (qty + 1) * 2 from sale group by rollup ((qty + 1) * 2) order by 2, 1;
 

@@ -87,11 +87,38 @@ select f.n, count(*) from sale s join rows from (generate_series(1, 9), generate
 
 select count(*) from region r, lateral rows from (generate_series(1, r.id), generate_series(1, 2)) as f(a, b) where b is null;
 
+select count(*), count(f.f) from rows from (generate_series(1, 3)) f;
+
+select * from region r, rows from (jsonb_to_recordset(jsonb_build_array(jsonb_build_object('a', r.id, 'b', r.name))) as (a int, b text), generate_series(1, 2)) as x(a, b) where r.id < 4 order by r.id, x.a;
+
+select s.id, x.* from sale s, rows from (json_to_recordset('[{"q": 1}, {"q": 2}]') as (q int)) x where x.q = s.qty order by s.id;
+
 -- refused: ROWS FROM
-select count(*) from rows from (generate_series(1, 3), generate_series(1, 2));
+select count(*) from rows from (unnest(array[1], array['a']), generate_series(1, 2));
 
 -- refused: sale_count
 select * from rows from (sale_count(), generate_series(1, 2)) as f(a, b);
+
+-- Lists that begin with a subquery, and rows before a cast or an operator.
+select id from sale where qty in ((select max(quantity) from item), 2) and id < 300 order by id;
+
+select status, count(*) filter (where customer_id in ((select min(id) from customer), (select 7), 8)) from sale group by status order by 1, 2;
+
+select id, md5(r.*::text), r.*::text from region r order by r.*::text collate "C";
+
+select count(distinct i.*::text), md5(string_agg(i.*::text, '' order by sale_id, line)) from item i where sale_id < 50;
+
+select s.id, r.* is null as lone from sale s left join region r on r.id = s.qty where s.id < 60 order by s.id;
+
+-- Operators before their only operand.
+select id, @ qty + 1 as a, ~ qty * 2 as b, |/ (qty ^ 2) as c from sale where @ qty - 1 > ~ -3 order by id;
+
+select @ qty as a, count(*), sum(@ (qty - 5)) from sale group by @ qty order by a;
+
+-- The order of an operator.
+select id, note from sale order by note using ~<~ nulls first, id using operator(pg_catalog.>) limit 40;
+
+select status, string_agg(note, ',' order by note using ~>~, id) from sale where id < 90 group by status order by status;
 
 -- XML: names of elements are those that the columns have, whoever computes.
 select id, xmlelement(name sale, xmlattributes(id, status as "St", qty + 1 as q), note, '<')::text as x from sale where id < 9 order by id;
@@ -118,8 +145,10 @@ select xmlelement(name a, id) is document as d, xml 'a<b/>' is not document and 
 
 select count(*) from sale where (xmlelement(name a, note) is document) = paid;
 
--- refused: SEARCH or CYCLE
 with recursive r as (select id, parent from region where id = 1 union all select c.id, c.parent from region c join r on c.parent = r.id) search depth first by id set path select id from r order by path;
 
--- refused: SEARCH or CYCLE
 with recursive r(id) as (select 1 union all select c.id from region c join r on c.parent = r.id) cycle id set again using path select id from r;
+
+select s.id, x.a, x.n from sale s, xmltable('/r/a' passing xmlelement(name r, xmlelement(name a, coalesce(s.qty, 0)), xmlelement(name a, s.id)) columns n for ordinality, a int path '.' not null) x where s.id < 9 order by 1, 3;
+
+select x.b, count(*), max(s.id) from sale s cross join lateral xmltable('/a' passing xmlelement(name a, xmlattributes(s.qty % 3 as b)) columns b int path '@b' default 9) as x group by x.b order by 1;

@@ -21,5 +21,4 @@ with recursive t as (select distinct customer_id as c from sale where id < 10 un
 
 with recursive days (day) as (select min(day) from sale union all select day + 30 from days where day < (select max(day) from sale)) select days.day, count(s.id) from days left join sale s on s.day = days.day group by days.day order by days.day;
 
--- refused: SEARCH or CYCLE
 with recursive r (id, parent) as (select id, parent from region where id = 12 union select g.id, g.parent from region g, r where g.id = r.parent) search depth first by id set o select id, parent from r order by o;

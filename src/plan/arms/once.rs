@@ -69,6 +69,10 @@ impl Planner<'_> {
 
     /// The step with the rows of a common table expression; `None`: it cannot stand alone.
     fn cte_step(&mut self, name: &str, cte: &Cte, recursive: bool) -> Result<Option<String>> {
+        // What SEARCH and CYCLE add are rows, which are not sent.
+        if cte.from.is_some() {
+            return Ok(None);
+        }
         let query = match self.names_foreign_cte(&cte.query) {
             false => (*cte.query).clone(),
             // It may be itself that it names.

@@ -2,7 +2,7 @@
 
 use datafusion::sql::sqlparser::ast::{
     Expr, FunctionArg, FunctionArgExpr, ObjectName, ObjectNamePart, Query, SelectItem, SetExpr,
-    TableAlias, TableAliasColumnDef, TableFactor,
+    TableAlias, TableAliasColumnDef, TableFactor, XmlTableColumnOption,
 };
 
 use super::Binder;
@@ -73,15 +73,6 @@ impl Binder<'_> {
                     self.factor(factor)
                 }
             },
-            TableFactor::Table { name, alias, .. } | TableFactor::Function { name, alias, .. }
-                if sql::is_rows_from(name)
-                    && alias.as_ref().is_none_or(|it| it.columns.is_empty()) =>
-            {
-                Err(refused(
-                    "ROWS FROM, of whose columns only the server knows the names".to_owned(),
-                    "list the columns: ROWS FROM (..) AS f(a, b)",
-                ))
-            }
             TableFactor::Table {
                 alias,
                 args: Some(args),
@@ -109,6 +100,33 @@ impl Binder<'_> {
                     outputs.add("ordinality");
                 }
                 let alias = alias.get_or_insert_with(|| table_alias("unnest"));
+                self.function(alias, &outputs)
+            }
+            TableFactor::XmlTable {
+                namespaces,
+                row_expression,
+                passing,
+                columns,
+                alias,
+            } => {
+                for namespace in namespaces {
+                    self.expression(&mut namespace.uri)?;
+                }
+                self.expression(row_expression)?;
+                for argument in &mut passing.arguments {
+                    self.expression(&mut argument.expr)?;
+                }
+                for column in columns.iter_mut() {
+                    if let XmlTableColumnOption::NamedInfo { path, default, .. } =
+                        &mut column.option
+                    {
+                        self.expression(path)?;
+                        self.expression(default)?;
+                    }
+                }
+                let names: Vec<_> = columns.iter().map(|it| folded(&it.name)).collect();
+                let outputs = Outputs::named(names.iter().map(String::as_str), true);
+                let alias = alias.get_or_insert_with(|| table_alias("xmltable"));
                 self.function(alias, &outputs)
             }
             TableFactor::TableFunction { alias, expr } => {
@@ -216,7 +234,7 @@ impl Binder<'_> {
         Ok(())
     }
 
-    /// A function, whose alias is its own name if it has none.
+    /// A function, whose alias is its own name if it has none, or several side by side.
     fn call(
         &mut self,
         name: &ObjectName,
@@ -225,8 +243,19 @@ impl Binder<'_> {
         alias: &mut Option<TableAlias>,
     ) -> Result<()> {
         self.expression(args)?;
-        let mut outputs = self.outputs(name, args);
-        let alias = alias.get_or_insert_with(|| table_alias(&last(name)));
+        let is_rows_from = sql::is_rows_from(name);
+        let (own_name, mut outputs) = match is_rows_from {
+            true => self.outputs_of_rows(args),
+            false => (last(name), self.outputs(name, args)),
+        };
+        let lists_columns = alias.as_ref().is_some_and(|it| !it.columns.is_empty());
+        if is_rows_from && !lists_columns && outputs.called("").is_none() {
+            return Err(refused(
+                "ROWS FROM, of whose columns only the server knows the names".to_owned(),
+                "list the columns: ROWS FROM (..) AS f(a, b)",
+            ));
+        }
+        let alias = alias.get_or_insert_with(|| table_alias(&own_name));
         if with_ordinality {
             outputs.add("ordinality");
         }

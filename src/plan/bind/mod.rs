@@ -9,10 +9,11 @@
 //!
 //! ```text
 //! query ─┬─ with ──── common table expressions, where they are made and where they are named
-//!        ├─ select ── FROM first, then what sees it
+//!        ├─ select ── FROM first, then what sees it (grouping: GROUP BY DISTINCT)
 //!        ├─ from ──── items of FROM: join and USING, table and view
 //!        │            (declared, policies, rights: what the database does around them)
 //!        └─ columns ─ the names in expressions, looked up in scope
+//! using ─── then: orders of operators as other orders
 //! twice ─── then: subqueries that are the same become the very same
 //! ```
 
@@ -23,6 +24,7 @@ mod exists;
 #[cfg(any(test, fuzzing))]
 pub(super) mod fixture;
 mod from;
+mod grouping;
 mod join;
 mod outputs;
 mod policies;
@@ -35,6 +37,7 @@ mod table;
 #[cfg(test)]
 pub(super) mod tests;
 mod twice;
+mod using;
 mod with;
 
 use std::collections::{HashMap, HashSet};
@@ -79,6 +82,7 @@ pub(super) fn bind(mut query: Query, topology: &Topology, catalog: &Catalog) -> 
     };
     binder.query(&mut query)?;
     binder.name_columns(&mut query)?;
+    using::write_orders(&mut query, &binder.relations, catalog)?;
     twice::unify(&mut query, catalog)?;
     Ok(Bound {
         query,

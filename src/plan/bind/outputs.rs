@@ -5,9 +5,9 @@ use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, FunctionArg, ObjectN
 use super::Binder;
 use crate::catalog::{Function, Origin};
 use crate::plan::facts::types;
-use crate::plan::functions;
 use crate::plan::naming::{as_column, parts};
 use crate::plan::rewrite::bare;
+use crate::plan::{functions, sql};
 
 /// What a function gives in FROM, as far as PostgreSQL's catalog tells.
 #[derive(Default)]
@@ -28,7 +28,7 @@ impl Outputs {
     }
 
     /// Columns that have names of their own, whatever the alias.
-    fn named<'n>(names: impl IntoIterator<Item = &'n str>, are_rows: bool) -> Self {
+    pub(super) fn named<'n>(names: impl IntoIterator<Item = &'n str>, are_rows: bool) -> Self {
         let names = names.into_iter();
         Self {
             columns: names.map(|name| Some(name.to_owned())).collect(),
@@ -99,6 +99,43 @@ impl Binder<'_> {
             }
             None => Outputs::named(of_system(name).iter().copied(), false),
         }
+    }
+
+    /// What functions give that stand side by side, and the name that they have together: that of the first
+    /// (`addRangeTableEntryForFunction` in `src/backend/parser/parse_relation.c`). Beside others, a column
+    /// without a name is called like its function.
+    pub(super) fn outputs_of_rows(&self, calls: &[FunctionArg]) -> (String, Outputs) {
+        let mut first = None;
+        let mut together = Outputs::default();
+        for call in calls {
+            let (function, list) = match functions::expression(call) {
+                Some(Expr::Function(function)) => (function, None),
+                Some(Expr::Named { expr, name }) => match &**expr {
+                    Expr::Function(function) => (function, Some(name)),
+                    _ => return Default::default(),
+                },
+                _ => return Default::default(),
+            };
+            let own = match list {
+                Some(list) => {
+                    let names = sql::listed_columns(list).unwrap_or_default();
+                    Outputs::named(names.iter().map(String::as_str), true)
+                }
+                None => self.outputs(&function.name, functions::arguments(function)),
+            };
+            let name = functions::name(function);
+            let Some(columns) = own.called(&name) else {
+                together.columns.clear();
+                return (first.unwrap_or(name), together);
+            };
+            together.are_rows = own.are_rows || calls.len() > 1;
+            together.columns.extend(match calls.len() {
+                1 => own.columns,
+                _ => columns.into_iter().map(Some).collect(),
+            });
+            first.get_or_insert(name);
+        }
+        (first.unwrap_or_default(), together)
     }
 
     /// PostgreSQL's own `unnest`. Several arrays have columns that are all called `unnest`.

@@ -6,11 +6,12 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName,
-    ObjectNamePart, Query, TableFactor, VisitMut, VisitorMut,
+    ObjectNamePart, Query, TableFactor, UnaryOperator, Value, VisitMut, VisitorMut,
 };
 
 use crate::catalog::{Catalog, Origin};
 use crate::plan::naming::{ident, parts};
+use crate::plan::sql;
 
 const SCHEMA: &str = "pg_catalog";
 
@@ -32,6 +33,15 @@ impl VisitorMut for Qualifier<'_> {
                 // Keywords have no parentheses, and no schema.
                 if matches!(function.args, FunctionArguments::List(_)) {
                     self.name(&mut function.name);
+                }
+            }
+            Expr::UnaryOp {
+                op: op @ (UnaryOperator::Plus | UnaryOperator::Minus),
+                expr: operand,
+            } => {
+                if let Some(op) = self.qualified(&op.to_string()) {
+                    let operand = std::mem::replace(&mut **operand, Expr::value(Value::Null));
+                    *expr = Expr::Nested(Box::new(sql::prefixed(op, operand)));
                 }
             }
             Expr::BinaryOp { op, .. }
@@ -98,19 +108,25 @@ impl Qualifier<'_> {
     }
 
     fn operator(&self, op: &mut BinaryOperator) {
-        if matches!(
-            op,
-            BinaryOperator::And | BinaryOperator::Or | BinaryOperator::PGCustomBinaryOperator(_)
-        ) {
-            return;
+        let symbol = match &*op {
+            BinaryOperator::And | BinaryOperator::Or => return,
+            BinaryOperator::PGCustomBinaryOperator(parts) => match &parts[..] {
+                [symbol] => symbol.clone(),
+                _ => return,
+            },
+            op => op.to_string().trim().to_owned(),
+        };
+        if let Some(qualified) = self.qualified(&symbol) {
+            *op = qualified;
         }
-        let symbol = op.to_string().trim().to_owned();
-        let is_own = self
-            .catalog
-            .operators(None, &symbol)
-            .any(|operator| operator.origin == Origin::User);
-        if is_own {
-            *op = BinaryOperator::PGCustomBinaryOperator(vec![SCHEMA.to_owned(), symbol]);
-        }
+    }
+
+    /// An operator with its schema, if users have one of its symbol.
+    fn qualified(&self, symbol: &str) -> Option<BinaryOperator> {
+        let mut found = self.catalog.operators(None, symbol);
+        let is_own = found.any(|operator| operator.origin == Origin::User);
+        is_own.then(|| {
+            BinaryOperator::PGCustomBinaryOperator(vec![SCHEMA.to_owned(), symbol.to_owned()])
+        })
     }
 }

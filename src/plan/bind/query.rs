@@ -43,7 +43,7 @@ impl Binder<'_> {
             for order in exprs {
                 let is_output = matches!(&order.expr, Expr::Identifier(ident)
                     if named.contains(&folded(ident)));
-                if !is_output {
+                if !is_output && !self.output_before_using(&mut order.expr, &query.body)? {
                     self.expression(&mut order.expr)?;
                 }
             }

@@ -163,7 +163,8 @@ impl Binder<'_> {
             | TableFactor::Derived { alias, .. }
             | TableFactor::Function { alias, .. }
             | TableFactor::UNNEST { alias, .. }
-            | TableFactor::TableFunction { alias, .. }) = factor
+            | TableFactor::TableFunction { alias, .. }
+            | TableFactor::XmlTable { alias, .. }) = factor
             else {
                 return;
             };

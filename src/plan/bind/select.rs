@@ -6,6 +6,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::columns::of_function;
+use super::grouping::distinct_sets;
 use super::join::unknown_columns;
 use super::scope::{Scope, Visible, chain};
 use super::{Binder, Output};
@@ -50,8 +51,13 @@ impl Binder<'_> {
             self.expression(expr)?;
         }
         if let GroupByExpr::Expressions(exprs, _) = &mut select.group_by {
-            for expr in exprs {
+            let are_distinct = sql::take_distinct(exprs);
+            for expr in exprs.iter_mut() {
                 self.group_key(expr, &named)?;
+            }
+            if are_distinct {
+                self.check_distinct_keys()?;
+                *exprs = distinct_sets(std::mem::take(exprs), &select.projection)?;
             }
         }
         if let Some(expr) = &mut select.having {
@@ -69,6 +75,17 @@ impl Binder<'_> {
         }
         self.expression(&mut select.named_window)?;
         self.output(&select.projection)
+    }
+
+    /// PostgreSQL takes a column that USING merges, and the one that it is made of, for two keys.
+    fn check_distinct_keys(&mut self) -> Result<()> {
+        match self.scope().merged.is_empty() {
+            true => Ok(()),
+            false => Err(refused(
+                "GROUP BY DISTINCT over columns that USING or NATURAL merges".to_owned(),
+                "join with ON, or write the sets without DISTINCT, each once",
+            )),
+        }
     }
 
     /// GROUP BY: a bare name is a column of FROM, or else one of the output.
@@ -271,7 +288,7 @@ fn named_item(expr: Expr, name: &str) -> SelectItem {
 
 /// Whether an expression of the output may stand where its name does: a constant has another meaning there, and
 /// a volatile query would run once more.
-fn may_be_written_out(output: &Expr, catalog: &Catalog) -> bool {
+pub(super) fn may_be_written_out(output: &Expr, catalog: &Catalog) -> bool {
     let is_constant = matches!(rewrite::bare(output), Expr::Value(_));
     let runs_again = rewrite::has_query(output) && functions::is_volatile(output, catalog);
     !is_constant && !runs_again

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::rc::Rc;
 
 use datafusion::sql::sqlparser::ast::{
-    Cte, Ident, ObjectName, ObjectNamePart, Query, SetExpr, TableFactor, visit_relations,
+    Cte, Expr, Ident, ObjectName, ObjectNamePart, Query, SetExpr, TableFactor, visit_relations,
 };
 
 use super::table::derived;
@@ -14,7 +14,7 @@ use crate::catalog::RelationKind;
 use crate::error::Result;
 use crate::plan::from_item::{FromColumn, Source};
 use crate::plan::naming::{folded, ident, parts, table_alias};
-use crate::plan::{functions, locality, refused, sql};
+use crate::plan::{functions, locality, refused, rewrite, sql};
 
 /// A common table expression that can be named.
 pub(super) struct CteEntry {
@@ -43,13 +43,7 @@ impl Binder<'_> {
         let names: Vec<_> = ctes.iter().map(|cte| folded(&cte.alias.name)).collect();
         for (index, mut cte) in ctes.into_iter().enumerate() {
             let name = folded(&cte.alias.name);
-            if cte.from.is_some() {
-                return Err(refused(
-                    format!("SEARCH or CYCLE of the common table expression {name:?}"),
-                    "keep the path in a column of your own: array[(a, b)] in the first part, and in the \
-                     second path || (a, b), WHERE (a, b) <> ALL (path); and order by it",
-                ));
-            }
+            let added = added_columns(&name, &cte)?;
             let later = match recursive {
                 true => &names[index..],
                 false => &[],
@@ -114,7 +108,15 @@ impl Binder<'_> {
             }
             let output = self.query(&mut cte.query)?;
             self.ctes.truncate(depth);
-            let output = Self::renamed(output, &columns);
+            let mut output = Self::renamed(output, &columns);
+            if let Some(output) = &mut output {
+                // Rows, and what says that they repeat: PostgreSQL's to type.
+                let added = added.into_iter().map(|name| FromColumn {
+                    name,
+                    ..FromColumn::unknown()
+                });
+                output.extend(added);
+            }
             let after = entry(output, &self.ctes, self.scopes.len());
             self.ctes.push(after);
             cte.alias.name = ident(&unique);
@@ -249,6 +251,38 @@ pub(super) fn runs(ctes: &[Cte], query: &Query) -> Vec<usize> {
         count(&cte.query, times, index, &mut runs);
     }
     runs
+}
+
+/// The columns that SEARCH and CYCLE add behind those of a common table expression, which names itself. It
+/// sees them itself, but not as part of `*` (`addRangeTableEntryForCTE` in
+/// `src/backend/parser/parse_relation.c`).
+fn added_columns(name: &str, cte: &Cte) -> Result<Vec<String>> {
+    let Some(from) = &cte.from else {
+        return Ok(Vec::new());
+    };
+    let of = |what: &str, hint: &str| {
+        let what = format!("SEARCH or CYCLE of the common table expression {name:?}, {what}");
+        Err(refused(what, hint))
+    };
+    let Some(added) = sql::added_columns(from) else {
+        return of(
+            "whose mark is a literal with a type",
+            "cast in the query that reads it: CYCLE .. SET c TO 'Y' DEFAULT 'N', and there c::text",
+        );
+    };
+    let is_added = |name: &Ident| added.contains(&folded(name));
+    let names_one = rewrite::any(&*cte.query, |expr| match expr {
+        Expr::Identifier(name) => is_added(name),
+        Expr::CompoundIdentifier(names) => names.last().is_some_and(is_added),
+        _ => false,
+    });
+    match names_one {
+        true => of(
+            "which names a column that they add",
+            "name the column in the query that reads the common table expression",
+        ),
+        false => Ok(added),
+    }
 }
 
 /// Whether a query names one of these tables, anywhere inside.

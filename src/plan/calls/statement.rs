@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, ArrayElemTypeDef, BinaryOperator, DataType, Expr, Function, FunctionArg,
     FunctionArgExpr, ObjectName, Query, TableAlias, TableFactor, UnaryOperator, Visit, Visitor,
+    XmlTableColumnOption,
 };
 
 use super::judge::Judge;
@@ -185,6 +186,12 @@ impl Calls<'_> {
                 return self.judge.call(None, "unnest", Some(array_exprs.len()));
             }
             TableFactor::TableFunction { alias, .. } => return self.column_types(alias),
+            TableFactor::XmlTable { columns, .. } => {
+                return columns.iter().try_for_each(|column| match &column.option {
+                    XmlTableColumnOption::NamedInfo { r#type, .. } => self.data_type(r#type),
+                    XmlTableColumnOption::ForOrdinality => Ok(()),
+                });
+            }
             _ => return Ok(()),
         };
         self.column_types(alias)?;
@@ -467,6 +474,9 @@ impl Calls<'_> {
     }
 
     fn operators(&self, expr: &Expr) -> Verdict {
+        if let Some((_, operator)) = sql::order_of_operator(expr) {
+            return self.binary(&BinaryOperator::PGCustomBinaryOperator(operator));
+        }
         let symbols: &[&str] = match expr {
             Expr::BinaryOp { left, op, right } => {
                 let compares = matches!(op, BinaryOperator::Eq | BinaryOperator::NotEq);

@@ -183,7 +183,8 @@ impl<'a> Reader<'a> {
             TableFactor::Table { .. }
             | TableFactor::Function { .. }
             | TableFactor::TableFunction { .. }
-            | TableFactor::UNNEST { .. } => Ok(Facts::default()),
+            | TableFactor::UNNEST { .. }
+            | TableFactor::XmlTable { .. } => Ok(Facts::default()),
             other => Err(format!("it has in FROM what is not known: {other}")),
         }
     }

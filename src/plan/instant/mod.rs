@@ -19,8 +19,8 @@ use datafusion::sql::sqlparser::ast::{
     TimezoneInfo, Value, Visit, VisitMut, Visitor, VisitorMut,
 };
 
-use super::rewrite;
-use super::sql::{identifier_name, output_name};
+use super::sql::{identifier_name, is_rows_from, output_name};
+use super::{functions, rewrite};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Replaces whatever reads the clock by what it gives at `instant`, and says whether there was any.
@@ -347,21 +347,32 @@ fn system_name(name: &ObjectName) -> Option<String> {
 
 /// `FROM now()`, `FROM current_date`: what stands there names a table and a column too.
 fn is_clock_in_from(table: &TableFactor) -> bool {
-    let (name, is_call, arguments) = match table {
-        TableFactor::Table { name, args, .. } => {
-            let arguments = args.as_ref().map_or(0, |args| args.args.len());
-            (name, args.is_some(), arguments)
-        }
-        TableFactor::Function { name, args, .. } => (name, true, args.len()),
+    let (name, args) = match table {
+        TableFactor::Table { name, args, .. } => (name, args.as_ref().map(|args| &args.args[..])),
+        TableFactor::Function { name, args, .. } => (name, Some(&args[..])),
         _ => return false,
     };
+    match args {
+        Some(calls) if is_rows_from(name) => {
+            let mut calls = calls.iter().filter_map(functions::expression);
+            calls.any(|call| {
+                matches!(call, Expr::Function(call)
+                if is_clock(&call.name, Some(functions::arguments(call).len())))
+            })
+        }
+        _ => is_clock(name, args.map(<[_]>::len)),
+    }
+}
+
+/// Whether a name that stands in FROM is that of a clock; with the number of arguments of a call.
+fn is_clock(name: &ObjectName, arguments: Option<usize>) -> bool {
     let is_quoted = matches!(name.0.as_slice(), [ObjectNamePart::Identifier(name)] if name.quote_style.is_some());
     let Some(name) = system_name(name) else {
         return false;
     };
     match name.as_str() {
-        "now" | "transaction_timestamp" | "statement_timestamp" => is_call && arguments == 0,
-        "age" => is_call && arguments == 1,
+        "now" | "transaction_timestamp" | "statement_timestamp" => arguments == Some(0),
+        "age" => arguments == Some(1),
         // Reserved words: no table has such a name without quotes.
         "current_date" | "current_time" | "current_timestamp" | "localtime" | "localtimestamp" => {
             !is_quoted

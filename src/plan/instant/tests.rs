@@ -50,6 +50,7 @@ fn what_has_no_replacement_is_refused() {
         "select '{now}'::date[]",
         "select '[yesterday,)'::daterange",
         "select * from now()",
+        "select * from rows from (generate_series(1, 2), now()) as x(a, b)",
         "select * from current_date",
         "select * from t, age(t.d) a",
     ] {

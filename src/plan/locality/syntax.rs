@@ -21,7 +21,8 @@ pub(in crate::plan) fn factor_alias(factor: &TableFactor) -> Option<String> {
         TableFactor::Derived { alias, .. }
         | TableFactor::Function { alias, .. }
         | TableFactor::UNNEST { alias, .. }
-        | TableFactor::TableFunction { alias, .. } => alias.as_ref().map(|a| folded(&a.name)),
+        | TableFactor::TableFunction { alias, .. }
+        | TableFactor::XmlTable { alias, .. } => alias.as_ref().map(|a| folded(&a.name)),
         _ => None,
     }
 }

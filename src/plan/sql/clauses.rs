@@ -42,7 +42,8 @@ pub(super) fn changes(lexed: &[Lexed<'_>], user: &str) -> Vec<Change> {
             Some("search" | "cycle") => text.paths(at),
             Some("rows") => text.rows_from(at),
             Some(word) if word == "lateral" || word.starts_with("xml") => text.xml(at, word),
-            None => text.set_as_operand(at),
+            Some("in") => text.list_of_subqueries(at),
+            None => text.set_as_operand(at).or_else(|| text.row_as_operand(at)),
             Some("trim") => text.trim(at),
             Some("substring") => text.substring(at),
             Some("fetch") => text.fetch(at),
@@ -311,19 +312,32 @@ impl<'a> Text<'a> {
         })
     }
 
-    /// `FETCH FIRST (n) ROWS ONLY`; a number needs no parentheses, and is read as it is.
+    /// `FETCH FIRST (n) ROWS ONLY`, and that before OFFSET; a number needs no parentheses, and is read as it is.
     fn fetch(&self, at: usize) -> Option<Vec<Change>> {
-        if !["first", "next"].contains(&self.word(at + 1)?) || !self.is(at + 2, "(") {
+        if !["first", "next"].contains(&self.word(at + 1)?) {
             return None;
         }
-        let end = *self.partner.get(at + 2)?;
-        let counts_rows = ["row", "rows"].contains(&self.word(end + 1)?);
-        let only = self.lexed.get(end + 2)?;
-        (counts_rows && only.token.is_word("only")).then(|| {
+        let count = at + 2;
+        let end = match self.token(count)? {
+            Token::Symbol("(") => *self.partner.get(count)? + 1,
+            Token::Operator("+" | "-") => count + 2,
+            Token::Number(_) | Token::Parameter(_) => count + 1,
+            // One row.
+            Token::Word(_) => count,
+            _ => return None,
+        };
+        let counts_rows = ["row", "rows"].contains(&self.word(end)?);
+        let only = self.lexed.get(end + 1)?;
+        let is_read = end <= count + 1 && self.word(end + 2) != Some("offset");
+        (counts_rows && only.token.is_word("only") && !is_read).then(|| {
+            let written = match self.written(count, end) {
+                "" => "1",
+                written => written,
+            };
             vec![Change {
                 from: self.start(at),
                 to: only.end,
-                text: format!("LIMIT {}", self.written(at + 2, end + 1)),
+                text: format!("LIMIT {written}"),
             }]
         })
     }
@@ -359,7 +373,11 @@ impl<'a> Text<'a> {
     /// `AS (a int)` behind the call of a function.
     fn columns_without_alias(&self, at: usize) -> Option<Vec<Change>> {
         let call_ends = at.checked_sub(1)?;
-        if !self.is(at + 1, "(") || !self.is(call_ends, ")") || self.begins_query(at + 2) {
+        if !self.is(at + 1, "(")
+            || !self.is(call_ends, ")")
+            || self.begins_query(at + 2)
+            || self.is_in_rows_from(at)
+        {
             return None;
         }
         // A column has a name and a type.
@@ -514,14 +532,20 @@ impl<'a> Text<'a> {
         is_operand.then(|| self.as_table(at)).flatten()
     }
 
-    /// `ANY ((SELECT ..) UNION ..)`: a set operation that begins with a bracket.
+    /// `ANY ((SELECT ..) UNION ..)`: a set operation that begins with a bracket; `ANY ((SELECT ..))`: a query in
+    /// more brackets than it needs.
     fn set_in_brackets(&self, at: usize) -> Option<Vec<Change>> {
         let (open, first) = (at + 1, at + 2);
         let is_subquery = self.is(open, "(") && self.is(first, "(") && self.begins_query(first);
         if !is_subquery || self.behind(at, &["union", "intersect", "except", "select"]) {
             return None;
         }
-        let operator = self.word(self.partner.get(first)? + 1)?;
+        let last = *self.partner.get(first)?;
+        if last + 1 == self.partner[open] {
+            let nothing = |at: usize| Change::replaced(&self.lexed[at], String::new());
+            return Some(vec![nothing(first), nothing(last)]);
+        }
+        let operator = self.word(last + 1)?;
         ["union", "intersect", "except"]
             .contains(&operator)
             .then(|| self.as_derived(open))
@@ -666,7 +690,7 @@ mod tests {
             "select * from a cross join b join c on x natural join d",
             "select extract(year from a) from b join c on f(a, (select 1 from d join e on g)) = 1",
             "select distinct on (a) a from b join lateral (select 1 from c join d on e) f on true",
-            "select * from a join (b join c on x) on y order by a using <<, b",
+            "select * from a join (b join c on x) on y order by a, b",
         ]);
     }
 
@@ -712,7 +736,7 @@ mod tests {
             ),
             (
                 "select 1 union all ((select 2) union (select 3)) order by a = any ((select 1))",
-                "select 1 union all ((select 2) union (select 3)) order by a = any ((select 1))",
+                "select 1 union all ((select 2) union (select 3)) order by a = any (select 1)",
             ),
             (
                 "select trim(from a), trim(both from b), trim(leading from c), trim(trailing from d)",

@@ -11,6 +11,7 @@ use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::marks;
+use super::operators::{self, is_operator, is_word, prefixed};
 use crate::plan::thread;
 
 /// PostgreSQL's dialect, in which the name of an argument is an identifier.
@@ -79,8 +80,10 @@ impl Dialect for Dialected {
         }
         match () {
             () if is_collate(parser) => Some(Ok(self.prec_value(Precedence::DoubleColon))),
+            // It ends a column of XMLTABLE, and is no operator.
+            () if is_not(parser, 0) && is_word(parser, 1, "null") => Some(Ok(0)),
             // Looser than any operator.
-            () if marks::is_as(parser) => Some(Ok(1)),
+            () if marks::goes_on(parser) => Some(Ok(1)),
             () => POSTGRES.get_next_precedence(parser),
         }
     }
@@ -89,6 +92,7 @@ impl Dialect for Dialected {
         self.parse_nots(parser)
             .or_else(|| self.parse_marked(parser))
             .or_else(|| marks::parse_prefix(parser))
+            .or_else(|| self.parse_prefix_operator(parser))
             .or_else(|| parse_typed_string(parser))
     }
 
@@ -112,8 +116,8 @@ impl Dialect for Dialected {
                     }),
             );
         }
-        if marks::is_as(parser) {
-            return Some(marks::parse_as(parser, expr));
+        if marks::goes_on(parser) {
+            return Some(marks::parse_infix(parser, expr));
         }
         if let Some(test) = is_document(parser) {
             test.split(' ').for_each(|_| parser.advance_token());
@@ -123,7 +127,7 @@ impl Dialect for Dialected {
                 right: Box::new(Expr::value(Value::Placeholder(test[3..].to_owned()))),
             }));
         }
-        if is_word(parser, 0, "operator") && parser.peek_nth_token_ref(1).token == Token::LParen {
+        if operators::is_next(parser) {
             return Some(parse_operator(parser, expr, precedence));
         }
         let op = of_any(parser)?;
@@ -177,6 +181,15 @@ impl Dialected {
                 expr: Box::new(expr),
             })
         }))
+    }
+
+    /// `OPERATOR(s.@) x`: an operation without a left side, whatever the symbol (`qual_Op`).
+    fn parse_prefix_operator(&self, parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
+        operators::is_next(parser).then(|| {
+            let op = operators::parse_name(parser)?;
+            let operand = parser.parse_subexpr(self.prec_value(Precedence::PgOther))?;
+            Ok(prefixed(op, operand))
+        })
     }
 
     /// `f(VARIADIC x)`, `BETWEEN SYMMETRIC x AND y`: words that PostgreSQL reserves, so they are no
@@ -237,23 +250,7 @@ fn parse_operator(
     left: &Expr,
     precedence: u8,
 ) -> Result<Expr, ParserError> {
-    parser.advance_token();
-    parser.expect_token(&Token::LParen)?;
-    let mut parts = vec![String::new()];
-    loop {
-        let token = parser.next_token();
-        match token.token {
-            Token::RParen => break,
-            Token::EOF => return parser.expected("an operator", token),
-            Token::Period => parts.push(String::new()),
-            token => {
-                if let Some(part) = parts.last_mut() {
-                    part.push_str(&token.to_string());
-                }
-            }
-        }
-    }
-    let op = BinaryOperator::PGCustomBinaryOperator(parts);
+    let op = operators::parse_name(parser)?;
     if is_quantifier(parser, 0) {
         return parse_quantified(parser, left, op, precedence);
     }
@@ -284,8 +281,7 @@ fn of_any(parser: &Parser<'_>) -> Option<BinaryOperator> {
         | Token::ExclamationMarkDoubleTildeAsterisk => return None,
         other => other.to_string(),
     };
-    let is_operator = symbol.chars().all(|c| "+-*/<>=~!@#%^&|`?".contains(c));
-    (is_operator && is_quantifier(parser, 1)).then_some(BinaryOperator::Custom(symbol))
+    (is_operator(&symbol) && is_quantifier(parser, 1)).then_some(BinaryOperator::Custom(symbol))
 }
 
 /// What is behind the operator: `ANY (..)`, `SOME (..)`, `ALL (..)`.
@@ -339,12 +335,6 @@ const TYPES: [&str; 14] = [
     "box", "cidr", "circle", "inet", "line", "lseg", "macaddr", "money", "name", "path", "point",
     "polygon", "record", "xid",
 ];
-
-/// Whether a token is this word, without quotes.
-pub(super) fn is_word(parser: &Parser<'_>, ahead: usize, expected: &str) -> bool {
-    matches!(&parser.peek_nth_token_ref(ahead).token, Token::Word(word)
-        if word.quote_style.is_none() && word.value.eq_ignore_ascii_case(expected))
-}
 
 /// `IS DOCUMENT`, `IS NOT DOCUMENT`.
 fn is_document(parser: &Parser<'_>) -> Option<&'static str> {

@@ -10,11 +10,15 @@
 
 use std::fmt::Display;
 
-use datafusion::sql::sqlparser::ast::{DataType, Expr, Ident, ObjectName, ObjectNamePart, Value};
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, DataType, Expr, Ident, ObjectName, ObjectNamePart, Value,
+};
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token as ParserToken;
 
+use super::operators::{self, is_word};
 use super::tokens::{self, Token};
+use crate::plan::facts::types;
 use crate::quote;
 
 /// With which every mark begins.
@@ -40,6 +44,15 @@ pub(super) const STANDALONE: &str = "\0STANDALONE";
 pub(super) const DOCUMENT: &str = "\0DOCUMENT";
 pub(super) const CONTENT: &str = "\0CONTENT";
 
+/// Nothing: what is behind it is an expression, though it begins as a query or as `t.*` does.
+pub(super) const EXPRESSION: &str = "\0EXPRESSION";
+
+/// `AS` before the columns of a call in `ROWS FROM`.
+pub(super) const AS_COLUMNS: &str = "\0AS COLUMNS";
+
+/// `USING` before the operator that sorts.
+pub(super) const USING: &str = "\0USING";
+
 /// The call that stands for `ROWS FROM (f(x), g(y))`.
 pub(super) const ROWS_FROM: &str = "\0ROWS FROM";
 
@@ -49,8 +62,17 @@ const FRAME: &str = "\0 ";
 /// The clauses SEARCH and CYCLE of a recursive query, as where it is FROM.
 const PATHS: &str = "\0PATHS ";
 
+/// `DISTINCT` of GROUP BY, as the first of its keys.
+const GROUPS: &str = "\0BY ";
+
+/// A namespace of XMLTABLE without a name.
+const NAMESPACE: &str = "\0NAMESPACE ";
+
 /// The alias of the columns that USING merges, as one more of them.
 const USING_ALIAS: &str = "\0AS ";
+
+/// The operator between what ORDER BY sorts and the operator that sorts it, in the tree.
+const USING_OPERATOR: &str = "USING";
 
 /// The name that `ROWS FROM` has in the tree.
 const ROWS_FROM_NAME: &str = "ROWS FROM";
@@ -68,6 +90,69 @@ pub(super) fn frame(frame: &str) -> String {
 /// What stands for SEARCH and CYCLE behind a common table expression.
 pub(super) fn paths(clauses: &str) -> String {
     format!("FROM {}", quoted(&format!("{PATHS}{clauses}")))
+}
+
+/// What stands for the DISTINCT of GROUP BY, as a key before the others.
+pub(super) fn distinct_groups() -> String {
+    format!("{},", quoted(&format!("{GROUPS}DISTINCT ")))
+}
+
+/// A namespace without a name, as one with a name.
+pub(super) fn default_namespace(item: &str) -> String {
+    format!(
+        "{} AS {}",
+        quoted(&format!("{NAMESPACE}{item}")),
+        quoted("\0")
+    )
+}
+
+/// Takes the DISTINCT of GROUP BY away; says whether it was there.
+pub(in crate::plan) fn take_distinct(keys: &mut Vec<Expr>) -> bool {
+    let is_there =
+        matches!(keys.first(), Some(Expr::Identifier(name)) if name.value.starts_with(GROUPS));
+    if is_there {
+        keys.remove(0);
+    }
+    is_there
+}
+
+/// The columns that SEARCH and CYCLE add to a common table expression, in order; `None` where their mark is
+/// the literal of a type, which may mean an instant.
+pub(in crate::plan) fn added_columns(from: &Ident) -> Option<Vec<String>> {
+    let clauses = from.value.strip_prefix(PATHS)?;
+    let mut tokens = tokens::tokens(clauses).ok()?.into_iter().peekable();
+    let mut added = Vec::new();
+    while let Some(clause) = tokens.next() {
+        if clause.token.is_word("search") {
+            // `DEPTH FIRST BY`
+            tokens.nth(2)?;
+        }
+        // The names of columns, and commas between them.
+        tokens.next()?;
+        while tokens.next_if(|it| it.token.is_symbol(",")).is_some() {
+            tokens.next()?;
+        }
+        tokens.next_if(|it| it.token.is_word("set"))?;
+        added.push(name_of(&tokens.next()?.token)?);
+        if tokens.next_if(|it| it.token.is_word("to")).is_some() {
+            tokens.next()?;
+            tokens.next_if(|it| it.token.is_word("default"))?;
+            tokens.next()?;
+        }
+        if clause.token.is_word("cycle") {
+            tokens.next_if(|it| it.token.is_word("using"))?;
+            added.push(name_of(&tokens.next()?.token)?);
+        }
+    }
+    Some(added)
+}
+
+fn name_of(token: &Token<'_>) -> Option<String> {
+    match token {
+        Token::Word(name) => Some(name.to_string()),
+        Token::Quoted(name) => Some(name.clone()),
+        _ => None,
+    }
 }
 
 /// The last column of USING, for the alias behind it.
@@ -100,7 +185,9 @@ pub(in crate::plan) fn is_rows_from(name: &ObjectName) -> bool {
 pub(super) fn spelled(name: &str) -> Option<Vec<Token<'static>>> {
     let words = match name {
         ALL_FIELDS => return Some(vec![Token::Operator("*")]),
-        AS | AS_TYPE => "as",
+        EXPRESSION => return Some(Vec::new()),
+        AS | AS_TYPE | AS_COLUMNS => "as",
+        USING => "using",
         NAME | VERSION | STANDALONE | DOCUMENT | CONTENT => name.get(1..)?,
         ROWS_FROM => "rows from",
         _ => return None,
@@ -128,6 +215,8 @@ pub(in crate::plan) fn without_marks(printed: String) -> String {
         ("", FRAME, " PRECEDING"),
         (", ", USING_ALIAS, ")"),
         ("FROM ", PATHS, ""),
+        ("", GROUPS, ", "),
+        ("", NAMESPACE, " AS \"\0\""),
     ];
     for (before, mark, behind) in marks {
         let begin = format!("{before}\"{mark}");
@@ -159,9 +248,100 @@ fn next<'a>(parser: &'a Parser<'_>) -> Option<&'a str> {
     }
 }
 
-/// Whether `AS` comes next.
-pub(super) fn is_as(parser: &Parser<'_>) -> bool {
-    matches!(next(parser), Some(AS | AS_TYPE))
+/// Whether a word comes next that goes on with an expression: `AS` or `USING`.
+pub(super) fn goes_on(parser: &Parser<'_>) -> bool {
+    matches!(next(parser), Some(AS | AS_TYPE | AS_COLUMNS | USING))
+}
+
+/// Reads what goes on with an expression.
+pub(super) fn parse_infix(parser: &mut Parser<'_>, expr: &Expr) -> Result<Expr, ParserError> {
+    match next(parser) {
+        Some(USING) => parse_using(parser, expr),
+        Some(AS_COLUMNS) => parse_columns(parser, expr),
+        _ => parse_as(parser, expr),
+    }
+}
+
+/// `f(x) AS (a int, b text)`, which prints as it is.
+fn parse_columns(parser: &mut Parser<'_>, expr: &Expr) -> Result<Expr, ParserError> {
+    parser.advance_token();
+    parser.expect_token(&ParserToken::LParen)?;
+    let columns = parser.parse_comma_separated(|parser| {
+        let name = parser.parse_identifier()?;
+        let data_type = parser.parse_data_type()?;
+        // No type of users, which would have to be judged.
+        let sql = data_type.to_string().to_ascii_lowercase();
+        match types::is_known(sql.trim_end_matches("[]")) {
+            true => Ok(format!("{name} {data_type}")),
+            false => parser.expected_ref("a type of PostgreSQL's own", parser.peek_token_ref()),
+        }
+    })?;
+    parser.expect_token(&ParserToken::RParen)?;
+    Ok(Expr::Named {
+        expr: Box::new(expr.clone()),
+        name: Ident::new(format!("({})", columns.join(", "))),
+    })
+}
+
+/// The names of the columns that are listed behind a call in `ROWS FROM`.
+pub(in crate::plan) fn listed_columns(list: &Ident) -> Option<Vec<String>> {
+    let tokens = tokens::tokens(&list.value).ok()?;
+    let mut depth = 0_usize;
+    let mut names = Vec::new();
+    for lexed in &tokens {
+        let begins = depth == 1 && names.is_empty();
+        match &lexed.token {
+            Token::Symbol("(") => depth += 1,
+            Token::Symbol(")") => depth = depth.checked_sub(1)?,
+            Token::Symbol(",") if depth == 1 => names.push(None),
+            token if begins => names.push(Some(name_of(token)?)),
+            token => {
+                if let Some(last @ None) = names.last_mut() {
+                    *last = Some(name_of(token)?);
+                }
+            }
+        }
+    }
+    names.into_iter().collect()
+}
+
+/// `x USING OPERATOR(s.~<~)`: a key of ORDER BY, which prints as it is.
+fn parse_using(parser: &mut Parser<'_>, expr: &Expr) -> Result<Expr, ParserError> {
+    parser.advance_token();
+    let operator = operators::parse_name(parser)?;
+    Ok(Expr::BinaryOp {
+        left: Box::new(expr.clone()),
+        op: BinaryOperator::Custom(USING_OPERATOR.to_owned()),
+        right: Box::new(verbatim(operator.to_string())),
+    })
+}
+
+/// What is before USING in a key of ORDER BY.
+pub(in crate::plan) fn before_using(key: &mut Expr) -> Option<&mut Expr> {
+    match key {
+        Expr::BinaryOp {
+            left,
+            op: BinaryOperator::Custom(op),
+            ..
+        } if op == USING_OPERATOR => Some(left),
+        _ => None,
+    }
+}
+
+/// What a key of ORDER BY sorts, and the operator by which it does, with its schema.
+pub(in crate::plan) fn order_of_operator(key: &Expr) -> Option<(&Expr, Vec<String>)> {
+    match key {
+        Expr::BinaryOp {
+            left,
+            op: BinaryOperator::Custom(op),
+            right,
+        } if op == USING_OPERATOR => {
+            let written = right.to_string();
+            let name = written.strip_prefix("OPERATOR(")?.strip_suffix(')')?;
+            Some((left, name.split('.').map(str::to_owned).collect()))
+        }
+        _ => None,
+    }
 }
 
 /// What begins with a mark.
@@ -169,6 +349,10 @@ pub(super) fn parse_prefix(parser: &mut Parser<'_>) -> Option<Result<Expr, Parse
     let mark = next(parser)?.to_owned();
     let word = &mark[1..];
     match mark.as_str() {
+        EXPRESSION => {
+            parser.advance_token();
+            Some(parser.parse_prefix())
+        }
         NAME => {
             parser.advance_token();
             let name = parser.parse_identifier();
@@ -182,7 +366,7 @@ pub(super) fn parse_prefix(parser: &mut Parser<'_>) -> Option<Result<Expr, Parse
             };
             let is = |words: &&&[&str]| {
                 let mut words = words.iter().enumerate();
-                words.all(|(ahead, word)| super::dialect::is_word(parser, ahead, word))
+                words.all(|(ahead, word)| is_word(parser, ahead, word))
             };
             Some(match fixed.iter().find(is) {
                 Some(words) => {
@@ -199,7 +383,7 @@ pub(super) fn parse_prefix(parser: &mut Parser<'_>) -> Option<Result<Expr, Parse
             parser.advance_token();
             Some(prefixed(parser, word))
         }
-        mark if mark.starts_with(FRAME) => {
+        mark if mark.starts_with(FRAME) || mark.starts_with(NAMESPACE) => {
             parser.advance_token();
             Some(Ok(verbatim(quoted(mark))))
         }
@@ -208,7 +392,7 @@ pub(super) fn parse_prefix(parser: &mut Parser<'_>) -> Option<Result<Expr, Parse
 }
 
 /// `x AS name`, `x AS text`.
-pub(super) fn parse_as(parser: &mut Parser<'_>, expr: &Expr) -> Result<Expr, ParserError> {
+fn parse_as(parser: &mut Parser<'_>, expr: &Expr) -> Result<Expr, ParserError> {
     let is_type = next(parser) == Some(AS_TYPE);
     parser.advance_token();
     let name = match is_type {
@@ -259,6 +443,32 @@ mod tests {
         assert_eq!(written(&printed), "JOIN a USING(b) AS \"D\"\"e\" WHERE c");
         let printed = format!("USING(b, {})", using_alias("a\")"));
         assert_eq!(written(&printed), "USING(b) AS \"a\"\")\"");
+        let printed = format!("GROUP BY {} ROLLUP (a), b", distinct_groups());
+        assert_eq!(written(&printed), "GROUP BY DISTINCT ROLLUP (a), b");
+        let printed = format!(
+            "XMLNAMESPACES({}, 'a' AS b)",
+            default_namespace("default 'c'")
+        );
+        assert_eq!(written(&printed), "XMLNAMESPACES(default 'c', 'a' AS b)");
+        let ident = |clauses: &str| Ident::with_quote('"', format!("{PATHS}{clauses}"));
+        for (clauses, expected) in [
+            ("search depth first by a, b set O", Some(vec!["o"])),
+            ("cycle a set \"C d\" using p", Some(vec!["C d", "p"])),
+            (
+                "search breadth first by set, \"b\" set o cycle a, to set c to 'y' default null using p",
+                Some(vec!["o", "c", "p"]),
+            ),
+            (
+                "cycle a set c to date 'today' default date '2020-01-01' using p",
+                None,
+            ),
+        ] {
+            let expected = expected.map(|names| names.into_iter().map(str::to_owned).collect());
+            assert_eq!(added_columns(&ident(clauses)), expected, "{clauses}");
+        }
+        let list = Ident::new("(a NUMERIC(5,2), \"B c\" TEXT[], D DOUBLE PRECISION)");
+        let names = ["a", "B c", "d"].map(str::to_owned);
+        assert_eq!(listed_columns(&list).unwrap(), names);
         let clauses = "SEARCH DEPTH FIRST BY \"a\"\"b\", c SET o CYCLE c SET d USING \"e\"";
         let printed = format!("(SELECT 1) {} SELECT \"n\" FROM x", paths(clauses));
         let expected = format!("(SELECT 1) {clauses} SELECT \"n\" FROM x");

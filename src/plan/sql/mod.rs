@@ -16,6 +16,7 @@ mod dialect;
 mod faithful;
 mod marks;
 mod names;
+mod operators;
 mod parentheses;
 mod plain;
 mod rare;
@@ -39,8 +40,12 @@ use crate::statement::Statement;
 use depth::depth_bound;
 pub(crate) use faithful::prints_faithfully;
 use marks::ALL_FIELDS;
-pub(in crate::plan) use marks::{alias_of_using, is_rows_from, without_marks, written};
+pub(in crate::plan) use marks::{
+    added_columns, alias_of_using, before_using, is_rows_from, listed_columns, order_of_operator,
+    take_distinct, without_marks, written,
+};
 pub(crate) use names::{identifier_name, output_name};
+pub(in crate::plan) use operators::prefixed;
 pub(in crate::plan) use parentheses::unwrap_parentheses;
 use plain::Plain;
 use tokens::tokens;

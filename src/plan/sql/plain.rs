@@ -6,14 +6,19 @@
 //! | written | read as |
 //! |---|---|
 //! | `TABLE t` | `SELECT * FROM t` (`simple_select` in `src/backend/parser/gram.y`) |
-//! | `ORDER BY x USING <`, `USING >` | `ORDER BY x ASC`, `DESC` |
+//! | `ORDER BY x USING <`, `USING OPERATOR(pg_catalog.>)` | `ORDER BY x ASC`, `DESC` |
+//! | `ORDER BY x USING ~<~` | the same, with a [mark](super::marks) |
+//! | `GROUP BY DISTINCT a` | `GROUP BY "\0BY DISTINCT ", a`: a [mark](super::marks), which binding takes away |
+//! | `x::int ARRAY`, `x::int ARRAY[3]` | `x::int []`, `x::int [3]` (`Typename`) |
 //! | `x ISNULL` | `x IS NULL` |
+//! | `FOR NO KEY UPDATE`, `FOR KEY SHARE` | `FOR UPDATE`, `FOR SHARE`, which are refused as all row locks are |
 //! | `x LIKE ALL (a)`, with ILIKE, with NOT, with ANY or SOME | `x ~~ ALL (a)`, `~~*`, `!~~`, `!~~*` (`subquery_Op`) |
 //! | `'a'` and `'b'` on the next line, `U&'\0061'`, `U&'!0061' UESCAPE '!'`, `$x$a$b$x$` | `'ab'`, `'a'`, `'a'`, `'a$b'` |
 //! | `U&"\0061"` | `"a"` |
 //! | `RANGE '2 days' PRECEDING` | `RANGE ('2 days') PRECEDING` |
 //! | `interval(3) '1.5'` | `CAST('1.5' AS interval(3))` (`AexprConst`) |
 //! | `a *<> b` | `a OPERATOR(*<>) b` (`qual_Op`) |
+//! | `@ a`, `~ a` | `OPERATOR(@) a`, `OPERATOR(~) a` (`qual_Op`) |
 //! | `COLLATION FOR (x)` | `pg_catalog.pg_collation_for(x)` (`func_expr_common_subexpr`) |
 //! | `top`, `sort`, ... | `"top"`, `"sort"`: words that are none of PostgreSQL's keywords |
 //! | `pg_catalog.substring(x, 2)` | `pg_catalog."substring"(x, 2)` |
@@ -27,7 +32,7 @@ use std::borrow::Cow;
 
 use super::change::Change;
 use super::clauses;
-use super::marks::ALL_FIELDS;
+use super::marks::{self, ALL_FIELDS, USING, distinct_groups};
 use super::tokens::{Lexed, Token, quoted, tokens};
 
 /// A text that the parser reads, and where it differs from the user's.
@@ -150,10 +155,33 @@ fn exchange(lexed: &[Lexed<'_>], at: usize, user: &str) -> Option<(usize, String
     match &this.token {
         Token::Word(word) => match word.as_ref() {
             "table" if begins_query(before, behind(1)) => Some((1, "SELECT * FROM".to_owned())),
-            "using" => match behind(1)? {
-                Token::Operator("<") => Some((2, "ASC".to_owned())),
-                Token::Operator(">") => Some((2, "DESC".to_owned())),
+            "using" => match (behind(1)?, behind(3), behind(5)) {
+                (Token::Operator("<"), ..) => Some((2, "ASC".to_owned())),
+                (Token::Operator(">"), ..) => Some((2, "DESC".to_owned())),
+                (Token::Operator(symbol), ..) => {
+                    Some((2, format!("{} OPERATOR({symbol})", marks::quoted(USING))))
+                }
+                (operator, Some(schema), Some(Token::Operator(symbol @ ("<" | ">"))))
+                    if operator.is_word("operator") && schema.is_word("pg_catalog") =>
+                {
+                    let order = if *symbol == "<" { "ASC" } else { "DESC" };
+                    Some((7, order.to_owned()))
+                }
+                (operator, ..) if operator.is_word("operator") && opens(behind(2)) => {
+                    Some((1, marks::quoted(USING)))
+                }
                 _ => None,
+            },
+            "distinct" if is_group_by(lexed, at) => Some((1, distinct_groups())),
+            "for" if is_word(behind(1), &["no"]) && is_word(behind(3), &["update"]) => {
+                Some((4, "FOR UPDATE".to_owned()))
+            }
+            "for" if is_word(behind(1), &["key"]) && is_word(behind(2), &["share"]) => {
+                Some((3, "FOR SHARE".to_owned()))
+            }
+            "array" if is_type(lexed, at) => match behind(1) {
+                Some(Token::Symbol("[")) => Some((1, String::new())),
+                _ => Some((1, "[]".to_owned())),
             },
             "isnull" if ends_operand(before) && !opens(behind(1)) => {
                 Some((1, "IS NULL".to_owned()))
@@ -203,6 +231,9 @@ fn exchange(lexed: &[Lexed<'_>], at: usize, user: &str) -> Option<(usize, String
         {
             Some((1, format!("OPERATOR({symbol})")))
         }
+        Token::Operator(symbol) if is_prefix(lexed, at, symbol) => {
+            Some((1, format!("OPERATOR({symbol})")))
+        }
         Token::Quoted(name) if !written.starts_with('"') => {
             Some((1, format!("\"{}\"", name.replace('"', "\"\""))))
         }
@@ -230,6 +261,70 @@ fn exchange(lexed: &[Lexed<'_>], at: usize, user: &str) -> Option<(usize, String
         }
         _ => None,
     }
+}
+
+/// Whether the word before a token is the type of a cast.
+fn is_type(lexed: &[Lexed<'_>], at: usize) -> bool {
+    let token = |back: usize| at.checked_sub(back).and_then(|at| lexed.get(at));
+    let is_name = token(1).is_some_and(|it| matches!(it.token, Token::Word(_) | Token::Quoted(_)));
+    is_name && token(2).is_some_and(|it| it.token.is_symbol("::"))
+}
+
+/// Whether an operator stands before its only operand, and is none of those that have rules of their own
+/// (`qual_Op`).
+fn is_prefix(lexed: &[Lexed<'_>], at: usize, symbol: &str) -> bool {
+    const WITH_RULES: [&str; 14] = [
+        "+", "-", "*", "/", "%", "^", "=", "<", ">", "<=", ">=", "<>", "=>", "!=",
+    ];
+    let token = |back: usize| at.checked_sub(back).and_then(|at| lexed.get(at));
+    let token = |back| token(back).map(|lexed| &lexed.token);
+    let begins_operand = match token(1) {
+        // Of the row `a.*`.
+        Some(Token::Operator("*")) => !matches!(token(2), Some(Token::Symbol("."))),
+        Some(Token::Operator(_)) => true,
+        // Of OPERATOR(..) itself.
+        Some(Token::Symbol("(")) => !is_word(token(2), &["operator"]),
+        Some(Token::Symbol("[" | "," | ":" | ":=")) => true,
+        word => is_word(word, &BEFORE_OPERAND),
+    };
+    begins_operand && !WITH_RULES.contains(&symbol)
+}
+
+/// Words behind which an operand begins.
+const BEFORE_OPERAND: [&str; 26] = [
+    "all",
+    "and",
+    "asymmetric",
+    "between",
+    "by",
+    "case",
+    "distinct",
+    "else",
+    "escape",
+    "for",
+    "from",
+    "having",
+    "ilike",
+    "like",
+    "limit",
+    "not",
+    "offset",
+    "on",
+    "or",
+    "select",
+    "symmetric",
+    "then",
+    "to",
+    "variadic",
+    "when",
+    "where",
+];
+
+/// Whether `GROUP BY` is before a token.
+fn is_group_by(lexed: &[Lexed<'_>], at: usize) -> bool {
+    let token = |back: usize| at.checked_sub(back).and_then(|at| lexed.get(at));
+    let is = |back, word| token(back).is_some_and(|lexed| lexed.token.is_word(word));
+    is(1, "by") && is(2, "group")
 }
 
 /// Whether `*` is that of `(x).*` or `a[1].b.*`, and not of `a.b.*`.
@@ -406,8 +501,24 @@ pub(super) mod tests {
                 "select a from t order by a DESC, b ASC",
             ),
             (
+                "select a from t order by a using operator ( pg_catalog . > ) nulls last, b using ~<~",
+                "select a from t order by a DESC nulls last, b \"\0USING\" OPERATOR(~<~)",
+            ),
+            (
+                "select f(a order by a using operator(s.<)) from t",
+                "select f(a order by a \"\0USING\" operator(s.<)) from t",
+            ),
+            (
                 "select a isnull, (b) ISNULL from t",
                 "select a IS NULL, (b) IS NULL from t",
+            ),
+            (
+                "select a from t group by distinct rollup (a), b",
+                "select a from t group by \"\0BY DISTINCT \", rollup (a), b",
+            ),
+            (
+                "select '{1}'::int array, a::\"t\" ARRAY[3]",
+                "select '{1}'::int [], a::\"t\" [3]",
             ),
             ("select 'a'\n  'b''c'", "select E'ab\\'c'"),
             ("select E'a'\n'\\n'", "select 'a\n'"),
@@ -430,6 +541,10 @@ pub(super) mod tests {
             (
                 "select a *<> b, c === d",
                 "select a OPERATOR(*<>) b, c OPERATOR(===) d",
+            ),
+            (
+                "select @ a, |/ b from c where ~ d = 1 and f(@#@ e, [~ 1]) = a ~ @ -b",
+                "select OPERATOR(@) a, OPERATOR(|/) b from c where OPERATOR(~) d = 1 and f(OPERATOR(@#@) e, [OPERATOR(~) 1]) = a ~ OPERATOR(@) -b",
             ),
             (
                 "select collation for (a), top, T.Sort from top",
@@ -456,6 +571,7 @@ pub(super) mod tests {
             "select 'a''b', E'a\\'b', $$a$$, \"a\"\"b\", b'1'",
             "select 'a' 'b'",
             "select a like 'x', a not ilike any_of, \"like\"(a, b)",
+            "select - a, + b, a ~ b, operator(@) c, d operator(s.@@) e, * from f",
             "select a.b.*, count(*), 2 * (3), f(a => 1), format('x'), \"top\", a >= b",
             "range between interval '1 year' preceding and interval '1 day' following",
         ]);

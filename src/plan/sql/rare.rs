@@ -4,11 +4,12 @@
 //! |---|---|
 //! | `a LIKE b ESCAPE c \|\| d` | `a LIKE pg_catalog.like_escape(b, c \|\| d)` (`a_expr`) |
 //! | `1 + ((SELECT 2) UNION SELECT 3)` | `1 + (SELECT * FROM ((SELECT 2) UNION SELECT 3) AS "*SET*")` (`select_with_parens`) |
+//! | `x IN ((SELECT 1), 2)`, `SELECT t.*::text` | the same, with a [mark](super::marks) before what is an expression |
 //! | `GROUP BY ALL a, b` | `GROUP BY a, b` (`group_clause`: the default) |
 //! | `SELECT` and nothing behind it | `SELECT FROM (SELECT 1) AS "*ONE*"`: one row of no columns |
 //! | `JOIN a USING (b) AS c` | one more column of USING, which is a [mark](super::marks) |
-//! | `WITH RECURSIVE a AS (..) CYCLE b SET c USING d` | `FROM` and a mark, which is refused with a reason |
-//! | `ROWS FROM (f(a), g(b))` | a call that is a mark |
+//! | `WITH RECURSIVE a AS (..) CYCLE b SET c USING d` | `FROM` and a mark |
+//! | `ROWS FROM (f(a), g(b) AS (c int))` | a call that is a mark, with marks for AS |
 //! | `ROWS BETWEEN 1 PRECEDING AND CURRENT ROW EXCLUDE TIES` | a frame with one bound that is a mark, where the bounds are literals |
 
 use super::change::Change;
@@ -94,6 +95,48 @@ impl Text<'_> {
         (is_operand && is_set).then(|| self.as_derived(open))
     }
 
+    /// A list that begins with a subquery, which the parser would take for a query as a whole.
+    pub(super) fn list_of_subqueries(&self, at: usize) -> Option<Vec<Change>> {
+        let (open, first) = (at + 1, at + 2);
+        if !self.is(open, "(") || !self.is(first, "(") || !self.begins_query(first) {
+            return None;
+        }
+        let behind = *self.partner.get(first)? + 1;
+        let is_query = behind == self.partner[open]
+            || self
+                .word(behind)
+                .is_some_and(|word| ON_WITH_QUERY.contains(&word));
+        (!is_query).then(|| vec![self.expression(first)])
+    }
+
+    /// `t.*` before an operator: a row, and not all its columns.
+    pub(super) fn row_as_operand(&self, at: usize) -> Option<Vec<Change>> {
+        if !matches!(self.token(at), Some(Token::Operator("*"))) {
+            return None;
+        }
+        let mut name = at;
+        while let Some(part) = name.checked_sub(2)
+            && self.is(part + 1, ".")
+            && self.is_name(part)
+        {
+            name = part;
+        }
+        let is_field = name.checked_sub(1).is_some_and(|dot| self.is(dot, "."));
+        let is_operand = match self.token(at + 1)? {
+            Token::Symbol(symbol) => *symbol == "::",
+            Token::Operator(_) => true,
+            Token::Word(word) => BEHIND_OPERAND.contains(&word.as_ref()),
+            _ => false,
+        };
+        (name < at && !is_field && is_operand).then(|| vec![self.expression(name)])
+    }
+
+    /// Says that what begins there is an expression.
+    fn expression(&self, at: usize) -> Change {
+        let mark = format!("{} ", marks::quoted(marks::EXPRESSION));
+        Change::inserted(self.start(at), &mark)
+    }
+
     /// `GROUP BY ALL` with keys behind it.
     pub(super) fn all_of_groups(&self, at: usize) -> Option<Vec<Change>> {
         let by = at
@@ -164,7 +207,7 @@ impl Text<'_> {
         }])
     }
 
-    /// `ROWS FROM (..)` of functions that know their columns.
+    /// `ROWS FROM (..)` of calls, with or without a list of their columns.
     pub(super) fn rows_from(&self, at: usize) -> Option<Vec<Change>> {
         let open = at + 2;
         if self.word(at + 1) != Some("from") || !self.is(open, "(") {
@@ -173,17 +216,44 @@ impl Text<'_> {
         let before = at.checked_sub(1)?;
         let begins = self.behind(at, &["from", "join", "lateral"]) || self.is(before, ",");
         let end = *self.partner.get(open)?;
-        let items = self.items(open + 1, end).into_iter();
-        let mut calls = items.map(|(from, to)| {
-            self.is_name(from) && self.name_end(from) == to && self.is(to - 1, ")")
-        });
-        let is_query = self.begins_query(open + 1);
-        (begins && !is_query && calls.all(|is_call| is_call)).then(|| {
-            vec![Change {
-                from: self.start(at),
-                to: self.start(open),
-                text: marks::quoted(marks::ROWS_FROM),
-            }]
+        if !begins || self.begins_query(open + 1) {
+            return None;
+        }
+        let mut changes = vec![Change {
+            from: self.start(at),
+            to: self.start(open),
+            text: marks::quoted(marks::ROWS_FROM),
+        }];
+        for (from, to) in self.items(open + 1, end) {
+            let call_ends = self.name_end(from);
+            if !self.is_name(from) || !self.is(call_ends - 1, ")") {
+                return None;
+            }
+            if call_ends == to {
+                continue;
+            }
+            let lists_columns = self.word(call_ends) == Some("as")
+                && self.is(call_ends + 1, "(")
+                && self
+                    .partner
+                    .get(call_ends + 1)
+                    .is_some_and(|last| last + 1 == to);
+            if !lists_columns {
+                return None;
+            }
+            changes.push(Change::replaced(
+                &self.lexed[call_ends],
+                marks::quoted(marks::AS_COLUMNS),
+            ));
+        }
+        Some(changes)
+    }
+
+    /// Whether a token is between the brackets of `ROWS FROM (..)`.
+    pub(super) fn is_in_rows_from(&self, at: usize) -> bool {
+        let open = self.around.get(at).copied().flatten();
+        open.is_some_and(|open| {
+            self.behind(open, &["from"]) && open > 1 && self.word(open - 2) == Some("rows")
         })
     }
 
@@ -208,7 +278,7 @@ impl Text<'_> {
         let is_literal = (units + 1..end).all(|at| match self.token(at) {
             Some(Token::Number(_) | Token::String(_)) => true,
             Some(Token::Symbol(symbol)) => ["(", ")", "::"].contains(symbol),
-            Some(Token::Operator(symbol)) => ["+", "-"].contains(symbol),
+            Some(Token::Operator(symbol)) => ["+", "-", "*", "/"].contains(symbol),
             Some(Token::Word(word)) => OF_FRAMES.contains(&word.as_ref()),
             _ => false,
         });
@@ -267,6 +337,24 @@ const ENDS_EXPRESSION: [&str; 34] = [
 /// Words behind which an expression begins, and no query.
 const BEFORE_OPERAND: [&str; 9] = [
     "select", "and", "or", "not", "when", "then", "else", "where", "having",
+];
+
+/// What may stand behind a query in brackets that goes on.
+const ON_WITH_QUERY: [&str; 8] = [
+    "union",
+    "intersect",
+    "except",
+    "order",
+    "limit",
+    "offset",
+    "fetch",
+    "for",
+];
+
+/// Operators that are words, and stand behind an operand.
+const BEHIND_OPERAND: [&str; 12] = [
+    "at", "between", "collate", "ilike", "in", "is", "isnull", "like", "not", "notnull",
+    "operator", "similar",
 ];
 
 /// What may stand behind SELECT without columns and FROM.
@@ -330,6 +418,14 @@ mod tests {
                 "select 1 + (SELECT * FROM ((select 2) union select 3) AS \"*SET*\"), (((select 4)) except (select 5))",
             ),
             (
+                "select a in ((select 1), 2), b not in (((select 1)), c), d in ((select 1) + 1)",
+                "select a in (\"\0EXPRESSION\" (select 1), 2), b not in (\"\0EXPRESSION\" ((select 1)), c), d in (\"\0EXPRESSION\" (select 1) + 1)",
+            ),
+            (
+                "select a.*::text, md5(b.c.*::text), d.* is null from e where \"F\".* = g.*",
+                "select \"\0EXPRESSION\" a.*::text, md5(\"\0EXPRESSION\" b.c.*::text), \"\0EXPRESSION\" d.* is null from e where \"\0EXPRESSION\" \"F\".* = g.*",
+            ),
+            (
                 "select a group by all rollup (a, b), c",
                 "select a group by  rollup (a, b), c",
             ),
@@ -350,6 +446,10 @@ mod tests {
                 "select 1 from a, \"\0ROWS FROM\"(f(a.b), s.g()) with ordinality as h(i, j, k)",
             ),
             (
+                "select 1 from rows from (f(1) as (a int, b text), g()) h, f(2) as (c int)",
+                "select 1 from \"\0ROWS FROM\"(f(1) \"\0AS COLUMNS\" (a int, b text), g()) h, f(2) as \"f\"(c int)",
+            ),
+            (
                 "select sum(a) over (order by b range between '1 day'::interval preceding and current row exclude ties)",
                 "select sum(a) over (order by b range \"\0 between '1 day'::interval preceding and current row exclude ties\" PRECEDING)",
             ),
@@ -366,13 +466,16 @@ mod tests {
             "select a like b escape '#', a like b escape 'c' || d, a similar to b escape c",
             "select 1 from ((select 2) union select 3) a, ((select 4) union select 5) b",
             "((select 1) union select 2) except (select 3)",
+            "select a in ((select 1)), b in ((select 1) union (select 2)), c in ((select 1) limit 1), d in ((e), 2), f in (select 1)",
+            "select a.*, b.c.*, count(*), d * e from f",
+            "select a.* from b union select c.* except select d.*",
             "select a.select, 1 as select, all from b group by all",
             "select 1 from a join b using (c) d",
             "select rows from (values (1)) as v(rows)",
             "select a, rows from (values (1)) as v(rows)",
             "with search as (select 1), cycle as (select 2) select search, cycle from f(a) search, (g) cycle",
             "select substring(rows from (f(1))), a like b, c similar to d escape e",
-            "select 1 from rows from (f(1) as b(a int, c text)) as d",
+            "select 1 from rows from (f(1) as b(a int)) as d, rows from (f(1) + 1), rows from (a)",
             "select sum(a) over (rows between a preceding and 1 following exclude ties) from exclude",
         ]);
     }

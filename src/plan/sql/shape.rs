@@ -10,6 +10,7 @@
 
 use datafusion::sql::sqlparser::ast::{BinaryOperator, CastKind, Expr, UnaryOperator, Value};
 
+use super::operators::is_nothing;
 use crate::plan::rewrite;
 
 /// Groups an expression rightly whose operands are grouped rightly already.
@@ -164,6 +165,7 @@ fn precedence(expr: &Expr) -> Option<u8> {
 macro_rules! left {
     ($expr:expr) => {
         match $expr {
+            Expr::BinaryOp { left, .. } if is_nothing(left) => None,
             Expr::BinaryOp { left, .. } | Expr::AnyOp { left, .. } | Expr::AllOp { left, .. } => {
                 Some(left)
             }

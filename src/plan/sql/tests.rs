@@ -421,15 +421,19 @@ fn operators_group_as_in_postgresql() {
         ("a ~ b || c || d", "((a ~ b) || c) || d"),
         ("not a = b and c", "(NOT (a = b)) AND c"),
         ("a between b and c and d", "(a BETWEEN b AND c) AND d"),
+        ("~ a + b", " OPERATOR(~) (a + b)"),
+        (
+            "- @ a ^ 2 || b * @#@ c - d = ~ e",
+            "((-( OPERATOR(@) (a ^ 2))) || (b * ( OPERATOR(@#@) (c - d)))) = ( OPERATOR(~) e)",
+        ),
     ] {
         let sql = format!("SELECT {sql}");
         let expected = format!("SELECT ({expected})");
         let found = with_deep_stack(|| Ok(in_parentheses(parse(&sql)?).to_string()));
         assert_eq!(found.expect(&sql), expected);
     }
-    for sql in ["select ~ a + b", "select not exists (select 1) is null"] {
-        assert!(error(sql).message().contains("group"), "{sql}");
-    }
+    let sql = "select not exists (select 1) is null";
+    assert!(error(sql).message().contains("group"), "{sql}");
 }
 
 #[test]

@@ -10,6 +10,8 @@
 //! | `xmlexists(a PASSING BY REF b)` | `pg_catalog.xmlexists(a, b)` |
 //! | `LATERAL xmltable(..)` | `xmltable(..)`, which sees what is before it anyway (`transformRangeTableFunc`) |
 //! | `xmltable(a PASSING BY REF b BY REF ..)` | `xmltable(a PASSING b ..)` (`xml_passing_mech`: means nothing) |
+//! | `COLUMNS a int NOT NULL DEFAULT 1 PATH 'b'` | `COLUMNS a int PATH 'b' DEFAULT 1 NOT NULL` (`xmltable_column_option_list`: in any order) |
+//! | `xmlnamespaces(DEFAULT 'a')` | `xmlnamespaces("\0..DEFAULT 'a'" AS "\0")` |
 
 use super::change::Change;
 use super::clauses::Text;
@@ -68,10 +70,66 @@ impl Text<'_> {
             "xmltable" => {
                 let passing = self.find("passing", first, end)?;
                 let columns = self.find("columns", passing, end)?;
-                Some(self.mechanisms([passing + 1, columns.checked_sub(2)?]))
+                let mut changes = self.mechanisms([passing + 1, columns.checked_sub(2)?]);
+                let items = self.items(columns + 1, end).into_iter();
+                changes.extend(items.filter_map(|(from, to)| self.column(from, to)));
+                Some(changes)
+            }
+            "xmlnamespaces" => {
+                let items = self.items(first, end).into_iter();
+                let default = items.filter(|(from, to)| {
+                    self.word(*from) == Some("default")
+                        && matches!(self.token(from + 1), Some(Token::String(_)))
+                        && from + 2 == *to
+                });
+                let changes = default.map(|(from, to)| Change {
+                    from: self.start(from),
+                    to: self.lexed[to - 1].end,
+                    text: marks::default_namespace(self.written(from, to)),
+                });
+                Some(changes.collect())
             }
             _ => None,
         }
+    }
+
+    /// What a column is made of, in the order in which the parser reads it.
+    fn column(&self, from: usize, to: usize) -> Option<Change> {
+        let mut options: Vec<(&str, usize)> = Vec::new();
+        let mut at = from + 2;
+        while at < to {
+            match self.word(at) {
+                // An expression may begin with NULL.
+                _ if self.behind(at, &["path", "default"]) && options.last()?.1 + 1 == at => {}
+                Some("path") => options.push(("path", at)),
+                Some("default") => options.push(("default", at)),
+                Some("not") if self.word(at + 1) == Some("null") => {
+                    options.push(("not null", at));
+                    at += 1;
+                }
+                Some("null") => options.push(("null", at)),
+                _ => {}
+            }
+            match self.is(at, "(") || self.is(at, "[") {
+                true => at = *self.partner.get(at)? + 1,
+                false => at += 1,
+            }
+        }
+        let begin = options.first()?.1;
+        let behind = |index: usize| options.get(index + 1).map_or(to, |(_, at)| *at);
+        let written = |(index, (_, at)): (usize, &(&str, usize))| self.written(*at, behind(index));
+        let all: Vec<_> = options.iter().enumerate().map(written).collect();
+        let order = ["path", "default", "not null"];
+        let ordered: Vec<_> = order
+            .iter()
+            .filter_map(|option| options.iter().position(|(word, _)| word == option))
+            .filter_map(|index| all.get(index).copied())
+            .collect();
+        (ordered != all).then(|| Change {
+            from: self.start(begin),
+            to: self.lexed[to - 1].end,
+            text: ordered.join(" "),
+        })
     }
 
     /// Leaves out `BY REF` and `BY VALUE` where they are.
@@ -159,7 +217,18 @@ mod tests {
                 "select 1 from a,  xmltable('/b' passing   c   columns d int)",
             ),
         ]);
+        becomes(&[
+            (
+                "select * from xmltable('/a' passing b columns c int not null default 1 path 'd', e text null, f for ordinality)",
+                "select * from xmltable('/a' passing b columns c int path 'd' default 1 not null, e text , f for ordinality)",
+            ),
+            (
+                "select * from xmltable(xmlnamespaces('x' as y, default 'z'), '/a' passing b columns c int)",
+                "select * from xmltable(xmlnamespaces('x' as y, \"\0NAMESPACE default 'z'\" AS \"\0\"), '/a' passing b columns c int)",
+            ),
+        ]);
         stays(&[
+            "select * from xmltable('/a' passing b columns path text path 'c' default null not null, default_ int default (not null))",
             "select name, version from xmltable",
             "select xml.xmlpi(name, 1) from name",
         ]);

@@ -94,6 +94,8 @@ impl VisitorMut for Writer<'_> {
                 ..
             } => self.call(name, &mut args.args),
             TableFactor::Function { name, args, .. } => self.call(name, args),
+            // A text, which its columns read as they are declared.
+            TableFactor::XmlTable { .. } => self.refuse_made_of_instants(texts::of_xml(factor)),
             _ => Ok(()),
         })
     }

@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, Function, FunctionArg, Query, SetExpr, TableFactor,
+    BinaryOperator, Expr, Function, FunctionArg, Query, SetExpr, TableFactor, XmlTableColumnOption,
 };
 
 use super::types::{Kind, of_name};
@@ -70,12 +70,35 @@ impl Writer<'_> {
                         args.iter().flat_map(|it| expressions(&it.args)).collect()
                     }
                     (TableFactor::UNNEST { array_exprs, .. }, _) => array_exprs.clone(),
+                    (TableFactor::XmlTable { .. }, _) => {
+                        of_xml(factor).into_iter().cloned().collect()
+                    }
                     _ => Vec::new(),
                 };
             }
         });
         found
     }
+}
+
+/// What the rows of XMLTABLE are made of.
+pub(super) fn of_xml(factor: &TableFactor) -> Vec<&Expr> {
+    let TableFactor::XmlTable {
+        row_expression,
+        passing,
+        columns,
+        ..
+    } = factor
+    else {
+        return Vec::new();
+    };
+    let options = columns.iter().flat_map(|column| match &column.option {
+        XmlTableColumnOption::NamedInfo { path, default, .. } => [path.as_ref(), default.as_ref()],
+        XmlTableColumnOption::ForOrdinality => [None, None],
+    });
+    let documents = passing.arguments.iter().map(|argument| &argument.expr);
+    let exprs = std::iter::once(row_expression).chain(documents);
+    exprs.chain(options.flatten()).collect()
 }
 
 fn expressions(arguments: &[FunctionArg]) -> Vec<Expr> {

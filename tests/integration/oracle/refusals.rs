@@ -139,7 +139,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "FOR SHARE",
         "",
     ),
-    ("select id from region for no key update", "cannot read", ""),
+    ("select id from region for no key update", "row locks", ""),
     (
         "select count(*) from (select id from sale for update) s",
         "FOR UPDATE",
