@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 #[cfg(feature = "datafusion")]
 use super::CopyInput;
 use super::socket::Address;
-use super::{Answer, Asked, Connection, Row, connect, limited, no_host, rows_of};
+use super::{Answer, Asked, Connection, Row, all_of, connect, limited, no_host, rows_of};
 use crate::config::{ConnectParams, PINNED, SessionSettings, UNLIMITED};
 use crate::error::{Error, ErrorKind, Phase, Result};
 use crate::quote;
