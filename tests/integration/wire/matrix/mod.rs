@@ -98,7 +98,7 @@ impl Tally {
         support::tell(&format!(
             "{what}: {} of {cases} cases hold ({answers} answers, {cancels} cancel requests); rows lost {lost}, duplicated \
              {duplicated}, short successes {short}; {again} ran again alone; slowest {slowest:.1?} of {:.0?}, {prompt:.1?} \
-             without what hangs: {which}",
+             without what hangs: {which:.200}",
             cases - faults.len(),
             DEADLINE + GRACE
         ));
