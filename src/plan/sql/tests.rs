@@ -372,7 +372,7 @@ fn in_parentheses(mut query: ast::Query) -> ast::Query {
                     | Exists { .. }
                     | BinaryOp { .. }
             );
-            if is_operation && !is_argument_name {
+            if is_operation && !is_argument_name && order_of_operator(expr).is_none() {
                 let inner = std::mem::replace(expr, ast::Expr::Tuple(Vec::new()));
                 *expr = Nested(Box::new(inner));
             }
