@@ -59,6 +59,8 @@ pub(super) struct Sharding {
     /// The key, as the table calls it.
     pub(super) key_column: String,
     pub(super) key_type: String,
+    /// The collation of the column, in SQL, where it has one.
+    pub(super) key_collation: Option<String>,
     pub(super) key_not_null: bool,
     /// Whether values that the key's `=` calls equal are the same value.
     pub(super) key_is_exact: bool,

@@ -1,5 +1,7 @@
 //! Names in expressions: which column of which relation each means.
 
+use std::collections::HashSet;
+
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
     FunctionArguments, Ident, ObjectName, ObjectNamePart, VisitMut,
@@ -126,6 +128,31 @@ impl Binder<'_> {
             self.rows.insert(visible.alias);
         }
         Ok(())
+    }
+
+    /// `ORDER BY t.*`: a key that is a whole row, as that by its name. As a column of a step it would be all
+    /// columns.
+    ///
+    /// # Errors
+    /// A row whose name is that of a column, too.
+    pub(super) fn whole_row_key(&mut self, key: &mut Expr, output: &HashSet<String>) -> Result<()> {
+        let Expr::QualifiedWildcard(name, _) = key else {
+            return Ok(());
+        };
+        let row = match &parts(name)[..] {
+            [name] if !output.contains(name) => self.bare(name)?,
+            _ => None,
+        };
+        match row {
+            Some(row @ Expr::Identifier(_)) => {
+                *key = row;
+                Ok(())
+            }
+            _ => Err(refused(
+                format!("sorting or grouping by {key}, a whole row"),
+                "name the columns one by one",
+            )),
+        }
     }
 
     /// A name without a table before it: a column of the nearest scope that has one, or else a

@@ -31,19 +31,27 @@ impl Binder<'_> {
         }
         // What ORDER BY names is a column of the output, or an expression over FROM.
         let (output, scope) = self.body(&mut query.body)?;
-        if let Some(order_by) = &mut query.order_by
-            && let OrderByKind::Expressions(exprs) = &mut order_by.kind
-            && let Some(scope) = scope
-        {
+        let keys = match query.order_by.as_mut().map(|order_by| &mut order_by.kind) {
+            Some(OrderByKind::Expressions(keys)) => &mut keys[..],
+            _ => &mut [],
+        };
+        for key in &mut *keys {
+            sql::unwrap_key(&mut key.expr);
+        }
+        if let Some(scope) = scope.filter(|_| !keys.is_empty()) {
             let named = match &*query.body {
                 SetExpr::Select(select) => select.projection.iter().filter_map(item_name).collect(),
                 _ => output_names(&output),
             };
             self.scopes.push(scope);
-            for order in exprs {
+            for order in keys {
                 let is_output = matches!(&order.expr, Expr::Identifier(ident)
                     if named.contains(&folded(ident)));
-                if !is_output && !self.output_before_using(&mut order.expr, &query.body)? {
+                if is_output {
+                    continue;
+                }
+                self.whole_row_key(&mut order.expr, &named)?;
+                if !self.output_before_using(&mut order.expr, &query.body)? {
                     self.expression(&mut order.expr)?;
                 }
             }

@@ -1,5 +1,7 @@
 //! One SELECT: its FROM, the columns that it gives, and the clauses that may name those.
 
+use std::collections::HashSet;
+
 use datafusion::sql::sqlparser::ast::{
     Distinct, Expr, GroupByExpr, ObjectName, ObjectNamePart, Select, SelectItem,
     SelectItemQualifiedWildcardKind,
@@ -64,11 +66,14 @@ impl Binder<'_> {
             self.expression(expr)?;
         }
         if let Some(Distinct::On(exprs)) = &mut select.distinct {
+            let named: HashSet<_> = named.into_iter().filter_map(|(name, _)| name).collect();
             for expr in exprs {
+                sql::unwrap_key(expr);
                 // As in ORDER BY, a bare name is one of the output if there is one.
                 let is_output = matches!(expr, Expr::Identifier(ident)
-                    if named.iter().any(|(name, _)| name.as_ref() == Some(&folded(ident))));
+                    if named.contains(&folded(ident)));
                 if !is_output {
+                    self.whole_row_key(expr, &named)?;
                     self.expression(expr)?;
                 }
             }
@@ -94,6 +99,8 @@ impl Binder<'_> {
         expr: &mut Expr,
         named: &[(Option<String>, Option<Expr>)],
     ) -> Result<()> {
+        sql::unwrap_key(expr);
+        self.whole_row_key(expr, &HashSet::new())?;
         match expr {
             Expr::GroupingSets(sets) | Expr::Cube(sets) | Expr::Rollup(sets) => {
                 for key in sets.iter_mut().flatten() {

@@ -131,6 +131,9 @@ impl Binder<'_> {
                         .map_or_else(|| key.clone(), folded),
                     key_column: key.clone(),
                     key_type,
+                    key_collation: column
+                        .and_then(|c| c.collation.as_ref())
+                        .and_then(|collation| collation.sql.clone()),
                     key_not_null: column.is_some_and(|c| c.not_null),
                     key_is_exact: column.is_some_and(is_exact),
                     shard_index: shard_index.clone(),

@@ -609,9 +609,12 @@ impl<'a> Router<'a> {
         };
         let explained = |keys: &[&str]| {
             let column = naming::ident(&sharding.key_column);
+            // By which the rule compares and folds the column's values, wherever they come from.
+            let collation = sharding.key_collation.as_ref();
+            let collation = collation.map_or_else(String::new, |it| format!(" COLLATE {it}"));
             let rows: Vec<_> = keys
                 .iter()
-                .map(|key| format!("({key}::{})", sharding.key_type))
+                .map(|key| format!("(({key}::{}){collation})", sharding.key_type))
                 .collect();
             format!(
                 "EXPLAIN (VERBOSE, COSTS off) SELECT ({rule}\n)::pg_catalog.int8 FROM (VALUES {}) AS key ({column})",

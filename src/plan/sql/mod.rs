@@ -46,7 +46,7 @@ pub(in crate::plan) use marks::{
 };
 pub(crate) use names::{identifier_name, output_name};
 pub(in crate::plan) use operators::prefixed;
-pub(in crate::plan) use parentheses::unwrap_parentheses;
+pub(in crate::plan) use parentheses::{unwrap_key, unwrap_parentheses};
 use plain::Plain;
 use tokens::tokens;
 

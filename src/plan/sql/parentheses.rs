@@ -1,6 +1,8 @@
-//! Parentheses around a whole query.
+//! Parentheses that the grammar of PostgreSQL drops: around a whole query, and around names and constants.
 
-use datafusion::sql::sqlparser::ast::{LimitClause, Query, SetExpr};
+use datafusion::sql::sqlparser::ast::{Expr, LimitClause, Query, SetExpr};
+
+use crate::plan::rewrite::bare;
 
 /// Takes the parentheses off a query that stands in them as a whole.
 ///
@@ -22,6 +24,18 @@ pub(in crate::plan) fn unwrap_parentheses(query: &mut Query) {
         query.fetch = query.fetch.take().or(inner.fetch.take());
         query.locks.append(&mut inner.locks);
         query.body = inner.body;
+    }
+}
+
+/// Takes the parentheses off a key that PostgreSQL's grammar sees nothing else in: `ORDER BY (a)` names a column
+/// of the output, and `ORDER BY (1)` is its first (`findTargetlistEntrySQL92` in
+/// `src/backend/parser/parse_clause.c` finds no parentheses left).
+pub(in crate::plan) fn unwrap_key(key: &mut Expr) {
+    if let Expr::Nested(_) = key
+        && let inner @ (Expr::Identifier(_) | Expr::Value(_) | Expr::QualifiedWildcard(..)) =
+            bare(key)
+    {
+        *key = inner.clone();
     }
 }
 

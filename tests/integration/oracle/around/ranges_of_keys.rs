@@ -430,6 +430,55 @@ async fn a_range_goes_through_joins_and_derived_tables() {
     alone.close().await;
 }
 
+/// A rule compares and folds keys by the collation of their column, wherever they come from.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rule_has_the_collation_of_its_column() {
+    let Some(urls) = support::shards(3) else {
+        return;
+    };
+    let keys = ["é", "Zz", "_a", "aa", "É", "m", "~"];
+    let rule = "CASE WHEN k < 'h' THEN 0 WHEN k < 'p' THEN 1 ELSE 2 END";
+    // One of them is not that of the database.
+    let tables = [("by_bytes", "C"), ("by_language", "en-x-icu")];
+    let mut builder = Topology::builder();
+    for (number, url) in urls.iter().enumerate() {
+        for (table, collation) in tables {
+            let values: Vec<_> = keys.iter().map(|key| format!("('{key}')")).collect();
+            support::execute(
+                url,
+                &format!(
+                    "create table {table} (k text collate \"{collation}\"); \
+                     insert into {table} values {}; delete from {table} where {rule} <> {number}",
+                    values.join(", ")
+                ),
+            );
+        }
+        builder = builder.with_shard(Shard::new(&format!("s{number}"), url));
+    }
+    for (table, _) in tables {
+        let kind = TableKind::Sharded {
+            key: "k".to_owned(),
+            colocation: None,
+            shard_index: Some(rule.to_owned()),
+        };
+        builder = builder.with_table(table, kind);
+    }
+    let cluster = Cluster::new(builder.build().unwrap()).unwrap();
+    for (table, _) in tables {
+        for key in keys {
+            let sql = format!("select k from {table} where k = '{key}'");
+            let plan = cluster.query(&sql).plan().await.unwrap().to_string();
+            assert!(plan.contains("1 of 3 shards"), "{plan}");
+            let found = cluster.query(&sql).collect().await.unwrap();
+            assert_eq!(texts(&found), [Some(key.to_owned())], "{plan}");
+        }
+        let sql = format!("select count(*)::text from {table} where k = any ('{{é,Zz,_a,~}}')");
+        let found = cluster.query(&sql).collect().await.unwrap();
+        assert_eq!(texts(&found), [Some("4".to_owned())], "{table}");
+    }
+    cluster.close().await;
+}
+
 /// A rule that is none is the topology's fault.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rule_that_gives_no_shard_is_an_error_of_the_topology() {
