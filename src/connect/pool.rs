@@ -617,6 +617,7 @@ impl Session {
     }
 
     /// Runs SQL without rows.
+    #[cfg(feature = "datafusion")]
     async fn run(&mut self, sql: &str, phase: Phase) -> Result<()> {
         let name = self.pools.shards[self.shard].name.clone();
         let result = self.begin_query()?.query(sql, phase).await;
