@@ -1,8 +1,8 @@
 //! The threads that read from servers.
 //!
 //! A [`Cluster`](crate::Cluster) lives in whatever tokio runtime it is used in. Where that is there for it,
-//! [`builder`] makes one whose threads leave the servers alone while they send: on Linux that halves the
-//! processor time of large results, if servers run on the same machine.
+//! [`builder`] makes one whose threads leave the servers alone while they send: on Linux large results take a third of
+//! the processor time that they take otherwise, if servers run on the same machine (`benches/README.md`).
 //!
 //! ```no_run
 //! # fn example() -> Result<(), Box<dyn std::error::Error>> {
